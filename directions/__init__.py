@@ -1,0 +1,64 @@
+"""Find, look at and use directions in a generator's latent space that each change one thing.
+
+The names below are the public interface; each is loaded from its module on first use, so that ``import directions``
+is instant and does not import torch. The modules follow one another in the order of the data: a generator is moved
+along a basis by steps, a penalty judges it, discovery turns that into a direction file, and the file is rendered,
+evaluated or loaded in other code.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Directions",
+    "DiscoverConfig",
+    "__version__",
+    "check_orthonormal",
+    "discover",
+    "exact_hessian",
+    "gram_schmidt",
+    "hessian_penalty",
+    "hessian_penalty_exact",
+    "load_directions",
+    "load_generator",
+]
+
+if TYPE_CHECKING:
+    from directions.basis import check_orthonormal, gram_schmidt
+    from directions.config import DiscoverConfig
+    from directions.direction_file import Directions, load_directions
+    from directions.discovery import discover
+    from directions.generators.registry import load_generator
+    from directions.penalties.exact import exact_hessian, hessian_penalty_exact
+    from directions.penalties.hessian import hessian_penalty
+
+_HOMES = {
+    "Directions": "directions.direction_file",
+    "DiscoverConfig": "directions.config",
+    "check_orthonormal": "directions.basis",
+    "discover": "directions.discovery",
+    "exact_hessian": "directions.penalties.exact",
+    "gram_schmidt": "directions.basis",
+    "hessian_penalty": "directions.penalties.hessian",
+    "hessian_penalty_exact": "directions.penalties.exact",
+    "load_directions": "directions.direction_file",
+    "load_generator": "directions.generators.registry",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name from its module the first time it is asked for."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, loaded or not."""
+    return sorted({*globals(), *__all__})

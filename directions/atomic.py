@@ -1,0 +1,118 @@
+"""Files that are either the old one or the whole new one, never half of it.
+
+Every file the package writes (direction file, checkpoint, configuration, picture) goes through here: it is written
+beside its destination under a temporary name, forced to disk, and moved over the old one in a single step. A kill at
+any moment, or a full disk, leaves what was there before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from directions.errors import UserError
+
+_REMEDIES = {
+    errno.ENOSPC: "Free some space, or write somewhere else.",
+    errno.EDQUOT: "Free some space, or write somewhere else.",
+    errno.EACCES: "Make it writable, or write somewhere else.",
+    errno.EPERM: "Make it writable, or write somewhere else.",
+    errno.EROFS: "Write somewhere else.",
+    errno.ENAMETOOLONG: "Give a shorter name.",
+}
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Write a file under a temporary name, and put it in place only if the block succeeds.
+
+    The temporary file exists (empty) when the block starts, so a folder that cannot be written is noticed before the
+    work, and it has the suffix of ``path``, so writers that look at it choose the right format. A symbolic link is
+    followed, not replaced.
+
+    Args:
+        path: The file to write; its folder must exist.
+
+    Yields:
+        The temporary path, in the same folder; the block writes it and closes it.
+
+    Raises:
+        UserError: If the file cannot be written (no such folder, no permission, full disk, …). An ``OSError`` in the
+            block that is about another file, or not from the operating system, passes unchanged.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "answer.txt"
+        >>> with atomic_write(path) as partial:
+        ...     _ = partial.write_text("42")
+        >>> path.read_text()
+        '42'
+    """
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise UserError(f"Cannot write {path}: it is a folder. Give the path of a file.")
+    if not target.parent.is_dir():
+        raise UserError(f"Cannot write {path}: the folder {target.parent} does not exist. Create it, or give another.")
+    partial = target.parent / f".{secrets.token_hex(8)}.partial{target.suffix}"
+    try:
+        # Not tempfile.mkstemp: its mode 0600 would outlive the rename and ignore the user's umask.
+        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        yield partial
+        _flush(partial)
+        os.replace(partial, target)
+        _flush_folder(target.parent)
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, str(partial), partial):
+            raise
+        raise UserError(_explain(path, error)) from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write bytes to a file, wholly or not at all.
+
+    Args:
+        path: The file to write; its folder must exist.
+        data: Its whole content.
+    """
+    with atomic_write(path) as partial:
+        partial.write_bytes(data)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write text to a file as UTF-8 with the line ends it has, wholly or not at all.
+
+    Args:
+        path: The file to write; its folder must exist.
+        text: Its whole content.
+    """
+    write_bytes(path, text.encode("utf-8"))
+
+
+def _explain(path: str | os.PathLike[str], error: OSError) -> str:
+    """Say which file could not be written, why, and what helps."""
+    cause = os.strerror(error.errno) if error.errno else str(error)
+    return f"Cannot write {path}: {cause}. {_REMEDIES.get(error.errno or 0, 'Write somewhere else.')}"
+
+
+def _flush(path: Path) -> None:
+    """Force a file's content to disk, so that the rename never overtakes it (a power cut would leave it empty)."""
+    # Opened for writing because Windows refuses to flush a read-only handle.
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    """Force a rename to disk where the system can; the new file is complete either way."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

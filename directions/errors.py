@@ -1,0 +1,42 @@
+"""The one exception for wrong input, and the "did you mean" that goes with it.
+
+Everything that checks what a user gave (configuration, generators, files, the command line) raises
+:class:`UserError`; the command line turns it into ``Error: …`` and exit status 2. Our own invariants are asserted.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """A user's input is wrong; the message is complete and can be shown as it is.
+
+    The message says what is wrong, what was given, what is allowed and what to do:
+    ``num_probes must be at least 2, got 1.``
+    """
+
+
+def nearest(word: str, allowed: Iterable[str]) -> str:
+    """Suggest the allowed word that a misspelt one most resembles, whatever the case.
+
+    Args:
+        word: What the user wrote.
+        allowed: The words that would have been right.
+
+    Returns:
+        `` Did you mean 'x'?``, with a leading space so that it can be appended to a sentence, or an empty string if
+        nothing comes close.
+
+    Example:
+        >>> nearest("Shpere", ["cube", "sphere"])
+        " Did you mean 'sphere'?"
+        >>> nearest("teapot", ["cube", "sphere"])
+        ''
+    """
+    by_folded: dict[str, str] = {}
+    for candidate in allowed:
+        by_folded.setdefault(candidate.casefold(), candidate)
+    matches = difflib.get_close_matches(word.casefold(), by_folded, n=1)
+    return f" Did you mean {by_folded[matches[0]]!r}?" if matches else ""

@@ -1,0 +1,156 @@
+"""directions.atomic: a file is the old one or the whole new one."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from directions.atomic import atomic_write, write_bytes, write_text
+from directions.errors import UserError
+
+
+def only_file(folder: Path) -> str:
+    """The content of the single file in a folder: nothing temporary may be left beside it."""
+    (path,) = folder.iterdir()
+    return path.read_text()
+
+
+@pytest.fixture
+def old(tmp_path):
+    """A file that is already there."""
+    path = tmp_path / "stats.txt"
+    path.write_text("old")
+    return path
+
+
+def test_atomic_write_replaces_only_at_the_end(old):
+    """While the block runs, readers see the old file; afterwards the new one, and nothing else."""
+    with atomic_write(old) as partial:
+        partial.write_text("new")
+        assert old.read_text() == "old"
+    assert only_file(old.parent) == "new"
+
+
+def test_atomic_write_yields_an_empty_file_beside_with_the_suffix(tmp_path):
+    """Encoders choose the format by suffix, and os.replace needs the same file system."""
+    with atomic_write(tmp_path / "a.gif") as partial:
+        assert partial.parent == tmp_path
+        assert partial.suffix == ".gif"
+        assert partial.read_bytes() == b""
+
+
+@pytest.mark.parametrize("error", [RuntimeError("encoder"), KeyboardInterrupt()], ids=["error", "interrupt"])
+def test_atomic_write_failure_leaves_the_old_file(old, error):
+    """An exception in the block, Ctrl-C included, passes through; the temporary file goes."""
+    with pytest.raises(type(error)), atomic_write(old) as partial:
+        partial.write_text("half")
+        raise error
+    assert only_file(old.parent) == "old"
+
+
+def test_write_bytes_on_a_full_disk_is_a_user_error_and_leaves_the_old_file(old, monkeypatch):
+    """A disk that fills half-way through is reported with path, cause and remedy."""
+
+    def write_half(path, data):
+        with path.open("wb") as file:
+            file.write(data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", write_half)
+    with pytest.raises(UserError, match=r"Cannot write .*stats\.txt: No space left on device\. Free some space"):
+        write_bytes(old, b"new content")
+    assert only_file(old.parent) == "old"
+
+
+def test_write_text_when_the_disk_fills_at_the_flush_leaves_the_old_file(old, monkeypatch):
+    """Delayed allocation can refuse as late as fsync; that is before the old file is touched."""
+
+    def refuse(handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(UserError, match=r"No space left on device"):
+        write_text(old, "new")
+    assert only_file(old.parent) == "old"
+
+
+def test_atomic_write_without_permission_fails_before_the_block(old, monkeypatch):
+    """A folder that refuses new files is noticed before any work is done (simulated: tests may run as root)."""
+    real_open = os.open
+
+    def refuse(path, flags, *args, **kwargs):
+        if flags & os.O_CREAT:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return real_open(path, flags, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(UserError, match=r"stats\.txt: Permission denied\. Make it writable"), atomic_write(old):
+        pytest.fail("the block ran")
+    monkeypatch.undo()
+    assert only_file(old.parent) == "old"
+
+
+def test_atomic_write_names_a_missing_folder(tmp_path):
+    """The folder is not made: a typing slip would otherwise litter the disk."""
+    missing = tmp_path / "nowhere" / "a.txt"
+    with pytest.raises(UserError, match=r"the folder .*nowhere does not exist"), atomic_write(missing):
+        pytest.fail("the block ran")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_atomic_write_refuses_a_folder(tmp_path):
+    """A folder as destination is noticed before the block."""
+    with pytest.raises(UserError, match=r"it is a folder\. Give the path of a file"), atomic_write(tmp_path):
+        pytest.fail("the block ran")
+
+
+def test_atomic_write_passes_an_error_about_another_file_unchanged(tmp_path):
+    """Reading something that is not there is not a failure to write the destination."""
+    with pytest.raises(FileNotFoundError, match="elsewhere"), atomic_write(tmp_path / "a.txt"):
+        (tmp_path / "elsewhere").read_bytes()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_atomic_write_passes_an_error_without_errno_unchanged(tmp_path):
+    """Libraries derive their own failures (network, decoding) from OSError; they are not the disk's."""
+    with pytest.raises(OSError, match="no such host"), atomic_write(tmp_path / "a.txt"):
+        raise OSError("no such host")
+
+
+def test_atomic_write_nested_on_one_path_uses_unique_names(old):
+    """Two writers at once do not disturb each other; the last to finish wins."""
+    with atomic_write(old) as first, atomic_write(old) as second:
+        assert first != second
+        first.write_text("first")
+        second.write_text("second")
+    assert only_file(old.parent) == "first"
+
+
+def test_atomic_write_follows_a_symbolic_link(tmp_path):
+    """A link stays a link, and what it points to changes."""
+    real, link = tmp_path / "real.txt", tmp_path / "link.txt"
+    real.write_text("old")
+    link.symlink_to(real)
+    write_text(link, "new")
+    assert link.is_symlink()
+    assert real.read_text() == "new"
+
+
+def test_write_text_respects_the_umask(tmp_path):
+    """The file is as readable as any other the user makes, not private to them."""
+    before = os.umask(0o022)
+    try:
+        write_text(tmp_path / "a.txt", "a")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == 0o644
+
+
+def test_write_text_is_utf8_with_its_own_line_ends(tmp_path):
+    """The same text gives the same bytes on every system."""
+    write_text(tmp_path / "a.txt", "Gram–Schmidt\n")
+    assert (tmp_path / "a.txt").read_bytes() == "Gram–Schmidt\n".encode()
