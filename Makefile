@@ -1,0 +1,56 @@
+# Each target sets up what it needs, and is quick once that is there.
+# A Python of your choice: make demo PYTHON=/path/to/python
+
+VENV := .venv
+BIN := $(VENV)/bin
+SCENES_VENV := .venv-scenes
+PYTHON ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint doctest bench scenes builtin clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.ready-test ## Find directions in the built-in generator and render them (minutes)
+	@BIN=$(BIN) scripts/demo.sh
+
+test: $(VENV)/.ready-test ## Run the tests (minutes; on the CPU)
+	@echo "==> Running the tests"
+	@$(BIN)/python -m pytest
+
+check: lint test ## Run all checks: style, types, doctests, tests
+
+lint: $(VENV)/.ready-dev ## Check style, types and the examples in docstrings
+	@echo "==> Checking style"
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@echo "==> Checking types"
+	@$(BIN)/mypy
+	@echo "==> Running the examples in docstrings"
+	@$(BIN)/python -m pytest -q --doctest-modules directions
+
+bench: $(VENV)/.ready-test ## Run the benchmarks (opt-in; quiet machine, please)
+	@echo "==> Running the benchmarks"
+	@for file in benchmarks/bench_*.py; do echo "--> $$file"; $(BIN)/python "$$file" || exit 1; done
+
+scenes: $(SCENES_VENV)/.ready ## Render the scenes data set with Blender (half an hour; resumes; Python 3.11)
+	@echo "==> Rendering the scenes to data/; Ctrl-C stops, the same command goes on"
+	@$(SCENES_VENV)/bin/python scripts/render_scenes.py
+
+builtin: $(VENV)/.ready-test ## Train the built-in generator on the scenes (hours; resumes)
+	@echo "==> Training the built-in generator; Ctrl-C stops, the same command goes on"
+	@$(BIN)/python scripts/train_builtin.py
+
+clean: ## Remove environments, caches and build products (not data/ and outputs/)
+	rm -rf $(VENV) $(SCENES_VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find directions tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.ready-test $(VENV)/.ready-dev: $(VENV)/.ready-%: pyproject.toml constraints.txt scripts/set_up.sh
+	@PYTHON="$(PYTHON)" scripts/set_up.sh $(VENV) -c constraints.txt -e '.[$*]'
+	@touch $@
+
+# bpy has wheels for one version of Python only.
+$(SCENES_VENV)/.ready: scripts/scenes-requirements.txt scripts/set_up.sh
+	@PYTHON="$(or $(PYTHON),python3.11)" scripts/set_up.sh $(SCENES_VENV) -r scripts/scenes-requirements.txt
+	@touch $@
