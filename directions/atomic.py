@@ -41,8 +41,9 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         The temporary path, in the same folder; the block writes it and closes it.
 
     Raises:
-        UserError: If the file cannot be written (no such folder, no permission, full disk, …). An ``OSError`` in the
-            block that is about another file, or not from the operating system, passes unchanged.
+        UserError: If the file cannot be written (no such folder, no permission, full disk, …).
+        OSError: If the block raises one that is about another file or not from the operating system; it passes
+            unchanged, as any other exception does.
 
     Example:
         >>> import tempfile
@@ -63,7 +64,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         yield partial
         _flush(partial)
-        os.replace(partial, target)
+        partial.replace(target)
         _flush_folder(target.parent)
     except OSError as error:
         if error.errno is None or error.filename not in (None, str(partial), partial):
