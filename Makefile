@@ -7,6 +7,7 @@ SCENES_VENV := .venv-scenes
 PYTHON ?=
 
 .DEFAULT_GOAL := help
+.NOTPARALLEL:  # two targets must not install into one environment at once
 .PHONY: help demo test check lint doctest bench scenes builtin clean
 
 help: ## Show this list
