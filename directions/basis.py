@@ -1,0 +1,280 @@
+"""Turn the free matrix ``A`` into orthonormal directions, and say which part of the latent they may use.
+
+Discovery optimises an unconstrained matrix; :func:`gram_schmidt` makes its rows orthonormal inside the graph, and
+:class:`SearchSpace` places them in the latent. What comes out goes to :mod:`directions.steps`, which moves latents
+along it. Directions are **rows** everywhere in the package. Torch is imported on use: configurations and direction
+files are checked with the light part of this module, and they must not wait for it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from directions.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+_INIT_KINDS = ("random", "identity")
+
+
+def gram_schmidt(A: Tensor) -> Tensor:
+    r"""Orthonormalise the rows of ``A`` in order, as textbook Gram–Schmidt does.
+
+    Row :math:`i` of the result is row :math:`i` of ``A`` less its projection on the rows before it, divided by its
+    length; the diagonal of :math:`AQ^\top` is therefore positive. Scaling a row of ``A`` by a positive number changes
+    nothing. The work is one reduced QR of :math:`A^\top` with the signs chosen such that :math:`R` has a positive
+    diagonal, which makes it unique. Against the loop this takes milliseconds instead of a second for 120 rows, gradient
+    included; against a Cholesky factor of :math:`AA^\top` it is as fast and does not square the condition number.
+
+    Args:
+        A: (ndirs, dim) with ndirs <= dim, float32 or float64; the scale of a row is arbitrary.
+
+    Returns:
+        (ndirs, dim) orthonormal rows, differentiable with respect to ``A``.
+
+    Raises:
+        UserError: If ``A`` is not such a matrix, holds NaN or infinity, or a row depends on the rows before it.
+
+    Example:
+        >>> import torch
+        >>> gram_schmidt(torch.tensor([[3.0, 4.0], [0.0, 5.0]]))
+        tensor([[ 0.6000,  0.8000],
+                [-0.8000,  0.6000]])
+    """
+    import torch
+
+    if A.dtype not in (torch.float32, torch.float64):
+        raise UserError(f"A must be float32 or float64, got {str(A.dtype).removeprefix('torch.')}. Use A.float().")
+    if A.ndim != 2 or not 1 <= A.shape[0] <= A.shape[1]:
+        raise UserError(
+            f"A must be a matrix (ndirs, dim) with 1 <= ndirs <= dim, one direction a row, got shape {tuple(A.shape)}."
+        )
+    # The result does not depend on the row scale: dividing by a constant keeps squares from under- or overflowing.
+    scaled = A / A.detach().abs().amax(dim=1, keepdim=True)
+    columns, triangle = torch.linalg.qr(scaled.mT)
+    diagonal = triangle.detach().diagonal()
+    # |R_ii| / |row i|: the sine of the angle between row i and the span of the rows before it.
+    sine = diagonal.abs() / torch.linalg.vector_norm(scaled.detach(), dim=1)
+    smallest = A.shape[1] * torch.finfo(A.dtype).eps
+    if not bool((sine > smallest).all()):  # one test, one wait for the device: NaN fails it too
+        _explain_no_basis(A.detach(), sine, smallest)
+    return columns.mT * diagonal.sign().unsqueeze(1)
+
+
+def _explain_no_basis(A: Tensor, sine: Tensor, smallest: float) -> None:
+    broken = (~A.isfinite()).any(dim=1).nonzero()
+    if len(broken):
+        raise UserError(
+            f"A must be finite, but row {int(broken[0])} (counted from 0) holds NaN or infinity. "
+            "If A came from training, lower the learning rate."
+        )
+    row = int((~(sine > smallest)).nonzero()[0])
+    if not A[row].any():
+        raise UserError(f"Row {row} of A (counted from 0) is zero and gives no direction. Start A at random.")
+    raise UserError(
+        f"Row {row} of A (counted from 0) depends on the rows before it: the sine of its angle to them is "
+        f"{float(sine[row]):.1e}, at least {smallest:.1e} is needed. Drop the row or start A at random."
+    )
+
+
+def check_orthonormal(Q: Any, tolerance: float = 1e-4) -> str | None:
+    """Say why the rows of ``Q`` are not orthonormal.
+
+    Args:
+        Q: (ndirs, dim) numpy array or torch tensor, any float type and device.
+        tolerance: Largest allowed deviation of an entry of ``Q Qᵀ`` from the identity.
+
+    Returns:
+        The reason, starting in lower case so that it can follow a subject, or ``None`` if the rows are orthonormal.
+
+    Example:
+        >>> check_orthonormal(np.eye(2, 3)) is None
+        True
+        >>> check_orthonormal(np.array([[1.0, 0.0], [1.0, 0.0]]))
+        'rows 0 and 1 are not perpendicular: their product is 1, not 0'
+    """
+    if hasattr(Q, "detach"):
+        Q = Q.detach().cpu().double().numpy()
+    matrix = np.asarray(Q, dtype=np.float64)
+    if matrix.ndim != 2 or not 1 <= matrix.shape[0] <= matrix.shape[1]:
+        return f"its shape is {matrix.shape}, not (ndirs, dim) with 1 <= ndirs <= dim"
+    finite = np.isfinite(matrix).all(axis=1)
+    if not finite.all():
+        return f"row {int(np.argmin(finite))} holds NaN or infinity"
+    products = matrix @ matrix.T
+    error = np.abs(products - np.eye(len(matrix)))
+    lengths = error.diagonal()
+    if lengths.max() > tolerance:
+        row = int(lengths.argmax())
+        return f"row {row} has length {np.sqrt(products[row, row]):.6g}, not 1"
+    if error.max() > tolerance:
+        first, second = sorted(int(i) for i in np.unravel_index(error.argmax(), error.shape))
+        return f"rows {first} and {second} are not perpendicular: their product is {products[first, second]:.6g}, not 0"
+    return None
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """The components ``start`` to ``stop`` − 1 of the latent, in which directions are searched.
+
+    Attributes:
+        start: First component, counted from 0.
+        stop: One past the last component.
+        dim_z: Width of the whole latent.
+
+    Example:
+        >>> space = SearchSpace.parse("0:40", dim_z=120)
+        >>> space.size, str(space)
+        (40, '0:40')
+    """
+
+    start: int
+    stop: int
+    dim_z: int
+
+    def __post_init__(self) -> None:
+        """Check the range.
+
+        Raises:
+            UserError: If it is empty or not within the latent.
+        """
+        if not 0 <= self.start < self.stop <= self.dim_z:
+            raise UserError(
+                f"space must be START:STOP with 0 <= START < STOP <= {self.dim_z} (the width of z), "
+                f"got {self.start}:{self.stop}. Leave it out to search the whole of z."
+            )
+
+    @classmethod
+    def parse(cls, text: str, dim_z: int) -> SearchSpace:
+        """Read ``START:STOP``; an end left out is that end of the latent, as in a Python slice.
+
+        Args:
+            text: Such as ``"0:40"``, ``"80:"`` or ``":"``.
+            dim_z: Width of the whole latent.
+
+        Returns:
+            The search space.
+
+        Raises:
+            UserError: If the text is no range, or the range is not within the latent.
+        """
+        match = re.fullmatch(r"([0-9]*):([0-9]*)", text.strip())
+        if not match:
+            raise UserError(
+                f"space must be START:STOP, two whole numbers with 0 <= START < STOP <= {dim_z} (the width of z), "
+                f"got {text!r}. For the first third of z write 0:{max(1, dim_z // 3)}."
+            )
+        return cls(int(match[1] or 0), int(match[2] or dim_z), dim_z)
+
+    def __str__(self) -> str:
+        """Write the range as :meth:`parse` reads it."""
+        return f"{self.start}:{self.stop}"
+
+    @property
+    def size(self) -> int:
+        """Number of components in the range: as many directions are worth learning."""
+        return self.stop - self.start
+
+    def embed(self, A: Tensor) -> Tensor:
+        """Place rows of the space in the whole latent, with zeros elsewhere.
+
+        Args:
+            A: (ndirs, size).
+
+        Returns:
+            (ndirs, dim_z), differentiable with respect to ``A``; orthonormal if the rows of ``A`` are.
+
+        Raises:
+            UserError: If ``A`` has another width than the space.
+        """
+        import torch
+
+        if A.ndim != 2 or A.shape[1] != self.size:
+            raise UserError(f"The rows of A must have {self.size} entries (space {self}), got shape {tuple(A.shape)}.")
+        return torch.nn.functional.pad(A, (self.start, self.dim_z - self.stop))
+
+
+def initial_matrix(
+    ndirs: int,
+    size: int,
+    kind: Literal["random", "identity"] = "random",
+    rng: torch.Generator | None = None,
+    *,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """Make the matrix that discovery starts from.
+
+    Args:
+        ndirs: Number of rows, at most ``size``.
+        size: Width of the searched space.
+        kind: ``"random"``: normal entries with standard deviation 1/√size, so that rows have a length of about 1, to
+            which the learning rate is relative; ``"identity"``: the first axes of the space.
+        rng: Source of the entries; drawn where it lives, so that a CPU one gives the same matrix for every device.
+            ``None`` uses the global one.
+        dtype: Float type; ``None`` is torch's default.
+        device: Where the matrix goes; ``None`` is the CPU.
+
+    Returns:
+        (ndirs, size), not yet orthonormal.
+
+    Raises:
+        UserError: If ``kind`` is unknown or ndirs is not within 1 … size.
+    """
+    import torch
+
+    _require_ndirs(ndirs, size)
+    if kind not in _INIT_KINDS:
+        raise UserError(f"kind must be 'random' or 'identity', got {kind!r}.{nearest(str(kind), _INIT_KINDS)}")
+    if kind == "identity":
+        return torch.eye(ndirs, size, dtype=dtype, device=device)
+    source = rng.device if rng is not None else "cpu"
+    return torch.randn(ndirs, size, generator=rng, dtype=dtype, device=source).div_(size**0.5).to(device or "cpu")
+
+
+def random_basis(
+    ndirs: int,
+    dim: int,
+    rng: torch.Generator | None = None,
+    *,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """Draw orthonormal rows uniformly over all orthonormal frames: the baseline that learned directions must beat.
+
+    Args:
+        ndirs: Number of rows, at most ``dim``.
+        dim: Width of a row.
+        rng: Source of the draw; ``None`` uses the global one.
+        dtype: Float type of the result; ``None`` is torch's default. The draw is float64 in any case.
+        device: Where the result goes; ``None`` is the CPU.
+
+    Returns:
+        (ndirs, dim) orthonormal rows.
+
+    Raises:
+        UserError: If ndirs is not within 1 … dim.
+
+    Example:
+        >>> import torch
+        >>> check_orthonormal(random_basis(3, 5, torch.Generator().manual_seed(0))) is None
+        True
+    """
+    import torch
+
+    normal = initial_matrix(ndirs, dim, "random", rng, dtype=torch.float64)
+    return gram_schmidt(normal).to(dtype=dtype or torch.get_default_dtype(), device=device)
+
+
+def _require_ndirs(ndirs: int, size: int) -> None:
+    if not 1 <= ndirs <= size:
+        raise UserError(
+            f"ndirs must be from 1 to {size}, the size of the searched space, got {ndirs}: "
+            "no more directions than that can be perpendicular."
+        )

@@ -1,0 +1,323 @@
+"""A -> Q: Gram–Schmidt against the textbook loop, its laws and its errors; search spaces and starting matrices."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from naive import textbook_gram_schmidt
+
+from directions.basis import SearchSpace, check_orthonormal, gram_schmidt, initial_matrix, random_basis
+from directions.errors import UserError
+
+
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def random_frame(ndirs: int, dim: int, seed: int) -> torch.Tensor:
+    """Orthonormal rows by the textbook loop, in float64."""
+    return textbook_gram_schmidt(torch.randn(ndirs, dim, generator=rng(seed), dtype=torch.float64))
+
+
+def mixing(ndirs: int, seed: int) -> torch.Tensor:
+    """A lower triangle with a positive diagonal: what Gram–Schmidt has to undo."""
+    source = rng(seed + 1)
+    triangle = torch.randn(ndirs, ndirs, generator=source, dtype=torch.float64).div(ndirs**0.5).tril(-1)
+    return triangle + torch.diag(0.5 + torch.rand(ndirs, generator=source, dtype=torch.float64))
+
+
+@st.composite
+def matrices(draw, max_dim: int = 14) -> torch.Tensor:
+    """Full-rank matrices (ndirs, dim), ndirs <= dim, of every shape up to max_dim."""
+    dim = draw(st.integers(1, max_dim))
+    ndirs = draw(st.integers(1, dim))
+    seed = draw(st.integers(0, 10_000))
+    return mixing(ndirs, seed) @ random_frame(ndirs, dim, seed)
+
+
+# Closed form
+
+
+@pytest.mark.parametrize(("ndirs", "dim"), [(1, 1), (1, 7), (3, 3), (4, 9), (12, 12), (40, 120)])
+def test_gram_schmidt_undoes_a_triangular_mixing(ndirs, dim):
+    """A = LQ with L lower triangular and a positive diagonal gives back that Q."""
+    Q = random_frame(ndirs, dim, seed=3)
+    torch.testing.assert_close(gram_schmidt(mixing(ndirs, 3) @ Q), Q, rtol=0, atol=1e-10)
+
+
+def test_gram_schmidt_by_hand():
+    """The order of the rows counts: the first keeps its direction, the second gives way."""
+    A = torch.tensor([[0.0, 2.0, 0.0], [3.0, 7.0, 4.0]], dtype=torch.float64)
+    expected = torch.tensor([[0.0, 1.0, 0.0], [0.6, 0.0, 0.8]], dtype=torch.float64)
+    torch.testing.assert_close(gram_schmidt(A), expected)
+
+
+# Naive reference
+
+
+@settings(deadline=None, max_examples=60)
+@given(A=matrices(), seed=st.integers(0, 1000))
+def test_gram_schmidt_equals_the_textbook_loop_with_gradient(A, seed):
+    """Values and gradients are the loop's, for as many rows as columns and for fewer."""
+    weights = torch.randn(A.shape, generator=rng(seed), dtype=torch.float64)
+    fast, slow = A.clone().requires_grad_(), A.clone().requires_grad_()
+    Q, Q_loop = gram_schmidt(fast), textbook_gram_schmidt(slow)
+    torch.testing.assert_close(Q, Q_loop, rtol=0, atol=1e-9)
+    (Q * weights).sum().backward()
+    (Q_loop * weights).sum().backward()
+    torch.testing.assert_close(fast.grad, slow.grad, rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize(("ndirs", "dim"), [(1, 3), (3, 3), (2, 5)])
+def test_gram_schmidt_gradient_matches_differences(ndirs, dim):
+    """The gradient is that of the function, by finite differences."""
+    A = torch.randn(ndirs, dim, generator=rng(1), dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(gram_schmidt, A)
+
+
+def test_gram_schmidt_in_float32_is_as_good_as_float32_can_be():
+    """At the paper's size, 120 rows of 128, single precision loses nothing to speak of, in value and gradient."""
+    A = torch.randn(120, 128, generator=rng(0), dtype=torch.float64)
+    weights = torch.randn(120, 128, generator=rng(1), dtype=torch.float64)
+    single, double = A.float().requires_grad_(), A.requires_grad_()
+    Q, Q_double = gram_schmidt(single), gram_schmidt(double)
+    assert Q.dtype == torch.float32
+    assert (Q @ Q.T - torch.eye(120)).abs().max() < 2e-6
+    torch.testing.assert_close(Q.double(), Q_double, rtol=0, atol=1e-5)
+    (Q * weights.float()).sum().backward()
+    (Q_double * weights).sum().backward()
+    assert (single.grad.double() - double.grad).norm() < 1e-4 * double.grad.norm()
+
+
+# Laws
+
+
+@settings(deadline=None)
+@given(A=matrices())
+def test_gram_schmidt_laws(A):
+    """Rows are orthonormal, span what the rows of A span, and A Qᵀ is lower triangular with a positive diagonal."""
+    Q = gram_schmidt(A)
+    coordinates = A @ Q.T
+    torch.testing.assert_close(Q @ Q.T, torch.eye(len(A), dtype=torch.float64), rtol=0, atol=1e-12)
+    torch.testing.assert_close(coordinates @ Q, A, rtol=0, atol=1e-12)
+    torch.testing.assert_close(coordinates.triu(1), torch.zeros_like(coordinates), rtol=0, atol=1e-12)
+    assert (coordinates.diagonal() > 0).all()
+    assert check_orthonormal(Q, tolerance=1e-12) is None
+
+
+@settings(deadline=None)
+@given(A=matrices(), exponents=st.lists(st.floats(-30, 30), min_size=14, max_size=14))
+def test_gram_schmidt_ignores_positive_row_scaling(A, exponents):
+    """The length of a row, 1e-30 or 1e30, is no information."""
+    scale = 10.0 ** torch.tensor(exponents[: len(A)], dtype=torch.float64)
+    torch.testing.assert_close(gram_schmidt(scale.unsqueeze(1) * A), gram_schmidt(A), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e25])
+def test_gram_schmidt_survives_squares_that_leave_float32(scale):
+    """Rows whose squared length under- or overflows are not mistaken for dependent ones, and have a gradient."""
+    A = torch.randn(3, 5, generator=rng(2))
+    tiny = (scale * A).requires_grad_()
+    Q = gram_schmidt(tiny)
+    torch.testing.assert_close(Q, gram_schmidt(A), rtol=0, atol=1e-5)
+    Q[0, 0].backward()
+    assert tiny.grad.isfinite().all()
+    assert tiny.grad.abs().max() > 0
+
+
+def test_gram_schmidt_keeps_an_orthonormal_matrix():
+    """Once orthonormal, always the same."""
+    Q = random_frame(6, 9, seed=0)
+    torch.testing.assert_close(gram_schmidt(Q), Q, rtol=0, atol=1e-14)
+
+
+# Errors
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("ndirs", "dim", "row"), [(5, 8, 3), (8, 8, 7), (120, 128, 60)])
+def test_gram_schmidt_names_the_first_dependent_row(ndirs, dim, row, dtype):
+    """A row made of those before it is refused by number, whatever follows it."""
+    A = torch.randn(ndirs, dim, generator=rng(4), dtype=dtype)
+    A[row] = A[0] - 2 * A[row - 1]
+    with pytest.raises(UserError, match=rf"Row {row} of A \(counted from 0\) depends on the rows before it"):
+        gram_schmidt(A)
+
+
+def test_gram_schmidt_names_a_zero_row():
+    """A zero row is told apart from a dependent one."""
+    A = torch.eye(3, 4)
+    A[1] = 0
+    with pytest.raises(UserError, match=r"Row 1 of A \(counted from 0\) is zero"):
+        gram_schmidt(A)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("row", [0, 2])
+def test_gram_schmidt_refuses_non_finite_values(value, row):
+    """NaN and infinity are named as such, in their row."""
+    A = torch.randn(3, 4, generator=rng(0), dtype=torch.float64)
+    A[row, 1] = value
+    with pytest.raises(UserError, match=rf"must be finite, but row {row} \(counted from 0\)"):
+        gram_schmidt(A)
+
+
+@pytest.mark.parametrize("shape", [(5,), (5, 4), (0, 4), (2, 3, 4)])
+def test_gram_schmidt_refuses_other_shapes(shape):
+    """More rows than columns cannot be independent."""
+    with pytest.raises(UserError, match="must be a matrix"):
+        gram_schmidt(torch.ones(shape))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.int64])
+def test_gram_schmidt_refuses_other_types(dtype):
+    """Half precision is refused and not silently upcast."""
+    with pytest.raises(UserError, match="must be float32 or float64, got"):
+        gram_schmidt(torch.eye(2, dtype=dtype))
+
+
+# check_orthonormal
+
+
+@pytest.mark.parametrize("convert", [torch.clone, torch.Tensor.float, torch.Tensor.numpy, lambda Q: Q.float().numpy()])
+def test_check_orthonormal_accepts_torch_and_numpy(convert):
+    """A good matrix is good in every form."""
+    assert check_orthonormal(convert(random_frame(5, 8, seed=0))) is None
+
+
+def test_check_orthonormal_accepts_parameters():
+    """A matrix that needs a gradient can be checked as it is."""
+    assert check_orthonormal(torch.nn.Parameter(torch.eye(3))) is None
+
+
+@pytest.mark.parametrize(
+    ("matrix", "reason"),
+    [
+        (np.eye(3)[0], r"its shape is \(3,\)"),
+        (np.ones((3, 2)), r"its shape is \(3, 2\)"),
+        (np.zeros((0, 2)), r"its shape is \(0, 2\)"),
+        (np.array([[1.0, 0.0], [0.0, np.nan]]), "row 1 holds NaN"),
+        (np.array([[1.0, 0.0], [0.0, np.inf]]), "row 1 holds NaN or infinity"),
+        (np.array([[1.0, 0.0], [0.0, 7.5]]), r"row 1 has length 7\.5, not 1"),
+        (np.array([[1.0, 0.0], [0.6, 0.8]]), r"rows 0 and 1 are not perpendicular: their product is 0\.6"),
+        (np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, -0.6, 0.8]]), "rows 1 and 2 are not .* is -0.6, not 0"),
+    ],
+)
+def test_check_orthonormal_says_what_is_wrong(matrix, reason):
+    """Each fault has its own reason, in numpy and torch."""
+    assert re.search(reason, check_orthonormal(matrix))
+    assert re.search(reason, check_orthonormal(torch.from_numpy(matrix)))
+
+
+def test_check_orthonormal_tolerance():
+    """The tolerance is that of the entries of Q Qᵀ."""
+    Q = np.eye(2)
+    Q[0, 1] = 1e-3
+    assert check_orthonormal(Q, tolerance=2e-3) is None
+    assert check_orthonormal(Q, tolerance=5e-4) is not None
+
+
+# SearchSpace
+
+
+@pytest.mark.parametrize(
+    ("text", "start", "stop"), [("0:40", 0, 40), ("80:120", 80, 120), (" 3:4 ", 3, 4), (":", 0, 120), ("80:", 80, 120)]
+)
+def test_search_space_parses_ranges(text, start, stop):
+    """A range is read as Python reads a slice, and written back in full."""
+    space = SearchSpace.parse(text, 120)
+    assert (space.start, space.stop, space.size) == (start, stop, stop - start)
+    assert str(space) == f"{start}:{stop}"
+    assert SearchSpace.parse(str(space), 120) == space
+
+
+@pytest.mark.parametrize("text", ["", "40", "a:b", "0:40:2", "-3:5", "0-40", "0:4.5", "1:²"])
+def test_search_space_refuses_what_is_no_range(text):
+    """The message shows the form, the limits and an example."""
+    with pytest.raises(UserError, match=r"must be START:STOP.* <= 120 .*For the first third of z write 0:40\."):
+        SearchSpace.parse(text, 120)
+
+
+@pytest.mark.parametrize("text", ["0:121", "5:5", "9:3", "120:"])
+def test_search_space_refuses_ranges_outside_the_latent(text):
+    """Empty, reversed and too long ranges are refused with the width of z."""
+    with pytest.raises(UserError, match=r"0 <= START < STOP <= 120 \(the width of z\), got"):
+        SearchSpace.parse(text, 120)
+
+
+def test_search_space_embeds_rows_with_zeros_elsewhere():
+    """The rows keep their entries and their gradient."""
+    A = torch.randn(2, 3, generator=rng(0), dtype=torch.float64, requires_grad=True)
+    embedded = SearchSpace(4, 7, 10).embed(A)
+    assert embedded.shape == (2, 10)
+    torch.testing.assert_close(embedded[:, 4:7], A)
+    assert not embedded[:, :4].any()
+    assert not embedded[:, 7:].any()
+    embedded.sum().backward()
+    torch.testing.assert_close(A.grad, torch.ones_like(A))
+
+
+def test_search_space_refuses_rows_of_another_width():
+    """The message names the space."""
+    with pytest.raises(UserError, match=r"must have 3 entries \(space 4:7\), got shape \(2, 4\)"):
+        SearchSpace(4, 7, 10).embed(torch.zeros(2, 4))
+
+
+# Starting matrices and baselines
+
+
+def test_initial_matrix_random_has_rows_of_about_length_one():
+    """The learning rate is relative to the row length, so it must not grow with the width."""
+    for size in (12, 128):
+        lengths = initial_matrix(size, size, "random", rng(0)).norm(dim=1)
+        assert abs(float(lengths.mean()) - 1) < 0.1
+
+
+def test_initial_matrix_identity_gives_the_axes():
+    """The identity needs no randomness."""
+    torch.testing.assert_close(initial_matrix(2, 4, "identity"), torch.eye(2, 4))
+
+
+def test_initial_matrix_is_determined_by_the_rng():
+    """The same seed gives the same matrix; the draw advances the generator."""
+    source = rng(5)
+    first, second = initial_matrix(3, 4, rng=source), initial_matrix(3, 4, rng=source)
+    assert torch.equal(first, initial_matrix(3, 4, rng=rng(5)))
+    assert not torch.equal(first, second)
+
+
+def test_initial_matrix_refuses_unknown_kinds():
+    """A slip gets a suggestion."""
+    with pytest.raises(UserError, match=r"must be 'random' or 'identity', got 'identiy'\. Did you mean 'identity'\?"):
+        initial_matrix(2, 4, "identiy")
+
+
+@pytest.mark.parametrize("ndirs", [0, 5])
+@pytest.mark.parametrize("make", [initial_matrix, random_basis])
+def test_starting_matrices_refuse_more_directions_than_dimensions(make, ndirs):
+    """Five directions do not fit in four dimensions."""
+    with pytest.raises(UserError, match=f"ndirs must be from 1 to 4, .* got {ndirs}"):
+        make(ndirs, 4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_random_basis_is_orthonormal_and_repeatable(dtype):
+    """Rows are orthonormal to the precision of the type; the seed decides them."""
+    Q = random_basis(6, 9, rng(1), dtype=dtype)
+    assert Q.dtype == dtype
+    assert check_orthonormal(Q, tolerance=10 * torch.finfo(dtype).eps) is None
+    assert torch.equal(Q, random_basis(6, 9, rng(1), dtype=dtype))
+    assert not torch.equal(Q, random_basis(6, 9, rng(2), dtype=dtype))
+
+
+def test_random_basis_favours_no_direction():
+    """Over many draws each row's outer product averages to identity / dim, and its mean to zero."""
+    source = rng(0)
+    last = torch.stack([random_basis(3, 3, source, dtype=torch.float64)[2] for _ in range(2000)])
+    torch.testing.assert_close(last.mT @ last / 2000, torch.eye(3, dtype=torch.float64) / 3, rtol=0, atol=0.04)
+    assert last.mean(dim=0).abs().max() < 0.06
