@@ -1,0 +1,313 @@
+r"""The factor table: what each direction does to the known factors of a scene, and one number for how purely.
+
+Takes a generator of scenes, directions and the scene reader; gives a table directions x factors. It comes after
+discovery, and is the same for any orthonormal set, so that found directions can be held against random ones and the
+latent axes. A direction is pure when all it does falls on one factor.
+
+**Effect.** :math:`E_{ik}` is the mean squared change of factor k when z moves along direction i, in variances of that
+factor over the data:
+
+.. math:: E_{ik} = \operatorname{mean}_{z, y, \eta}\; \tfrac12 \sum_{\pm}
+          |f_k(G(z \pm \eta q_i, y)) - f_k(G(z, y))|^2 / \operatorname{Var} f_k
+
+with step lengths η spread evenly over (0, path size]. Changes of hue go the short way round the colour circle. Shape is
+the vector of the reader's three probabilities, its variance that of the true shape as a one-hot vector, 2/3; so two
+unrelated scenes differ by 2 in every column, shape included. Both signs are measured against the centre and not
+against each other: a direction that bends back still counts as moving.
+
+**Why squares.** Variances add. For small steps the sum of a column over a complete orthonormal basis is the squared
+gradient of the factor, the same in every basis: a rotation can only share it out otherwise, and any rotation away from
+a pure basis lowers the number. Absolute changes have no such sum, and reward a basis for spreading small changes.
+
+**One number.** :math:`\sum_i \max_k E_{ik} / \sum_{ik} E_{ik}`, which is the mean over directions of the share of a
+direction's effect that falls on one factor, weighted by the effect: between 1/5 and 1. A direction that does nothing
+carries no weight. It is the *disentanglement* of Eastwood & Williams (2018, "A framework for the quantitative
+evaluation of disentangled representations", DCI), with measured effects as importances and the largest share in the
+place of one minus the entropy of the shares; theirs is given beside it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from directions.basis import check_orthonormal
+from directions.errors import UserError
+from directions.evaluation.scene_reader import FACTORS, HUE_PERIOD, SHAPES, SceneReading
+
+if TYPE_CHECKING:
+    from directions.generators.base import Generator
+
+COLUMNS = (*FACTORS, "shape")
+
+
+class Reader(Protocol):
+    """What the table needs of a scene reader.
+
+    Attributes:
+        deviations: Standard deviation of each continuous factor over the data, in its unit.
+    """
+
+    deviations: dict[str, float]
+
+    def read(self, images: Tensor, *, batch: int = 256) -> SceneReading:
+        """Read images (n, 3, height, width) in [-1, 1], ``batch`` at a time."""
+
+
+@dataclass(frozen=True)
+class BasePoints:
+    """Where the directions are measured; the same for every direction and every set of directions.
+
+    Attributes:
+        z: (n, dim_z), latents.
+        y: (n,), class indices; ``None`` for an unconditional generator.
+        fraction: (n,), step length as a fraction of the direction's path size, in (0, 1].
+    """
+
+    z: Tensor
+    y: Tensor | None
+    fraction: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class FactorTable:
+    """Effects of directions on factors.
+
+    Attributes:
+        names: The directions.
+        path_sizes: Longest step along each, in latent units.
+        effects: (ndirs, 5), float64, mean squared change of each of :data:`COLUMNS`, in variances over the data.
+        points: Number of base points.
+        truncation: Truncation of the latents and of the generator.
+        seed: Seed of the base points.
+    """
+
+    names: tuple[str, ...]
+    path_sizes: tuple[float, ...]
+    effects: np.ndarray
+    points: int
+    truncation: float
+    seed: int
+
+    @property
+    def totals(self) -> np.ndarray:
+        """(ndirs,), the effect of each direction on all factors together."""
+        return self.effects.sum(axis=1)
+
+    @property
+    def shares(self) -> np.ndarray:
+        """(ndirs, 5), each factor's share of the direction's effect; zeros for a direction that does nothing."""
+        totals = self.totals[:, None]
+        return np.divide(self.effects, totals, out=np.zeros_like(self.effects), where=totals > 0)
+
+    @property
+    def purities(self) -> np.ndarray:
+        """(ndirs,), the largest share of each direction."""
+        return self.shares.max(axis=1)
+
+    @property
+    def single_factor_share(self) -> float:
+        """Effect-weighted mean of the purities, in [1/5, 1]; 0 if no direction does anything."""
+        return self._weighted_mean(self.purities)
+
+    @property
+    def disentanglement(self) -> float:
+        """DCI's: effect-weighted mean of one minus the entropy (base 5) of the shares, in [0, 1]."""
+        shares = self.shares
+        logarithms = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
+        return self._weighted_mean(1 + (shares * logarithms).sum(axis=1) / math.log(len(COLUMNS)))
+
+    def _weighted_mean(self, values: np.ndarray) -> float:
+        total = self.totals.sum()
+        return float(values @ self.totals / total) if total > 0 else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """The table and its numbers, ready for JSON."""
+        directions = [
+            {
+                "name": name,
+                "path_size": path_size,
+                "effects": dict(zip(COLUMNS, row.tolist(), strict=True)),
+                "factor": COLUMNS[int(row.argmax())],
+                "share": float(purity),
+            }
+            for name, path_size, row, purity in zip(
+                self.names, self.path_sizes, self.effects, self.purities, strict=True
+            )
+        ]
+        return {
+            "single_factor_share": self.single_factor_share,
+            "disentanglement": self.disentanglement,
+            "points": self.points,
+            "truncation": self.truncation,
+            "seed": self.seed,
+            "directions": directions,
+        }
+
+    def to_text(self) -> str:
+        """The table as aligned plain text, a row a direction, with the numbers beneath."""
+        width = max(len("direction"), *(len(name) for name in self.names))
+        head = "".join(f"{column:>8}" for column in COLUMNS)
+        lines = [f"{'direction':<{width}}    path{head}   total  on one factor"]
+        for name, path_size, row, purity in zip(self.names, self.path_sizes, self.effects, self.purities, strict=True):
+            cells = "".join(f"{value:8.3f}" for value in row)
+            lines.append(
+                f"{name:<{width}}{path_size:8.2f}{cells}{row.sum():8.3f}  {purity:5.1%} {COLUMNS[int(row.argmax())]}"
+            )
+        cells = "".join(f"{value:8.3f}" for value in self.effects.sum(axis=0))
+        lines += [
+            f"{'all':<{width}}{'':8}{cells}{self.effects.sum():8.3f}  {self.single_factor_share:5.1%}",
+            "",
+            (
+                f"Mean squared change in variances over the data; {self.points} base points, truncation "
+                f"{self.truncation:g}, seed {self.seed}."
+            ),
+            (
+                "Share of a direction's effect that falls on one factor (weighted mean): "
+                f"{self.single_factor_share:.3f}; DCI disentanglement: {self.disentanglement:.3f}."
+            ),
+        ]
+        return "\n".join(lines)
+
+
+def draw_base_points(
+    generator: Generator, num_points: int, *, classes: Sequence[int] | None, truncation: float, seed: int
+) -> BasePoints:
+    """Draw base points, with classes and step lengths spread evenly over the points.
+
+    Args:
+        generator: Whose latents to draw.
+        num_points: How many, n.
+        classes: Class indices to take in turn; ``None`` takes all.
+        truncation: Truncation of the latents, in (0, 1].
+        seed: Seed of everything drawn.
+
+    Returns:
+        The points, on the CPU.
+
+    Raises:
+        UserError: If ``num_points`` < 1 or ``classes`` is empty.
+    """
+    if num_points < 1:
+        raise UserError(f"num_points must be at least 1, got {num_points}.")
+    rng = torch.Generator().manual_seed(seed)
+    z = generator.sample_z(num_points, seed=seed, truncation=truncation).cpu()
+    rank = torch.randperm(num_points, generator=rng)
+    # 1 - u is in (0, 1]: a step of length zero would measure nothing.
+    fraction = (rank + 1 - torch.rand(num_points, generator=rng, dtype=torch.float64)) / num_points
+    y = None
+    if generator.num_classes:
+        wanted = list(range(generator.num_classes)) if classes is None else list(classes)
+        if not wanted:
+            raise UserError("classes must name at least one class, got none; leave it out to use all.")
+        order = torch.randperm(num_points, generator=rng) % len(wanted)
+        y = torch.tensor(wanted)[order]
+    return BasePoints(z, y, fraction)
+
+
+def measure_factors(
+    generator: Generator,
+    directions: np.ndarray | Tensor,
+    reader: Reader,
+    *,
+    path_sizes: float | Sequence[float],
+    names: Sequence[str] | None = None,
+    num_points: int = 192,
+    classes: Sequence[int] | None = None,
+    truncation: float = 1.0,
+    seed: int = 0,
+    batch: int = 64,
+    progress: bool = False,
+) -> FactorTable:
+    """Measure what directions do to the factors; see the module for the definition.
+
+    To compare sets of directions, give them the same path size, number of points and seed: they are then measured at
+    the same base points with the same steps. The cost is (2 ndirs + 1) x num_points images.
+
+    Args:
+        generator: Generator of the scenes that the reader reads.
+        directions: (ndirs, dim_z), orthonormal rows.
+        reader: Scene reader.
+        path_sizes: Longest step along each direction, or along all of them, in latent units.
+        names: Names of the directions; ``None`` gives d0, d1, ….
+        num_points: Base points.
+        classes: Class indices to use in turn; ``None`` uses all.
+        truncation: Truncation of the latents and of the generator, in (0, 1].
+        seed: Seed of the base points.
+        batch: Images at a time.
+        progress: Whether to show a progress bar on stderr.
+
+    Returns:
+        The table.
+
+    Raises:
+        UserError: If the directions are not orthonormal or not as wide as z, or a path size, a name, the number of
+            points or the batch does not fit.
+    """
+    Q = torch.as_tensor(directions)
+    sizes = [float(path_sizes)] * len(Q) if isinstance(path_sizes, (int, float)) else [float(s) for s in path_sizes]
+    labels = tuple(names) if names is not None else tuple(f"d{i}" for i in range(len(Q)))
+    _check(Q, generator.dim_z, sizes, labels, batch)
+    points = draw_base_points(generator, num_points, classes=classes, truncation=truncation, seed=seed)
+    Q = Q.detach().cpu().to(points.z.dtype)
+
+    def read(z: Tensor) -> Tensor:
+        """Factors of the base points moved to ``z``, in standard deviations: (n, 4 + 3)."""
+        parts = []
+        for start in range(0, num_points, batch):
+            rows = slice(start, start + batch)
+            y = None if points.y is None else points.y[rows].to(generator.device)
+            with torch.no_grad():
+                images = generator(z[rows].to(generator.device), y, truncation=truncation)
+            parts.append(_standard_scores(reader.read(images, batch=batch), reader.deviations))
+        return torch.cat(parts)
+
+    centre = read(points.z)
+    effects = np.zeros((len(Q), len(COLUMNS)))
+    with tqdm(total=len(Q), unit="direction", desc="Measuring factors", disable=not progress) as bar:
+        for i, q in enumerate(Q):
+            step = (points.fraction * sizes[i]).to(q.dtype)[:, None] * q
+            changes = [_squared_changes(read(points.z + sign * step) - centre, reader.deviations) for sign in (1, -1)]
+            effects[i] = torch.cat(changes).mean(dim=0).numpy()
+            bar.update()
+    return FactorTable(labels, tuple(sizes), effects, num_points, truncation, seed)
+
+
+def _check(Q: Tensor, dim_z: int, sizes: list[float], names: tuple[str, ...], batch: int) -> None:
+    """Raise a UserError for directions, path sizes, names or a batch that do not fit one another."""
+    if reason := check_orthonormal(Q):
+        raise UserError(f"directions must have orthonormal rows: {reason}")
+    if Q.shape[1] != dim_z:
+        raise UserError(f"directions must be as wide as the generator's z, {dim_z}, got width {Q.shape[1]}.")
+    if len(sizes) != len(Q) or len(names) != len(Q):
+        raise UserError(
+            f"path_sizes and names must have one entry for each of the {len(Q)} directions, got {len(sizes)} and "
+            f"{len(names)}."
+        )
+    for size in sizes:
+        if not (math.isfinite(size) and size > 0):
+            raise UserError(f"path_sizes must be finite and above 0, got {size:g}.")
+    if batch < 1:
+        raise UserError(f"batch must be at least 1, got {batch}.")
+
+
+def _standard_scores(reading: SceneReading, deviations: dict[str, float]) -> Tensor:
+    """Continuous factors (n, 4) over their deviations, and shape probabilities (n, 3) over theirs, in float64."""
+    columns = [getattr(reading, name).double().cpu()[:, None] / deviations[name] for name in FACTORS]
+    variance = 1 - 1 / len(SHAPES)  # of a one-hot vector over equally frequent shapes, summed over its entries
+    return torch.cat([*columns, reading.shape_probabilities.double().cpu() / math.sqrt(variance)], dim=1)
+
+
+def _squared_changes(change: Tensor, deviations: dict[str, float]) -> Tensor:
+    """From changes of standard scores (n, 4 + 3) to squared changes of :data:`COLUMNS` (n, 5)."""
+    period = HUE_PERIOD / deviations["hue"]
+    hue = torch.remainder(change[:, :1] + period / 2, period) - period / 2
+    shape = change[:, len(FACTORS) :].square().sum(dim=1, keepdim=True)
+    return torch.cat([hue.square(), change[:, 1 : len(FACTORS)].square(), shape], dim=1)
