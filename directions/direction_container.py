@@ -1,0 +1,170 @@
+"""The bytes of a direction file: one float32 tensor and one JSON header in a safetensors file.
+
+Before it: a checked matrix and header (``direction_checks.py``). After it: ``direction_file.py``, which gives both to
+other code. This module knows the format and what other files look like, and never unpickles anything. It needs neither
+torch nor the rest of the package, so that a direction file can be read in a moment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from directions.errors import UserError
+
+TENSOR = "directions"
+"""Name of the tensor, and of the one metadata key.
+
+One key, because safetensors writes several in a random order.
+"""
+
+_HOW_TO_CONVERT = (
+    "Convert it first: load the matrix with torch.load(path, weights_only=True), one direction a row, make the rows "
+    "orthonormal with directions.gram_schmidt, and save them with directions.Directions."
+)
+_LOOKS_LIKE: tuple[tuple[bytes, str], ...] = (
+    (b"PK\x03\x04", f"it is a zip archive, as torch.save writes (.pt, .pth); it may hold pickles. {_HOW_TO_CONVERT}"),
+    (b"\x80\x02", f"it is a pickle, as old torch.save wrote; unpickling can run any code. {_HOW_TO_CONVERT}"),
+    (b"\x80\x03", f"it is a pickle; unpickling can run any code. {_HOW_TO_CONVERT}"),
+    (b"\x80\x04", f"it is a pickle; unpickling can run any code. {_HOW_TO_CONVERT}"),
+    (b"\x80\x05", f"it is a pickle; unpickling can run any code. {_HOW_TO_CONVERT}"),
+    (b"\x93NUMPY", "it is a NumPy array file. Read it with numpy.load and save it with directions.Directions."),
+    (b"version https://git-lfs", "it is a Git LFS pointer, not the file itself. Fetch it with git lfs pull."),
+    (b"<", "it is a web page (HTML or XML), perhaps a download that failed. Download the file itself."),
+    (b"{", "it is JSON text. Give the path of the direction file, directions.safetensors in a run folder."),
+)
+
+
+def pack(matrix: np.ndarray, header: dict[str, Any]) -> bytes:
+    """Turn a matrix and its header into the bytes of a file; the same content always gives the same bytes.
+
+    Args:
+        matrix: (ndirs, dim_z) float32, one direction a row.
+        header: What JSON can hold.
+
+    Returns:
+        The whole file.
+    """
+    text = json.dumps(header, sort_keys=True, allow_nan=False, separators=(",", ":"))
+    return bytes(save({TENSOR: np.ascontiguousarray(matrix, dtype=np.float32)}, metadata={TENSOR: text}))
+
+
+def unpack(path: str | os.PathLike[str]) -> tuple[np.ndarray, dict[str, Any]]:
+    """Read the matrix and the header from a file, whose numbers and entries are still to be checked.
+
+    Args:
+        path: A direction file.
+
+    Returns:
+        The (ndirs, dim_z) float32 matrix, and the header as JSON gives it.
+
+    Raises:
+        UserError: If the file is missing, is something else, is damaged, or holds other tensors. The message says
+            which, and what to do.
+    """
+    path = Path(path)
+    layout = _read_layout(path)
+    metadata = layout.pop("__metadata__", {})
+    if set(layout) != {TENSOR}:
+        found = ", ".join(sorted(layout)[:3]) + (", …" if len(layout) > 3 else "") if layout else "none"
+        raise UserError(
+            _refused(path, f"it must hold one tensor, 'directions', but holds: {found}. Are these model weights?")
+        )
+    if TENSOR not in metadata:
+        raise UserError(
+            _refused(path, "it has no header to say what they belong to. Save it with directions.Directions.")
+        )
+    dtype, shape = layout[TENSOR]["dtype"], layout[TENSOR]["shape"]
+    if dtype != "F32":
+        raise UserError(
+            _refused(path, f"its numbers must be float32 (F32), got {dtype}. Save it with directions.Directions.")
+        )
+    if len(shape) != 2 or 0 in shape:
+        raise UserError(_refused(path, f"its tensor must have the shape (directions, |z|), got {tuple(shape)}."))
+    try:
+        header = json.loads(metadata[TENSOR], parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise UserError(_refused(path, f"its header is damaged ({error}). Get it again from where it came.")) from error
+    if not isinstance(header, dict):
+        raise UserError(_refused(path, f"its header must be a JSON object, got {type(header).__name__}."))
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return file.get_tensor(TENSOR), header
+    except SafetensorError as error:
+        raise UserError(_refused(path, f"it is damaged ({error}). Get it again from where it came.")) from error
+
+
+def _refuse_constant(word: str) -> float:
+    """Refuse the NaN and infinities that Python's JSON reader lets through; none of the header's numbers may be one."""
+    raise ValueError(f"{word} is not a number")
+
+
+def _refused(path: Path, why: str) -> str:
+    """Say of a file that it is there but cannot be used."""
+    return f"{path} is not a usable direction file: {why}"
+
+
+def _read_layout(path: Path) -> dict[str, Any]:
+    """Read the safetensors preamble (tensor names, types, shapes, metadata); check that the file has all its bytes."""
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            head = file.read(64)
+            length = _preamble_length(path, head, size)
+            file.seek(8)
+            preamble = file.read(length)
+    except IsADirectoryError:
+        inside = path / "directions.safetensors"
+        hint = f"Did you mean {inside}?" if inside.is_file() else "Give the path of a file in it."
+        raise UserError(f"{path} is a folder, not a direction file. {hint}") from None
+    except FileNotFoundError:
+        raise UserError(f"There is no direction file {path}. Check the path; runs are in outputs/.") from None
+    except OSError as error:
+        raise UserError(f"Cannot read {path}: {error.strerror}. Check that you may read it.") from error
+    try:
+        layout = json.loads(preamble)
+        ends = [entry["data_offsets"][1] for name, entry in layout.items() if name != "__metadata__"]
+        expected = 8 + length + max(ends, default=0)
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
+        raise UserError(
+            _refused(path, f"its first bytes are damaged ({error}). Get it again from where it came.")
+        ) from error
+    if size < expected:
+        raise UserError(_truncated(path, size, expected))
+    if size > expected:
+        raise UserError(
+            _refused(path, f"it has {size - expected} bytes too many at the end. Get it again from where it came.")
+        )
+    return dict(layout)
+
+
+def _preamble_length(path: Path, head: bytes, size: int) -> int:
+    """Recognise a safetensors file by its first bytes, or say what the file is instead."""
+    if size == 0:
+        raise UserError(_refused(path, "it is empty. The program that wrote it, or a download, was interrupted."))
+    # A safetensors file opens with a small little-endian length, so its 2nd to 8th bytes rarely spell anything: look
+    # for other formats first only where the preamble does not follow.
+    (length,) = struct.unpack("<Q", head[:8].ljust(8, b"\0"))
+    if head[8:9] == b"{" and length <= 100_000_000:
+        if 8 + length > size:
+            raise UserError(_truncated(path, size, 8 + length))
+        return int(length)
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    for magic, what in _LOOKS_LIKE:
+        if head.startswith(magic) or text.startswith(magic):
+            raise UserError(_refused(path, what))
+    if len(head) <= 8:
+        raise UserError(_truncated(path, size, 8 + length))
+    raise UserError(_refused(path, f"it is not a safetensors file (it begins with {head[:8]!r}). Check the path."))
+
+
+def _truncated(path: Path, size: int, expected: int) -> str:
+    """Say of a file that its end is missing."""
+    return _refused(path, f"it is truncated: {size} bytes of at least {expected}. Copy or download it again.")

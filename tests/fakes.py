@@ -1,0 +1,88 @@
+"""Stand-ins that are small enough to be understood at a glance."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+
+from directions.direction_file import Directions
+from directions.direction_header import make_header
+
+
+class BlobGenerator:
+    """A coloured, softly shaded ball on a ground, whose place, size and hue follow z: quick, smooth, and pretty.
+
+    It has the attributes and methods of the Generator protocol; z components past the fourth tilt the light.
+    """
+
+    def __init__(self, dim_z: int = 6, resolution: int = 32, num_classes: int = 3) -> None:
+        self.name = "blob"
+        self.digest = "b10b" * 16
+        self.dim_z = dim_z
+        self.resolution = resolution
+        self.num_classes = num_classes
+        self.num_layers = 1
+        self.class_names = ("ball", "soft ball", "ghost")[:num_classes] or None
+        self.device = torch.device("cpu")
+        self.batch_sizes: list[int] = []
+
+    def sample_z_from(self, n: int, rng: torch.Generator, truncation: float = 1.0) -> torch.Tensor:
+        return truncation * torch.randn(n, self.dim_z, generator=rng)
+
+    def sample_z(self, n: int, *, seed: int | None = None, truncation: float = 1.0) -> torch.Tensor:
+        rng = torch.Generator()
+        if seed is not None:
+            rng.manual_seed(seed)
+        return self.sample_z_from(n, rng, truncation)
+
+    def class_indices(self, y: Any, n: int) -> torch.Tensor:
+        return torch.as_tensor(0 if y is None else y).long().reshape(-1).expand(n).clone()
+
+    def __call__(self, z: torch.Tensor, y: Any = 0, *, truncation: float = 1.0) -> torch.Tensor:
+        assert z.shape[1] == self.dim_z
+        self.batch_sizes.append(len(z))
+        labels = self.class_indices(y, len(z)).view(-1, 1, 1)
+        axis = torch.linspace(-1, 1, self.resolution, dtype=z.dtype)
+        down, right = axis.view(1, -1, 1), axis.view(1, 1, -1)
+        x, y_, size, hue, tilt = (torch.tanh(z[:, i] / 3).view(-1, 1, 1) for i in (0, 1, 2, 3, 4))
+        radius = 0.32 * torch.exp(0.5 * size)
+        dx, dy = (right - 0.6 * x) / radius, (down - 0.15 - 0.4 * y_) / radius
+        soft = 14.0 / (1 + labels)
+        ball = torch.sigmoid(soft * radius * (1 - torch.sqrt(dx**2 + dy**2 + 1e-6)))
+        light = torch.exp(-((dx + 0.4 - tilt) ** 2 + (dy + 0.5) ** 2))
+        shadow = 0.35 * torch.exp(-((dx * 0.8) ** 2 + ((dy - 1.0) * 2.2) ** 2))
+        ground = 0.62 + 0.16 * down - shadow
+        phases = torch.tensor([0.0, 2.1, 4.2], dtype=z.dtype).view(1, 3, 1, 1)
+        colour = 0.5 + 0.45 * torch.cos(2.5 * hue.unsqueeze(1) + phases)
+        shade = (0.35 + 0.75 * light).unsqueeze(1)
+        image = ball.unsqueeze(1) * colour * shade + (1 - ball.unsqueeze(1)) * ground.unsqueeze(1)
+        return image.clamp(0, 1) * 2 - 1
+
+
+def blob_directions(generator: BlobGenerator | None = None, **changes: Any) -> Directions:
+    """Directions for the blob: its z axes, each under the name of what it changes."""
+    generator = generator or BlobGenerator()
+    names = ["left-right", "up-down", "size", "hue", "light", *[f"d{i}" for i in range(5, generator.dim_z)]]
+    number = changes.pop("ndirs", generator.dim_z)
+    settings: dict[str, Any] = {
+        "names": names[:number],
+        "path_sizes": [3.0, 2.5, 4.0, 5.0, 2.0, 3.0][:number],
+        "activeness": [0.5, 0.4, 0.3, 0.2, 0.1, 0.0][:number],
+        "classes": [0],
+        "truncation": 1.0,
+        "space": (0, generator.dim_z),
+        "method": "adam",
+        "config": {"num_probes": 2, "epsilon": 0.1},
+        "steps": 400,
+        "seed": 0,
+        "penalty": {"before": 20.0, "after": 14.0},
+    }
+    return Directions(np.eye(generator.dim_z)[:number], make_header(generator, **(settings | changes)))
+
+
+def toy_generator(dim_z: int = 4, name: str = "toy", digest: str = "abc") -> SimpleNamespace:
+    """What a direction file keeps of a generator, and nothing else."""
+    return SimpleNamespace(name=name, digest=digest, dim_z=dim_z, resolution=8)

@@ -1,0 +1,523 @@
+"""The direction file: what goes in comes out, to the byte; what is not one is refused, and the message says why."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+import resource
+import struct
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from fakes import toy_generator
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from safetensors.numpy import save as save_tensors
+
+from directions.direction_container import pack, unpack
+from directions.direction_file import Directions, load_directions
+from directions.direction_header import as_json, make_header
+from directions.errors import UserError
+
+
+def orthonormal(ndirs, dim_z, seed=0):
+    rng = np.random.default_rng(seed)
+    return np.linalg.qr(rng.standard_normal((dim_z, ndirs)))[0].T
+
+
+def header_for(ndirs=3, dim_z=4, **changes):
+    settings = {
+        "path_sizes": [3.0, 2.5, 5.0, 1.0, 4.0][:ndirs],
+        "names": ["hue", "height", "size", "light", "d4"][:ndirs],
+        "activeness": [0.5, 0.25, None, 0.0, 1.0][:ndirs],
+        "classes": "all",
+        "truncation": 1.0,
+        "space": (0, dim_z),
+        "method": "adam",
+        "config": {"epsilon": np.float32(0.125), "probes": (2, 3)},
+        "steps": np.int64(400),
+        "seed": 0,
+        "penalty": {"before": 20.0, "after": 14.0},
+    }
+    return make_header(toy_generator(dim_z), **(settings | changes))
+
+
+@pytest.fixture
+def directions():
+    return Directions(orthonormal(3, 4), header_for())
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "directions.safetensors"
+
+
+# What goes in comes out.
+
+
+def test_save_then_load_gives_the_same(directions, path):
+    """Matrix and header survive to the last bit, tuples and NumPy numbers as JSON has them."""
+    directions.save(path)
+    loaded = load_directions(path)
+    np.testing.assert_array_equal(loaded.matrix, orthonormal(3, 4).astype(np.float32))
+    assert loaded.matrix.dtype == np.float32
+    assert loaded.header == directions.header
+    assert loaded.header["config"] == {"epsilon": 0.125, "probes": [2, 3]}
+    assert loaded.header["steps"] == 400
+
+
+def test_save_same_content_gives_same_bytes(path, tmp_path):
+    """Neither the order of the keys nor the process decides what is written."""
+    header = header_for()
+    turned = {key: header[key] for key in reversed(header)}
+    Directions(orthonormal(3, 4), header).save(path)
+    Directions(orthonormal(3, 4), turned).save(tmp_path / "b.safetensors")
+    again = load_directions(path)
+    again.save(tmp_path / "c.safetensors")
+    assert path.read_bytes() == (tmp_path / "b.safetensors").read_bytes() == (tmp_path / "c.safetensors").read_bytes()
+
+
+def test_file_is_plain_safetensors_with_sorted_json(directions, path):
+    """Others can read it with safetensors alone, as format 1 says."""
+    directions.save(path)
+    data = path.read_bytes()
+    layout = json.loads(data[8 : 8 + struct.unpack("<Q", data[:8])[0]])
+    assert layout["directions"]["dtype"] == "F32"
+    assert layout["directions"]["shape"] == [3, 4]
+    text = layout["__metadata__"]["directions"]
+    header = json.loads(text)
+    assert text == json.dumps(header, sort_keys=True, separators=(",", ":"))
+    assert set(layout["__metadata__"]) == {"directions"}
+    assert set(header) == {
+        *("format_version", "tool_version", "generator", "classes", "truncation", "space", "layers", "method"),
+        *("config", "steps", "seed", "penalty", "directions", "source"),
+    }
+    assert header["generator"] == {"name": "toy", "digest": "abc", "dim_z": 4, "resolution": 8}
+    assert header["directions"][0] == {"name": "hue", "path_size": 3.0, "activeness": 0.5, "penalty_share": None}
+
+
+def test_save_failure_keeps_the_old_file(directions, path):
+    """A full disk is reported with its cause, and the file that was there is untouched."""
+    directions.save(path)
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(UserError, match=r"Cannot write .*File too large"):
+            directions[:1].save(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_default_names_are_numbered():
+    """Directions nobody has named yet can still be told apart."""
+    directions = Directions(orthonormal(3, 4), header_for(names=None))
+    assert directions.names == ("d0", "d1", "d2")
+
+
+def test_import_and_load_do_not_import_torch(directions, path):
+    """Reading a file, and moving a NumPy z, must not cost seconds."""
+    directions.save(path)
+    code = (
+        "import sys, numpy as np, directions.direction_file as f\n"
+        "d = f.load_directions(sys.argv[1]); d.move(np.zeros((2, 4)), 0, 1.0)\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(path)], check=True, timeout=60)
+
+
+def test_content_cannot_be_changed(directions):
+    """One part of a program cannot move another's directions."""
+    with pytest.raises(ValueError, match="read-only"):
+        directions.matrix[0, 0] = 1
+    directions.header["directions"][0]["name"] = "other"
+    assert directions.names[0] == "hue"
+
+
+# Looking directions up.
+
+
+@pytest.mark.parametrize(
+    ("key", "index"),
+    [(0, 0), (2, 2), (np.int64(1), 1), (torch.tensor(1), 1), ("1", 1), ("height", 1), ("hu", 0), ("s", 2)],
+)
+def test_index_finds(directions, key, index):
+    """By number (of any library, or as text), by name, and by the beginning of a name."""
+    assert directions.index(key) == index
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        (3, r"There is no direction 3: the indices go from 0 to 2\."),
+        (-1, "There is no direction -1"),
+        ("7", "There is no direction 7"),
+        ("-1", "There is no direction -1"),
+        ("h", r"'h' begins 2 names: 'hue', 'height'\. Write more"),
+        ("heigth", r"There is no direction 'heigth'\. Did you mean 'height'\?"),
+        ("rotation", r"There is no direction 'rotation'\. The names are: hue, height, size\."),
+        ("", "There is no direction ''"),
+        (True, "A direction is an index or a name, got True"),
+        (1.0, r"A direction is an index or a name, or a sequence of them, got 1\.0"),
+    ],
+)
+def test_index_refuses(directions, key, message):
+    """What does not exist is named, with what does."""
+    with pytest.raises(UserError, match=message):
+        directions[key]
+
+
+def test_exact_name_wins_over_prefix():
+    """A name that begins another is still found."""
+    directions = Directions(np.eye(2), header_for(2, 2, names=["hue", "hue 2"]))
+    assert directions.index("hue") == 0
+
+
+def test_getitem_takes_some(directions):
+    """Slices, lists in any order, and single directions keep each row with its entry."""
+    for key, rows in [
+        (slice(1, None), [1, 2]),
+        (["size", 0], [2, 0]),
+        ("height", [1]),
+        (slice(None, None, -1), [2, 1, 0]),
+    ]:
+        taken = directions[key]
+        np.testing.assert_array_equal(taken.matrix, directions.matrix[rows])
+        assert taken.names == tuple(directions.names[row] for row in rows)
+        assert taken.path_sizes == tuple(directions.path_sizes[row] for row in rows)
+    with pytest.raises(UserError, match="takes none of the 3 directions"):
+        directions[5:]
+    with pytest.raises(UserError, match=r"Each direction can be taken once only, got \[0, 'hue'\]"):
+        directions[[0, "hue"]]
+
+
+def test_sequence_protocol(directions):
+    """Length, iteration, columns and the text that a prompt shows."""
+    assert len(directions) == directions.ndirs == 3
+    assert [one.names for one in directions] == [("hue",), ("height",), ("size",)]
+    assert directions.dim_z == 4
+    assert directions.generator == "toy"
+    assert directions.activeness == (0.5, 0.25, None)
+    assert repr(directions) == "Directions(3 × 4, generator='toy': hue, height, size)"
+
+
+# Moving z.
+
+
+def test_move_closed_form():
+    """Along an axis, a step of amount a adds a to one component."""
+    directions = Directions(np.eye(4)[:3], header_for())
+    moved = directions.move(np.zeros((2, 4)), "height", [1.5, -2.0])
+    np.testing.assert_array_equal(moved, [[0, 1.5, 0, 0], [0, -2.0, 0, 0]])
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    z=hnp.arrays(np.float64, hnp.array_shapes(min_dims=0, max_dims=3, max_side=3).map(lambda s: (*s, 4)),
+                 elements=st.floats(-5, 5)),
+    amount=st.floats(-5, 5),
+    index=st.integers(0, 2),
+)  # fmt: skip
+def test_move_is_naive_addition_and_agrees_between_libraries(z, amount, index):
+    """Whatever the batch shape, NumPy and torch give z + amount·q, and the way back gives z."""
+    directions = Directions(orthonormal(3, 4), header_for())
+    moved = directions.move(z, index, amount)
+    np.testing.assert_allclose(moved, z + amount * directions.matrix[index].astype(np.float64), atol=1e-12)
+    tensor = directions.move(torch.from_numpy(z), index, amount)
+    np.testing.assert_allclose(tensor.numpy(), moved, atol=1e-12)
+    np.testing.assert_allclose(directions.move(moved, index, -amount), z, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("amount", [2, 2.0, [1.0, 2.0], np.float64([1, 2]), torch.tensor([1.0, 2.0]), [[1.0], [3.0]]])
+def test_move_keeps_type(directions, dtype, amount):
+    """The dtype of z is kept, whatever the amount is made of; amounts broadcast over the batch as in NumPy."""
+    array = np.ones((2, 4), dtype)
+    moved = directions.move(array, 0, amount)
+    tensor = directions.move(torch.from_numpy(array), 0, amount)
+    assert moved.dtype == array.dtype
+    assert tensor.dtype == getattr(torch, dtype)
+    assert moved.shape == tensor.shape == (*np.broadcast_shapes((2,), np.shape(amount)), 4)
+    np.testing.assert_allclose(tensor.numpy(), moved, rtol=1e-3 if dtype == "float16" else 1e-6)
+    np.testing.assert_array_equal(array, np.ones((2, 4)))
+
+
+def test_move_bfloat16_keeps_dtype(directions):
+    """bfloat16 is added in float32 and rounded once."""
+    z = torch.ones(2, 4, dtype=torch.bfloat16)
+    moved = directions.move(z, 1, 0.3)
+    expected = (torch.ones(2, 4) + 0.3 * torch.tensor(directions.matrix[1])).to(torch.bfloat16)
+    assert torch.equal(moved, expected)
+
+
+def test_move_keeps_device(directions):
+    """A tensor stays where it is (the meta device stands for any other)."""
+    assert directions.move(torch.empty(2, 4, device="meta"), 0, 1.0).device.type == "meta"
+
+
+@pytest.mark.gpu
+def test_move_keeps_cuda_device(directions):
+    """A tensor on a GPU stays there, wherever the amounts are."""
+    z = torch.zeros(2, 4, device="cuda")
+    for amount in (1.0, torch.ones(2), torch.ones(2, device="cuda"), np.ones(2)):
+        moved = directions.move(z, 0, amount)
+        assert moved.device == z.device
+        np.testing.assert_allclose(moved.cpu().numpy(), np.tile(directions.matrix[0], (2, 1)), rtol=1e-6)
+
+
+def test_move_is_differentiable(directions):
+    """The gradient of the sum of the squares follows from the chain rule, for z and for the amounts."""
+    z = torch.zeros(2, 4, dtype=torch.float64, requires_grad=True)
+    amount = torch.tensor([2.0, -1.0], dtype=torch.float64, requires_grad=True)
+    directions.move(z, 0, amount).square().sum().backward()
+    row = torch.tensor(directions.matrix[0], dtype=torch.float64)
+    torch.testing.assert_close(z.grad, 2 * amount.detach()[:, None] * row)
+    torch.testing.assert_close(amount.grad, 2 * amount.detach() * row.square().sum())
+
+
+def test_move_several_at_once_is_one_after_the_other(directions):
+    """Several directions with an amount each, numbers or one for each z."""
+    z = np.random.default_rng(0).standard_normal((5, 4))
+    per_sample = np.linspace(-1, 1, 5)
+    both = directions.move(z, ["hue", 2], [0.5, per_sample])
+    np.testing.assert_allclose(both, directions.move(directions.move(z, 0, 0.5), "size", per_sample), atol=1e-12)
+    np.testing.assert_array_equal(directions.move(z, [], []), z)
+
+
+@pytest.mark.parametrize(
+    ("z", "direction", "amount", "message"),
+    [
+        (np.zeros((2, 5)), 0, 1.0, r"z must have the shape \(…, 4\), as the directions do, got \(2, 5\)"),
+        (torch.zeros(5), 0, 1.0, r"z must have the shape \(…, 4\), as the directions do, got \(5,\)"),
+        (np.float64(1.0), 0, 1.0, "z must be a NumPy array or a torch tensor, got float64"),
+        ([0.0] * 4, 0, 1.0, "z must be a NumPy array or a torch tensor, got list"),
+        (np.zeros((2, 4), int), 0, 1.0, r"z must be of a floating-point type, got int64\. Convert it"),
+        (torch.zeros(2, 4, dtype=torch.int32), 0, 1.0, r"z must be of a floating-point type, got torch\.int32"),
+        (np.zeros((2, 4)), 0, [1.0, 2.0, 3.0], r"An amount of the shape \(3,\) does not fit .* \(2,\)"),
+        (torch.zeros(2, 4), 0, [1.0, 2.0, 3.0], r"An amount of the shape \(3,\) does not fit"),
+        (np.zeros((2, 4)), 0, "far", "An amount must be a number or an array of numbers, got 'far'"),
+        (torch.zeros(2, 4), 0, "far", "An amount must be a number or an array of numbers, got 'far'"),
+        (np.zeros((2, 4)), [0, 1], 1.0, r"2 directions need 2 amounts, one each, got the one number 1\.0"),
+        (np.zeros((2, 4)), [0, 1], [1.0], "2 directions need 2 amounts, one each, got 1"),
+        (np.zeros((2, 4)), "rotate", 1.0, "There is no direction 'rotate'"),
+    ],
+)  # fmt: skip
+def test_move_refuses(directions, z, direction, amount, message):
+    """A z or an amount that does not fit is named with its shape."""
+    with pytest.raises(UserError, match=message):
+        directions.move(z, direction, amount)
+
+
+@pytest.mark.parametrize("batch", [(), (3,), (3, 2)])
+def test_path_stacks_moves(directions, batch):
+    """The first axis goes along the path, for any batch shape and either library."""
+    z = np.random.default_rng(0).standard_normal((*batch, 4))
+    steps = [-2.0, 0.0, 2.0]
+    path = directions.path(z, "hue", steps)
+    np.testing.assert_array_equal(path, np.stack([directions.move(z, "hue", step) for step in steps]))
+    np.testing.assert_allclose(directions.path(torch.from_numpy(z), "hue", steps).numpy(), path, atol=1e-12)
+
+
+# Whose directions they are.
+
+
+def test_require_fits_accepts_the_same_weights(directions):
+    """The digest decides where both have one: the same weights under another name fit."""
+    directions.require_fits(toy_generator())
+    directions.require_fits(toy_generator(name="my own loader"))
+    directions.require_fits(toy_generator(digest=""))
+
+
+@pytest.mark.parametrize(
+    ("generator", "message"),
+    [
+        (toy_generator(dim_z=5), r"for \|z\| = 4 \(generator 'toy'\), but the generator 'toy' has \|z\| = 5"),
+        (
+            toy_generator(digest="xyz"),
+            "found in 'toy' with the weights abc…, but the generator 'toy' has the weights xyz…",
+        ),
+        (toy_generator(name="other", digest=""), r"found in 'toy', not in 'other'\. Load 'toy'"),
+    ],
+)
+def test_require_fits_refuses(directions, generator, message):
+    """Another |z|, other weights, or another generator."""
+    with pytest.raises(UserError, match=message):
+        directions.require_fits(generator)
+
+
+# What is not a direction file. Nothing here is ever unpickled.
+
+
+class Bomb:
+    def __reduce__(self):
+        return (pytest.fail, ("a pickle was loaded",))
+
+
+def torch_bytes(tmp_path, zipped):
+    torch.save({"bomb": Bomb()}, tmp_path / "x.pt", _use_new_zipfile_serialization=zipped)
+    return (tmp_path / "x.pt").read_bytes()
+
+
+def good_bytes(header=None, matrix=None):
+    return pack(orthonormal(3, 4) if matrix is None else matrix, as_json(header or header_for()))
+
+
+def with_header(text):
+    return save_tensors({"directions": np.eye(3, 4, dtype=np.float32)}, metadata={"directions": text})
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "it is empty"),
+        (b"abc", "it is truncated: 3 bytes"),
+        (pickle.dumps(Bomb(), protocol=2), r"it is a pickle, as old torch\.save wrote; unpickling can run any code"),
+        (pickle.dumps(Bomb(), protocol=4), "it is a pickle; unpickling can run any code"),
+        (pickle.dumps(Bomb(), protocol=5), r"weights_only=True.*directions\.gram_schmidt"),
+        (b"<!DOCTYPE html><html><body>404 not found", r"it is a web page .* Download the file itself"),
+        (b"\n  <html><head></head><body>Sign in</body></html>", "it is a web page"),
+        (b'{"generator": "builtin", "steps": 400}', "it is JSON text"),
+        (b"\x93NUMPY\x01\x00v\x00{'descr': '<f4'", "it is a NumPy array file"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "it is a Git LFS pointer"),
+        (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "it is not a safetensors file"),
+        (good_bytes()[:-1], r"it is truncated: \d+ bytes of at least \d+"),
+        (good_bytes()[:200], "it is truncated: 200 bytes"),
+        (good_bytes()[:9], "it is truncated: 9 bytes"),
+        (good_bytes() + b"\0\0", "it has 2 bytes too many at the end"),
+        (good_bytes().replace(b'"shape":[3,4]', b'"shape":[3,5]'), "it is damaged"),
+        (good_bytes().replace(b'"__metadata__":{', b'"__metadata__":!'), "its first bytes are damaged"),
+        (good_bytes().replace(b'"data_offsets":[0', b'"data_offsetx":[0'), "its first bytes are damaged"),
+        (save_tensors({"conv.weight": np.ones(3), "conv.bias": np.ones(3)}), "but holds: conv.bias, conv.weight"),
+        (save_tensors({}), "it must hold one tensor, 'directions', but holds: none"),
+        (save_tensors({"directions": np.eye(3, dtype=np.float32)}), "it has no header to say what they belong to"),
+        (save_tensors({"directions": np.eye(3)}, {"directions": "{}"}), r"must be float32 \(F32\), got F64"),
+        (save_tensors({"directions": np.ones(3, "f4")}, {"directions": "{}"}), r"\(directions, \|z\|\), got \(3,\)"),
+        (save_tensors({"directions": np.ones((0, 3), "f4")}, {"directions": "{}"}), r"got \(0, 3\)"),
+        (with_header("{"), "its header is damaged"),
+        (with_header("[]"), "its header must be a JSON object, got list"),
+        (with_header('{"a": NaN}'), "its header is damaged .NaN is not a number"),
+        (with_header("[" * 100_000), "its header is damaged"),
+        (with_header("{}"), "its format_version must be 1, got None"),
+        (good_bytes(header_for() | {"format_version": 2}), r"its format_version must be 1, got 2\. Upgrade"),
+        (good_bytes(header_for() | {"format_version": "1"}), "its format_version must be 1, got '1'"),
+        (good_bytes(matrix=np.full((3, 4), np.nan)), "row 0 holds NaN or infinity"),
+        (good_bytes(matrix=np.diag([1, 1, np.inf, 1])[:3]), "row 2 holds NaN or infinity"),
+        (good_bytes(matrix=2 * np.eye(3, 4)), r"row 0 has length 2, not 1\. The rows must be orthonormal"),
+        (good_bytes(matrix=np.ones((3, 4)) / 2), "are not perpendicular"),
+        (good_bytes(matrix=np.eye(5, 4)), r"its shape is \(5, 4\)"),
+        (good_bytes(matrix=np.eye(3, 5)), r"its header says \|z\| = 4, but its rows have 5 numbers"),
+        (good_bytes(matrix=np.eye(2, 4)), "its header describes 3 directions, but its matrix has 2 rows"),
+    ],
+)  # fmt: skip
+def test_load_refuses_what_is_not_a_direction_file(path, data, message):
+    """Each kind of wrong file has its own message, with the path."""
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=f"^{re.escape(str(path))} is not a usable direction file: .*{message}"):
+        load_directions(path)
+
+
+@pytest.mark.parametrize(
+    ("zipped", "message"), [(True, "it is a zip archive, as torch.save writes"), (False, "it is a pickle")]
+)
+def test_load_refuses_torch_files_unread(path, tmp_path, zipped, message):
+    """Both of torch's own formats are recognised, and the pickle in them never runs."""
+    path.write_bytes(torch_bytes(tmp_path, zipped))
+    with pytest.raises(UserError, match=message):
+        load_directions(path)
+
+
+def test_load_refuses_paths(tmp_path):
+    """A missing file and a folder; for a run folder, the file in it."""
+    with pytest.raises(UserError, match=r"There is no direction file .*nothing\.safetensors\. Check the path"):
+        load_directions(tmp_path / "nothing.safetensors")
+    with pytest.raises(UserError, match=r"is a folder, not a direction file\. Give the path of a file in it"):
+        load_directions(tmp_path)
+    (tmp_path / "directions.safetensors").touch()
+    with pytest.raises(UserError, match=r"Did you mean .*directions\.safetensors\?"):
+        load_directions(tmp_path)
+    with pytest.raises(UserError, match=r"Cannot read .*: Not a directory"):
+        load_directions(tmp_path / "directions.safetensors" / "x")
+
+
+@settings(deadline=None, max_examples=150)
+@given(cut=st.integers(0, 1200), flip=st.integers(0, 1199), bit=st.integers(0, 7))
+def test_load_survives_any_damage(tmp_path_factory, cut, flip, bit):
+    """A file cut anywhere, with a flipped bit anywhere, gives a UserError or sound directions; never anything else."""
+    data = bytearray(good_bytes())
+    data[flip % len(data)] ^= 1 << bit
+    path = tmp_path_factory.mktemp("damage") / "x.safetensors"
+    path.write_bytes(data[: cut or None])
+    try:
+        loaded = load_directions(path)
+    except UserError:
+        return
+    np.testing.assert_allclose(loaded.matrix @ loaded.matrix.T, np.eye(3), atol=1e-3)
+
+
+def changed(key, value, inside=None):
+    header = header_for()
+    target = header if inside is None else header[inside]
+    target[key] = value
+    return header
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ({key: value for key, value in header_for().items() if key != "seed"}, "its header lacks 'seed'"),
+        (changed("truncation", 1.5), r"'truncation' must be a number in \(0, 1\] or null, got 1\.5"),
+        (changed("truncation", True), r"'truncation' must be a number in \(0, 1\] or null, got True"),
+        (changed("classes", [1, -1]), r"'classes' must be a list of class indices, 'all' or null, got \[1, -1\]"),
+        (changed("classes", "some"), "'classes' must be a list of class indices"),
+        (changed("space", [0]), r"'space' must be two z indices, \[start, stop\], got \[0\]"),
+        (changed("space", [2, 2]), r"search space 2:2 must lie in 0:4 and not be empty"),
+        (changed("space", [0, 9]), r"search space 0:9 must lie in 0:4"),
+        (changed("space", [0, 2]), "only z components 0:2 move, but its rows are not zero elsewhere"),
+        (changed("steps", -1), "'steps' must be a whole number of at least 0 or null, got -1"),
+        (changed("seed", "zero"), "'seed' must be a whole number or null, got 'zero'"),
+        (changed("generator", "toy"), "'generator' must be an object, got 'toy'"),
+        (changed("name", None, "generator"), "generator name must be text, got None"),
+        (changed("digest", 3, "generator"), "generator digest must be text, got 3"),
+        (changed("directions", {}), "'directions' must be a list, got {}"),
+        (changed("directions", ["a", "b", "c"]), "the name of direction 0 must be .* got None"),
+        (header_for(names=["a", "b", "a"]), "directions 0 and 2 have the same name, 'a'; names must be unique"),
+        (header_for(names=["a", "b\n", "c"]), r"the name of direction 1 must be 1 to 64 printable characters.*'b\\n'"),
+        (header_for(names=["a", "\x1b[31mred", "c"]), "the name of direction 1 must be 1 to 64 printable characters"),
+        (header_for(names=["", "b", "c"]), "the name of direction 0 must be .*, trimmed, got ''"),
+        (header_for(names=["a", "b", " c"]), "the name of direction 2 must be"),
+        (header_for(names=["a", "b", "c" * 65]), "the name of direction 2 must be 1 to 64"),
+        (header_for(names=["a", "12", "c"]), r"direction 1 must not be a number \(that is an index\), got '12'"),
+        (header_for(path_sizes=[1.0, 0.0, 1.0]), r"the path_size of direction 1 must be a positive number, got 0\.0"),
+        (header_for(path_sizes=[1.0, 1.0, "far"]), "the path_size of direction 2 must be a positive number, got 'far'"),
+        (header_for(activeness=["much", None, None]), "activeness of direction 0 must be a number or null, got 'much'"),
+    ],
+)  # fmt: skip
+def test_header_is_checked_when_made_and_when_read(path, header, message):
+    """A header that is not sound cannot be made, and a file with one cannot be read."""
+    with pytest.raises(UserError, match=f"These directions are not usable: .*{message}"):
+        Directions(orthonormal(3, 4), header)
+    path.write_bytes(good_bytes(header))
+    with pytest.raises(UserError, match=f"is not a usable direction file: .*{message}"):
+        load_directions(path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), object(), {1, 2}])
+def test_header_must_be_json(value):
+    """What JSON cannot hold is refused when the directions are made, not when they are saved."""
+    with pytest.raises(UserError, match="The header must hold what JSON can"):
+        Directions(orthonormal(3, 4), header_for(config={"odd": value}))
+
+
+def test_unpack_leaves_numbers_to_the_caller(path):
+    """The container only knows the format: it gives back what is there."""
+    path.write_bytes(good_bytes(matrix=np.full((2, 4), np.nan)))
+    matrix, header = unpack(path)
+    assert np.isnan(matrix).all()
+    assert header["format_version"] == 1
