@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from directions.errors import UserError
-from directions.evaluation.factors import COLUMNS, FactorTable, draw_base_points, measure_factors
+from directions.evaluation.factor_table import COLUMNS, FactorTable
+from directions.evaluation.factors import draw_base_points, measure_factors
 from directions.evaluation.scene_reader import SceneReading
 
 DEVIATIONS = {"hue": 0.2, "x": 0.75, "y": 0.9, "size": 0.1}
