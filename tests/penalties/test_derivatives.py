@@ -1,0 +1,171 @@
+"""Evaluations on both sides of a point, in one call, and the check that a map is a fixed function."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from directions.errors import UserError
+from directions.penalties import check_deterministic, rademacher
+from directions.penalties.derivatives import symmetric_sums
+
+
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def points(batch: int = 3, n: int = 4, seed: int = 0) -> torch.Tensor:
+    return torch.randn(batch, n, generator=rng(seed), dtype=torch.float64)
+
+
+class Recorder:
+    """A map that remembers its inputs."""
+
+    def __init__(self, f):
+        self.f = f
+        self.calls: list[torch.Tensor] = []
+
+    def __call__(self, w):
+        self.calls.append(w.detach().clone())
+        return self.f(w)
+
+
+def test_symmetric_sums_give_the_second_difference():
+    """Less the centre and over ε², they are vᵀHv of a quadratic, exactly."""
+    H = torch.tensor([[2.0, 3.0], [3.0, -1.0]], dtype=torch.float64)
+
+    def f(w):
+        return 0.5 * torch.einsum("bi,ij,bj->b", w, H, w)
+
+    w, probes = points(5, 2), rademacher((3, 5, 2), rng(1), dtype=torch.float64)
+    (sums,) = symmetric_sums(f, w, probes, epsilon=0.1)
+    expected = torch.einsum("kbi,ij,kbj->kb", probes, H, probes)
+    torch.testing.assert_close((sums - 2 * f(w)) / 0.1**2, expected, rtol=1e-10, atol=1e-10)
+
+
+def test_symmetric_sums_call_f_once_in_the_documented_order():
+    """Row (s·k + j)·batch + b is sample b, moved along probe j, forwards for s = 0 and backwards for s = 1."""
+    w, probes = points(3, 4), rademacher((2, 3, 4), rng(1), dtype=torch.float64)
+    f = Recorder(torch.sin)
+    symmetric_sums(f, w, probes, epsilon=0.25)
+    assert len(f.calls) == 1
+    assert f.calls[0].shape == (2 * 2 * 3, 4)
+    for s, sign in enumerate((1, -1)):
+        for j in range(2):
+            for b in range(3):
+                row = (s * 2 + j) * 3 + b
+                assert row % 3 == b
+                torch.testing.assert_close(f.calls[0][row], w[b] + sign * 0.25 * probes[j, b])
+
+
+@pytest.mark.parametrize(
+    ("output", "wide"),
+    [
+        (torch.bfloat16, torch.float32),
+        (torch.float16, torch.float32),
+        (torch.float32, torch.float32),
+        (torch.float64, torch.float64),
+    ],
+)
+def test_symmetric_sums_are_taken_in_float32_or_wider(output, wide):
+    """Outputs in half precision are added up exactly, as their float32 values."""
+    w, probes = points(), rademacher((2, 3, 4), rng(1), dtype=torch.float64)
+    f = Recorder(lambda w: torch.sin(w).to(output))
+    (sums,) = symmetric_sums(f, w, probes, epsilon=0.1)
+    plus, minus = torch.sin(f.calls[0]).to(output).to(wide).reshape(2, 2, 3, 4)
+    assert sums.dtype == wide
+    assert torch.equal(sums, plus + minus)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.int64])
+def test_symmetric_sums_refuse_points_in_reduced_precision(dtype):
+    """In bfloat16, 3 ± 0.1 is not symmetric about 3, and the slope would pass for curvature."""
+    w = torch.ones(2, 3).to(dtype)
+    with pytest.raises(UserError, match=r"w must be float32 or float64, got .*Pass w\.float\(\)"):
+        symmetric_sums(torch.sin, w, torch.ones(2, 2, 3), epsilon=0.1)
+
+
+@pytest.mark.parametrize("shape", [(2, 4), (2, 3, 5), (2, 1, 4), (3, 4), (4,)])
+def test_symmetric_sums_refuse_probes_of_another_shape(shape):
+    """One probe for each point, no broadcasting by accident."""
+    with pytest.raises(UserError, match=r"probes must be \(k, \*w\.shape\)"):
+        symmetric_sums(torch.sin, points(), torch.ones(shape, dtype=torch.float64), epsilon=0.1)
+
+
+@pytest.mark.parametrize(
+    ("f", "message"),
+    [
+        (lambda w: w.sum(), r"one row for each row it gets: it got 12 rows \(2 signs × 2 probes × 3 points\)"),
+        (lambda w: w[:3], r"returned a tensor of shape \(3, 4\)\. Repeat what f holds for each point"),
+        (lambda w: w.mT, "one row for each row it gets"),
+        (lambda w: [], "at least one tensor, got an empty one"),
+        (lambda w: {"image": w}, "a list or tuple of tensors, got dict"),
+        (lambda w: None, "a list or tuple of tensors, got NoneType"),
+        (lambda w: (w, None), "a list or tuple of tensors, got tuple of NoneType, Tensor"),
+        (lambda w: (w * 10).long(), r"floating-point tensors, got int64"),
+    ],
+)
+def test_symmetric_sums_refuse_what_f_must_not_return(f, message):
+    """Whatever f returns wrongly, the message says what came and what is wanted."""
+    with pytest.raises(UserError, match=message):
+        symmetric_sums(f, points(), torch.ones(2, 3, 4, dtype=torch.float64), epsilon=0.1)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        torch.cos,
+        lambda w: [w, w.sum(dim=1)],
+        lambda w: torch.log(w),  # NaN for half of the points: no finite number, but always the same
+        lambda w: w[:0],
+    ],
+)
+def test_check_deterministic_passes_fixed_functions(f):
+    """The same output twice is all that is asked."""
+    check_deterministic(f, points())
+
+
+def test_check_deterministic_passes_rounding():
+    """Another kernel for the same sum is no noise."""
+    count = iter(range(2))
+    check_deterministic(lambda w: w * (1 + 1e-7 * next(count)), points().float())
+
+
+def test_check_deterministic_needs_no_gradient():
+    """The check leaves no graph behind."""
+    seen = []
+    check_deterministic(lambda w: seen.append((w * 2).requires_grad) or w, points().requires_grad_())
+    assert seen == [False, False]
+
+
+@pytest.mark.parametrize("noise", [1.0, 1e-3])
+def test_check_deterministic_refuses_noise(noise):
+    """Noise that would drown the second difference is found, in any of several outputs."""
+    source = rng(0)
+    with pytest.raises(UserError, match=r"different outputs for the same input .*eval mode"):
+        check_deterministic(lambda w: (w, w + noise * torch.randn(w.shape, generator=source, dtype=w.dtype)), points())
+
+
+def test_check_deterministic_refuses_dropout_in_train_mode():
+    """The usual cause, and the remedy that the message names."""
+    layer = torch.nn.Dropout(0.5)
+    with pytest.raises(UserError, match="eval mode"):
+        check_deterministic(layer, torch.ones(4, 50))
+    check_deterministic(layer.eval(), torch.ones(4, 50))
+
+
+def test_check_deterministic_sees_through_a_reused_buffer():
+    """A map that writes into one output tensor cannot hide its changes."""
+    buffer, count = torch.zeros(3, 4, dtype=torch.float64), iter(range(2))
+    with pytest.raises(UserError, match="different outputs"):
+        check_deterministic(lambda w: buffer.copy_(w + next(count)), points())
+
+
+def test_check_deterministic_refuses_changing_shapes_and_nan():
+    """Not only values may change."""
+    widths = iter((1, 2))
+    with pytest.raises(UserError, match="other shapes"):
+        check_deterministic(lambda w: w[:, : next(widths)], points())
+    values = iter((1.0, float("nan")))
+    with pytest.raises(UserError, match="different outputs"):
+        check_deterministic(lambda w: w * next(values), points())

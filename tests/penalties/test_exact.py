@@ -1,0 +1,115 @@
+"""Whole Hessians and the exact penalty."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from naive import difference_hessian, textbook_gram_schmidt
+
+from directions.errors import UserError
+from directions.generators.closed_form import Quadratic, RotatedSeparable
+from directions.penalties import exact_hessian, hessian_penalty_exact, off_diagonal_sum
+
+
+def normal(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def small_network(w: torch.Tensor) -> torch.Tensor:
+    """Outputs of shape (batch, 2, 3), smooth, mixing everything."""
+    return torch.tanh(torch.tanh(w @ normal(4, 5, seed=1)) @ normal(5, 6, seed=2)).unflatten(1, (2, 3))
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        Quadratic(normal(3, 4, 4)),
+        RotatedSeparable(textbook_gram_schmidt(normal(4, 4)), normal(3, 4, seed=1), curve="cos"),
+        RotatedSeparable(textbook_gram_schmidt(normal(4, 4)), normal(3, 4, seed=1), curve="exp"),
+    ],
+    ids=["quadratic", "cos", "exp"],
+)
+def test_exact_hessian_equals_the_closed_form(f):
+    """Automatic differentiation gives the Hessian written down on paper."""
+    w = normal(2, 4, seed=5)
+    torch.testing.assert_close(exact_hessian(f, w), f.hessian(w))
+
+
+def test_exact_hessian_equals_differences():
+    """On a network without a closed form, four evaluations an entry agree."""
+    w = normal(3, 4, seed=3)
+    H = exact_hessian(small_network, w)
+    assert H.shape == (3, 6, 4, 4)
+    torch.testing.assert_close(H, difference_hessian(small_network, w), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(H, H.mT)
+
+
+def test_exact_hessian_of_one_number_a_row():
+    """A map to (m,) has one output."""
+    H = exact_hessian(lambda w: w[:, 0] * w[:, 1] ** 2, torch.tensor([[1.0, 2.0]]))
+    torch.testing.assert_close(H, torch.tensor([[[[0.0, 4.0], [4.0, 2.0]]]]))
+
+
+def test_off_diagonal_sum_equals_the_loop():
+    """Σ over i ≠ j of H_ij², for any leading axes."""
+    H = normal(2, 3, 4, 4)
+    expected = sum(H[..., i, j] ** 2 for i in range(4) for j in range(4) if i != j)
+    torch.testing.assert_close(off_diagonal_sum(H), expected)
+
+
+def test_off_diagonal_sum_of_a_large_diagonal_is_zero():
+    """No cancellation: the diagonal is never part of the sum, be it infinite."""
+    assert off_diagonal_sum(torch.diag(torch.tensor([1e30, -3.0, float("inf")]))) == 0
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 3)])
+def test_off_diagonal_sum_refuses_what_is_not_square(shape):
+    """Square in the last two axes."""
+    with pytest.raises(UserError, match="must end in a square matrix"):
+        off_diagonal_sum(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("reduction", ["mean", "max"])
+def test_hessian_penalty_exact_is_twice_the_off_diagonal_sum(reduction):
+    """The factor 2 is in it, and the reduction runs over batch and outputs; several tensors are added up."""
+    w = normal(3, 4, seed=3)
+    sums = 2 * off_diagonal_sum(exact_hessian(small_network, w))
+    expected = sums.mean() if reduction == "mean" else sums.max()
+    torch.testing.assert_close(hessian_penalty_exact(small_network, w, reduction=reduction), expected)
+    both = hessian_penalty_exact(lambda w: (small_network(w), 2 * small_network(w)), w, reduction=reduction)
+    torch.testing.assert_close(both, 5 * expected)
+
+
+def test_hessian_penalty_exact_is_zero_in_the_right_basis_only():
+    """Along its own directions the rotated separable map has a diagonal Hessian; along the axes it has not."""
+    f = RotatedSeparable(textbook_gram_schmidt(normal(5, 5)), normal(3, 5, seed=1))
+    z, w = normal(2, 5, seed=2), torch.zeros(2, 5, dtype=torch.float64)
+    assert hessian_penalty_exact(lambda w: f(z + w @ f.Q), w) < 1e-25
+    assert hessian_penalty_exact(lambda w: f(z + w), w) > 1e-2
+
+
+def test_hessian_penalty_exact_is_differentiable_by_the_basis():
+    """Its gradient with respect to a matrix inside f is the derivative."""
+    f, z = RotatedSeparable(textbook_gram_schmidt(normal(3, 3)), normal(2, 3, seed=1)), normal(2, 3, seed=2)
+    w = normal(2, 3, seed=3)
+    Q = normal(3, 3, seed=4).requires_grad_()
+    assert torch.autograd.gradcheck(lambda Q: hessian_penalty_exact(lambda w: f(z + w @ Q), w), Q)
+
+
+def test_exact_hessian_refuses_several_tensors():
+    """There would be several Hessians; the message shows how to choose."""
+    with pytest.raises(UserError, match=r"returns one tensor, got 2\. Choose one: lambda w: f\(w\)\[0\]"):
+        exact_hessian(lambda w: (w, w), torch.zeros(1, 2))
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 3, 4), (0, 3)])
+def test_exact_hessian_refuses_other_shapes_of_w(shape):
+    """Points are rows."""
+    with pytest.raises(UserError, match=r"w must be \(batch, n\)"):
+        exact_hessian(torch.sin, torch.zeros(shape))
+
+
+def test_hessian_penalty_exact_refuses_unknown_reductions():
+    """A slip gets a suggestion."""
+    with pytest.raises(UserError, match=r"must be 'mean' or 'max', got 'maxx'\. Did you mean 'max'\?"):
+        hessian_penalty_exact(torch.sin, torch.zeros(1, 2), reduction="maxx")

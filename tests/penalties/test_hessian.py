@@ -1,0 +1,353 @@
+"""The Hessian Penalty: closed form, naive reference, laws, conventions, errors."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from naive import all_signs, textbook_gram_schmidt, textbook_variances
+
+from directions.errors import UserError
+from directions.generators.closed_form import Quadratic, RotatedSeparable
+from directions.penalties import (
+    hessian_penalty,
+    hessian_penalty_exact,
+    off_diagonal_sum,
+    penalty_per_sample,
+    rademacher,
+)
+
+
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def normal(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=rng(seed), dtype=torch.float64)
+
+
+def signs(k: int, batch: int, n: int, seed: int = 0) -> torch.Tensor:
+    return rademacher((k, batch, n), rng(seed), dtype=torch.float64)
+
+
+class Network(torch.nn.Module):
+    """A smooth network w -> images (m, 3, 2, 2), with its hidden layer on request."""
+
+    def __init__(self, n: int = 4, *, activations: bool = False) -> None:
+        super().__init__()
+        self.first = torch.nn.Parameter(normal(n, 7, seed=1))
+        self.second = torch.nn.Parameter(normal(7, 12, seed=2) / 2)
+        self.activations = activations
+
+    def forward(self, w: torch.Tensor):
+        hidden = torch.tanh(w @ self.first)
+        images = torch.tanh(hidden @ self.second).unflatten(1, (3, 2, 2))
+        return (hidden, images) if self.activations else images
+
+
+# Closed form: the theorem
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 6, 9])
+def test_variance_over_all_signs_is_twice_the_off_diagonal_sum(n):
+    """Var_v(vᵀHv) = 2·Σ_{i≠j} H_ij², exactly, when the probes are the whole population of sign vectors."""
+    f = Quadratic(normal(3, n, n))
+    population = all_signs(n)
+    w = normal(1, n, seed=1)
+    sample_variance = hessian_penalty(f, w, probes=population.unsqueeze(1))
+    population_variance = sample_variance * (len(population) - 1) / len(population)
+    expected = 2 * off_diagonal_sum(f.hessian(w)).mean()
+    torch.testing.assert_close(population_variance, expected, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(hessian_penalty_exact(f, w), expected)
+
+
+@pytest.mark.parametrize("num_probes", [2, 3, 8])
+@pytest.mark.parametrize("n", [2, 5, 12])
+def test_hessian_penalty_converges_to_the_theorem(n, num_probes):
+    """With any number of probes the mean over draws comes to within 2% of 2·Σ H_ij², in at most 2¹⁸ samples."""
+    f = Quadratic(normal(2, n, n, seed=n))
+    expected = hessian_penalty_exact(f, torch.zeros(1, n, dtype=torch.float64))
+    source, total, samples, chunk = rng(0), 0.0, 0, 4096
+    while samples < 2**18:
+        w = torch.zeros(chunk, n, dtype=torch.float64)
+        total += float(hessian_penalty(f, w, num_probes=num_probes, rng=source)) * chunk
+        samples += chunk
+        # Not before 2¹⁵ samples: a wrong value could pass by on its way.
+        if samples >= 2**15 and abs(total / samples / float(expected) - 1) < 0.02:
+            return
+    pytest.fail(f"{total / samples:.4f} after {samples} samples, expected {float(expected):.4f}")
+
+
+def test_estimate_of_a_smooth_map_is_second_order_in_epsilon():
+    """Halving ε quarters the distance to the exact penalty."""
+    n = 4
+    f, w, population = Network(n).requires_grad_(False), normal(1, n, seed=5) / 2, all_signs(n).unsqueeze(1)
+    exact = hessian_penalty_exact(f, w)
+    errors = [
+        float(hessian_penalty(f, w, probes=population, epsilon=e) * (2**n - 1) / 2**n - exact)
+        for e in (0.04, 0.02, 0.01)
+    ]
+    assert errors[0] / errors[1] == pytest.approx(4, rel=0.15)
+    assert errors[1] / errors[2] == pytest.approx(4, rel=0.05)
+
+
+@pytest.mark.parametrize("curve", ["cos", "exp"])
+def test_penalty_vanishes_along_the_directions_of_a_separable_map(curve):
+    """When no direction's effect depends on another's, the estimate is zero for finite ε too, not only in the limit."""
+    f = RotatedSeparable(textbook_gram_schmidt(normal(6, 6)), normal(4, 6, seed=1), curve=curve)
+    z, w = normal(5, 6, seed=2), torch.zeros(5, 6, dtype=torch.float64)
+    assert hessian_penalty(lambda w: f(z.repeat(len(w) // 5, 1) + w @ f.Q), w, epsilon=0.5, rng=rng(0)) < 1e-24
+    assert hessian_penalty(lambda w: f(z.repeat(len(w) // 5, 1) + w), w, epsilon=0.5, rng=rng(0)) > 1e-3
+
+
+# Naive reference
+
+
+@pytest.mark.parametrize("reduction", ["mean", "max"])
+@pytest.mark.parametrize("num_probes", [2, 3, 5])
+def test_two_evaluations_a_probe_equal_the_textbook_with_centre(num_probes, reduction):
+    """Without the centre, value and gradients (by w and by the network) are the textbook's to float64 rounding."""
+    fast, slow = Network(), Network()
+    w_fast, w_slow = normal(3, 4).requires_grad_(), normal(3, 4).requires_grad_()
+    probes = signs(num_probes, 3, 4)
+    penalty = hessian_penalty(fast, w_fast, probes=probes, reduction=reduction)
+    variances = textbook_variances(slow, w_slow, probes, 0.1)
+    expected = variances.mean() if reduction == "mean" else variances.max()
+    torch.testing.assert_close(penalty, expected, rtol=1e-10, atol=0)
+    penalty.backward()
+    expected.backward()
+    for ours, theirs in [(w_fast, w_slow), *zip(fast.parameters(), slow.parameters(), strict=True)]:
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-8, atol=1e-10)
+
+
+def test_two_probes_by_hand():
+    """For k = 2 the unbiased variance is half the squared difference."""
+    f, w, probes = Network(), normal(3, 4), signs(2, 3, 4)
+    s = [(f(w + 0.1 * v) + f(w - 0.1 * v)) / 0.01 for v in probes]
+    torch.testing.assert_close(hessian_penalty(f, w, probes=probes), ((s[0] - s[1]) ** 2 / 2).mean())
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    batch=st.integers(1, 4),
+    n=st.integers(1, 6),
+    num_probes=st.integers(2, 4),
+    outputs=st.lists(st.integers(1, 3), max_size=3),
+    seed=st.integers(0, 1000),
+)
+def test_hessian_penalty_equals_the_textbook_for_every_shape(batch, n, num_probes, outputs, seed):
+    """Any batch, width, number of probes and shape of the output, no axes at all included."""
+    weights = normal(n, *outputs, seed=seed)
+
+    def f(w):
+        return torch.sin(torch.tensordot(w, weights, dims=1))
+
+    w, probes = normal(batch, n, seed=seed + 1), signs(num_probes, batch, n, seed)
+    expected = textbook_variances(f, w, probes, 0.1)
+    torch.testing.assert_close(hessian_penalty(f, w, probes=probes), expected.mean(), rtol=1e-8, atol=1e-16)
+    torch.testing.assert_close(
+        hessian_penalty(f, w, probes=probes, reduction="max"), expected.max(), rtol=1e-8, atol=1e-16
+    )
+    torch.testing.assert_close(
+        penalty_per_sample(f, w, probes=probes), expected.reshape(batch, -1).mean(dim=1), rtol=1e-8, atol=1e-16
+    )
+
+
+def test_hessian_penalty_takes_points_of_any_shape():
+    """A latent per layer, (batch, layers, n), is one long vector to the probes."""
+    weights = normal(6, 5, seed=1)
+    w, probes = normal(3, 2, 3), signs(4, 3, 6).unflatten(2, (2, 3))
+    ours = hessian_penalty(lambda w: torch.sin(w.flatten(1) @ weights), w, probes=probes)
+    flat = hessian_penalty(lambda w: torch.sin(w @ weights), w.flatten(1), probes=probes.flatten(2))
+    torch.testing.assert_close(ours, flat)
+
+
+# Laws
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 1000), scale=st.floats(-10, 10))
+def test_penalty_ignores_what_is_separable_and_scales_with_the_square(seed, scale):
+    """Adding functions of single coordinates changes nothing; multiplying the output by a multiplies it by a²."""
+    f, w, probes = Network(), normal(2, 4, seed=seed), signs(3, 2, 4, seed)
+    penalty = hessian_penalty(f, w, probes=probes)
+
+    def changed(w):
+        return scale * (f(w) + (w.exp() + torch.cos(3 * w) + 7).sum(dim=1).reshape(-1, 1, 1, 1))
+
+    torch.testing.assert_close(hessian_penalty(changed, w, probes=probes), scale**2 * penalty, rtol=1e-6, atol=1e-16)
+
+
+def test_penalty_of_the_other_sign_of_a_probe_is_the_same():
+    """v and −v see the same curvature."""
+    f, w, probes = Network(), normal(3, 4), signs(3, 3, 4)
+    flipped = probes * torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64).reshape(3, 1, 1)
+    torch.testing.assert_close(hessian_penalty(f, w, probes=probes), hessian_penalty(f, w, probes=flipped))
+
+
+# Conventions
+
+
+def test_f_is_called_exactly_once_with_2k_rows_a_sample():
+    """One batched call, no centre evaluation; nothing else is evaluated."""
+    calls = []
+
+    def f(w):
+        calls.append(w.shape)
+        return torch.sin(w)
+
+    hessian_penalty(f, normal(3, 4), num_probes=5, rng=rng(0))
+    assert calls == [(2 * 5 * 3, 4)]
+
+
+def test_labels_repeated_by_the_rule_belong_to_their_samples():
+    """y.repeat(m // batch) gives each row its sample's class: the same as one sample at a time."""
+    frequency = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
+    y = torch.tensor([2, 0, 1, 2])
+    w, probes = normal(4, 5), signs(3, 4, 5)
+
+    def f(w, y):
+        return torch.sin(w.sum(dim=1) * frequency[y])
+
+    together = penalty_per_sample(lambda w: f(w, y.repeat(len(w) // 4)), w, probes=probes)
+    single = [
+        penalty_per_sample(lambda w, b=b: f(w, y[b]), w[b : b + 1], probes=probes[:, b : b + 1]) for b in range(4)
+    ]
+    torch.testing.assert_close(together, torch.cat(single))
+
+
+@pytest.mark.parametrize("reduction", ["mean", "max"])
+def test_several_outputs_add_up(reduction):
+    """A tuple or list counts as the sum of its tensors' penalties, one call for all."""
+    f, w, probes = Network(activations=True), normal(3, 4), signs(3, 3, 4)
+    parts = [hessian_penalty(lambda w, i=i: f(w)[i], w, probes=probes, reduction=reduction) for i in (0, 1)]
+    per_sample = [penalty_per_sample(lambda w, i=i: f(w)[i], w, probes=probes, reduction=reduction) for i in (0, 1)]
+    for kind in (tuple, list):
+        total = hessian_penalty(lambda w, kind=kind: kind(f(w)), w, probes=probes, reduction=reduction)
+        torch.testing.assert_close(total, parts[0] + parts[1])
+        both = penalty_per_sample(lambda w, kind=kind: kind(f(w)), w, probes=probes, reduction=reduction)
+        torch.testing.assert_close(both, per_sample[0] + per_sample[1])
+
+
+def test_outputs_of_several_types_add_up_in_the_widest():
+    """Layers in half and double precision can be judged together."""
+    w, probes = normal(3, 4), signs(2, 3, 4)
+
+    def f(w):
+        x = torch.sin(w.sum(dim=1, keepdim=True))
+        return [x.bfloat16(), x]
+
+    total = hessian_penalty(f, w, probes=probes)
+    assert total.dtype == torch.float64
+    parts = [hessian_penalty(lambda w, i=i: f(w)[i], w, probes=probes) for i in (0, 1)]
+    torch.testing.assert_close(total, parts[0] + parts[1], check_dtype=False)
+
+
+@pytest.mark.parametrize("output", [torch.bfloat16, torch.float16])
+def test_half_precision_outputs_are_upcast_before_any_difference(output):
+    """The penalty of rounded images is computed in float32 from those images, and has a gradient."""
+    w, probes = normal(3, 4).float().requires_grad_(), signs(3, 3, 4).float()
+    weights = normal(4, 6).float()
+
+    def f(w):
+        return torch.sin(w @ weights).to(output)
+
+    penalty = hessian_penalty(f, w, probes=probes)
+    expected = textbook_variances(lambda w: f(w.float()).double(), w.detach(), probes, 0.1).mean()
+    assert penalty.dtype == torch.float32
+    torch.testing.assert_close(penalty.detach().double(), expected, rtol=1e-4, atol=0)
+    penalty.backward()
+    assert w.grad.isfinite().all()
+    assert w.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("reduction", ["mean", "max"])
+def test_per_sample_penalties_make_up_the_whole(reduction):
+    """Their mean, or largest, is the penalty; they are the same in micro-batches, gradients included."""
+    f, w, probes = Network(), normal(6, 4), signs(3, 6, 4)
+    whole = hessian_penalty(f, w, probes=probes, reduction=reduction)
+    each = penalty_per_sample(f, w, probes=probes, reduction=reduction)
+    torch.testing.assert_close(each.mean() if reduction == "mean" else each.max(), whole)
+    parts = [penalty_per_sample(f, w[i : i + 2], probes=probes[:, i : i + 2], reduction=reduction) for i in (0, 2, 4)]
+    torch.testing.assert_close(torch.cat(parts), each)
+    whole_gradient = torch.autograd.grad(each.mean(), f.first)[0]
+    part_gradient = sum(torch.autograd.grad(part.sum() / 6, f.first)[0] for part in parts)
+    torch.testing.assert_close(part_gradient, whole_gradient)
+
+
+def test_mean_and_max_differ_as_they_should():
+    """Two outputs with known mixed derivatives a and b: mean (and max) of 4a² and 4b² over all signs."""
+    f = Quadratic(torch.tensor([[[0.0, 3.0], [3.0, 0.0]], [[0.0, 1.0], [1.0, 0.0]]], dtype=torch.float64))
+    w, population = torch.zeros(1, 2, dtype=torch.float64), all_signs(2).unsqueeze(1)
+    scale = 4 / 3  # sample variance of a population of four
+    mean, largest = (hessian_penalty(f, w, probes=population, reduction=r) for r in ("mean", "max"))
+    torch.testing.assert_close(mean, torch.tensor(scale * (36 + 4) / 2, dtype=torch.float64))
+    torch.testing.assert_close(largest, torch.tensor(scale * 36, dtype=torch.float64))
+
+
+def test_the_result_is_determined_by_the_probes_and_the_rng():
+    """Given probes, nothing is drawn; given a seed, always the same; the draw is rademacher's of w's shape."""
+    f, w = Network(), normal(3, 4)
+    by_seed = [hessian_penalty(f, w, num_probes=3, rng=rng(s)) for s in (1, 1, 2)]
+    assert torch.equal(by_seed[0], by_seed[1])
+    assert not torch.equal(by_seed[0], by_seed[2])
+    probes = rademacher((3, 3, 4), rng(1), dtype=torch.float64)
+    source = rng(9)
+    state = source.get_state()
+    assert torch.equal(hessian_penalty(f, w, probes=probes, rng=source), by_seed[0])
+    assert torch.equal(source.get_state(), state)
+
+
+def test_every_sample_has_its_own_probes():
+    """A shared draw would make the noise of a batch's mean larger than it need be."""
+    f = Quadratic(normal(1, 6, 6))
+    each = penalty_per_sample(f, torch.zeros(32, 6, dtype=torch.float64), rng=rng(0))
+    assert len(each.unique()) > 16
+
+
+def test_float32_is_accurate_enough_for_training():
+    """At ε = 0.1, single precision moves penalty and gradient by less than a thousandth."""
+    double, single = Network(), Network().float()
+    w, probes = normal(8, 4), signs(2, 8, 4)
+    wide, narrow = hessian_penalty(double, w, probes=probes), hessian_penalty(single, w.float(), probes=probes.float())
+    wide.backward()
+    narrow.backward()
+    assert float(narrow.detach()) == pytest.approx(float(wide.detach()), rel=1e-3)
+    error = single.first.grad.double() - double.first.grad
+    assert error.norm() < 1e-3 * double.first.grad.norm()
+
+
+# Errors
+
+
+@pytest.mark.parametrize("penalty", [hessian_penalty, penalty_per_sample])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_probes": 1}, r"num_probes must be at least 2 \(the variance over one probe is undefined\), got 1\."),
+        ({"num_probes": 0}, "num_probes must be at least 2 .* got 0"),
+        ({"probes": torch.ones(1, 2, 3)}, "num_probes must be at least 2 .* got 1"),
+        ({"probes": torch.tensor(1.0)}, "num_probes must be at least 2 .* got 0"),
+        ({"probes": torch.ones(2, 5, 3)}, r"probes must be \(k, \*w\.shape\).*got \(2, 5, 3\) for w of shape \(2, 3\)"),
+        ({"epsilon": 0.0}, r"epsilon must be a positive number \(a step in units of w\), got 0\.0"),
+        ({"epsilon": -0.1}, "epsilon must be a positive number"),
+        ({"epsilon": float("nan")}, "epsilon must be a positive number .* got nan"),
+        ({"reduction": "men"}, r"reduction must be 'mean' or 'max', got 'men'\. Did you mean 'mean'\?"),
+    ],
+)
+def test_penalties_refuse_bad_arguments_before_calling_f(penalty, arguments, message):
+    """What is wrong, what was given, what is allowed; f, which may be expensive, is not called."""
+
+    def f(w):
+        pytest.fail("f was called")
+
+    with pytest.raises(UserError, match=message):
+        penalty(f, torch.zeros(2, 3), **arguments)
+
+
+@pytest.mark.parametrize("shape", [(), (0, 3), (3, 0)])
+def test_penalties_refuse_no_points(shape):
+    """The mean over nothing would be NaN."""
+    with pytest.raises(UserError, match="at least one point, got shape"):
+        hessian_penalty(torch.sin, torch.zeros(shape))
