@@ -1,0 +1,221 @@
+"""Settings of a run: one frozen dataclass, checked when it is made.
+
+The command line and other code build a `DiscoverConfig`; `directions.discovery` obeys it, the run folder and the
+direction file record it. Nothing here imports torch, so that a wrong setting is refused before anything heavy starts.
+Checks that need the generator (class names, the width of z) are made where the generator is known.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from directions.errors import UserError, nearest
+
+Init = Literal["random", "identity"]
+Reduction = Literal["mean", "max"]
+Classes = tuple[int | str, ...] | Literal["all"]
+
+RESUMABLE = ("steps", "weights", "micro_batch", "device", "checkpoint_every")
+"""Fields that may differ when a run is resumed.
+
+None of them changes which samples are drawn or how they are weighted. The weights may have moved to another place
+(their digest is compared); another micro-batch or device changes rounding only.
+"""
+
+_DEVICE = re.compile(r"cpu|auto|cuda(:\d+)?")
+_SPACE = re.compile(r"\d*:\d*")
+
+
+class ConfigError(UserError):
+    """One setting is wrong.
+
+    Attributes:
+        field: Name of the setting, a field of `DiscoverConfig`; the message begins with it.
+    """
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field} {problem}")
+        self.field = field
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscoverConfig:
+    """Everything that decides the outcome of a discovery run, and how it is carried out.
+
+    Raises:
+        ConfigError: If a value is of the wrong type or outside its range.
+    """
+
+    generator: str = "builtin"
+    """Name of the generator, as `directions generators` lists it, or the path of its folder."""
+    weights: str | None = None
+    """Folder with the generator's weights; ``None`` looks in the usual places."""
+    classes: Classes = "all"
+    """Classes to draw from, by index or name, uniformly; ``"all"`` draws from every class the generator has."""
+    ndirs: int | None = None
+    """Number of directions to learn, at most the size of the searched space; ``None`` is that size (recommended)."""
+    space: str | None = None
+    """Range of z components to search, ``"start:stop"`` with stop excluded; ``None`` searches all of z."""
+    truncation: float = 1.0
+    """Spread of z and the generator's truncation setting, in (0, 1]; 1 does not truncate."""
+    steps: int = 400
+    """Number of optimiser steps, at least 1."""
+    batch_size: int = 16
+    """Samples per step, at least 1; each takes ``2 * num_probes`` evaluations of the generator."""
+    micro_batch: int | None = None
+    """Samples that go through the generator together; must divide ``batch_size``; ``None`` takes all at once."""
+    num_probes: int = 2
+    """Random sign vectors per sample, at least 2 (a variance is taken over them)."""
+    epsilon: float = 0.1
+    """Finite-difference step, in units of z, above 0: the scale at which curvature is measured."""
+    path_size: float = 5.0
+    """Samples are moved by eta ~ U[-path_size, path_size] along one direction, in units of z; above 0."""
+    learning_rate: float = 0.1
+    """Adam's learning rate at the first step, above 0. The rows of A have norm about 1 at the start."""
+    decay_steps: int = 100
+    """The rate at step t is ``learning_rate / (1 + t / decay_steps)``; 0 keeps it constant, as in the paper.
+
+    The schedule does not depend on ``steps``: a run that is extended equals one that was asked for as much at once.
+    """
+    init: Init = "random"
+    """Start of A: ``"random"`` normal rows, or ``"identity"``, the z axes."""
+    reduction: Reduction = "mean"
+    """Over samples and the generator's outputs (pixels and channels)."""
+    seed: int = 0
+    """Seed of every draw of the run, in [0, 2**63)."""
+    held_out: int = 64
+    """Samples in the fixed held-out set, at least 1; it is the same for every run with the same sampling settings."""
+    held_out_probes: int = 8
+    """Random sign vectors per held-out sample, at least 2."""
+    eval_every: int = 100
+    """Steps between two held-out scores, at least 1."""
+    checkpoint_every: int = 50
+    """Steps between two checkpoints, at least 1."""
+    final_samples: int = 32
+    """Samples by which activeness, path size and penalty share are measured after training, at least 1."""
+    device: str = "cpu"
+    """``"cpu"``, ``"cuda"``, ``"cuda:1"`` …, or ``"auto"``: CUDA where there is one."""
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        if not isinstance(self.generator, str) or not self.generator.strip():
+            raise ConfigError("generator", f"must be a name, got {self.generator!r}. See: directions generators")
+        if self.weights is not None and not isinstance(self.weights, str):
+            raise ConfigError("weights", f"must be a path as text, or None, got {self.weights!r}.")
+        object.__setattr__(self, "classes", _checked_classes(self.classes))
+        for field in ("steps", "batch_size", "held_out", "eval_every", "checkpoint_every", "final_samples"):
+            self._check_int(field, minimum=1)
+        for field in ("ndirs", "micro_batch"):
+            if getattr(self, field) is not None:
+                self._check_int(field, minimum=1)
+        for field in ("num_probes", "held_out_probes"):
+            self._check_int(field, minimum=2, why=" (a variance is taken over the probes)")
+        self._check_int("decay_steps", minimum=0)
+        self._check_int("seed", minimum=0, maximum=2**63 - 1)
+        for field in ("epsilon", "path_size", "learning_rate"):
+            self._check_positive(field)
+        self._check_positive("truncation", maximum=1.0)
+        if self.micro_batch is not None and self.batch_size % self.micro_batch:
+            divisors = [str(n) for n in range(1, self.batch_size + 1) if self.batch_size % n == 0]
+            raise ConfigError(
+                "micro_batch",
+                f"must divide batch_size {self.batch_size} into whole parts, got {self.micro_batch}. "
+                f"Allowed: {', '.join(divisors)}.",
+            )
+        self._check_choice("init", get_args(Init))
+        self._check_choice("reduction", get_args(Reduction))
+        if not isinstance(self.device, str) or not _DEVICE.fullmatch(self.device):
+            raise ConfigError("device", f"must be cpu, cuda, cuda:N or auto, got {self.device!r}.")
+        if self.space is not None and not (isinstance(self.space, str) and _SPACE.fullmatch(self.space)):
+            raise ConfigError("space", f"must be start:stop, such as 0:12, got {self.space!r}.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as plain JSON types."""
+        settings = dataclasses.asdict(self)
+        settings["classes"] = self.classes if self.classes == "all" else list(self.classes)
+        return settings
+
+    @classmethod
+    def from_dict(cls, settings: Mapping[str, Any]) -> DiscoverConfig:
+        """Make a configuration from what `to_dict` returned; fields that are missing take their defaults.
+
+        Args:
+            settings: Field names and values.
+
+        Returns:
+            The configuration.
+
+        Raises:
+            ConfigError: If a name is unknown or a value is not allowed.
+        """
+        names = [field.name for field in dataclasses.fields(cls)]
+        for name in settings:
+            if name not in names:
+                raise ConfigError(name, f"is not a setting of a discovery run.{nearest(name, names)}")
+        return cls(**settings)
+
+    def differences(self, other: DiscoverConfig) -> tuple[str, ...]:
+        """Return the names of the fields in which two configurations differ, in the order of declaration."""
+        names = (field.name for field in dataclasses.fields(self))
+        return tuple(name for name in names if getattr(self, name) != getattr(other, name))
+
+    def _check_int(self, field: str, *, minimum: int, maximum: int | None = None, why: str = "") -> None:
+        value = getattr(self, field)
+        allowed = f"at least {minimum}" if maximum is None else f"between {minimum} and {maximum}"
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not whole or value < minimum or (maximum is not None and value > maximum):
+            raise ConfigError(field, f"must be a whole number, {allowed}{why}, got {value!r}.")
+
+    def _check_positive(self, field: str, *, maximum: float = math.inf) -> None:
+        value = getattr(self, field)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not (0 < value <= maximum and math.isfinite(value)):
+            allowed = "a finite number above 0" if math.isinf(maximum) else f"above 0 and at most {maximum:g}"
+            raise ConfigError(field, f"must be {allowed}, got {value!r}.")
+        object.__setattr__(self, field, float(value))  # 5 and 5.0 are one setting and must be recorded as one
+
+    def _check_choice(self, field: str, allowed: Iterable[str]) -> None:
+        value = getattr(self, field)
+        choices = tuple(allowed)
+        if value not in choices:
+            hint = nearest(str(value), choices)
+            raise ConfigError(field, f"must be {' or '.join(choices)}, got {value!r}.{hint}")
+
+
+def parse_classes(text: str) -> Classes:
+    """Read classes as the command line gives them.
+
+    Args:
+        text: ``"all"``, or indices and names separated by commas, such as ``"0,2,cube"``.
+
+    Returns:
+        ``"all"`` or the classes, numbers as ``int``.
+
+    Raises:
+        ConfigError: If there is nothing between two commas.
+    """
+    if text.strip() == "all":
+        return "all"
+    parts = [part.strip() for part in text.split(",")]
+    return _checked_classes(tuple(int(part) if re.fullmatch(r"[+-]?\d+", part) else part for part in parts))
+
+
+def _checked_classes(classes: object) -> Classes:
+    if classes == "all":
+        return "all"
+    if isinstance(classes, int | str) and not isinstance(classes, bool):
+        classes = (classes,)
+    if isinstance(classes, list | tuple) and classes and all(_is_class(entry) for entry in classes):
+        return tuple(classes)
+    raise ConfigError("classes", f"must be 'all' or one or more class indices or names, got {classes!r}.")
+
+
+def _is_class(entry: object) -> bool:
+    return (isinstance(entry, int) and not isinstance(entry, bool) and entry >= 0) or (
+        isinstance(entry, str) and bool(entry.strip())
+    )

@@ -1,0 +1,96 @@
+"""The configuration: defaults, every refused value, and the way through JSON."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from directions.config import RESUMABLE, ConfigError, DiscoverConfig, parse_classes
+
+WRONG = [
+    ({"generator": " "}, "generator must be a name, got ' '"),
+    ({"weights": 3}, "weights must be a path as text, or None, got 3"),
+    ({"classes": ()}, "classes must be 'all' or one or more class indices or names, got ()"),
+    ({"classes": (-1,)}, "classes must be 'all' or"),
+    ({"classes": (True,)}, "classes must be 'all' or"),
+    ({"ndirs": 0}, "ndirs must be a whole number, at least 1, got 0"),
+    ({"ndirs": 2.0}, "ndirs must be a whole number, at least 1, got 2.0"),
+    ({"space": "12"}, "space must be start:stop, such as 0:12, got '12'"),
+    ({"truncation": 0.0}, "truncation must be above 0 and at most 1, got 0.0"),
+    ({"truncation": 1.5}, "truncation must be above 0 and at most 1, got 1.5"),
+    ({"steps": 0}, "steps must be a whole number, at least 1, got 0"),
+    ({"steps": True}, "steps must be a whole number, at least 1, got True"),
+    ({"batch_size": -4}, "batch_size must be a whole number, at least 1, got -4"),
+    ({"batch_size": 16, "micro_batch": 5}, "micro_batch must divide batch_size 16 .* got 5. Allowed: 1, 2, 4, 8, 16"),
+    ({"num_probes": 1}, "num_probes must be a whole number, at least 2 .* got 1"),
+    ({"held_out_probes": 1}, "held_out_probes must be a whole number, at least 2 .* got 1"),
+    ({"epsilon": 0.0}, "epsilon must be a finite number above 0, got 0.0"),
+    ({"epsilon": float("nan")}, "epsilon must be a finite number above 0, got nan"),
+    ({"path_size": -1}, "path_size must be a finite number above 0, got -1"),
+    ({"learning_rate": float("inf")}, "learning_rate must be a finite number above 0, got inf"),
+    ({"learning_rate": "0.1"}, "learning_rate must be a finite number above 0, got '0.1'"),
+    ({"decay_steps": -1}, "decay_steps must be a whole number, at least 0, got -1"),
+    ({"init": "identiy"}, "init must be random or identity, got 'identiy'. Did you mean 'identity'"),
+    ({"reduction": "sum"}, "reduction must be mean or max, got 'sum'"),
+    ({"seed": -1}, "seed must be a whole number, between 0 and"),
+    ({"seed": 2**63}, "seed must be a whole number, between 0 and"),
+    ({"device": "gpu"}, "device must be cpu, cuda, cuda:N or auto, got 'gpu'"),
+    *(({field: 0}, f"{field} must be") for field in ("held_out", "eval_every", "checkpoint_every", "final_samples")),
+]
+
+
+@pytest.mark.parametrize(("settings", "message"), WRONG, ids=[str(settings) for settings, _ in WRONG])
+def test_config_refuses(settings, message):
+    """Each wrong value is refused at construction, by a message that starts with the field's name."""
+    with pytest.raises(ConfigError, match=message) as caught:
+        DiscoverConfig(**settings)
+    assert str(caught.value).startswith(caught.value.field + " ")
+    assert caught.value.field in settings
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"classes": (0, "cube")}, {"classes": "all", "space": "0:4", "ndirs": 3}, {"micro_batch": 4, "weights": "x"}],
+    ids=str,
+)
+def test_config_survives_json(settings):
+    """A run folder's config.json gives the same configuration back."""
+    config = DiscoverConfig(**settings)
+    assert DiscoverConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_config_takes_one_class_and_whole_numbers_for_floats():
+    """A single class need not be in a tuple, and 5 and 5.0 are one setting, also in JSON."""
+    assert DiscoverConfig(classes="cube").classes == ("cube",)
+    assert json.dumps(DiscoverConfig(path_size=5).to_dict()) == json.dumps(DiscoverConfig(path_size=5.0).to_dict())
+
+
+def test_config_from_dict_refuses_unknown_names():
+    """A misspelt setting must not be ignored."""
+    with pytest.raises(ConfigError, match=r"ndir is not a setting of a discovery run. Did you mean 'ndirs'\?"):
+        DiscoverConfig.from_dict({"ndir": 3})
+
+
+def test_config_differences_are_in_the_order_of_declaration():
+    """Differences name fields; the resumable ones are fields."""
+    a, b = DiscoverConfig(), DiscoverConfig(seed=1, epsilon=0.2)
+    assert a.differences(b) == ("epsilon", "seed")
+    assert a.differences(a) == ()
+    assert set(RESUMABLE) <= set(a.to_dict())
+
+
+@pytest.mark.parametrize(
+    ("text", "classes"),
+    [("all", "all"), ("0", (0,)), ("0, 2,cube", (0, 2, "cube")), ("golden retriever", ("golden retriever",))],
+)
+def test_parse_classes_reads_indices_and_names(text, classes):
+    """Numbers are indices, everything else is a name."""
+    assert parse_classes(text) == classes
+
+
+@pytest.mark.parametrize("text", ["", "0,,1", "-1", ","])
+def test_parse_classes_refuses_gaps_and_negative_indices(text):
+    """A forgotten entry is an error and not an empty name."""
+    with pytest.raises(ConfigError, match="classes must be 'all' or one or more"):
+        parse_classes(text)
