@@ -1,0 +1,125 @@
+"""Random draws that can be repeated: everything a step or a measurement draws follows from a seed and a step number.
+
+Between the generator and the penalty. No random state is carried from step to step, so a resumed run needs none,
+and any step can be drawn again. Draws are made on the CPU and moved, so that every device gets the same samples.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from directions.config import Classes, ConfigError
+from directions.errors import UserError
+from directions.steps import move
+
+if TYPE_CHECKING:
+    from directions.generators.base import Generator
+
+
+def derived_rng(seed: int, step: int = 0, purpose: str = "train") -> torch.Generator:
+    """Make the source of randomness of one step.
+
+    Args:
+        seed: The run's seed.
+        step: The step, or any other counter.
+        purpose: What is drawn; different purposes give unrelated numbers.
+
+    Returns:
+        A CPU generator that depends on the three arguments only, on every machine.
+    """
+    # Hashed, because a sum would make seed 1, step 2 the same as seed 2, step 1.
+    digest = hashlib.blake2b(f"{purpose}/{seed}/{step}".encode(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
+
+
+def resolve_classes(generator: Generator, classes: Classes) -> tuple[int, ...]:
+    """Turn classes as users give them into the generator's indices.
+
+    Args:
+        generator: Knows its classes.
+        classes: Indices and names, or ``"all"``.
+
+    Returns:
+        The indices, in the order given; empty for a generator without classes.
+
+    Raises:
+        ConfigError: If a class does not exist, or classes are named and the generator has none.
+    """
+    if classes == "all":
+        return tuple(range(generator.num_classes))
+    if generator.num_classes == 0:
+        raise ConfigError("classes", f"must be 'all': generator {generator.name!r} has none, got {list(classes)}.")
+    try:
+        return tuple(int(generator.class_indices(entry, 1)[0]) for entry in classes)
+    except UserError as error:
+        raise ConfigError("classes", f"must be classes of {generator.name!r}: {error}") from error
+
+
+@dataclass(frozen=True)
+class Points:
+    """Places in the latent space at which something is measured."""
+
+    z: Tensor
+    """Latents, (points, |z|)."""
+    y: Tensor | None
+    """Class indices, (points,); ``None`` for a generator without classes."""
+
+    def __len__(self) -> int:
+        """Return the number of points."""
+        return len(self.z)
+
+    def __getitem__(self, part: slice) -> Points:
+        """Return a part of the points, as views."""
+        return Points(self.z[part], None if self.y is None else self.y[part])
+
+    def repeat(self, times: int) -> Points:
+        """Return all points ``times`` times one after the other: row ``r`` is point ``r % len(self)``."""
+        return Points(self.z.repeat(times, 1), None if self.y is None else self.y.repeat(times))
+
+
+def draw_points(
+    generator: Generator, n: int, rng: torch.Generator, *, classes: tuple[int, ...], truncation: float
+) -> Points:
+    """Draw latents from the generator's prior, and classes uniformly.
+
+    Args:
+        generator: Knows its prior.
+        n: Number of points.
+        rng: Source of randomness, on the CPU.
+        classes: Class indices to draw from, as `resolve_classes` returns them.
+        truncation: Spread of z, in (0, 1].
+
+    Returns:
+        Points on the generator's device.
+    """
+    z = generator.sample_z_from(n, rng, truncation).to(generator.device)
+    if not classes:
+        return Points(z, None)
+    chosen = torch.randint(len(classes), (n,), generator=rng)
+    return Points(z, torch.tensor(classes)[chosen].to(generator.device))
+
+
+def image_map(generator: Generator, points: Points, basis: Tensor, truncation: float) -> Callable[[Tensor], Tensor]:
+    """Return the function that the penalty is about: steps w to images.
+
+    Args:
+        generator: In eval mode.
+        points: The places z, y that the steps start from, n of them.
+        basis: Directions, (ndirs, |z|).
+        truncation: The generator's truncation setting, in (0, 1].
+
+    Returns:
+        A map from w, (m·n, ndirs), whose row r starts from point r % n, to images, (m·n, 3, height, width).
+    """
+
+    def images(w: Tensor) -> Tensor:
+        starts = points.repeat(len(w) // len(points))
+        return generator(move(starts.z, basis, w), starts.y, truncation=truncation)
+
+    return images

@@ -1,0 +1,101 @@
+"""What a configuration means for a generator, and the samples of a step.
+
+After the generator and the configuration are known, before discovery: defaults are filled in and checked against the
+generator, and each step's samples are drawn from the seed and the step's number.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from directions.basis import SearchSpace
+from directions.config import ConfigError, DiscoverConfig
+from directions.penalties.probes import rademacher
+from directions.sampling import Points, derived_rng, draw_points, resolve_classes
+from directions.steps import draw_steps, one_hot_steps
+
+if TYPE_CHECKING:
+    from directions.generators.base import Generator
+
+
+@dataclass(frozen=True)
+class Search:
+    """A configuration together with what the generator decides: where to search, for how many, in which classes."""
+
+    space: SearchSpace
+    ndirs: int
+    classes: tuple[int, ...]
+
+    @classmethod
+    def resolve(cls, generator: Generator, config: DiscoverConfig) -> Search:
+        """Check a configuration against a generator.
+
+        Args:
+            generator: Knows the width of z and its classes.
+            config: What the user asked for.
+
+        Returns:
+            The search, every default filled in.
+
+        Raises:
+            ConfigError: If there are more directions than the searched space has dimensions.
+        """
+        space = SearchSpace.parse(config.space or ":", generator.dim_z)
+        ndirs = config.ndirs or space.size
+        if ndirs > space.size:
+            raise ConfigError(
+                "ndirs",
+                f"must be at most {space.size}, the size of the searched space {space}, got {ndirs}: "
+                "there are no more orthogonal directions.",
+            )
+        return cls(space, ndirs, resolve_classes(generator, config.classes))
+
+    def warn_if_narrow(self) -> None:
+        """Warn if fewer directions are learned than the searched space has, and say why that goes wrong.
+
+        Warns:
+            UserWarning: If so.
+        """
+        if self.ndirs < self.space.size:
+            warnings.warn(
+                f"ndirs {self.ndirs} is smaller than the searched space {self.space} ({self.space.size} components): "
+                "the penalty is lowest for directions that change nothing, so those are found first. Learn as many as "
+                "there are, and use the most active.",
+                stacklevel=3,
+            )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The samples of one step."""
+
+    points: Points
+    w: Tensor
+    """One-hot steps, (batch, ndirs), in units of z."""
+    probes: Tensor
+    """Signs, (num_probes, batch, ndirs)."""
+
+
+def draw_batch(generator: Generator, config: DiscoverConfig, search: Search, step: int) -> Batch:
+    """Draw the samples of a step; they follow from the seed and the step alone.
+
+    Args:
+        generator: Knows its prior.
+        config: Batch size, path size, number of probes, truncation, seed.
+        search: Number of directions and classes.
+        step: The step, counted from 1.
+
+    Returns:
+        The whole batch, however it is cut into micro-batches.
+    """
+    rng = derived_rng(config.seed, step)
+    n = config.batch_size
+    points = draw_points(generator, n, rng, classes=search.classes, truncation=config.truncation)
+    dtype, device = points.z.dtype, points.z.device
+    index, eta = draw_steps(n, search.ndirs, config.path_size, rng, dtype=dtype, device=device)
+    probes = rademacher((config.num_probes, n, search.ndirs), rng, dtype=dtype, device=device)
+    return Batch(points, one_hot_steps(index, eta, search.ndirs), probes)

@@ -1,0 +1,79 @@
+"""Draws that follow from a seed and a step."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from directions.config import ConfigError
+from directions.generators.closed_form import ClosedFormGenerator
+from directions.sampling import Points, derived_rng, draw_points, image_map, resolve_classes
+
+
+def numbers(*key):
+    return torch.rand(4, generator=derived_rng(*key), dtype=torch.float64)
+
+
+def test_derived_rng_depends_on_all_of_its_key():
+    """The same key gives the same numbers, any other key gives others, also where seed + step agree."""
+    assert torch.equal(numbers(3, 7, "a"), numbers(3, 7, "a"))
+    keys = [(3, 7, "a"), (7, 3, "a"), (3, 8, "a"), (4, 6, "a"), (3, 7, "b")]
+    drawn = torch.stack([numbers(*key) for key in keys])
+    assert len(drawn[:, 0].unique()) == len(keys)
+
+
+def test_derived_rng_is_the_same_everywhere():
+    """A golden value: a run of one machine can be repeated on another."""
+    torch.testing.assert_close(
+        numbers(0, 1, "train")[:2], torch.tensor(GOLDEN, dtype=torch.float64), rtol=0, atol=1e-12
+    )
+
+
+GOLDEN = [0.8168539763267473, 0.19008095729267616]
+
+
+def test_resolve_classes_knows_indices_names_and_all():
+    """Users' classes become indices, in their order."""
+    generator = ClosedFormGenerator(num_classes=3)
+    assert resolve_classes(generator, "all") == (0, 1, 2)
+    assert resolve_classes(generator, ("class 2", 0)) == (2, 0)
+    assert resolve_classes(ClosedFormGenerator(num_classes=0), "all") == ()
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "classes", "message"),
+    [
+        (3, (3,), "classes must be classes of 'closed-form': .* from 0 to 2 .* got 3"),
+        (3, ("clas 1",), "classes must be .* Did you mean 'class 1'"),
+        (0, (0,), r"classes must be 'all': generator 'closed-form' has none, got \[0\]"),
+    ],
+)
+def test_resolve_classes_refuses(num_classes, classes, message):
+    """What the generator does not have is an error about the setting."""
+    with pytest.raises(ConfigError, match=message):
+        resolve_classes(ClosedFormGenerator(num_classes=num_classes), classes)
+
+
+def test_draw_points_draws_only_the_classes_asked_for():
+    """Classes are drawn uniformly from the list, latents from the generator's prior."""
+    generator = ClosedFormGenerator(dim_z=5)
+    points = draw_points(generator, 400, derived_rng(0), classes=(0, 2), truncation=0.5)
+    assert points.z.shape == (400, 5)
+    assert points.z.abs().max() <= 1.0  # two standard deviations, truncated by half
+    assert set(points.y.tolist()) == {0, 2}
+    assert 150 < int((points.y == 2).sum()) < 250
+    assert draw_points(ClosedFormGenerator(num_classes=0), 3, derived_rng(0), classes=(), truncation=1.0).y is None
+
+
+def test_image_map_repeats_points_for_blocks_of_rows():
+    """Row r starts from point r % n, with its class."""
+    generator = ClosedFormGenerator(dim_z=4, resolution=4).double()
+    rng = derived_rng(1)
+    z = torch.randn(3, 4, generator=rng, dtype=torch.float64)
+    points = Points(z, torch.tensor([2, 0, 1]))
+    basis = torch.eye(4, dtype=torch.float64)[:2]
+    w = torch.randn(6, 2, generator=rng, dtype=torch.float64)
+    images = image_map(generator, points, basis, 1.0)(w)
+    for row in range(6):
+        alone = generator(z[row % 3] + w[row : row + 1] @ basis, int(points.y[row % 3]))
+        torch.testing.assert_close(images[row : row + 1], alone)
