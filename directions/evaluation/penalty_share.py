@@ -1,0 +1,66 @@
+r"""Which directions the penalty that is left comes from.
+
+After discovery: the penalty of a basis is one number; this divides it among the directions, at the held-out places
+where it was measured.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from directions.devices import full_float32
+from directions.held_out import HeldOutSet
+from directions.penalties.derivatives import symmetric_sums
+from directions.sampling import image_map
+
+if TYPE_CHECKING:
+    from directions.generators.base import Generator
+
+
+@torch.no_grad()
+def penalty_shares(generator: Generator, basis: Tensor, held_out: HeldOutSet, *, num_probes: int = 1) -> Tensor:
+    r"""Divide the off-diagonal curvature :math:`\sum_{a≠b} H_{ab}^2` among the directions that take part in it.
+
+    Direction i takes part with :math:`\sum_{j≠i} H_{ij}^2`; each pair of directions thus counts half for either. To see
+    that sum without the whole Hessian, one sign of a probe v is flipped: with :math:`v'` equal to v but for
+    :math:`v'_i = -v_i`,
+
+    .. math:: \tfrac14 (v^\top H v - v'^\top H v') = v_i \sum_{j≠i} H_{ij} v_j,
+
+    whose square has that sum as its mean over v. The second differences are those of the penalty, with the same
+    epsilon, so kinks count here as they do there. It costs 2(ndirs + 1) images per probe and place.
+
+    Args:
+        generator: In eval mode.
+        basis: Orthonormal rows, (ndirs, |z|).
+        held_out: Places, epsilon and probes.
+        num_probes: Probes per place, at most those of the held-out set.
+
+    Returns:
+        (ndirs,) float64, not negative, with sum 1; all equal when there is no penalty at all.
+    """
+    ndirs = len(basis)
+    basis = basis.to(held_out.points.z)
+    w = held_out.steps(ndirs)
+    # Row 0 leaves the probe as it is, row i + 1 flips the sign of direction i.
+    flips = torch.cat((torch.ones(1, ndirs), 1 - 2 * torch.eye(ndirs))).to(basis)
+    chunk = max(2, held_out.rows // 2)
+    energy = torch.zeros(ndirs, dtype=torch.float64)
+    with full_float32():
+        for place in range(len(w)):
+            f = image_map(generator, held_out.points[place : place + 1], basis, held_out.truncation)
+            for probe in held_out.probes[:num_probes, place, :ndirs]:
+                probes = (flips * probe).unsqueeze(1)
+                sums = [
+                    symmetric_sums(f, w[place : place + 1], probes[start : start + chunk], held_out.epsilon)[0]
+                    for start in range(0, ndirs + 1, chunk)
+                ]
+                unflipped = sums[0][0]
+                squares = [(part - unflipped).double().square().flatten(1).mean(dim=1).cpu() for part in sums]
+                energy += torch.cat(squares)[1:]
+    # The factors 1/4 and 1/epsilon² are the same for all.
+    total = energy.sum()
+    return energy / total if total > 0 else torch.full_like(energy, 1 / ndirs)

@@ -1,0 +1,78 @@
+"""The end of a discovery run: directions in order of activeness, with everything that was measured about them.
+
+After discovery, before the direction file is written. It depends on the last snapshot and the configuration only, so a
+resumed run ends with the same file as an unbroken one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from directions.config import DiscoverConfig
+from directions.direction_file import Directions
+from directions.direction_header import make_header
+from directions.discovery import Snapshot
+from directions.evaluation.activeness import activeness
+from directions.evaluation.baselines import baseline_penalties
+from directions.evaluation.path_size import suggested_path_sizes
+from directions.evaluation.penalty_share import penalty_shares
+from directions.held_out import draw_held_out, held_out_penalty
+from directions.search import Search
+
+if TYPE_CHECKING:
+    from directions.generators.base import Generator
+
+
+def summarise(generator: Generator, config: DiscoverConfig, snapshot: Snapshot) -> Directions:
+    """Turn the last snapshot of `discover` into directions.
+
+    Args:
+        generator: As it was given to `discover`.
+        config: As it was given to `discover`.
+        snapshot: The last one.
+
+    Returns:
+        The directions, most active first, named d0, d1, …; with path sizes and penalty shares; and in the header the
+        held-out penalty before and after training, of random directions and of the axes of z. The one after training
+        is scored in the final order, as anybody can score the file; in the order of training it differs by the noise of
+        the probes.
+    """
+    search = Search.resolve(generator, config)
+    held_out = draw_held_out(generator, config)
+    active = activeness(
+        generator,
+        snapshot.basis,
+        samples=config.final_samples,
+        classes=search.classes,
+        truncation=config.truncation,
+        rows=held_out.rows,
+    )
+    order = torch.argsort(active, descending=True, stable=True)
+    basis = snapshot.basis[order.to(snapshot.basis.device)]
+    path_sizes = suggested_path_sizes(
+        generator,
+        basis,
+        largest=config.path_size,
+        samples=config.final_samples,
+        classes=search.classes,
+        truncation=config.truncation,
+    )
+    penalty = {"before": snapshot.held_out_before, "after": held_out_penalty(generator, basis, held_out)}
+    penalty |= baseline_penalties(generator, search, held_out)
+    header = make_header(
+        generator,
+        path_sizes=path_sizes,
+        activeness=active[order].tolist(),
+        penalty_shares=penalty_shares(generator, basis, held_out).tolist(),
+        classes="all" if config.classes == "all" and search.classes else (search.classes or None),
+        truncation=config.truncation,
+        space=(search.space.start, search.space.stop),
+        method="adam",
+        config=config.to_dict(),
+        steps=snapshot.record.step,
+        seed=config.seed,
+        penalty=penalty,
+    )
+    return Directions(basis.cpu().numpy(), header)

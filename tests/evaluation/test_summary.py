@@ -1,0 +1,93 @@
+"""The end of a run, and the baselines that it is compared with."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from closed import DoubleGenerator
+
+from directions.basis import check_orthonormal
+from directions.config import DiscoverConfig
+from directions.discovery import discover
+from directions.evaluation.activeness import activeness
+from directions.evaluation.baselines import axis_directions, baseline_penalties, random_directions
+from directions.evaluation.summary import summarise
+from directions.held_out import draw_held_out, held_out_penalty
+from directions.search import Search
+
+CONFIG = DiscoverConfig(
+    steps=4, batch_size=4, held_out=6, held_out_probes=2, eval_every=3, final_samples=4, space="1:4", classes=(0, 2)
+)
+
+
+@pytest.fixture(scope="module")
+def run():
+    generator = DoubleGenerator()
+    *_, snapshot = discover(generator, CONFIG)
+    return generator, snapshot, summarise(generator, CONFIG, snapshot)
+
+
+def test_summarise_orders_by_activeness(run):
+    """The most active first; each row is one of the learned ones, with its own activeness."""
+    generator, snapshot, directions = run
+    active = directions.activeness
+    assert list(active) == sorted(active, reverse=True)
+    agreement = torch.tensor(directions.matrix).double() @ snapshot.basis.T
+    assert agreement.abs().amax(dim=1).tolist() == pytest.approx([1.0] * 3, abs=1e-6)
+    again = activeness(generator, torch.tensor(directions.matrix), samples=4, classes=(0, 2))
+    assert again.tolist() == pytest.approx(active, rel=1e-5)
+
+
+def test_summarise_tells_what_the_file_needs(run):
+    """Origin, settings, and measurements of each direction."""
+    _, _, directions = run
+    header = directions.header
+    assert header["generator"]["name"] == "closed-form"
+    assert header["classes"] == [0, 2]
+    assert header["space"] == [1, 4]
+    assert header["steps"] == 4
+    assert DiscoverConfig.from_dict(header["config"]) == CONFIG
+    assert sum(entry["penalty_share"] for entry in header["directions"]) == pytest.approx(1.0)
+    assert all(0 < size <= CONFIG.path_size for size in directions.path_sizes)
+
+
+def test_summarise_scores_what_is_in_the_file(run):
+    """Whoever scores the file gets the number that stands in it."""
+    generator, snapshot, directions = run
+    held_out = draw_held_out(generator, CONFIG)
+    penalty = directions.header["penalty"]
+    assert penalty["before"] == snapshot.held_out_before
+    scored = held_out_penalty(generator, torch.tensor(directions.matrix), held_out)
+    assert penalty["after"] == pytest.approx(scored, rel=1e-4)
+    baselines = baseline_penalties(generator, Search.resolve(generator, CONFIG), held_out)
+    assert {name: penalty[name] for name in ("random", "axes")} == baselines
+
+
+def test_summarise_of_a_resumed_run_is_identical(run):
+    """The same header and the same bits."""
+    generator, _, directions = run
+    snapshots = list(discover(generator, CONFIG))
+    *_, resumed = discover(generator, CONFIG, resume_from=snapshots[2].state)
+    again = summarise(generator, CONFIG, resumed)
+    assert again.header == directions.header
+    assert (again.matrix == directions.matrix).all()
+
+
+@pytest.mark.parametrize("make", [lambda search: random_directions(search, 3), axis_directions], ids=["random", "axes"])
+def test_baselines_are_orthonormal_in_the_space(make):
+    """They search where the learned ones do."""
+    search = Search.resolve(DoubleGenerator(), dataclasses.replace(CONFIG, ndirs=2))
+    basis = make(search)
+    assert basis.shape == (2, 4)
+    assert not basis[:, 0].any()
+    assert check_orthonormal(basis) is None
+
+
+def test_baseline_penalties_average_over_seeds():
+    """The random score is the mean of the single ones."""
+    generator = DoubleGenerator()
+    search, held_out = Search.resolve(generator, CONFIG), draw_held_out(generator, CONFIG)
+    single = [held_out_penalty(generator, random_directions(search, seed), held_out) for seed in range(3)]
+    assert baseline_penalties(generator, search, held_out, random_seeds=3)["random"] == pytest.approx(sum(single) / 3)
