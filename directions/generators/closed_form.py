@@ -1,162 +1,36 @@
-"""Maps and a generator whose Hessians are known on paper: ground truth for tests, examples and documentation.
+"""A generator whose Hessian and directions are known on paper, for tests, examples and documentation.
 
-They stand where a trained generator stands, at the start of the flow, and cost nothing. :class:`Quadratic` has any
-Hessian one likes; :class:`RotatedSeparable` has a diagonal one along its own directions, which are thus what discovery
-should find; :class:`ClosedFormGenerator` makes images of it and is a full generator.
+It stands where a trained generator stands, at the start of the flow, and costs next to nothing: discovery on it takes
+seconds and has a right answer. Its images are those of a map from :mod:`~directions.generators.closed_form_maps`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
-from typing import Literal, TypeAlias
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from directions.errors import UserError, nearest
+from directions.errors import UserError
+from directions.generators.base import ClassConditional, Labels, check_truncation
+from directions.generators.closed_form_maps import RotatedSeparable
 
-Labels: TypeAlias = int | str | Sequence[int | str] | Tensor
-
-_CURVES = ("cos", "exp")
-
-
-class Quadratic(nn.Module):
-    r"""The map whose output p is :math:`\tfrac12 z^\top H_p z`.
-
-    Args:
-        H: (outputs, n, n) matrices; only their symmetric parts count.
-
-    Raises:
-        UserError: If ``H`` has another shape.
-
-    Example:
-        >>> f = Quadratic(torch.tensor([[[2.0, 3.0], [3.0, 0.0]]]))
-        >>> f(torch.tensor([[1.0, 1.0]]))
-        tensor([[4.]])
-    """
-
-    H: Tensor
-
-    def __init__(self, H: Tensor) -> None:
-        super().__init__()
-        if H.ndim != 3 or H.shape[1] != H.shape[2]:
-            raise UserError(f"H must be (outputs, n, n), got shape {tuple(H.shape)}.")
-        self.register_buffer("H", (H + H.mT) / 2)
-
-    def forward(self, z: Tensor) -> Tensor:
-        """Evaluate the map.
-
-        Args:
-            z: (batch, n).
-
-        Returns:
-            (batch, outputs).
-        """
-        return torch.einsum("bi,pij,bj->bp", z, self.H, z) / 2
-
-    def hessian(self, z: Tensor) -> Tensor:
-        """Return the Hessians, the same everywhere.
-
-        Args:
-            z: (batch, n).
-
-        Returns:
-            (batch, outputs, n, n).
-        """
-        return self.H.expand(len(z), *self.H.shape)
+_NAME = "closed-form"
 
 
-class RotatedSeparable(nn.Module):
-    r"""The map whose output p is :math:`\sum_i c_{pi}\, g(q_i · z)`: each direction :math:`q_i` acts by itself.
-
-    Its Hessian :math:`Q^\top \mathrm{diag}(c_{pi}\, g''(q_i · z))\, Q` is diagonal along the rows of ``Q``. They are the
-    only basis in which it is so at every z, up to order and sign, unless two columns of the weights are zero.
-
-    Args:
-        Q: (n, n) orthonormal directions as rows.
-        weights: (outputs, n) the coefficients c.
-        curve: The function g: ``"cos"`` or ``"exp"``.
-
-    Raises:
-        UserError: If shapes do not fit, ``Q`` is not orthonormal, or the curve is unknown.
-
-    Example:
-        >>> f = RotatedSeparable(torch.eye(2), torch.tensor([[1.0, 2.0]]))
-        >>> f.hessian(torch.zeros(1, 2))
-        tensor([[[[-1.,  0.],
-                  [ 0., -2.]]]])
-    """
-
-    Q: Tensor
-    weights: Tensor
-
-    def __init__(self, Q: Tensor, weights: Tensor, *, curve: Literal["cos", "exp"] = "cos") -> None:
-        super().__init__()
-        if Q.ndim != 2 or Q.shape[0] != Q.shape[1] or weights.ndim != 2 or weights.shape[1] != Q.shape[0]:
-            raise UserError(
-                f"Q must be (n, n) and weights (outputs, n), got shapes {tuple(Q.shape)} and {tuple(weights.shape)}."
-            )
-        error = float((Q @ Q.mT - torch.eye(len(Q), dtype=Q.dtype, device=Q.device)).abs().max())
-        if not error <= 1e-4:
-            raise UserError(f"The rows of Q must be orthonormal, but Q Qᵀ differs from the identity by {error:.2g}.")
-        if curve not in _CURVES:
-            raise UserError(f"curve must be 'cos' or 'exp', got {curve!r}.{nearest(str(curve), _CURVES)}")
-        self.curve = curve
-        self.register_buffer("Q", Q.clone())
-        self.register_buffer("weights", weights.clone())
-
-    def forward(self, z: Tensor, shift: Tensor | None = None) -> Tensor:
-        """Evaluate the map.
-
-        Args:
-            z: (batch, n).
-            shift: (batch, n) added to the coordinates q_i·z; ``None`` is zero.
-
-        Returns:
-            (batch, outputs).
-        """
-        along = self._along(z, shift)
-        return (along.cos() if self.curve == "cos" else along.exp()) @ self.weights.mT
-
-    def hessian(self, z: Tensor, shift: Tensor | None = None) -> Tensor:
-        """Write down the Hessians.
-
-        Args:
-            z: (batch, n).
-            shift: As in :meth:`forward`.
-
-        Returns:
-            (batch, outputs, n, n).
-        """
-        along = self._along(z, shift)
-        bend = -along.cos() if self.curve == "cos" else along.exp()
-        return torch.einsum("bi,pi,ij,ik->bpjk", bend, self.weights, self.Q, self.Q)
-
-    def _along(self, z: Tensor, shift: Tensor | None) -> Tensor:
-        along = z @ self.Q.mT
-        return along if shift is None else along + shift
-
-
-class ClosedFormGenerator(nn.Module):
-    r"""A generator of images with a known Hessian and known directions, for tests and documentation.
+class ClosedFormGenerator(ClassConditional):
+    r"""A generator of images with a known Hessian and known directions.
 
     A pixel is :math:`\sum_i c_i \cos(q_i · z + φ_{yi})`: every direction fades one coloured wave pattern in and out, by
-    itself. Everything follows from the arguments, so two such generators are equal.
+    itself. Everything follows from the arguments, so two such generators are equal. Like any module it can be turned
+    to double precision, in which its Hessian is exact; latents then have to be, too.
 
     Args:
         dim_z: Width of the latent.
         resolution: Height and width of the images, in pixels.
         num_classes: Number of classes, which differ in the phases φ; 0 for a generator without classes.
         seed: Of the directions, patterns and phases.
-
-    Attributes:
-        name: ``"closed-form"``.
-        num_layers: 1, as there is a single place where z enters.
-        digest: Hash of the arguments, in place of a hash of weights.
-        class_names: ``"class 0"``, ``"class 1"``, …, or ``None`` without classes.
-        directions: (dim_z, dim_z) the rows q_i: what discovery should find, up to order and sign.
 
     Raises:
         UserError: If a size is too small.
@@ -167,12 +41,9 @@ class ClosedFormGenerator(nn.Module):
         torch.Size([2, 3, 8, 8])
     """
 
-    name = "closed-form"
-    num_layers = 1
     phases: Tensor
 
     def __init__(self, dim_z: int = 4, resolution: int = 8, *, num_classes: int = 3, seed: int = 0) -> None:
-        super().__init__()
         for label, value, least in (
             ("dim_z", dim_z, 1),
             ("resolution", resolution, 1),
@@ -180,9 +51,15 @@ class ClosedFormGenerator(nn.Module):
         ):
             if value < least:
                 raise UserError(f"{label} must be at least {least}, got {value}.")
-        self.dim_z, self.resolution, self.num_classes = dim_z, resolution, num_classes
-        self.digest = hashlib.sha256(f"{self.name} {dim_z} {resolution} {num_classes} {seed}".encode()).hexdigest()
-        self.class_names = tuple(f"class {i}" for i in range(num_classes)) or None
+        super().__init__(
+            name=_NAME,
+            dim_z=dim_z,
+            num_classes=num_classes,
+            resolution=resolution,
+            num_layers=1,
+            digest=hashlib.sha256(f"{_NAME} {dim_z} {resolution} {num_classes} {seed}".encode()).hexdigest(),
+            class_names=tuple(f"class {i}" for i in range(num_classes)) or None,
+        )
         rng = torch.Generator().manual_seed(seed)
         Q = torch.linalg.qr(torch.randn(dim_z, dim_z, generator=rng, dtype=torch.float64)).Q
         self.map = RotatedSeparable(Q.float(), _wave_patterns(dim_z, resolution, rng).float())
@@ -190,13 +67,8 @@ class ClosedFormGenerator(nn.Module):
 
     @property
     def directions(self) -> Tensor:
-        """The rows q_i, (dim_z, dim_z)."""
+        """The rows q_i, (dim_z, dim_z): what discovery should find, up to order and sign."""
         return self.map.Q
-
-    @property
-    def device(self) -> torch.device:
-        """Where the generator is."""
-        return self.phases.device
 
     def forward(self, z: Tensor, y: Labels | None = 0, *, truncation: float = 1.0) -> Tensor:
         """Make images.
@@ -209,7 +81,7 @@ class ClosedFormGenerator(nn.Module):
         Returns:
             (batch, 3, resolution, resolution) in [−1, 1].
         """
-        _check_truncation(truncation)
+        check_truncation(truncation)
         return self.map(z, self._shift(z, y)).unflatten(1, (3, self.resolution, self.resolution))
 
     def hessian(self, z: Tensor, y: Labels | None = 0) -> Tensor:
@@ -224,82 +96,22 @@ class ClosedFormGenerator(nn.Module):
         """
         return self.map.hessian(z, self._shift(z, y))
 
-    def sample_z(self, n: int, *, seed: int | None = None, truncation: float = 1.0) -> Tensor:
-        """Draw latents.
-
-        Args:
-            n: How many.
-            seed: The same seed gives the same latents; ``None`` a new draw.
-            truncation: In (0, 1]: the factor on a standard normal cut off at ±2.
-
-        Returns:
-            (n, dim_z).
-        """
-        rng = torch.Generator()
-        if seed is None:
-            rng.seed()
-        else:
-            rng.manual_seed(seed)
-        return self.sample_z_from(n, rng, truncation)
-
-    def sample_z_from(self, n: int, rng: torch.Generator, truncation: float = 1.0) -> Tensor:
-        """Draw latents from a source of randomness.
-
-        Args:
-            n: How many.
-            rng: The source, on the CPU.
-            truncation: In (0, 1]: the factor on a standard normal cut off at ±2.
-
-        Returns:
-            (n, dim_z) on the generator's device.
-
-        Raises:
-            UserError: If ``n`` is below 1 or the truncation out of range.
-        """
-        _check_truncation(truncation)
-        if n < 1:
-            raise UserError(f"n must be at least 1, got {n}.")
-        # The inverse of the distribution function, erf(z/√2) = u, turns uniform numbers into normal ones cut off at ±2.
-        uniform = 2 * torch.rand(n, self.dim_z, generator=rng, dtype=torch.float64) - 1
-        normal = math.sqrt(2) * torch.erfinv(uniform * math.erf(math.sqrt(2)))
-        return (truncation * normal).to(self.phases)
-
     def class_indices(self, y: Labels | None, n: int) -> Tensor:
-        """Turn classes as users give them into one index for each of n images.
+        """Turn classes into indices.
 
         Args:
-            y: Index or name for all, or a list or tensor with one for each.
+            y: An index or name for all images, or one for each; not used without classes.
             n: Number of images.
 
         Returns:
-            (n,) int64; zeros without classes.
-
-        Raises:
-            UserError: If a class does not exist, or their number is not n.
+            (n,) int64 on the generator's device; zeros without classes.
         """
         if self.num_classes == 0:
             return torch.zeros(n, dtype=torch.int64, device=self.device)
-        entries = y.tolist() if isinstance(y, Tensor) else y
-        entries = list(entries) if isinstance(entries, (list, tuple)) else [entries] * n
-        if len(entries) != n:
-            raise UserError(f"y must be one class, or one for each of the {n} images, got {len(entries)}.")
-        return torch.tensor([self._class_index(entry) for entry in entries], device=self.device)
-
-    def _class_index(self, entry: object) -> int:
-        names = self.class_names or ()
-        if isinstance(entry, str) and entry in names:
-            return names.index(entry)
-        if isinstance(entry, int) and 0 <= entry < self.num_classes:
-            return entry
-        hint = nearest(entry, names) if isinstance(entry, str) else ""
-        raise UserError(
-            f"y must be a class from 0 to {self.num_classes - 1} or one of the names {', '.join(names)}, "
-            f"got {entry!r}.{hint}"
-        )
+        return super().class_indices(y, n)
 
     def _shift(self, z: Tensor, y: Labels | None) -> Tensor:
-        if z.ndim != 2 or z.shape[1] != self.dim_z:
-            raise UserError(f"z must be (batch, {self.dim_z}), got shape {tuple(z.shape)}.")
+        self.check_z(z)
         return self.phases[self.class_indices(y, len(z))]
 
 
@@ -313,8 +125,3 @@ def _wave_patterns(dim_z: int, resolution: int, rng: torch.Generator) -> Tensor:
     colour = 2 * torch.rand(3, 1, 1, dim_z, generator=rng, dtype=torch.float64) - 1
     patterns = (colour * wave).reshape(-1, dim_z)
     return patterns / patterns.abs().sum(dim=1).max()
-
-
-def _check_truncation(truncation: float) -> None:
-    if not 0 < truncation <= 1:
-        raise UserError(f"truncation must be in (0, 1], got {truncation}.")
