@@ -1,0 +1,77 @@
+"""The page: everything is on it, nothing overlaps, images are where they belong."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from directions.rendering.captions import CAPTION_COLOURS, PAPER, Page, RowCaption, enlarge
+from directions.rendering.sheets import row_caption, write_contact_sheet
+
+ROWS = [RowCaption("hue", "±3"), RowCaption("a name that is far too long for any caption", "±2.5")]
+
+
+@pytest.mark.parametrize("tile", [(16, 16), (64, 64), (128, 96), (512, 512)])
+@pytest.mark.parametrize("captions", [(), ("-1", "0", "+1")])
+def test_page_lays_images_without_covering_captions(tile, captions):
+    """The space for images is blank, within the margins, and each image appears once, whole, in its order."""
+    page = Page(ROWS, 3, tile, captions, "step" if captions else "")
+    images = np.arange(1, 7, dtype=np.uint8).reshape(2, 3, 1, 1, 1) * np.ones((*tile, 3), np.uint8)
+    filled = page.lay(page.blank, images)
+    tops = []
+    for value in range(1, 7):
+        rows, columns = np.nonzero((filled == value).all(axis=-1))
+        assert len(rows) == tile[0] * tile[1]
+        assert rows.max() - rows.min() == tile[0] - 1
+        assert (page.blank[rows, columns] == PAPER).all()
+        tops.append((rows.min(), columns.min()))
+    assert tops == sorted(tops)
+    for edge in (filled[0], filled[-1], filled[:, 0], filled[:, -1]):
+        assert (edge == PAPER).all()
+    assert (page.blank != PAPER).any()
+
+
+def test_page_shortens_long_names():
+    """A long name does not push the images off to the right: it ends in an ellipsis."""
+    long, longest = (Page([RowCaption("n" * length, "")], 1, (64, 64)).blank for length in (30, 64))
+    np.testing.assert_array_equal(long, longest)
+    assert long.shape[1] < 64 + 200
+
+
+def test_caption_colours_suffice():
+    """Captions drawn from the palette's exact colours look like the captions."""
+    blank = Page(ROWS, 2, (128, 128)).blank
+    distance = np.abs(blank.reshape(-1, 1, 3).astype(int) - CAPTION_COLOURS.astype(int)).max(axis=2).min(axis=1)
+    assert distance.max() <= 16
+
+
+def test_enlarge_keeps_flat_images_and_scale_one():
+    """Smooth enlargement does not leak from one image into the next."""
+    images = np.arange(6, dtype=np.uint8).reshape(2, 3, 1, 1, 1) * np.ones((5, 4, 3), np.uint8)
+    larger = enlarge(images, 3)
+    assert larger.shape == (2, 3, 15, 12, 3)
+    np.testing.assert_array_equal(larger, images[:, :, :1, :1] * np.ones((15, 12, 3), np.uint8))
+    assert enlarge(images, 1) is images
+
+
+@pytest.mark.parametrize("path_sizes", [[3.0, 3.0], [3.0, 2.5]])
+def test_contact_sheet_holds_the_images(tmp_path, path_sizes):
+    """Every still is on the sheet, exactly; the same input gives the same bytes."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 200, (2, 7, 24, 24, 3), dtype=np.uint8)
+    for name in ("a.png", "b.png"):
+        write_contact_sheet(tmp_path / name, images, ["hue", "size"], path_sizes, scale=1)
+    sheet = np.asarray(Image.open(tmp_path / "a.png"))
+    top, left = np.argwhere((sheet == images[0, 0, 0, 0]).all(axis=-1))[0]
+    np.testing.assert_array_equal(sheet[top : top + 24, left : left + 24], images[0, 0])
+    windows = np.lib.stride_tricks.sliding_window_view(sheet[..., 0], (24, 24))
+    for still in images[..., 0].reshape(-1, 24, 24):
+        assert ((windows[..., 0, :] == still[0]).all(axis=-1)).sum() == 1
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.png"]
+
+
+def test_row_caption_gives_the_path_size():
+    """In latent units, to either side."""
+    assert row_caption("hue", 2.5) == RowCaption("hue", "±2.5")

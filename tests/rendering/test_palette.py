@@ -1,0 +1,106 @@
+"""One palette: exact where it must be, smooth on average, and still where the images are still."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from directions.rendering.palette import _BAYER, SIZE, TRANSPARENT, Palette
+
+FIXED = np.array([[255, 255, 255], [30, 30, 30], [7, 99, 201]], np.uint8)
+
+
+def shaded(height=64, width=96, shift=0.0):
+    """A smooth, colourful picture: two colours that run into each other, and a soft light."""
+    down, right = np.mgrid[:height, :width] / [[[height]], [[width]]]
+    light = np.exp(-8 * ((down - 0.5) ** 2 + (right - 0.5 - shift) ** 2))
+    image = np.stack([60 + 120 * right, 90 + 60 * down + 60 * light, 160 - 80 * right + 40 * light], axis=-1)
+    return np.clip(np.round(image), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def palette():
+    return Palette(shaded().reshape(-1, 3), FIXED)
+
+
+def test_palette_holds_fixed_colours_first(palette):
+    """Captions get exactly the colours that they are drawn in."""
+    assert palette.colours.shape == (SIZE, 3)
+    np.testing.assert_array_equal(palette.colours[: len(FIXED)], FIXED)
+    image = FIXED[np.array([[0, 1, 2], [2, 1, 0]])]
+    np.testing.assert_array_equal(palette.nearest_fixed(image, len(FIXED)), [[0, 1, 2], [2, 1, 0]])
+
+
+def test_palette_never_uses_the_transparent_entry_or_far_colours(palette):
+    """No pixel is shown in a colour that is far from its own: not even at the edge of the palette's range."""
+    extremes = np.stack(np.meshgrid(*[np.arange(0, 256, 15)] * 3, indexing="ij"), -1).reshape(1, -1, 3).astype(np.uint8)
+    for image in (shaded(), np.concatenate([extremes] * 8)):
+        index = palette.index(image)
+        assert index.max() < TRANSPARENT
+        shown = palette.colours[index].astype(float)
+        nearest = np.min(
+            np.linalg.norm(palette.colours[None, 3:250] - image.reshape(-1, 1, 3)[:2000].astype(float), axis=2), 1
+        )
+        distance = np.linalg.norm(shown - image, axis=-1).reshape(-1)[:2000]
+        assert (distance <= nearest + 40).all()
+
+
+def test_index_is_right_on_average():
+    """Seen from a distance, with a palette that has more to show, dithering comes closer than the nearest colours."""
+    image = shaded()
+    others = np.random.default_rng(0).integers(0, 256, (20_000, 3), dtype=np.uint8)
+    palette = Palette(np.concatenate([image.reshape(-1, 3), others]), FIXED)
+    shown = palette.colours[palette.index(image)].astype(float)
+    table = palette.colours[len(FIXED) : TRANSPARENT].astype(float)
+    nearest = table[np.linalg.norm(image[..., None, :] - table, axis=-1).argmin(-1)]
+
+    def error(picture):
+        return np.sqrt(np.mean((gaussian_filter(picture - image, (2, 2, 0))[4:-4, 4:-4]) ** 2))
+
+    assert error(shown) < 0.6 * error(nearest)
+
+
+def test_index_depends_on_colour_and_place_only(palette):
+    """What stands still does not flicker, whatever moves beside it; with error diffusion it does."""
+    before, after = shaded(), shaded(shift=-0.2)
+    after[:, 48:] = before[:, 48:]
+    still = (before == after).all(axis=-1)
+    assert 0.4 < still.mean() < 0.9
+    np.testing.assert_array_equal(palette.index(before)[still], palette.index(after)[still])
+    reference = Image.new("P", (1, 1))
+    reference.putpalette(palette.colours.tobytes())
+    diffused = [
+        np.asarray(Image.fromarray(image).quantize(palette=reference, dither=Image.Dither.FLOYDSTEINBERG))
+        for image in (before, after)
+    ]
+    assert (diffused[0] != diffused[1])[still].any()
+
+
+def test_index_treats_images_alike(palette):
+    """A stack gives what its images give, whatever their size."""
+    stack = np.stack([shaded(21, 13), shaded(21, 13, 0.2)])
+    np.testing.assert_array_equal(palette.index(stack)[1], palette.index(stack[1]))
+
+
+def test_palette_is_deterministic():
+    """The same pixels give the same colours and the same mixes."""
+    one, two = (Palette(shaded().reshape(-1, 3), FIXED) for _ in range(2))
+    np.testing.assert_array_equal(one.colours, two.colours)
+    np.testing.assert_array_equal(one.index(shaded()), two.index(shaded()))
+
+
+@pytest.mark.parametrize("pixels", [np.full((100, 3), 128, np.uint8), np.array([[0, 0, 0], [255, 0, 0]], np.uint8)])
+def test_palette_of_few_colours_is_exact(pixels):
+    """A plain image stays plain: no dithering where a colour is there."""
+    palette = Palette(pixels, FIXED)
+    for colour in pixels[:2]:
+        shown = palette.colours[palette.index(np.broadcast_to(colour, (16, 16, 3)))]
+        np.testing.assert_array_equal(shown, np.broadcast_to(colour, (16, 16, 3)))
+
+
+def test_bayer_matrix_is_the_published_one():
+    """The 8 × 8 matrix has each number once, and begins as in the literature."""
+    assert sorted(_BAYER.ravel()) == list(range(64))
+    assert _BAYER[0].tolist() == [0, 32, 8, 40, 2, 34, 10, 42]

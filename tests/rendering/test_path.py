@@ -1,0 +1,73 @@
+"""Where the frames are: the promises of the path, for every number of frames."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from directions.errors import UserError
+from directions.rendering.path import strip, there_and_back
+
+
+@pytest.mark.parametrize("frames", range(4, 201))
+def test_there_and_back_starts_ends_and_turns_exactly(frames):
+    """Exactly 0 first and last, exactly ±path_size in between, + before −, never beyond."""
+    path = there_and_back(frames, 2.7)
+    assert path.shape == (frames,)
+    assert path[0] == 0
+    assert path[-1] == 0
+    assert path.max() == 2.7
+    assert path.min() == -2.7
+    assert 0 < path.argmax() < path.argmin() < frames - 1
+    np.testing.assert_array_equal(path, -path[::-1])
+
+
+@pytest.mark.parametrize("frames", [*range(4, 40), 100, 199, 200])
+def test_there_and_back_goes_straight_between_the_turns(frames):
+    """Up to one end, down to the other, up to the centre."""
+    path = there_and_back(frames, 1.0)
+    top, bottom = path.argmax(), path.argmin()
+    assert (np.diff(path[: top + 1]) > 0).all()
+    assert (np.diff(path[top : bottom + 1]) < 0).all()
+    assert (np.diff(path[bottom:]) > 0).all()
+
+
+def test_there_and_back_follows_the_cubic_step():
+    """Against the formula written out: quarters of 30 frames, a half of 60."""
+    path = there_and_back(121, 3.0)
+    for frame, amount in enumerate(path):
+        if frame <= 30:
+            t, start, end = frame / 30, 0.0, 3.0
+        elif frame <= 90:
+            t, start, end = (frame - 30) / 60, 3.0, -3.0
+        else:
+            t, start, end = (frame - 90) / 30, -3.0, 0.0
+        assert amount == pytest.approx(start + (end - start) * (3 * t**2 - 2 * t**3), abs=1e-12)
+
+
+@pytest.mark.parametrize("frames", [24, 60, 200])
+def test_there_and_back_loops_smoothly(frames):
+    """No change of speed from frame to frame, over the join too, is more than a smooth path of that length needs."""
+    path = there_and_back(frames, 1.0)
+    speed = np.diff(path, append=path[0])
+    change = np.abs(np.diff(speed, append=speed[0]))
+    quarter = round((frames - 1) / 4)
+    assert change.max() <= 6 / quarter**2 * 1.01
+
+
+@pytest.mark.parametrize("frames", [3, 1, 0, -5])
+def test_there_and_back_refuses_too_few_frames(frames):
+    """Four frames are needed to be at the centre, both ends and the centre."""
+    with pytest.raises(UserError, match=f"frames must be at least 4 .*got {frames}"):
+        there_and_back(frames, 1.0)
+
+
+@pytest.mark.parametrize("columns", range(2, 12))
+def test_strip_is_even_and_exact(columns):
+    """From exactly −s to exactly s in equal steps, through exactly 0 where there is a middle."""
+    places = strip(columns, 3.3)
+    assert places[0] == -3.3
+    assert places[-1] == 3.3
+    np.testing.assert_allclose(np.diff(places), 6.6 / (columns - 1))
+    if columns % 2:
+        assert places[columns // 2] == 0

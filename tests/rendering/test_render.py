@@ -1,0 +1,234 @@
+"""The whole of rendering on a small generator: the right files, the right pictures, and nothing by halves."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from fakes import BlobGenerator, blob_directions
+from PIL import Image
+
+from directions.errors import UserError
+from directions.rendering import render as module
+from directions.rendering.render import render
+
+NAMES = ["000-left-right.gif", "003-hue.gif", "overview.gif", "contact_sheet.png"]
+
+
+@pytest.fixture
+def generator():
+    return BlobGenerator(resolution=16)
+
+
+def draw(generator, out, **settings):
+    defaults = {"indices": [0, "hue"], "samples": 2, "frames": 9, "scale": 1}
+    return render(blob_directions(generator), generator, out=out, **(defaults | settings))
+
+
+def frames_of(path):
+    with Image.open(path) as image:
+        shown = []
+        for index in range(image.n_frames):
+            image.seek(index)
+            shown.append(np.asarray(image.convert("RGB")))
+        return np.stack(shown), image.info["duration"]
+
+
+def files(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_render_writes_what_it_returns(generator, tmp_path):
+    """A GIF for each direction, an overview and a sheet, and nothing else."""
+    written = draw(generator, tmp_path / "new" / "folder", fps=30)
+    assert [path.name for path in written] == NAMES
+    assert files(tmp_path / "new" / "folder") == sorted(NAMES)
+    for path in written[:3]:
+        shown, duration = frames_of(path)
+        assert len(shown) == 9
+        assert duration == 30
+
+
+def test_render_starts_and_ends_at_the_same_picture(generator, tmp_path):
+    """The first, middle and last frame of an odd number are the centre; between them everything moves."""
+    shown, _ = frames_of(draw(generator, tmp_path)[2])
+    np.testing.assert_array_equal(shown[0], shown[-1])
+    np.testing.assert_array_equal(shown[0], shown[4])
+    assert (shown[0] != shown[2]).any()
+    assert (shown[2] != shown[6]).any()
+
+
+def test_render_overview_holds_the_single_gifs(generator, tmp_path):
+    """Each row of the overview is, pixel for pixel, the direction's own GIF."""
+    first, hue, overview = (frames_of(path)[0] for path in draw(generator, tmp_path)[:3])
+    rows = [tile_area(gif, 16, 2) for gif in (first, hue)]
+    width = rows[0].shape[2]
+    area = overview[:, :, -width - 8 : -8]
+    top = next(top for top in range(overview.shape[1] - 16) if (area[:, top : top + 16] == rows[0]).all())
+    assert any((area[:, other : other + 16] == rows[1]).all() for other in range(top + 16, area.shape[1] - 15))
+
+
+def tile_area(shown, tile, columns):
+    """The part of a one-row GIF that holds its images (margins as laid out for a 16-pixel tile)."""
+    gap, margin = 2, 8
+    width = columns * (tile + gap) - gap
+    return shown[:, margin : margin + tile, -width - margin : -margin]
+
+
+def test_render_still_parts_do_not_flicker(generator, tmp_path):
+    """A direction that changes nothing gives frames that are all the same, dithering included."""
+    gif = draw(generator, tmp_path, indices=[5, 1])[0]
+    shown, _ = frames_of(gif)
+    assert (shown == shown[0]).all()
+
+
+def test_render_colours_are_close(generator, tmp_path):
+    """On average over a few pixels, the GIF shows the generator's colours."""
+    shown = tile_area(frames_of(draw(generator, tmp_path, seed=3, y=1)[1])[0], 16, 2)
+    z = generator.sample_z(2, seed=3)
+    z = blob_directions(generator).move(z, 3, 5.0)
+    image = ((generator(z, 1) + 1) * 127.5).numpy().transpose(0, 2, 3, 1)
+    for column in range(2):
+        tile = shown[2, :, column * 18 : column * 18 + 16].astype(float)
+        difference = (tile - image[column]).reshape(4, 4, 4, 4, 3).mean(axis=(1, 3))
+        assert np.abs(difference).max() < 12
+
+
+def test_render_is_reproducible(generator, tmp_path):
+    """The same settings give the same bytes; another seed gives others."""
+    for folder, seed in (("a", 0), ("b", 0), ("c", 1)):
+        draw(generator, tmp_path / folder, seed=seed)
+    for name in NAMES:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+        assert (tmp_path / "a" / name).read_bytes() != (tmp_path / "c" / name).read_bytes()
+
+
+def test_render_enlarges_small_images(generator, tmp_path):
+    """Without a scale, 16 pixels become 128."""
+    gif = draw(generator, tmp_path, indices=[0], samples=1, frames=4, scale=None)[0]
+    assert 128 < frames_of(gif)[0].shape[1] < 128 + 50
+
+
+def test_render_pages_many_directions(generator, tmp_path, monkeypatch):
+    """More directions than a page holds: several overviews and sheets, every direction once."""
+    monkeypatch.setattr(module, "ROWS_PER_PAGE", 2)
+    written = draw(generator, tmp_path, indices=[0, 1, 2])
+    assert [path.name for path in written] == [
+        *("000-left-right.gif", "001-up-down.gif", "overview-1.gif", "contact_sheet-1.png"),
+        *("002-size.gif", "overview-2.gif", "contact_sheet-2.png"),
+    ]
+    assert files(tmp_path) == sorted(path.name for path in written)
+
+
+def test_render_shows_all_by_default_and_without_classes(tmp_path):
+    """Every direction, and a generator that has no classes."""
+    generator = BlobGenerator(resolution=16, num_classes=0)
+    assert len(draw(generator, tmp_path, indices=None, samples=1, frames=4)) == 6 + 2
+
+
+def test_render_path_size_overrides(generator, tmp_path):
+    """One path size for all, instead of each direction's own."""
+    near, far = (frames_of(draw(generator, tmp_path / str(size), path_size=size)[0])[0] for size in (0.001, 3.0))
+    assert np.abs(near.astype(int) - near[0]).max() < np.abs(far.astype(int) - far[0]).max()
+
+
+def test_render_file_names_are_safe(generator, tmp_path):
+    """A name may hold what a file name may not."""
+    directions = blob_directions(generator, names=["a/b: c?", "é ü", "../up", "…", "x", "y"])
+    written = render(directions, generator, out=tmp_path, indices=range(4), samples=1, frames=4, scale=1)
+    assert [path.name for path in written[:4]] == ["000-a-b-c.gif", "001-é-ü.gif", "002-up.gif", "003-direction.gif"]
+    assert all(path.parent == tmp_path for path in written)
+
+
+def test_render_memory_does_not_grow_with_frames(generator, tmp_path):
+    """Ten times the frames, the same memory."""
+
+    def peak(frames):
+        tracemalloc.start()
+        draw(generator, tmp_path, frames=frames)
+        top = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return top
+
+    peak(4)
+    assert peak(160) < 1.05 * peak(16)
+
+
+class Interrupting(BlobGenerator):
+    """Fails in the middle of the animation."""
+
+    error: type[BaseException] = KeyboardInterrupt
+
+    def __call__(self, z, y=0, *, truncation=1.0):
+        if len(self.batch_sizes) == 11:
+            raise self.error
+        return super().__call__(z, y)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_render_interrupted_leaves_no_partial_file(tmp_path, error):
+    """What is there is complete: the sheet, made first, and an older GIF as it was."""
+    generator = Interrupting(resolution=16)
+    generator.error = error
+    (tmp_path / "003-hue.gif").write_bytes(b"older")
+    with pytest.raises(error):
+        draw(generator, tmp_path)
+    assert files(tmp_path) == ["003-hue.gif", "contact_sheet.png"]
+    assert (tmp_path / "003-hue.gif").read_bytes() == b"older"
+    with Image.open(tmp_path / "contact_sheet.png") as sheet:
+        sheet.verify()
+
+
+def test_render_progress_goes_to_stderr(generator, tmp_path, capsys):
+    """The bar counts images and states the actual frame rate; stdout stays free for results."""
+    draw(generator, tmp_path, progress=True, fps=30)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "render at 33.33 fps" in captured.err
+    assert f"{2 * 2 * (9 + 7)}/{2 * 2 * (9 + 7)}" in captured.err
+    draw(generator, tmp_path)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"indices": []}, "There is no direction to render"),
+        ({"indices": [0, "left"]}, "Direction 0 is asked for more than once"),
+        ({"indices": [9]}, "There is no direction 9: the indices go from 0 to 5"),
+        ({"samples": 0}, "samples must be at least 1, got 0"),
+        ({"frames": 3}, "frames must be at least 4 .*, got 3"),
+        ({"fps": 0}, "fps must be from 1 to 50"),
+        ({"scale": 0}, "scale must be a whole number from 1 to 16, got 0"),
+        ({"scale": 17}, "scale must be a whole number from 1 to 16, got 17"),
+        ({"path_size": 0.0}, r"path_size must be a positive number of latent units, got 0\.0"),
+        ({"path_size": float("nan")}, "path_size must be a positive number of latent units, got nan"),
+        ({"truncation": 1.5}, r"truncation must be in \(0, 1\], got 1\.5"),
+        ({"truncation": float("nan")}, r"truncation must be in \(0, 1\], got nan"),
+    ],
+)
+def test_render_refuses_settings_before_it_makes_anything(generator, tmp_path, settings, message):
+    """Each setting by name, with what is allowed; no folder is made."""
+    with pytest.raises(UserError, match=message):
+        draw(generator, tmp_path / "new", **settings)
+    assert not (tmp_path / "new").exists()
+    assert generator.batch_sizes == []
+
+
+def test_render_refuses_another_generator(generator, tmp_path):
+    """Directions of other weights would show nothing of meaning."""
+    other = BlobGenerator(resolution=16)
+    other.digest = "0" * 64
+    with pytest.raises(
+        UserError, match="with the weights b10bb10bb10b…, but the generator 'blob' has the weights 000000000000…"
+    ):
+        render(blob_directions(generator), other, out=tmp_path)
+
+
+def test_render_refuses_a_folder_that_cannot_be(generator, tmp_path):
+    """A file is in the way of the folder."""
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file", tmp_path / "file" / "inside"):
+        with pytest.raises(UserError, match=r"Cannot make the folder .*file"):
+            draw(generator, out)
