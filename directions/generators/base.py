@@ -1,0 +1,236 @@
+"""What a generator is to the rest of the package, and what its kinds share: drawing z, and naming classes.
+
+First stop of the flow. A generator maps a latent z and a class y to images in [-1, 1]; everything downstream sees only
+this protocol.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Protocol, TypeAlias, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from directions.errors import UserError, nearest
+
+Labels: TypeAlias = int | str | Sequence[int | str] | Tensor
+"""Classes as users give them: one index or name for all images, or one for each."""
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """A map from latents and classes to images.
+
+    Attributes:
+        name: What `load_generator` was given.
+        dim_z: Width of the latent.
+        num_classes: Number of classes; 0 for an unconditional generator.
+        resolution: Height and width of the images, in pixels.
+        num_layers: Number of places where z enters.
+        digest: SHA-256 of the weights, or of what else fixes the function.
+        class_names: A name for each class, or ``None`` where they have none.
+    """
+
+    name: str
+    dim_z: int
+    num_classes: int
+    resolution: int
+    num_layers: int
+    digest: str
+    class_names: tuple[str, ...] | None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        ...
+
+    def __call__(self, z: Tensor, y: Labels | None = 0, *, truncation: float = 1.0) -> Tensor:
+        """Map (batch, dim_z) latents to (batch, 3, resolution, resolution) images in [-1, 1]."""
+        ...
+
+    def sample_z(self, n: int, *, seed: int | None = None, truncation: float = 1.0) -> Tensor:
+        """Draw (n, dim_z) latents; the same on every machine for a seed."""
+        ...
+
+    def sample_z_from(self, n: int, rng: torch.Generator, truncation: float = 1.0) -> Tensor:
+        """Draw (n, dim_z) latents from a CPU source of randomness."""
+        ...
+
+    def class_indices(self, y: Labels | None, n: int) -> Tensor:
+        """Turn classes into (n,) int64 indices."""
+        ...
+
+
+def truncated_normal(n: int, dim: int, rng: torch.Generator, truncation: float = 1.0) -> Tensor:
+    """Draw z as BigGAN-deep does: normal, cut off at 2, times the truncation.
+
+    Args:
+        n: Number of latents, at least 1.
+        dim: |z|.
+        rng: Source of randomness, on the CPU.
+        truncation: Factor, in (0, 1].
+
+    Returns:
+        (n, dim) float32 on the CPU, every entry in [-2 truncation, 2 truncation].
+
+    Raises:
+        UserError: If an argument is outside its range.
+
+    References:
+        Brock et al. 2019, arXiv:1809.11096, section 3.1.
+    """
+    check_truncation(truncation)
+    if n < 1:
+        raise UserError(f"n must be at least 1, got {n}.")
+    # By inversion in float64, not by rejection: each entry costs one draw, so samples do not depend on the batch.
+    low, high = torch.special.ndtr(torch.tensor([-2.0, 2.0], dtype=torch.float64))
+    uniform = torch.rand(n, dim, generator=rng, dtype=torch.float64)
+    return (truncation * torch.special.ndtri(low + (high - low) * uniform)).float()
+
+
+def check_truncation(truncation: float) -> None:
+    """Refuse a truncation outside (0, 1].
+
+    Args:
+        truncation: What a user gave.
+
+    Raises:
+        UserError: If it is outside.
+    """
+    if not 0 < truncation <= 1:
+        raise UserError(f"truncation must be above 0 and at most 1, got {truncation}.")
+
+
+class ClassConditional(nn.Module):
+    """What the generators of the package share: drawing z, classes by name, checks of what comes in.
+
+    Args:
+        name: What `load_generator` was given.
+        dim_z: |z|.
+        num_classes: Number of classes, at least 1.
+        resolution: Height and width of the images, in pixels.
+        num_layers: Places where z enters.
+        digest: SHA-256 of the weights.
+        class_names: A name for each class, or ``None``.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        dim_z: int,
+        num_classes: int,
+        resolution: int,
+        num_layers: int,
+        digest: str,
+        class_names: tuple[str, ...] | None,
+    ) -> None:
+        super().__init__()
+        self.name, self.dim_z, self.num_classes, self.resolution = name, dim_z, num_classes, resolution
+        self.num_layers, self.digest, self.class_names = num_layers, digest, class_names
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.buffers()).device
+
+    def sample_z(self, n: int, *, seed: int | None = None, truncation: float = 1.0) -> Tensor:
+        """Draw latents; the same on every machine for a seed.
+
+        Args:
+            n: Number of latents, at least 1.
+            seed: Seed; ``None`` draws anew each time.
+            truncation: Spread, in (0, 1].
+
+        Returns:
+            (n, dim_z) on the generator's device.
+        """
+        rng = torch.Generator()
+        if seed is None:
+            rng.seed()
+        else:
+            rng.manual_seed(seed)
+        return self.sample_z_from(n, rng, truncation).to(self.device)
+
+    def sample_z_from(self, n: int, rng: torch.Generator, truncation: float = 1.0) -> Tensor:
+        """Draw latents from a source of randomness.
+
+        Args:
+            n: Number of latents, at least 1.
+            rng: On the CPU.
+            truncation: Spread, in (0, 1].
+
+        Returns:
+            (n, dim_z) float32 on the CPU.
+        """
+        return truncated_normal(n, self.dim_z, rng, truncation)
+
+    def class_indices(self, y: Labels | None, n: int) -> Tensor:
+        """Turn classes into indices.
+
+        Args:
+            y: An index or name for all images, or one for each; ``None`` is class 0.
+            n: Number of images.
+
+        Returns:
+            (n,) int64 on the generator's device.
+
+        Raises:
+            UserError: If a class does not exist, or there are neither 1 nor n of them.
+        """
+        if isinstance(y, Tensor):
+            indices = y.to(self.device)
+            if indices.dtype.is_floating_point or indices.dtype == torch.bool or indices.ndim > 1:
+                raise UserError(
+                    f"y must be class indices, shape ({n},), got {indices.dtype} of shape {tuple(indices.shape)}."
+                )
+            if indices.numel() and (int(indices.min()) < 0 or int(indices.max()) >= self.num_classes):
+                self._class_index(int(indices.max() if indices.min() >= 0 else indices.min()))
+            indices = indices.long().reshape(-1)
+        else:
+            entries = [0 if y is None else y] if y is None or isinstance(y, str) or not _is_list(y) else list(y)
+            indices = torch.tensor([self._class_index(entry) for entry in entries], device=self.device)
+        if len(indices) not in (1, n):
+            raise UserError(f"y must be one class, or one for each of the {n} latents, got {len(indices)}.")
+        return indices.expand(n)
+
+    def _class_index(self, entry: object) -> int:
+        """The index of one class, given by index or name."""
+        if isinstance(entry, str):
+            names = self.class_names or ()
+            if entry in names:
+                return names.index(entry)
+            allowed = ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
+            raise UserError(
+                f"Generator {self.name!r} has no class {entry!r}.{nearest(entry, names)} "
+                + (f"Allowed: {allowed}, or an index from 0 to {self.num_classes - 1}." if names else "Give an index.")
+            )
+        try:
+            index = operator.index(entry)  # type: ignore[arg-type]  # whatever is no index raises TypeError
+        except TypeError:
+            raise UserError(f"A class must be an index or a name, got {entry!r}.") from None
+        if not 0 <= index < self.num_classes:
+            names = f" ({', '.join(self.class_names)})" if self.class_names and len(self.class_names) <= 10 else ""
+            raise UserError(f"A class must be from 0 to {self.num_classes - 1}{names}, got {index}.")
+        return index
+
+    def check_z(self, z: Tensor) -> None:
+        """Refuse latents of the wrong width.
+
+        Args:
+            z: What a user gave.
+
+        Raises:
+            UserError: If it is not (batch, dim_z) of floating point.
+        """
+        if z.ndim != 2 or z.shape[1] != self.dim_z or not z.dtype.is_floating_point:
+            raise UserError(
+                f"z must be (batch, {self.dim_z}) of floating point for generator {self.name!r}, "
+                f"got {z.dtype} of shape {tuple(z.shape)}. Draw it with generator.sample_z(n)."
+            )
+
+
+def _is_list(y: object) -> bool:
+    return hasattr(y, "__len__") and not (hasattr(y, "ndim") and y.ndim == 0)

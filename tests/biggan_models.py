@@ -1,0 +1,35 @@
+"""BigGAN-deep models of the package's class with random weights that behave as trained ones do."""
+
+from __future__ import annotations
+
+import torch
+from pytorch_pretrained_biggan import BigGAN
+from pytorch_pretrained_biggan.model import BigGANBatchNorm, SelfAttn
+
+from directions.gan.networks import build_generator
+
+TINY = {
+    "output_dim": 16,
+    "channel_width": 8,
+    "layers": [[False, 16, 16], [True, 16, 8], [False, 8, 8], [True, 8, 4], [False, 4, 2], [False, 2, 1]],
+}
+
+
+def random_model(seed: int = 0, **config: object) -> BigGAN:
+    """A tiny model in float64: settled spectral norms, statistics that differ from row to row, attention that acts."""
+    torch.manual_seed(seed)
+    model = build_generator({**TINY, **config}).double()
+    for module in model.modules():
+        if isinstance(module, SelfAttn):
+            torch.nn.init.constant_(module.gamma, 0.7)
+        if isinstance(module, BigGANBatchNorm):
+            module.running_means.normal_(std=0.1)
+            module.running_vars.uniform_(0.5, 1.5)
+            if not module.conditional:
+                torch.nn.init.normal_(module.weight)
+                torch.nn.init.normal_(module.bias)
+    model.train()
+    classes = torch.eye(model.config.num_classes, dtype=torch.float64)
+    for _ in range(3):  # spectral norm's power iteration runs in training mode
+        model(torch.randn(6, model.config.z_dim, dtype=torch.float64), classes[torch.arange(6) % len(classes)], 1.0)
+    return model.eval()
