@@ -1,0 +1,121 @@
+"""Record a discovery run in its folder: numbers as they come, checkpoints, and the directions at the end.
+
+After discovery, which writes nothing itself; the command line and other code hand it the snapshots.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from directions.config import DiscoverConfig
+from directions.direction_file import Directions
+from directions.discovery import NonFiniteError, Record, Snapshot
+from directions.errors import UserError
+from directions.evaluation.summary import summarise
+from directions.run_folder import RunFolder
+from directions.signals import StopSignals
+
+if TYPE_CHECKING:
+    from directions.generators.base import Generator
+
+
+def record_run(
+    snapshots: Iterable[Snapshot],
+    generator: Generator,
+    config: DiscoverConfig,
+    folder: RunFolder,
+    *,
+    tensorboard: bool = False,
+    on_record: Callable[[Record], None] = lambda record: None,
+    on_stage: Callable[[str], None] = lambda stage: None,
+) -> Directions:
+    """Run discovery to its end, or to a signal, and keep everything that a later resume needs.
+
+    Args:
+        snapshots: From `directions.discovery.discover`, called with ``generator`` and ``config``.
+        generator: Where directions are learned.
+        config: Settings of the run.
+        folder: Where everything goes.
+        tensorboard: Whether to write TensorBoard events too.
+        on_record: Called after each step has been recorded.
+        on_stage: Called with a sentence when something else than steps begins to take time.
+
+    Returns:
+        The directions, which are also in the folder.
+
+    Raises:
+        NonFiniteError: If the penalty is no longer a number; the checkpoint holds the step before.
+    """
+    last: Snapshot | None = None
+    with StopSignals() as stop, _event_writer(folder, tensorboard) as write_events:
+        try:
+            for snapshot in snapshots:
+                record = snapshot.record
+                if last is None:
+                    folder.remove_partial_files()
+                    folder.truncate_stats(record.step)
+                last = snapshot
+                folder.append_stats(record)
+                write_events(record)
+                if record.step % config.checkpoint_every == 0 or record.step == config.steps or stop.requested:
+                    folder.write_checkpoint(snapshot.state, generator)
+                if record.held_out is not None:
+                    folder.log(f"Step {record.step} of {config.steps}: held-out penalty {record.held_out:.6g}.")
+                on_record(record)
+                if stop.requested:
+                    folder.log(f"Interrupted after step {record.step}; checkpoint written.")
+                stop.stop_if_requested()
+        except NonFiniteError as error:
+            if last is not None:
+                folder.write_checkpoint(last.state, generator)
+            folder.log(str(error))
+            raise
+        assert last is not None, "discover yields its starting point"
+        stop.stop_at_once()
+        on_stage("Measuring activeness, path sizes, penalty shares and baselines.")
+        directions = summarise(generator, config, last)
+        directions.save(folder.directions_path)
+        folder.log(f"Finished: {folder.directions_path.name} written.")
+    return directions
+
+
+def require_tensorboard() -> None:
+    """Check that TensorBoard events can be written.
+
+    Raises:
+        UserError: If the package is not installed.
+    """
+    if importlib.util.find_spec("tensorboard") is None:
+        raise UserError(
+            "--tensorboard needs the package tensorboard, which is not installed. "
+            'Install it: pip install "biggan-directions[tensorboard]"'
+        )
+
+
+@contextlib.contextmanager
+def _event_writer(folder: RunFolder, wanted: bool) -> Iterator[Callable[[Record], None]]:
+    if not wanted:
+        yield lambda record: None
+        return
+    require_tensorboard()
+    from torch.utils.tensorboard import SummaryWriter
+
+    writer: Any = None
+
+    def write(record: Record) -> None:
+        nonlocal writer
+        # Made at the first record: events of this step and later, from before an interruption, are hidden.
+        writer = writer or SummaryWriter(str(folder.path / "tensorboard"), purge_step=record.step)
+        for name in ("penalty", "held_out", "learning_rate", "seconds"):
+            value = getattr(record, name)
+            if value is not None:
+                writer.add_scalar(name, value, record.step)
+
+    try:
+        yield write
+    finally:
+        if writer is not None:
+            writer.close()

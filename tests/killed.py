@@ -1,0 +1,51 @@
+"""Runs in processes of their own, which can be killed; they are forked from one that has imported torch already."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import torch
+from closed import DoubleGenerator
+
+from directions.config import DiscoverConfig
+from directions.discovery import discover
+from directions.discovery_run import record_run
+from directions.run_folder import RunFolder
+
+CONFIG = DiscoverConfig(
+    steps=60, batch_size=2, held_out=3, held_out_probes=2, eval_every=10, checkpoint_every=7, final_samples=2
+)
+
+
+def spawn(out: Path, name: str) -> BaseProcess:
+    """Start a run in ``out``, or go on with the one that is there.
+
+    Args:
+        out: Folder for runs.
+        name: Name of the run.
+
+    Returns:
+        The process, started.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "directions.discovery_run"])
+    process = context.Process(target=_run, args=(out, name))
+    process.start()
+    return process
+
+
+def _run(out: Path, name: str) -> None:
+    torch.set_num_threads(1)
+    generator = DoubleGenerator()
+    made = sorted(out.glob(f"*-{name}"))
+    if made and (made[-1] / "config.json").exists():
+        folder = RunFolder.open(made[-1])
+        config, state = folder.read_config(), folder.read_checkpoint(generator)
+    else:
+        config, state = CONFIG, None
+        folder = RunFolder.create(out, name, config)
+    snapshots = discover(generator, config, resume_from=state)
+    record_run(snapshots, generator, config, folder, on_record=lambda record: time.sleep(0.002))
