@@ -1,0 +1,87 @@
+"""The command line ``directions VERB``: parse, wire, print. One module a verb in ``directions/commands``.
+
+At the end of the flow, on top of everything. Nothing here imports torch before a verb runs, so that help is instant.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import TextIO
+
+import typer
+
+import directions
+from directions.commands.discover import discover
+from directions.commands.generators import generators
+from directions.commands.inspect import inspect
+from directions.commands.render import render
+from directions.errors import UserError
+
+app = typer.Typer(
+    name="directions",
+    help="Find directions in a generator's latent space that each change one thing, and use them.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+app.command()(discover)
+app.command()(render)
+app.command()(inspect)
+app.command()(generators)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"directions {directions.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+    ),
+) -> None:
+    pass
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: What follows the program's name; ``None`` takes it from the process.
+
+    Returns:
+        The exit status: 0; 1 when a run failed; 2 for wrong input; 130 or 143 after SIGINT or SIGTERM.
+    """
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        warnings.filterwarnings("default", category=UserWarning, module=r"directions\.")
+        try:
+            app(arguments, prog_name="directions")
+        except UserError as error:
+            typer.echo(f"Error: {error}", err=True)
+            return 2
+        except SystemExit as end:  # how Typer ends, also when all went well
+            return end.code if isinstance(end.code, int) else int(bool(end.code))
+    return 0
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning as a sentence for the user, without the place in the source."""
+    typer.echo(f"Warning: {message}", err=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,176 @@
+"""``directions discover``: learn directions, or go on with an earlier run."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from directions.commands.common import HARDWARE, OUTPUT, SAMPLES, given_options, option, options_named
+from directions.commands.discover_flow import Reporting, go_on, start
+from directions.config import DiscoverConfig, Init, Reduction, parse_classes
+from directions.errors import UserError
+
+_DEFAULT = DiscoverConfig()
+_FIELDS = tuple(field.name for field in dataclasses.fields(DiscoverConfig))
+_SEARCH = "What to learn"
+_PENALTY = "The penalty"
+_OPTIMISER = "The optimiser"
+_SCORES = "Scores and checkpoints"
+
+
+def discover(
+    context: typer.Context,
+    generator: Annotated[
+        str,
+        typer.Option(help="Generator by name (see: directions generators) or folder.", rich_help_panel=_SEARCH),
+    ] = _DEFAULT.generator,
+    weights: Annotated[
+        str | None,
+        typer.Option(help="Folder with the generator's weights.", show_default="usual places", rich_help_panel=_SEARCH),
+    ] = None,
+    ndirs: Annotated[
+        int | None,
+        typer.Option(
+            metavar="INT>=1",
+            help="Number of directions; fewer than the space has find idle ones.",
+            show_default="size of the space",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = None,
+    space: Annotated[
+        str | None,
+        typer.Option(
+            metavar="START:STOP",
+            help="z components to search, such as 0:12; STOP is excluded.",
+            show_default="all of z",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = None,
+    init: Annotated[
+        Init, typer.Option(help="Start: random rows, or the z axes.", rich_help_panel=_SEARCH)
+    ] = _DEFAULT.init,
+    seed: Annotated[
+        int, typer.Option(metavar="INT>=0", help="Seed of all that the run draws.", rich_help_panel=_SEARCH)
+    ] = _DEFAULT.seed,
+    classes: Annotated[
+        str,
+        typer.Option(
+            "--classes",
+            "-y",
+            metavar="CLASS,…",
+            help="Classes by index or name, drawn uniformly; or all.",
+            rich_help_panel=SAMPLES,
+        ),
+    ] = "all",
+    truncation: Annotated[
+        float,
+        typer.Option(metavar="0<FLOAT<=1", help="Spread of z and the generator's truncation.", rich_help_panel=SAMPLES),
+    ] = _DEFAULT.truncation,
+    path_size: Annotated[
+        float,
+        typer.Option(
+            metavar="FLOAT>0",
+            help="Samples are moved up to this far along a direction, in units of z.",
+            rich_help_panel=SAMPLES,
+        ),
+    ] = _DEFAULT.path_size,
+    num_probes: Annotated[
+        int, typer.Option(metavar="INT>=2", help="Random sign vectors per sample.", rich_help_panel=_PENALTY)
+    ] = _DEFAULT.num_probes,
+    epsilon: Annotated[
+        float, typer.Option(metavar="FLOAT>0", help="Finite-difference step, in units of z.", rich_help_panel=_PENALTY)
+    ] = _DEFAULT.epsilon,
+    reduction: Annotated[
+        Reduction, typer.Option(help="Over samples, pixels and channels.", rich_help_panel=_PENALTY)
+    ] = _DEFAULT.reduction,
+    steps: Annotated[
+        int,
+        typer.Option(metavar="INT>=1", help="Number of steps, also in all when resuming.", rich_help_panel=_OPTIMISER),
+    ] = _DEFAULT.steps,
+    batch_size: Annotated[
+        int, typer.Option(metavar="INT>=1", help="Samples per step.", rich_help_panel=_OPTIMISER)
+    ] = _DEFAULT.batch_size,
+    learning_rate: Annotated[
+        float, typer.Option(metavar="FLOAT>0", help="Adam's rate at the first step.", rich_help_panel=_OPTIMISER)
+    ] = _DEFAULT.learning_rate,
+    decay_steps: Annotated[
+        int,
+        typer.Option(
+            metavar="INT>=0",
+            help="The rate at step t is learning-rate / (1 + t / decay-steps); 0 keeps it constant.",
+            rich_help_panel=_OPTIMISER,
+        ),
+    ] = _DEFAULT.decay_steps,
+    held_out: Annotated[
+        int, typer.Option(metavar="INT>=1", help="Samples in the fixed held-out set.", rich_help_panel=_SCORES)
+    ] = _DEFAULT.held_out,
+    held_out_probes: Annotated[
+        int, typer.Option(metavar="INT>=2", help="Random sign vectors per held-out sample.", rich_help_panel=_SCORES)
+    ] = _DEFAULT.held_out_probes,
+    eval_every: Annotated[
+        int, typer.Option(metavar="INT>=1", help="Steps between held-out scores.", rich_help_panel=_SCORES)
+    ] = _DEFAULT.eval_every,
+    final_samples: Annotated[
+        int,
+        typer.Option(
+            metavar="INT>=1", help="Samples by which directions are measured at the end.", rich_help_panel=_SCORES
+        ),
+    ] = _DEFAULT.final_samples,
+    checkpoint_every: Annotated[
+        int, typer.Option(metavar="INT>=1", help="Steps between checkpoints.", rich_help_panel=_SCORES)
+    ] = _DEFAULT.checkpoint_every,
+    device: Annotated[
+        str, typer.Option(help="cpu, cuda, cuda:N, or auto.", rich_help_panel=HARDWARE)
+    ] = _DEFAULT.device,
+    micro_batch: Annotated[
+        int | None,
+        typer.Option(
+            metavar="INT>=1",
+            help="Samples that are in memory together; must divide the batch size.",
+            show_default="batch size",
+            rich_help_panel=HARDWARE,
+        ),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(help="Folder for runs; this one becomes OUT/NNNNN-NAME.", rich_help_panel=OUTPUT)
+    ] = Path("outputs"),
+    name: Annotated[
+        str | None, typer.Option(help="Name of the run.", show_default="the generator's", rich_help_panel=OUTPUT)
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Go on with the run in this folder, with its settings; --steps may add to them.",
+            show_default=False,
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write TensorBoard events too.", rich_help_panel=OUTPUT)
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Check everything, print the settings, do nothing.", rich_help_panel=OUTPUT),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.", rich_help_panel=OUTPUT)] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress on stderr.", rich_help_panel=OUTPUT)
+    ] = False,
+) -> None:
+    """Learn directions that each change one thing, and write them to a new run folder."""
+    settings = {field: context.params[field] for field in given_options(context, _FIELDS)}
+    reporting = Reporting(as_json=as_json, quiet=quiet, tensorboard=tensorboard, dry_run=dry_run)
+    with options_named(context):
+        if "classes" in settings:
+            settings["classes"] = parse_classes(settings["classes"])
+        if resume is None:
+            start(DiscoverConfig(**settings), out, name, reporting)
+            return
+        misplaced = [option(other) for other in given_options(context, ("out", "name"))]
+        if misplaced:
+            raise UserError(f"{' and '.join(misplaced)} cannot be given with --resume: the run goes on in its folder.")
+        go_on(resume, settings, reporting)

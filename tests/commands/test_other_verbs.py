@@ -1,0 +1,139 @@
+"""``inspect``, ``render`` and ``generators``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from fakes import blob_directions
+
+from directions.direction_file import load_directions
+from directions.generators.registry import GeneratorStatus
+
+
+@pytest.fixture
+def run(discover):
+    """A finished run."""
+    assert discover("--name", "a", "-y", "2,0", "--truncation", "0.5").code == 0
+    return Path("outputs/00000-a")
+
+
+@pytest.mark.parametrize("name", ["", "directions.safetensors"])
+def test_inspect_shows_origin_and_every_direction(command, run, name):
+    """For the file, and for the run folder that it is in."""
+    result = command("inspect", run / name)
+    assert result.code == 0
+    assert "4 directions of closed-form (|z| 4, 8 pixels" in result.out
+    assert "steps 3, seed 0, truncation 0.5, classes 2,0, z components 0:4" in result.out
+    assert "held-out penalty: before" in result.out
+    lines = [line.split() for line in result.out.splitlines()[-4:]]
+    assert [line[1] for line in lines] == ["d0", "d1", "d2", "d3"]
+    assert all(line[-1].endswith("%") for line in lines)
+
+
+def test_inspect_json_is_the_header(command, run):
+    """Everything that the file says."""
+    assert command("inspect", run, "--json").json == load_directions(run / "directions.safetensors").header
+
+
+def test_inspect_shows_files_with_gaps(command, tmp_path):
+    """What was not measured is left empty."""
+    file = tmp_path / "x.safetensors"
+    blob_directions(activeness=[None] * 6, penalty=None, classes=None, seed=None, steps=None).save(file)
+    result = command("inspect", file)
+    assert result.code == 0
+    assert "left-right" in result.out
+    assert "None" not in result.out
+
+
+@pytest.mark.parametrize("verb", ["inspect", "render"])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "no direction file"), (b"", "empty"), (b"<html>", "HTML"), (b"\x80\x02}q", "pickle")],
+    ids=["missing", "empty", "html", "pickle"],
+)
+def test_wrong_file_is_one_sentence(command, verb, content, message):
+    """Exit status 2 and no traceback."""
+    if content is not None:
+        Path("x.safetensors").write_bytes(content)
+    result = command(verb, "x.safetensors")
+    assert result.code == 2
+    assert result.err.startswith("Error: ")
+    assert message in result.err
+    assert "Traceback" not in result.err
+
+
+def test_render_writes_pictures_beside_the_file(command, run):
+    """By default into the run folder, all directions, on the classes and truncation of learning."""
+    result = command("render", run, "--frames", "4", "--samples", "2", "--scale", "1", "--json", "--quiet")
+    assert sorted(map(str, (run / "pictures").iterdir())) == sorted(result.json)
+    assert len(result.json) == 6
+    assert result.err == ""
+
+
+def test_render_passes_every_option_on(command, run, monkeypatch):
+    """Classes are spread over the columns; what is not given comes from the file."""
+    calls = []
+    monkeypatch.setattr("directions.rendering.render.render", lambda *_, **settings: calls.append(settings) or [])
+    assert command("render", run).code == 0
+    assert calls[0]["y"] == [2, 0, 2, 0]
+    assert calls[0]["truncation"] == 0.5
+    assert calls[0]["indices"] is None
+    assert calls[0]["out"] == run / "pictures"
+    given = "-d d2,1 --samples 3 --frames 8 --fps 10 --scale 2 --path-size 2.5 --seed 7 -y all --truncation 0.9"
+    assert command("render", run, *given.split(), "--remove-projection", "--out", "x").code == 0
+    assert calls[1] == {
+        "out": Path("x"), "indices": [2, 1], "samples": 3, "frames": 8, "fps": 10.0, "scale": 2, "path_size": 2.5,
+        "seed": 7, "y": [0, 1, 2], "truncation": 0.9, "remove_projection": True, "progress": True,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-d", "9"], "There is no direction 9"),
+        (["-d", "x"], "There is no direction 'x'"),
+        (["-y", "7"], "Error: --classes must be classes of 'closed-form'"),
+        (["--samples", "0"], "Error: --samples must be at least 1, got 0"),
+        (["--frames", "2"], "Error: --frames must be at least 4"),
+        (["--fps", "90"], "Error: --fps must be from 1 to 50"),
+        (["--scale", "0"], "Error: --scale must be a whole number from 1 to 16, got 0"),
+        (["--path-size", "-1"], "Error: --path-size must be a positive number"),
+        (["--truncation", "2"], "Error: --truncation must be"),
+    ],
+    ids=" ".join,
+)
+def test_render_refuses_and_leaves_nothing(command, run, arguments, message):
+    """Exit status 2, the option by its name, no folder."""
+    result = command("render", run, *arguments, "--out", "gifs")
+    assert result.code == 2
+    assert message in result.err
+    assert not Path("gifs").exists()
+
+
+def test_render_refuses_directions_of_another_generator(command, tmp_path):
+    """Before any picture."""
+    blob_directions().save(tmp_path / "x.safetensors")
+    result = command("render", tmp_path / "x.safetensors")
+    assert result.code == 2
+    assert "These directions are for |z| = 6" in result.err
+
+
+STATUSES = [
+    GeneratorStatus("builtin", "ready", "sha256 abc", 12, 3, 64),
+    GeneratorStatus("other", "missing", "Download it first."),
+]
+
+
+def test_generators_lists_what_there_is_and_what_is_missing(command, monkeypatch):
+    """As a table, and as JSON."""
+    monkeypatch.setattr("directions.generators.registry.list_generators", lambda: STATUSES)
+    lines = command("generators").out.splitlines()
+    assert lines[1].split() == ["builtin", "ready", "12", "3", "64", "sha256", "abc"]
+    assert lines[2].split() == ["other", "missing", "Download", "it", "first."]
+    listed = command("generators", "--json").json
+    assert listed[0] == {
+        "name": "builtin", "state": "ready", "detail": "sha256 abc", "dim_z": 12, "num_classes": 3, "resolution": 64,
+    }  # fmt: skip
+    assert json.dumps(listed[1]["dim_z"]) == "null"

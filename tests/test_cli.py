@@ -1,0 +1,76 @@
+"""The command line as a whole: quick help, exit statuses, one way in."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+import directions
+from directions.cli import main
+
+VERBS = ["discover", "render", "inspect", "generators"]
+
+
+@pytest.mark.parametrize("arguments", [[], *([verb] for verb in VERBS)], ids=" ".join)
+def test_help_names_what_there_is(arguments, capsys, monkeypatch):
+    """Each verb has help, the whole lists the verbs."""
+    monkeypatch.setenv("COLUMNS", "160")
+    assert main([*arguments, "--help"]) == 0
+    out = capsys.readouterr().out
+    assert f"directions {' '.join(arguments)}".strip() in out
+    if not arguments:
+        assert all(verb in out for verb in VERBS)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["discover", "--help"], ["--version"]], ids=" ".join)
+def test_help_does_not_import_torch(arguments):
+    """It is there at once because nothing heavy is imported; the time itself is checked below."""
+    code = f"import sys\nfrom directions.cli import main\nmain({arguments})\nsys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=60)
+
+
+def test_help_is_instant():
+    """Under 0.4 s; the best of a few tries, as the machine may be busy."""
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "directions", "--help"], check=True, capture_output=True, timeout=60)
+        times.append(time.perf_counter() - start)
+        if times[-1] < 0.4:
+            break
+    assert min(times) < 0.4
+
+
+def test_version_is_the_package_s(capsys):
+    """One line, for bug reports."""
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"directions {directions.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["frobnicate"], "No such command 'frobnicate'"),
+        (["inspect"], "Missing argument"),
+        (["--frob"], "No such option"),
+    ],
+    ids=" ".join,
+)
+def test_usage_errors_exit_2(arguments, message, capsys):
+    """What the parser itself refuses."""
+    assert main(arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_ctrl_c_outside_a_run_exits_130(monkeypatch, capsys):
+    """Without a traceback, wherever it comes."""
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("directions.generators.registry.list_generators", interrupt)
+    assert main(["generators"]) == 130
+    assert "Traceback" not in capsys.readouterr().err
