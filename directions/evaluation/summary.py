@@ -55,7 +55,7 @@ def summarise(generator: Generator, config: DiscoverConfig, snapshot: Snapshot) 
         generator,
         basis,
         largest=config.path_size,
-        samples=config.final_samples,
+        samples=-(-config.final_samples // 4),  # a stage is kept or not: fewer samples decide that as well
         classes=search.classes,
         truncation=config.truncation,
     )
