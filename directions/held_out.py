@@ -17,7 +17,6 @@ from torch import Tensor
 from directions.config import DiscoverConfig, Reduction
 from directions.devices import full_float32
 from directions.penalties.hessian import hessian_penalty, penalty_per_sample
-from directions.penalties.probes import rademacher
 from directions.sampling import Points, derived_rng, draw_points, image_map, resolve_classes
 from directions.steps import one_hot_steps
 
@@ -27,16 +26,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class HeldOutSet:
-    """Fixed places and probes; together with a basis they give one number."""
+    """Fixed places and probes; together with a basis they give one number.
+
+    Which direction a point is moved along, and the probes' signs, follow from fixed vectors of the latent space and not
+    from the directions' numbers. The score therefore belongs to the directions themselves: it is the same in any order
+    and with any signs. For each basis by itself, the draws have the distribution of training.
+    """
 
     points: Points
     """Latents and classes."""
-    position: Tensor
-    """Which direction each point is moved along, (points,), as a fraction in [0, 1) of their number."""
+    choosers: Tensor
+    """(points, |z|) normal: a point is moved along the direction that is closest to its chooser, either way."""
     eta: Tensor
     """How far each point is moved, (points,), in units of z."""
-    probes: Tensor
-    """Signs, (num_probes, points, |z|); a basis of N directions uses the first N."""
+    probe_normals: Tensor
+    """(num_probes, points, |z|) normal: the sign of a direction's product with it is the direction's entry."""
     epsilon: float
     """Finite-difference step, in units of z."""
     truncation: float
@@ -46,10 +50,40 @@ class HeldOutSet:
     rows: int
     """About how many images to make at once."""
 
-    def steps(self, ndirs: int) -> Tensor:
-        """Return the one-hot steps w of the points for a basis of ``ndirs`` directions, (points, ndirs)."""
-        index = (self.position * ndirs).long().clamp(max=ndirs - 1)
-        return one_hot_steps(index, self.eta, ndirs)
+    @property
+    def num_probes(self) -> int:
+        """Probes at each place."""
+        return len(self.probe_normals)
+
+    def steps(self, basis: Tensor) -> Tensor:
+        """Return the one-hot steps w of the points.
+
+        Args:
+            basis: Orthonormal rows, (ndirs, |z|).
+
+        Returns:
+            (points, ndirs). The direction is uniform over the basis, since a normal vector is as close to one as to
+            another.
+        """
+        products = self.choosers @ basis.T
+        index = products.abs().argmax(dim=1)
+        return one_hot_steps(index, self.eta * _sign(products.gather(1, index[:, None])[:, 0]), len(basis))
+
+    def probes(self, basis: Tensor) -> Tensor:
+        """Return the probes' signs.
+
+        Args:
+            basis: Orthonormal rows, (ndirs, |z|).
+
+        Returns:
+            (num_probes, points, ndirs): independent signs, since products of a normal vector with orthonormal ones are.
+        """
+        return _sign(self.probe_normals @ basis.T)
+
+
+def _sign(values: Tensor) -> Tensor:
+    """Return +1 or -1, also for zero."""
+    return torch.where(values < 0, -1.0, 1.0).to(values)
 
 
 def draw_held_out(generator: Generator, config: DiscoverConfig) -> HeldOutSet:
@@ -64,16 +98,16 @@ def draw_held_out(generator: Generator, config: DiscoverConfig) -> HeldOutSet:
     """
     rng = derived_rng(0, purpose="held-out")
     classes = resolve_classes(generator, config.classes)
-    points = draw_points(generator, config.held_out, rng, classes=classes, truncation=config.truncation)
-    dtype, device = points.z.dtype, points.z.device
-    position = torch.rand(config.held_out, generator=rng, dtype=torch.float64)
-    eta = config.path_size * (2 * torch.rand(config.held_out, generator=rng, dtype=torch.float64) - 1)
-    shape = (config.held_out_probes, config.held_out, generator.dim_z)
+    n, dim = config.held_out, generator.dim_z
+    points = draw_points(generator, n, rng, classes=classes, truncation=config.truncation)
+    eta = config.path_size * (2 * torch.rand(n, generator=rng, dtype=torch.float64) - 1)
+    choosers = torch.randn(n, dim, generator=rng, dtype=torch.float64)
+    probe_normals = torch.randn(config.held_out_probes, n, dim, generator=rng, dtype=torch.float64)
     return HeldOutSet(
         points=points,
-        position=position.to(device),
-        eta=eta.to(device, dtype),
-        probes=rademacher(shape, rng, dtype=dtype, device=device),
+        choosers=choosers.to(points.z),
+        eta=eta.to(points.z),
+        probe_normals=probe_normals.to(points.z),
         epsilon=config.epsilon,
         truncation=config.truncation,
         reduction=config.reduction,
@@ -87,22 +121,21 @@ def held_out_penalty(generator: Generator, basis: Tensor, held_out: HeldOutSet) 
 
     Args:
         generator: In eval mode.
-        basis: Orthonormal rows, (ndirs, |z|); a learned one, a random one, z axes.
+        basis: Orthonormal rows, (ndirs, |z|), in any order: a learned one, a random one, z axes.
         held_out: The places and probes; comparisons need the same set and the same ndirs.
 
     Returns:
         Mean or maximum over points and outputs, in units of (image / z²)².
     """
-    ndirs = len(basis)
     basis = basis.to(held_out.points.z)
-    w = held_out.steps(ndirs)
-    chunk = max(1, held_out.rows // (2 * len(held_out.probes)))
+    w, all_probes = held_out.steps(basis), held_out.probes(basis)
+    chunk = max(1, held_out.rows // (2 * held_out.num_probes))
     scores: list[float] = []
     with full_float32():
         for start in range(0, len(w), chunk):
             part = slice(start, start + chunk)
             f = image_map(generator, held_out.points[part], basis, held_out.truncation)
-            probes = held_out.probes[:, part, :ndirs]
+            probes = all_probes[:, part]
             if held_out.reduction == "mean":
                 scores += penalty_per_sample(f, w[part], epsilon=held_out.epsilon, probes=probes).tolist()
             else:

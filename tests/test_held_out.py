@@ -27,15 +27,17 @@ def naive_score(generator, basis, held_out, reduction):
     scores = []
     for n in range(len(held_out.points)):
         z, y = held_out.points.z[n], int(held_out.points.y[n])
+        products = basis @ held_out.choosers[n]
+        closest = int(products.abs().argmax())
         w = torch.zeros(len(basis), dtype=torch.float64)
-        w[int(held_out.position[n] * len(basis))] = held_out.eta[n]
+        w[closest] = held_out.eta[n] * products[closest].sign()
 
         def image(step, z=z, y=y):
             return generator((z + step @ basis).unsqueeze(0), y)
 
         seconds = [
             (image(w + 0.1 * v) - 2 * image(w) + image(w - 0.1 * v)) / 0.1**2
-            for v in held_out.probes[:, n, : len(basis)]
+            for v in (held_out.probe_normals[:, n] @ basis.T).sign()
         ]
         variance = torch.stack(seconds).var(dim=0)
         scores.append(float(variance.mean() if reduction == "mean" else variance.max()))
@@ -75,17 +77,45 @@ def test_draw_held_out_is_the_same_for_every_run(generator):
     other = draw_held_out(generator, dataclasses.replace(CONFIG, seed=5, ndirs=2, steps=9, batch_size=4))
     assert torch.equal(one.points.z, other.points.z)
     assert torch.equal(one.points.y, other.points.y)
-    assert torch.equal(one.probes, other.probes)
+    assert torch.equal(one.choosers, other.choosers)
+    assert torch.equal(one.probe_normals, other.probe_normals)
     assert torch.equal(one.eta, other.eta)
 
 
-def test_held_out_steps_use_every_direction_within_bounds(generator):
-    """One-hot, at most path_size long, over all directions."""
-    held_out = draw_held_out(generator, dataclasses.replace(CONFIG, held_out=400))
-    w = held_out.steps(3)
+def random_basis(ndirs, seed=3):
+    rng = torch.Generator().manual_seed(seed)
+    return torch.linalg.qr(torch.randn(4, 4, generator=rng, dtype=torch.float64)).Q[:ndirs]
+
+
+def test_held_out_steps_are_those_of_training(generator):
+    """One-hot, up to path_size to either side, every direction as often as another, for any basis."""
+    held_out = draw_held_out(generator, dataclasses.replace(CONFIG, held_out=3000))
+    w = held_out.steps(random_basis(3))
     assert ((w != 0).sum(dim=1) == 1).all()
-    assert w.abs().max() <= 3.0
-    assert ((w != 0).sum(dim=0) > 100).all()
+    assert 2.9 < w.abs().max() <= 3.0
+    assert w.sum(dim=1).mean().abs() < 0.15
+    assert (((w != 0).sum(dim=0) - 1000).abs() < 100).all()
+
+
+def test_held_out_probes_are_independent_signs(generator):
+    """As the theorem about the variance wants them, in the coordinates of any basis."""
+    held_out = draw_held_out(generator, dataclasses.replace(CONFIG, held_out=2000, held_out_probes=2))
+    probes = held_out.probes(random_basis(4))
+    assert probes.shape == (2, 2000, 4)
+    assert torch.equal(probes.abs(), torch.ones_like(probes))
+    flat = probes.flatten(0, 1)
+    torch.testing.assert_close(flat.T @ flat / len(flat), torch.eye(4, dtype=torch.float64), rtol=0, atol=0.06)
+    assert (probes[0] * probes[1]).mean().abs() < 0.04
+
+
+@pytest.mark.parametrize("ndirs", [2, 4])
+def test_held_out_penalty_does_not_depend_on_order_and_sign(generator, ndirs):
+    """Directions that are sorted or turned round are the same directions."""
+    held_out = draw_held_out(generator, CONFIG)
+    basis = random_basis(ndirs)
+    turned = basis.flip(0) * torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch.float64)[:ndirs, None]
+    expected = held_out_penalty(generator, basis, held_out)
+    assert held_out_penalty(generator, turned, held_out) == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("reduction", ["mean", "max"])

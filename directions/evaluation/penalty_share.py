@@ -44,7 +44,7 @@ def penalty_shares(generator: Generator, basis: Tensor, held_out: HeldOutSet, *,
     """
     ndirs = len(basis)
     basis = basis.to(held_out.points.z)
-    w = held_out.steps(ndirs)
+    w, all_probes = held_out.steps(basis), held_out.probes(basis)
     # Row 0 leaves the probe as it is, row i + 1 flips the sign of direction i.
     flips = torch.cat((torch.ones(1, ndirs), 1 - 2 * torch.eye(ndirs))).to(basis)
     chunk = max(2, held_out.rows // 2)
@@ -52,7 +52,7 @@ def penalty_shares(generator: Generator, basis: Tensor, held_out: HeldOutSet, *,
     with full_float32():
         for place in range(len(w)):
             f = image_map(generator, held_out.points[place : place + 1], basis, held_out.truncation)
-            for probe in held_out.probes[:num_probes, place, :ndirs]:
+            for probe in all_probes[:num_probes, place]:
                 probes = (flips * probe).unsqueeze(1)
                 sums = [
                     symmetric_sums(f, w[place : place + 1], probes[start : start + chunk], held_out.epsilon)[0]

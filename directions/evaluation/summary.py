@@ -35,9 +35,7 @@ def summarise(generator: Generator, config: DiscoverConfig, snapshot: Snapshot) 
 
     Returns:
         The directions, most active first, named d0, d1, …; with path sizes and penalty shares; and in the header the
-        held-out penalty before and after training, of random directions and of the axes of z. The one after training
-        is scored in the final order, as anybody can score the file; in the order of training it differs by the noise of
-        the probes.
+        held-out penalty before and after training, of random directions and of the axes of z.
     """
     search = Search.resolve(generator, config)
     held_out = draw_held_out(generator, config)

@@ -17,7 +17,7 @@ from directions.steps import move
 
 def exact_shares(generator, basis, held_out):
     """From the whole Hessian along the basis: each direction's off-diagonal squares."""
-    z = move(held_out.points.z, basis, held_out.steps(len(basis)))
+    z = move(held_out.points.z, basis, held_out.steps(basis))
     H = basis @ generator.hessian(z, held_out.points.y) @ basis.T
     squares = H.square().mean(dim=(0, 1))
     rows = (squares - torch.diag(squares.diagonal())).sum(dim=1)

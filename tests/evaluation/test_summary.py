@@ -54,13 +54,14 @@ def test_summarise_tells_what_the_file_needs(run):
 
 
 def test_summarise_scores_what_is_in_the_file(run):
-    """Whoever scores the file gets the number that stands in it."""
+    """Whoever scores the file gets the number that stands in it, which is that of the last step."""
     generator, snapshot, directions = run
     held_out = draw_held_out(generator, CONFIG)
     penalty = directions.header["penalty"]
     assert penalty["before"] == snapshot.held_out_before
     scored = held_out_penalty(generator, torch.tensor(directions.matrix), held_out)
     assert penalty["after"] == pytest.approx(scored, rel=1e-4)
+    assert penalty["after"] == pytest.approx(held_out_penalty(generator, snapshot.basis, held_out), rel=1e-4)
     baselines = baseline_penalties(generator, Search.resolve(generator, CONFIG), held_out)
     assert {name: penalty[name] for name in ("random", "axes")} == baselines
 
