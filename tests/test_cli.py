@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -33,14 +33,13 @@ def test_help_does_not_import_torch(arguments):
 
 
 def test_help_is_instant():
-    """Under 0.4 s; the best of a few tries, as the machine may be busy."""
+    """Under 0.4 s of processor time: on a machine that does something else as well, the clock says nothing."""
     times = []
-    for _ in range(5):
-        start = time.perf_counter()
+    for _ in range(3):
+        before = os.times()
         subprocess.run([sys.executable, "-m", "directions", "--help"], check=True, capture_output=True, timeout=60)
-        times.append(time.perf_counter() - start)
-        if times[-1] < 0.4:
-            break
+        after = os.times()
+        times.append(after.children_user + after.children_system - before.children_user - before.children_system)
     assert min(times) < 0.4
 
 
