@@ -6,14 +6,16 @@ this protocol.
 
 from __future__ import annotations
 
+import itertools
 import operator
-from collections.abc import Sequence
-from typing import Protocol, TypeAlias, runtime_checkable
+from collections.abc import Iterable, Sequence
+from typing import Protocol, TypeAlias, TypeGuard, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from directions.errors import UserError, nearest
+from directions.errors import UserError
+from directions.generators.class_names import ClassNames
 
 Labels: TypeAlias = int | str | Sequence[int | str] | Tensor
 """Classes as users give them: one index or name for all images, or one for each."""
@@ -109,11 +111,12 @@ class ClassConditional(nn.Module):
     Args:
         name: What `load_generator` was given.
         dim_z: |z|.
-        num_classes: Number of classes, at least 1.
+        num_classes: Number of classes; 0 for an unconditional generator.
         resolution: Height and width of the images, in pixels.
         num_layers: Places where z enters.
         digest: SHA-256 of the weights.
         class_names: A name for each class, or ``None``.
+        class_synonyms: Other names of each class by which it can be asked for, or ``None``.
     """
 
     def __init__(
@@ -126,15 +129,18 @@ class ClassConditional(nn.Module):
         num_layers: int,
         digest: str,
         class_names: tuple[str, ...] | None,
+        class_synonyms: Sequence[Sequence[str]] | None = None,
     ) -> None:
         super().__init__()
         self.name, self.dim_z, self.num_classes, self.resolution = name, dim_z, num_classes, resolution
         self.num_layers, self.digest, self.class_names = num_layers, digest, class_names
+        self._names = None if class_names is None else ClassNames(class_names, class_synonyms)
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return next(self.buffers()).device
+        tensor = next(itertools.chain(self.buffers(), self.parameters()), None)
+        return torch.device("cpu") if tensor is None else tensor.device
 
     def sample_z(self, n: int, *, seed: int | None = None, truncation: float = 1.0) -> Tensor:
         """Draw latents; the same on every machine for a seed.
@@ -171,15 +177,17 @@ class ClassConditional(nn.Module):
         """Turn classes into indices.
 
         Args:
-            y: An index or name for all images, or one for each; ``None`` is class 0.
+            y: An index or name for all images, or one for each; ``None`` is class 0. Not used without classes.
             n: Number of images.
 
         Returns:
-            (n,) int64 on the generator's device.
+            (n,) int64 on the generator's device; zeros without classes.
 
         Raises:
             UserError: If a class does not exist, or there are neither 1 nor n of them.
         """
+        if self.num_classes == 0:
+            return torch.zeros(n, dtype=torch.int64, device=self.device)
         if isinstance(y, Tensor):
             indices = y.to(self.device)
             if indices.dtype.is_floating_point or indices.dtype == torch.bool or indices.ndim > 1:
@@ -190,7 +198,7 @@ class ClassConditional(nn.Module):
                 self._class_index(int(indices.max() if indices.min() >= 0 else indices.min()))
             indices = indices.long().reshape(-1)
         else:
-            entries = [0 if y is None else y] if y is None or isinstance(y, str) or not _is_list(y) else list(y)
+            entries = list(y) if _is_list(y) else [0 if y is None else y]
             indices = torch.tensor([self._class_index(entry) for entry in entries], device=self.device)
         if len(indices) not in (1, n):
             raise UserError(f"y must be one class, or one for each of the {n} latents, got {len(indices)}.")
@@ -199,14 +207,12 @@ class ClassConditional(nn.Module):
     def _class_index(self, entry: object) -> int:
         """The index of one class, given by index or name."""
         if isinstance(entry, str):
-            names = self.class_names or ()
-            if entry in names:
-                return names.index(entry)
-            allowed = ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
-            raise UserError(
-                f"Generator {self.name!r} has no class {entry!r}.{nearest(entry, names)} "
-                + (f"Allowed: {allowed}, or an index from 0 to {self.num_classes - 1}." if names else "Give an index.")
-            )
+            if self._names is None:
+                raise UserError(
+                    f"Generator {self.name!r} has no class names, got {entry!r}. Give an index from 0 to "
+                    f"{self.num_classes - 1}."
+                )
+            return self._names.find(entry)
         try:
             index = operator.index(entry)  # type: ignore[arg-type]  # whatever is no index raises TypeError
         except TypeError:
@@ -232,5 +238,6 @@ class ClassConditional(nn.Module):
             )
 
 
-def _is_list(y: object) -> bool:
-    return hasattr(y, "__len__") and not (hasattr(y, "ndim") and y.ndim == 0)
+def _is_list(y: object) -> TypeGuard[Iterable[object]]:
+    """Tell several classes (NumPy's arrays included) from one."""
+    return not isinstance(y, str) and hasattr(y, "__len__") and not (hasattr(y, "ndim") and y.ndim == 0)

@@ -7,6 +7,8 @@ statistics, the class part of every conditional batch norm, and the channels tha
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from pytorch_pretrained_biggan import BigGAN
 from pytorch_pretrained_biggan.model import GenBlock, SelfAttn
@@ -129,6 +131,7 @@ class BigGANDeep(ClassConditional):
         name: What `load_generator` was given.
         digest: SHA-256 of the weights.
         class_names: A name for each class, or ``None``.
+        class_synonyms: Other names of each class, or ``None``.
     """
 
     first_weight: Tensor
@@ -139,7 +142,15 @@ class BigGANDeep(ClassConditional):
     variances: Tensor
     last_affine: Tensor
 
-    def __init__(self, model: BigGAN, *, name: str, digest: str, class_names: tuple[str, ...] | None = None) -> None:
+    def __init__(
+        self,
+        model: BigGAN,
+        *,
+        name: str,
+        digest: str,
+        class_names: tuple[str, ...] | None = None,
+        class_synonyms: Sequence[Sequence[str]] | None = None,
+    ) -> None:
         config, inner = model.config, model.generator
         blocks = [layer for layer in inner.layers if isinstance(layer, GenBlock)]
         super().__init__(
@@ -150,6 +161,7 @@ class BigGANDeep(ClassConditional):
             num_layers=1 + len(blocks),
             digest=digest,
             class_names=class_names,
+            class_synonyms=class_synonyms,
         )
         self.eps = config.eps
         self.layers = nn.ModuleList(_Block(x) if isinstance(x, GenBlock) else _Attention(x) for x in inner.layers)

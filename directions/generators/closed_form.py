@@ -96,20 +96,6 @@ class ClosedFormGenerator(ClassConditional):
         """
         return self.map.hessian(z, self._shift(z, y))
 
-    def class_indices(self, y: Labels | None, n: int) -> Tensor:
-        """Turn classes into indices.
-
-        Args:
-            y: An index or name for all images, or one for each; not used without classes.
-            n: Number of images.
-
-        Returns:
-            (n,) int64 on the generator's device; zeros without classes.
-        """
-        if self.num_classes == 0:
-            return torch.zeros(n, dtype=torch.int64, device=self.device)
-        return super().class_indices(y, n)
-
     def _shift(self, z: Tensor, y: Labels | None) -> Tensor:
         self.check_z(z)
         return self.phases[self.class_indices(y, len(z))]
