@@ -1,37 +1,50 @@
 """Find a generator by name.
 
-The door to the flow's first stop: ``builtin`` comes with the package; a folder that training exported loads by its
-path.
+The door to the flow's first stop: ``builtin`` comes with the package, the published BigGANs are looked for on this
+machine and downloaded, ``package.module:function`` and the entry points of other packages bring their own, and files
+and folders load by their path. Torch is imported only when something is loaded.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from directions.devices import resolve_device
 from directions.errors import UserError, nearest
-from directions.generators.base import Generator
-from directions.generators.biggan_deep import BigGANDeep
-from directions.generators.weights import CONFIG, WEIGHTS, read_model
+from directions.generators.sources import (
+    CONFIG,
+    PUBLISHED,
+    WEIGHTS,
+    Found,
+    Published,
+    by_hand,
+    deep_file_names,
+    find,
+    given,
+    obtain,
+    read_json,
+)
+from directions.generators.weight_files import quick_fault
+
+if TYPE_CHECKING:
+    from directions.generators.base import Generator
 
 BUILTIN = Path(__file__).parent / "builtin"
-_NAMES = {"builtin": BUILTIN}
+_BUILTIN_NAME = "builtin"
 
 
 @dataclass(frozen=True)
 class GeneratorStatus:
-    """What is known of a generator without loading it into a run.
+    """What is known of a generator without loading it.
 
     Attributes:
         name: What `load_generator` takes.
-        state: ``"ready"``, or ``"missing"`` when it cannot be loaded.
-        detail: Digest of the weights, or what is wrong and what to do.
-        dim_z: |z|; ``None`` when not ready.
-        num_classes: Number of classes; ``None`` when not ready.
-        resolution: Height and width of the images, in pixels; ``None`` when not ready.
+        state: ``"ready"``; ``"missing"`` when its files are not here; ``"damaged"`` when one of them is not whole.
+        detail: Digest of the weights where one is recorded, or what is wrong and what to do.
+        dim_z: |z|; ``None`` when it is not known before loading.
+        num_classes: Number of classes; ``None`` when it is not known before loading.
+        resolution: Height and width of the images, in pixels; ``None`` when it is not known before loading.
     """
 
     name: str
@@ -42,12 +55,13 @@ class GeneratorStatus:
     resolution: int | None = None
 
 
-def load_generator(name: str = "builtin", *, weights: str | None = None, device: str = "cpu") -> Generator:
+def load_generator(name: str = _BUILTIN_NAME, *, weights: str | None = None, device: str = "cpu") -> Generator:
     """Load a generator, frozen and in evaluation mode.
 
     Args:
-        name: ``"builtin"``, or the path of a folder with config.json and weights.safetensors.
-        weights: Folder to read instead of the usual one.
+        name: ``"builtin"``; a published one as `list_generators` gives it, such as ``"biggan-deep-128"``; or the path
+            of a folder with config.json and weights.safetensors.
+        weights: Folder or file to read instead of the usual places.
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, … or ``"auto"``.
 
     Returns:
@@ -61,33 +75,83 @@ def load_generator(name: str = "builtin", *, weights: str | None = None, device:
         >>> generator(generator.sample_z(2, seed=0), y="sphere").shape
         torch.Size([2, 3, 64, 64])
     """
+    from directions.devices import resolve_device
+
     where = resolve_device(device)
-    folder = Path(weights) if weights is not None else _NAMES.get(name, Path(name))
-    if name not in _NAMES and not Path(name).is_dir():
+    generator: Any = _load(name, None if weights is None else Path(weights))  # a module, besides what the protocol says
+    moved: Generator = generator.to(where)
+    return moved
+
+
+def _load(name: str, weights: Path | None) -> Generator:
+    if name == _BUILTIN_NAME:
+        return _load_deep(name, given(weights or BUILTIN, deep_file_names(name)), None)
+    if name in PUBLISHED:
+        published = PUBLISHED[name]
+        found = obtain(published) if weights is None else given(weights, deep_file_names(name))
+        return _load_deep(name, found, published)
+    if Path(name).is_dir():
+        return _load_deep(name, given(weights or Path(name), deep_file_names(name)), None)
+    names = [_BUILTIN_NAME, *PUBLISHED]
+    raise UserError(
+        f"There is no generator {name!r}.{nearest(name, names)} Allowed: {', '.join(names)}, or the path of a folder "
+        f"with {CONFIG} and {WEIGHTS}. See: directions generators"
+    )
+
+
+def _load_deep(name: str, found: Found, published: Published | None) -> Generator:
+    from directions.generators.biggan_deep import BigGANDeep
+    from directions.generators.imagenet import NUM_CLASSES, imagenet_names
+    from directions.generators.weights import config_resolution, read_config, read_model
+
+    if published is not None and found.config is None:
+        config, config_name = published.config, f"the architecture of {name}"
+    else:
+        path = found.config or found.path.parent / CONFIG
+        config, config_name = read_config(path), str(path)
+    if published is not None and config_resolution(config) != published.resolution:
         raise UserError(
-            f"There is no generator {name!r}.{nearest(name, _NAMES)} Allowed: {', '.join(_NAMES)}, or the path of a "
-            f"folder with {CONFIG} and {WEIGHTS}. See: directions generators"
+            f"{config_name} is of a generator of {config_resolution(config)} pixels, {name} has "
+            f"{published.resolution}. Name the generator that the weights are of, or load the folder by its path."
         )
-    model, config, digest = read_model(folder)
-    names = config.get("class_names")
-    generator = BigGANDeep(model, name=name, digest=digest, class_names=tuple(names) if names else None)
-    return generator.to(torch.device(where))
+    model, digest = read_model(found.path, config, recorded=found.recorded, config_name=config_name)
+    names, synonyms = config.get("class_names"), None
+    if not names and config["num_classes"] == NUM_CLASSES:
+        names, synonyms = imagenet_names()
+    return BigGANDeep(
+        model, name=name, digest=digest, class_names=tuple(names) if names else None, class_synonyms=synonyms
+    )
 
 
 def list_generators() -> list[GeneratorStatus]:
-    """Say which generators can be loaded by name.
+    """Say which generators can be loaded by name, from a glance at their files: none is read or downloaded.
 
     Returns:
         One entry a name.
     """
-    return [_status(name) for name in _NAMES]
+    return [_builtin_status(), *(_published_status(published) for published in PUBLISHED.values())]
 
 
-def _status(name: str) -> GeneratorStatus:
+def _builtin_status() -> GeneratorStatus:
+    weights = BUILTIN / WEIGHTS
+    fault = quick_fault(weights)
+    if fault:
+        state = "damaged" if weights.exists() else "missing"
+        return GeneratorStatus(_BUILTIN_NAME, state, f"{weights} {fault}. Install the package again.")
     try:
-        generator = load_generator(name)
-    except UserError as error:
-        return GeneratorStatus(name, "missing", str(error))
-    return GeneratorStatus(
-        name, "ready", f"sha256 {generator.digest}", generator.dim_z, generator.num_classes, generator.resolution
-    )
+        config = read_json(BUILTIN / CONFIG)
+        sizes = config["z_dim"], config["num_classes"], config["output_dim"]
+        return GeneratorStatus(_BUILTIN_NAME, "ready", f"sha256 {config['sha256']}", *sizes)
+    except (UserError, KeyError, TypeError) as error:
+        return GeneratorStatus(_BUILTIN_NAME, "damaged", f"{BUILTIN / CONFIG}: {error}. Install the package again.")
+
+
+def _published_status(published: Published) -> GeneratorStatus:
+    sizes = published.config["z_dim"], published.config["num_classes"], published.resolution
+    found, faults = find(published)
+    if found is not None:
+        digest = f"sha256 {found.recorded}" if found.recorded else "digest not recorded"
+        return GeneratorStatus(published.name, "ready", f"{digest}, {found.path}", *sizes)
+    state = "damaged" if faults else "missing"
+    advice = f"Downloaded on first use. Without network: {by_hand(published)}"
+    return GeneratorStatus(published.name, state, " ".join([*faults, advice]), *sizes)

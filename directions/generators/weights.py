@@ -1,32 +1,32 @@
-"""Read a BigGAN-deep from a folder of config.json and weights.safetensors, and check that it is what it says.
+"""Read a BigGAN-deep's configuration and weights, and check that they are what they say.
 
-Between the files and ``biggan_deep``: nothing is unpickled, names and shapes are compared strictly, and the digest of
-the weights is compared with the recorded one.
+Between the files that ``sources`` finds and ``biggan_deep``: nothing is unpickled, names and shapes are compared
+strictly, and the digest of the weights is compared with the recorded one.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pytorch_pretrained_biggan import BigGAN, BigGANConfig
-from safetensors import SafetensorError
-from safetensors.torch import load
 
 from directions.errors import UserError
+from directions.generators.sources import CONFIG, WEIGHTS, read_json
+from directions.generators.state_dict import first_difference, read_state_dict, shapes
+from directions.generators.weight_files import quick_fault, sha256_of
 
-WEIGHTS = "weights.safetensors"
-CONFIG = "config.json"
+__all__ = ["CONFIG", "WEIGHTS", "config_resolution", "read_config", "read_model"]
+
 _FIELDS = frozenset(BigGANConfig().__dict__)
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """Read the configuration of a generator's folder.
+def read_config(path: Path) -> dict[str, Any]:
+    """Read the configuration of a BigGAN-deep.
 
     Args:
-        folder: Holds config.json.
+        path: config.json.
 
     Returns:
         Fields of ``BigGANConfig``, and class_names and sha256 where they are recorded.
@@ -34,60 +34,52 @@ def read_config(folder: Path) -> dict[str, Any]:
     Raises:
         UserError: If it is missing, no JSON, or lacks a field.
     """
-    path = folder / CONFIG
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"Cannot read {path}: {error.strerror}. A generator's folder holds {CONFIG}.") from None
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON ({error}). Put the file back as it came with the weights.") from None
+    config = read_json(path)
     missing = sorted(_FIELDS - set(config)) if isinstance(config, dict) else sorted(_FIELDS)
     if missing:
         raise UserError(f"{path} is no BigGAN-deep configuration: it lacks {', '.join(missing)}.")
-    return config
+    return dict(config)
 
 
-def read_model(folder: Path) -> tuple[BigGAN, dict[str, Any], str]:
-    """Read a generator's folder into the package's module.
+def config_resolution(config: Mapping[str, Any]) -> int:
+    """Return the height and width of the images that a configuration makes, in pixels."""
+    return int(4 * 2 ** sum(bool(layer[0]) for layer in config["layers"]))
+
+
+def read_model(
+    path: Path, config: Mapping[str, Any], *, recorded: str | None = None, config_name: str = CONFIG
+) -> tuple[BigGAN, str]:
+    """Read weights into the package's module.
 
     Args:
-        folder: Holds config.json and weights.safetensors.
+        path: The weights: safetensors, or what ``torch.save`` wrote of the package's state dict.
+        config: Fields of ``BigGANConfig``; a sha256 in it is what the weights must have.
+        recorded: SHA-256 that they had when they were downloaded, if known.
+        config_name: Where the configuration comes from, for messages.
 
     Returns:
-        The module in evaluation mode, its configuration, and the SHA-256 of the weights.
+        The module in evaluation mode, and the SHA-256 of the file.
 
     Raises:
-        UserError: If a file is missing or damaged, or the weights do not fit the configuration.
+        UserError: If the file is missing or damaged, or does not fit the configuration.
     """
-    config = read_config(folder)
-    path = folder / WEIGHTS
+    fault = quick_fault(path)
+    if fault:
+        raise UserError(f"{path} {fault}. Get it anew.")
+    digest = sha256_of(path)
+    for where, expected in ((config_name, config.get("sha256")), ("the record of its download", recorded)):
+        if expected not in (None, digest):
+            raise UserError(
+                f"{path} is damaged or from another training: its SHA-256 is {digest}, {where} has {expected}. Get it "
+                "anew."
+            )
+    state = read_state_dict(path)
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"Cannot read {path}: {error.strerror}. A generator's folder holds {WEIGHTS}.") from None
-    digest = hashlib.sha256(data).hexdigest()
-    if config.get("sha256", digest) != digest:
-        raise UserError(
-            f"{path} is damaged or from another training: its SHA-256 is {digest}, {CONFIG} records "
-            f"{config['sha256']}. Get both files anew."
-        )
-    try:
-        state = load(data)
-    except SafetensorError as error:
-        raise UserError(f"{path} is not a safetensors file ({error}). Get it anew.") from None
-    model = BigGAN(BigGANConfig.from_dict({name: config[name] for name in _FIELDS}))
-    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    if wanted != found:
-        raise UserError(f"{path} does not fit {folder / CONFIG}: {_first_difference(wanted, found)}.")
+        model = BigGAN(BigGANConfig.from_dict({name: config[name] for name in _FIELDS}))
+    except (TypeError, ValueError, RuntimeError, IndexError, KeyError) as error:
+        raise UserError(f"{config_name} is no BigGAN-deep configuration: {error}.") from None
+    difference = first_difference(shapes(model.state_dict()), shapes(state))
+    if difference:
+        raise UserError(f"{path} does not fit {config_name}: {difference}.")
     model.load_state_dict(state)
-    return model.eval(), config, digest
-
-
-def _first_difference(wanted: dict[str, tuple[int, ...]], found: dict[str, tuple[int, ...]]) -> str:
-    for name in sorted(wanted.keys() | found.keys()):
-        if wanted.get(name) != found.get(name):
-            got = f"has shape {found[name]}" if name in found else "is missing"
-            allowed = f"{wanted[name]} is needed" if name in wanted else "no such tensor is needed"
-            return f"tensor {name} {got}, {allowed}"
-    raise AssertionError("no difference")
+    return model.eval(), digest

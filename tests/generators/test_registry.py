@@ -60,7 +60,7 @@ def test_identical_weights_give_identical_files(folder: Path, tmp_path: Path) ->
 
 def test_unknown_name_is_refused_with_a_suggestion() -> None:
     """A typing error is told what was meant."""
-    with pytest.raises(UserError, match="no generator 'biultin'. Did you mean 'builtin'"):
+    with pytest.raises(UserError, match=r"no generator 'biultin'\. Did you mean 'builtin'"):
         load_generator("biultin")
 
 
@@ -85,9 +85,9 @@ def test_flipped_byte_in_the_weights_is_noticed(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda config: config.update(channel_width=16), "does not fit .*: tensor .* has shape .* is needed"),
+        (lambda config: config.update(channel_width=16), "does not fit .*have other shapes, such as .* is needed, got"),
         (lambda config: config.pop("layers"), "lacks layers"),
-        (lambda config: config.update(attention_layer_position=1), "has shape .*, no such tensor is needed"),
+        (lambda config: config.update(attention_layer_position=1), "tensors are missing, such as .* have other shapes"),
     ],
 )
 def test_configuration_that_does_not_fit_is_refused(folder: Path, change: object, message: str) -> None:
@@ -115,11 +115,11 @@ def test_missing_file_is_named(folder: Path, name: str) -> None:
         load_generator(str(folder))
 
 
-def test_weights_of_another_format_are_refused(folder: Path) -> None:
-    """Nothing is unpickled."""
+def test_weights_of_another_model_are_refused(folder: Path) -> None:
+    """Whatever the format."""
     torch.save({"a": torch.zeros(1)}, folder / "weights.safetensors")
     config = json.loads((folder / "config.json").read_text())
     del config["sha256"]
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(UserError, match="is not a safetensors file"):
+    with pytest.raises(UserError, match="tensors are missing"):
         load_generator(str(folder))

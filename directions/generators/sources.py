@@ -1,0 +1,341 @@
+"""Where published weights are: what is published, the places on this machine to look in, and where to get them.
+
+Before the loaders. For each of the three BigGAN-deep models, in this order: the folder or file that the user names,
+the package's folder of weights, the cache of ``pytorch_pretrained_biggan``, the Hub's cache, the Hub, and the address
+of ``pytorch_pretrained_biggan``. Torch is not imported.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from directions.errors import UserError
+from directions.generators.download import DownloadError, Expected, fetch
+from directions.generators.weight_files import quick_fault, record_path, recorded_digest
+
+CONFIG = "config.json"
+WEIGHTS = "weights.safetensors"
+_TORCH_WEIGHTS = "pytorch_model.bin"
+_ADDRESS = "https://s3.amazonaws.com/models.huggingface.co/biggan/{name}-pytorch_model.bin"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A published BigGAN-deep.
+
+    Attributes:
+        name: What `load_generator` takes.
+        resolution: Height and width of the images, in pixels.
+        layers: (upsample?, width in, width out) of each block, in units of 128 channels.
+        least: Bytes that its tensors take.
+        url: Where ``pytorch_pretrained_biggan`` has its weights.
+        expected: What is known of the file at that address.
+        hub: Repository on the Hub that mirrors it, or ``None``.
+        hub_sha256: Digest of the file there, or ``None`` where unknown.
+    """
+
+    name: str
+    resolution: int
+    layers: tuple[tuple[bool, int, int], ...]
+    least: int
+    url: str
+    expected: Expected
+    hub: str | None = None
+    hub_sha256: str | None = None
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Fields of ``BigGANConfig``."""
+        return {
+            "output_dim": self.resolution,
+            "z_dim": 128,
+            "class_embed_dim": 128,
+            "channel_width": 128,
+            "num_classes": 1000,
+            "layers": [list(layer) for layer in self.layers],
+            "attention_layer_position": 8,
+            "eps": 1e-4,
+            "n_stats": 51,
+        }
+
+
+def _blocks(text: str) -> tuple[tuple[bool, int, int], ...]:
+    """Read blocks written as ``16-16 16+8``: width in, ``+`` where the block upsamples, width out."""
+    return tuple((sign == "+", int(a), int(b)) for a, sign, b in re.findall(r"(\d+)([+-])(\d+)", text))
+
+
+def _published(name: str, resolution: int, least: int, layers: str, **known: Any) -> Published:
+    known.setdefault("expected", Expected(least=least))
+    url = _ADDRESS.format(name=name)
+    return Published(name=name, resolution=resolution, least=least, layers=_blocks(layers), url=url, **known)
+
+
+PUBLISHED = {
+    published.name: published
+    for published in (
+        _published(
+            "biggan-deep-128",
+            128,
+            210_749_700,
+            "16-16 16+16 16-16 16+8 8-8 8+4 4-4 4+2 2-2 2+1",
+            hub="osanseviero/BigGAN-deep-128",
+            hub_sha256="b86146a8cfcde4cda135adba4b2806f78b3abe2dac9d0fd090cc3ab318604ad9",
+        ),
+        _published(
+            "biggan-deep-256",
+            256,
+            234_292_740,
+            "16-16 16+16 16-16 16+8 8-8 8+8 8-8 8+4 4-4 4+2 2-2 2+1",
+            expected=Expected(
+                sha256="5900ef4065047e3aa0d1b66197b7f2664dceb59b27080e414ad57e203c485bc5",
+                size=234_411_737,
+                least=234_292_740,
+            ),
+        ),
+        _published(
+            "biggan-deep-512", 512, 235_635_460, "16-16 16+16 16-16 16+8 8-8 8+8 8-8 8+4 4-4 4+2 2-2 2+1 1-1 1+1"
+        ),
+    )
+}
+"""The digests are as the Hub and another program's catalogue list them; where there is none, the one of the first
+download is recorded and compared from then on."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file of weights on this machine.
+
+    Attributes:
+        path: The file.
+        config: Its configuration file, or ``None`` where it is the published one.
+        recorded: SHA-256 that it had when it was downloaded; ``None`` where nothing recorded it.
+    """
+
+    path: Path
+    config: Path | None
+    recorded: str | None = None
+
+
+def weights_home() -> Path:
+    """Return the package's folder of weights, with a folder for each generator.
+
+    Returns:
+        ``$DIRECTIONS_CACHE``, or ``directions`` in the user's cache folder.
+    """
+    if own := os.environ.get("DIRECTIONS_CACHE"):
+        return Path(own).expanduser()
+    return _user_cache() / "directions"
+
+
+def _user_cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser()
+
+
+def deep_file_names(name: str) -> tuple[str, ...]:
+    """Return the names that a BigGAN-deep's file of weights may have."""
+    return (WEIGHTS, "model.safetensors", _TORCH_WEIGHTS, f"{name}-{_TORCH_WEIGHTS}")
+
+
+def given(path: Path, file_names: tuple[str, ...]) -> Found:
+    """Take the weights from where the user says.
+
+    Args:
+        path: A folder, or the file itself.
+        file_names: Names that the file may have in the folder.
+
+    Returns:
+        The file, and the configuration beside it where there is one.
+
+    Raises:
+        UserError: If there is nothing like it.
+    """
+    if path.is_dir():
+        for name in file_names:
+            if (path / name).is_file():
+                return _with_config(path / name)
+        raise UserError(f"Cannot read {path}: it is a folder without {' or '.join(file_names)}.")
+    if not path.is_file():
+        raise UserError(f"Cannot read {path}: there is no such file or folder. It must have {' or '.join(file_names)}.")
+    return _with_config(path)
+
+
+def _with_config(weights: Path) -> Found:
+    config = weights.parent / CONFIG
+    return Found(weights, config if config.is_file() else None, recorded_digest(weights))
+
+
+def candidates(published: Published) -> Iterator[Found]:
+    """Give every file on this machine that may be a published model's weights, whole or not.
+
+    Args:
+        published: The model.
+
+    Yields:
+        Files, in the order in which they are preferred.
+    """
+    own = weights_home() / published.name
+    for name in deep_file_names(published.name):
+        if (own / name).is_file():
+            yield _with_config(own / name)
+    yield from _in_package_cache(published.url)
+    if published.hub:
+        yield from _in_hub_cache(published.hub)
+
+
+def _in_package_cache(url: str) -> Iterator[Found]:
+    """The cache of ``pytorch_pretrained_biggan``: names are digests of the address and of the server's ETag."""
+    default = Path.home() / ".pytorch_pretrained_biggan"
+    folder = Path(os.environ.get("PYTORCH_PRETRAINED_BIGGAN_CACHE") or default)
+    name = hashlib.sha256(url.encode()).hexdigest()
+    files = [path for path in folder.glob(f"{name}*") if path.suffix != ".json"]
+    for path in sorted(files, key=lambda path: path.stat().st_mtime, reverse=True):
+        # The package writes the record last, so a file without one was cut off.
+        if record_path(path).is_file():
+            yield Found(path, None)
+
+
+def _in_hub_cache(repository: str) -> Iterator[Found]:
+    home = Path(os.environ.get("HF_HOME") or _user_cache() / "huggingface")
+    root = Path(os.environ.get("HF_HUB_CACHE") or home / "hub") / f"models--{repository.replace('/', '--')}"
+    for path in sorted(root.glob(f"snapshots/*/{_TORCH_WEIGHTS}")):
+        if path.is_file():
+            yield _hub_file(path)
+
+
+def _hub_file(path: Path) -> Found:
+    config = path.parent / CONFIG
+    # The Hub keeps a large file under its SHA-256, and links to it.
+    blob = path.resolve().name
+    return Found(path, config if config.is_file() else None, blob if re.fullmatch(r"[0-9a-f]{64}", blob) else None)
+
+
+def find(published: Published) -> tuple[Found | None, list[str]]:
+    """Look for a published model's weights on this machine.
+
+    Args:
+        published: The model.
+
+    Returns:
+        The first file that nothing speaks against at a glance, and what is wrong with those before it.
+    """
+    faults: list[str] = []
+    for found in candidates(published):
+        fault = quick_fault(found.path, _least(found, published))
+        if fault is None:
+            return found, faults
+        faults.append(f"{found.path} {fault}.")
+    return None, faults
+
+
+def _least(found: Found, published: Published) -> int:
+    """Bytes that a file must have; unknown where the configuration beside it is of another size."""
+    if found.config is None:
+        return published.least
+    try:
+        config = read_json(found.config)
+    except UserError:
+        return 1
+    same = isinstance(config, dict) and all(config.get(k) == published.config[k] for k in ("channel_width", "layers"))
+    return published.least if same else 1
+
+
+def obtain(published: Published) -> Found:
+    """Find a published model's weights, or download them.
+
+    Args:
+        published: The model.
+
+    Returns:
+        The file.
+
+    Raises:
+        UserError: If they are not here and cannot be had; the message says which files to put where.
+    """
+    found, reasons = find(published)
+    if found is not None:
+        return found
+    if _offline():
+        reasons.append("Downloads are switched off by HF_HUB_OFFLINE or DIRECTIONS_OFFLINE.")
+    else:
+        try:
+            mirrored = _from_hub(published)
+            if mirrored is not None:
+                return mirrored
+        except UserError as error:
+            reasons.append(str(error))
+        try:
+            return _from_address(published)
+        except UserError as error:
+            reasons.append(str(error))
+    raise UserError(f"The weights of {published.name} are missing. {' '.join(reasons)} {by_hand(published)}")
+
+
+def by_hand(published: Published) -> str:
+    """Say how to get a published model's weights by hand."""
+    mirror = f" (or {_TORCH_WEIGHTS} of https://huggingface.co/{published.hub})" if published.hub else ""
+    return (
+        f"Get {published.url}{mirror} on any machine and put it here as "
+        f"{weights_home() / published.name / _TORCH_WEIGHTS}, or name its folder with --weights."
+    )
+
+
+def _offline() -> bool:
+    switches = (os.environ.get(name, "") for name in ("HF_HUB_OFFLINE", "DIRECTIONS_OFFLINE"))
+    return any(switch.lower() in ("1", "true", "yes", "on") for switch in switches)
+
+
+def _from_hub(published: Published) -> Found | None:
+    """Download through the Hub's own client, into its cache; ``None`` where it is not installed or has no mirror."""
+    if published.hub is None:
+        return None
+    try:
+        client = importlib.import_module("huggingface_hub")
+    except ImportError:
+        return None
+    try:
+        path = Path(client.hf_hub_download(published.hub, _TORCH_WEIGHTS, etag_timeout=10))
+        config = Path(client.hf_hub_download(published.hub, CONFIG, etag_timeout=10))
+    except Exception as error:  # the client raises what it likes, and the other source may do
+        first = (str(error).splitlines() or [""])[0] or type(error).__name__
+        raise DownloadError(f"The Hub did not give the weights: {first.rstrip('.')}.") from error
+    found = Found(path, config, _hub_file(path).recorded)
+    if published.hub_sha256 is not None and found.recorded not in (None, published.hub_sha256):
+        raise DownloadError(
+            f"What the Hub has as {published.hub} is not the published file: its SHA-256 is {found.recorded}, not "
+            f"{published.hub_sha256}."
+        )
+    return found
+
+
+def _from_address(published: Published) -> Found:
+    target = weights_home() / published.name / _TORCH_WEIGHTS
+    digest = fetch(published.url, target, published.expected)
+    return Found(target, None, digest)
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its content.
+
+    Raises:
+        UserError: If it is missing or no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"Cannot read {path}: {error.strerror}. A generator's folder holds {CONFIG}.") from None
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON ({error}). Put the file back as it came with the weights.") from None
