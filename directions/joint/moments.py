@@ -1,0 +1,113 @@
+r"""What is measured of the Hessians: their second moments, in which the penalty of every basis is contained.
+
+Filled by :mod:`~directions.joint.measure`, read by :mod:`~directions.joint.solve`. With :math:`h` the vector of the
+Hessian of one output at one place (:mod:`~directions.joint.symmetric`) and :math:`C = \mathrm{mean}\,hh^\top` over
+places and outputs, the penalty of orthonormal rows :math:`Q` is the quadratic form
+
+.. math:: 2\,\mathrm{mean} \sum_{a ≠ b} (QHQ^\top)_{ab}^2 = 2 \sum_{a ≠ b} s_{ab}^\top C s_{ab},
+          \qquad s_{ab} = \text{half-vector of } \tfrac12 (q_a q_b^\top + q_b q_a^\top).
+
+An eigenvector of C is itself a symmetric matrix :math:`M_k`, with a weight :math:`λ_k`, so that the form is also
+:math:`2 \sum_k \sum_{a≠b} (Q \sqrt{λ_k} M_k Q^\top)_{ab}^2`: minimising it is diagonalising the few matrices
+:math:`\sqrt{λ_k} M_k` jointly, however many Hessians were measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from directions.joint.symmetric import half_size, symmetric_matrices
+from directions.penalties.exact import off_diagonal_sum
+
+_RANK_TOLERANCE = 1e-14
+"""Eigenvalues below this share of the largest are rounding errors of the sum."""
+
+
+class Moments:
+    """Second moments of Hessians, kept apart for even and odd base points so that each half can be solved by itself.
+
+    Either as the sum of ``hhᵀ``, whose size does not depend on how many Hessians are added, or as the vectors
+    themselves where those are fewer than a Hessian has entries.
+
+    Args:
+        size: Width n of the searched space.
+        vectors: How many vectors will be added in all, if known; decides which of the two is smaller. ``None`` takes
+            the sum.
+    """
+
+    def __init__(self, size: int, vectors: int | None = None) -> None:
+        self.size = size
+        self.stacked = vectors is not None and vectors < half_size(size)
+        self.base_points = 0
+        self._counts = [0, 0]
+        width = half_size(size)
+        self._sums = [torch.zeros(0 if self.stacked else width, width, dtype=torch.float64) for _ in range(2)]
+
+    def add(self, vectors: Tensor) -> None:
+        """Add the Hessians of one base point.
+
+        Args:
+            vectors: (Hessians, n(n+1)/2), scaled such that the mean of ``hhᵀ`` over them is that over all outputs.
+        """
+        half = self.base_points % 2
+        # The product in float64: the penalty is a small difference of its entries.
+        vectors = vectors.double()
+        if self.stacked:
+            self._sums[half] = torch.cat((self._sums[half], vectors.cpu()))
+        else:
+            self._sums[half] += (vectors.mT @ vectors).cpu()
+        self._counts[half] += len(vectors)
+        self.base_points += 1
+
+    def matrices(self, half: int | None = None) -> Tensor:
+        """Return the matrices whose joint diagonalisation minimises the penalty.
+
+        Args:
+            half: 0 or 1 for the even or odd base points only; ``None`` for all.
+
+        Returns:
+            (K, n, n) float64 symmetric with K <= n(n+1)/2. The sum of the squares of their off-diagonal entries along a
+            basis is half the penalty of that basis. K is 0 if all Hessians are zero.
+        """
+        halves = [half] if half is not None else [0, 1]
+        count = sum(self._counts[h] for h in halves)
+        assert count, "nothing was measured"
+        if self.stacked:
+            rows = torch.cat([self._sums[h] for h in halves])
+            return symmetric_matrices(rows[rows.any(dim=1)] / count**0.5)
+        C = torch.stack([self._sums[h] for h in halves]).sum(dim=0) / count
+        weights, vectors = torch.linalg.eigh(C)
+        kept = weights > _RANK_TOLERANCE * weights[-1]
+        return symmetric_matrices((vectors[:, kept] * weights[kept].sqrt()).mT)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return a copy of what was measured: tensors and plain types."""
+        return {
+            "base_points": self.base_points,
+            "counts": list(self._counts),
+            "sums": [part.clone() for part in self._sums],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what :meth:`state_dict` returned, for the same size and number of vectors."""
+        self.base_points = state["base_points"]
+        self._counts = list(state["counts"])
+        self._sums = [part.clone() for part in state["sums"]]
+
+
+def quadratic_penalty(matrices: Tensor, Q: Tensor) -> float:
+    r"""Compute the penalty of a basis from measured Hessians, :math:`2 \sum_k \sum_{a≠b} (Q M_k Q^\top)_{ab}^2`.
+
+    Args:
+        matrices: (K, n, n) from :meth:`Moments.matrices`.
+        Q: (ndirs, n) orthonormal rows, in the searched space.
+
+    Returns:
+        The expectation of :func:`~directions.penalties.hessian.hessian_penalty` at the measured places, in its units.
+    """
+    Q = Q.to(matrices)
+    return 2 * float(off_diagonal_sum(Q @ matrices @ Q.mT).sum())

@@ -1,0 +1,254 @@
+"""Hessians are measured right, in either way, in a stream that can be taken up again."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from closed import DoubleGenerator
+from joint_cases import MEASUREMENT as SIX_POINTS
+from joint_cases import last
+from naive import difference_hessian, textbook_gram_schmidt
+
+from directions.basis import SearchSpace, random_basis
+from directions.generators.closed_form_maps import Quadratic, RotatedSeparable
+from directions.joint.differences import difference_evaluations, difference_hessians
+from directions.joint.gradients import gradient_evaluations, gradient_hessians
+from directions.joint.measure import NonFiniteHessianError, draw_base_point, matching_step, measure, suggested_kind
+from directions.joint.moments import Moments, quadratic_penalty
+from directions.joint.symmetric import half_vectors, symmetric_matrices
+from directions.penalties.exact import hessian_penalty_exact
+from directions.penalties.hessian import hessian_penalty
+from directions.penalties.probes import rademacher
+from directions.sampling import image_map
+
+
+def normal(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def small_network(w: torch.Tensor) -> torch.Tensor:
+    """Outputs of shape (batch, 2, 3), smooth, mixing everything."""
+    return torch.tanh(torch.tanh(w @ normal(4, 5, seed=1)) @ normal(5, 6, seed=2)).unflatten(1, (2, 3))
+
+
+MEASUREMENT = dataclasses.replace(SIX_POINTS, base_points=5, output_probes=2)
+GRADIENTS = dataclasses.replace(MEASUREMENT, kind="gradients")
+
+
+class Counted:
+    """A map that counts the rows it gets."""
+
+    def __init__(self, f):
+        self.f, self.rows, self.largest = f, 0, 0
+
+    def __call__(self, w):
+        self.rows += len(w)
+        self.largest = max(self.largest, len(w))
+        return self.f(w)
+
+
+@pytest.mark.parametrize("rows", [1, 5, 1000])
+def test_difference_hessians_equal_the_naive_ones(rows):
+    """Each entry by its own evaluations, however they are batched."""
+    w = normal(1, 4, seed=3)
+    H = symmetric_matrices(difference_hessians(small_network, w, step=1e-4, rows=rows))
+    torch.testing.assert_close(H, difference_hessian(small_network, w)[0], rtol=1e-5, atol=1e-5)
+
+
+def test_difference_hessians_of_a_quadratic_are_exact_for_any_step():
+    """Differences leave out nothing of second order."""
+    f = Quadratic(normal(3, 5, 5))
+    w = normal(1, 5, seed=1)
+    torch.testing.assert_close(symmetric_matrices(difference_hessians(f, w, step=0.7)), f.hessian(w)[0])
+
+
+def test_difference_hessians_make_as_many_images_as_announced():
+    """And not more at once than asked for."""
+    f = Counted(small_network)
+    difference_hessians(f, normal(1, 4), step=0.1, rows=8)
+    assert f.rows == difference_evaluations(4) == 33
+    assert f.largest == 8
+
+
+def test_gradient_hessians_are_those_of_the_combinations():
+    """Of ⟨r, f⟩ with r drawn from the source and divided by the square root of the number of outputs."""
+    w = normal(1, 4, seed=3)
+    rng = torch.Generator().manual_seed(5)
+    H = gradient_hessians(small_network, w, num_probes=3, step=1e-4, rng=rng)
+    probes = torch.randn(3, 6, generator=torch.Generator().manual_seed(5), dtype=torch.float64) / math.sqrt(6)
+    expected = torch.einsum("kp,pij->kij", probes, difference_hessian(small_network, w)[0])
+    torch.testing.assert_close(symmetric_matrices(H), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 8])
+def test_gradient_hessians_do_not_depend_on_batches(rows):
+    """How many images are made at once is a matter of memory."""
+    w = normal(1, 4, seed=3)
+
+    def at_once(rows):
+        rng = torch.Generator().manual_seed(0)
+        return gradient_hessians(small_network, w, num_probes=2, step=0.1, rng=rng, rows=rows)
+
+    torch.testing.assert_close(at_once(rows), at_once(100), rtol=1e-10, atol=1e-12)
+
+
+def test_gradient_hessians_share_forward_passes():
+    """Two a coordinate, for any number of combinations."""
+    f = Counted(small_network)
+    gradient_hessians(f, normal(1, 4), num_probes=3, step=0.1, rng=torch.Generator().manual_seed(0), rows=4)
+    assert (f.rows, f.largest) == (8, 4)
+    assert gradient_evaluations(4, 3) == 8 + 3 * 8
+
+
+def test_gradient_moments_converge_to_those_of_differences():
+    """Many random combinations stand for all outputs."""
+    w = normal(1, 4, seed=3)
+    rng = torch.Generator().manual_seed(0)
+    combined = gradient_hessians(small_network, w, num_probes=4000, step=1e-3, rng=rng)
+    each = difference_hessians(small_network, w, step=1e-3)
+    exact = each.mT @ each / len(each)
+    error = (combined.mT @ combined / len(combined) - exact).norm() / exact.norm()
+    assert float(error) < 0.1  # 1/√4000 a coefficient, 10 × 10 of them
+
+
+@pytest.mark.parametrize("vectors", [None, 6, 1000])
+@pytest.mark.parametrize("ndirs", [2, 4])
+def test_quadratic_form_equals_the_exact_penalty(vectors, ndirs):
+    """From the moments, the penalty of any basis is what automatic differentiation computes directly, in float64."""
+    Q = random_basis(ndirs, 4, torch.Generator().manual_seed(1), dtype=torch.float64)
+    maps = [RotatedSeparable(textbook_gram_schmidt(normal(4, 4)), normal(3, 4, seed=s), curve="exp") for s in (1, 2)]
+    w = normal(2, 4, seed=4)
+    moments = Moments(4, vectors)
+    assert moments.stacked == (vectors == 6)
+    for f, point in zip(maps, w, strict=True):
+        moments.add(half_vectors(f.hessian(point[None])[0]))
+    expected = [
+        hessian_penalty_exact(lambda v, f=f, point=point: f(point + v @ Q), torch.zeros(1, ndirs, dtype=torch.float64))
+        for f, point in zip(maps, w, strict=True)
+    ]
+    mean = float(sum(expected)) / 2
+    assert quadratic_penalty(moments.matrices(), Q) == pytest.approx(mean, rel=1e-12)
+
+
+def test_quadratic_form_equals_the_sampled_penalty_of_a_generator():
+    """The textbook estimator at the measured places, with many probes, agrees with what was measured there."""
+    generator = DoubleGenerator()
+    moments = last(measure(generator, MEASUREMENT))
+    Q = random_basis(4, 4, torch.Generator().manual_seed(1), dtype=torch.float64)
+    estimates = []
+    for number in range(5):
+        points, w = draw_base_point(generator, MEASUREMENT, number)
+        f = image_map(generator, points, Q, 1.0)
+        probes = rademacher((400, 1, 4), torch.Generator().manual_seed(number), dtype=torch.float64)
+        estimates.append(float(hessian_penalty(f, w @ Q.mT, epsilon=1e-3, probes=probes)))
+    assert quadratic_penalty(moments.matrices(), Q) == pytest.approx(sum(estimates) / 5, rel=0.05)
+
+
+def test_moments_halves_make_the_whole():
+    """Even and odd base points, weighted by their number, are all of them."""
+    generator = DoubleGenerator()
+    moments = last(measure(generator, MEASUREMENT))
+    Q = random_basis(4, 4, torch.Generator().manual_seed(1), dtype=torch.float64)
+    even, odd, all_ = (quadratic_penalty(moments.matrices(half), Q) for half in (0, 1, None))
+    assert (3 * even + 2 * odd) / 5 == pytest.approx(all_, rel=1e-12)
+    alone = [last(measure(generator, dataclasses.replace(MEASUREMENT, base_points=1)))]
+    assert quadratic_penalty(alone[0].matrices(), Q) == pytest.approx(quadratic_penalty(alone[0].matrices(0), Q))
+
+
+@pytest.mark.parametrize("measurement", [MEASUREMENT, GRADIENTS], ids=["differences", "gradients"])
+def test_moments_take_the_smaller_form(measurement):
+    """A sum for many vectors, the vectors themselves for few; in both, no more matrices than a Hessian has entries."""
+    generator = DoubleGenerator()
+    for base_points in (2, 20):
+        moments = last(measure(generator, dataclasses.replace(measurement, base_points=base_points)))
+        assert moments.stacked == (measurement.kind == "gradients" and base_points == 2)
+        assert len(moments.matrices()) <= 10
+
+
+def test_moments_of_the_sum_equal_those_of_the_stack():
+    """The two forms hold the same."""
+    vectors = normal(6, 10)
+    stacked, summed = Moments(4, 6), Moments(4)
+    for part in vectors.split(2):
+        stacked.add(part)
+        summed.add(part)
+    for seed in range(3):
+        Q = random_basis(4, 4, torch.Generator().manual_seed(seed), dtype=torch.float64)
+        for half in (0, 1, None):
+            one, other = (quadratic_penalty(moments.matrices(half), Q) for moments in (stacked, summed))
+            assert one == pytest.approx(other, rel=1e-12)
+
+
+@pytest.mark.parametrize("measurement", [MEASUREMENT, GRADIENTS], ids=["differences", "gradients"])
+@pytest.mark.parametrize("stop", [0, 1, 3, 5])
+def test_measure_resumed_is_bit_identical(measurement, stop):
+    """From the state after any base point, the rest is the same."""
+    generator = DoubleGenerator()
+    states = [moments.state_dict() for moments in measure(generator, measurement)]
+    assert [state["base_points"] for state in states] == [0, 1, 2, 3, 4, 5]
+    resumed = last(measure(generator, measurement, resume_from=states[stop])).state_dict()
+    assert all(torch.equal(a, b) for a, b in zip(resumed["sums"], states[-1]["sums"], strict=True))
+    assert resumed["counts"] == states[-1]["counts"]
+
+
+def test_measure_more_points_begin_with_the_same_ones():
+    """A longer measurement is a shorter one gone on with."""
+    generator = DoubleGenerator()
+    longer = dataclasses.replace(MEASUREMENT, base_points=6)
+    extended = last(measure(generator, longer, resume_from=last(measure(generator, MEASUREMENT)).state_dict()))
+    assert torch.equal(extended.matrices(), last(measure(generator, longer)).matrices())
+
+
+def test_measure_keeps_to_its_space():
+    """Only the searched components are moved, by whole Hessians of their size."""
+    generator = DoubleGenerator()
+    part = dataclasses.replace(MEASUREMENT, space=SearchSpace(1, 3, 4))
+    moments = last(measure(generator, part))
+    assert moments.size == 2
+    whole = 0.0
+    Q = torch.eye(2, dtype=torch.float64)
+    for number in range(part.base_points):
+        points, w = draw_base_point(generator, part, number)
+        z = points.z + part.space.embed(w)
+        H = generator.hessian(z, points.y)[0, :, 1:3, 1:3]
+        whole += float(4 * H[:, 0, 1].square().mean()) / part.base_points
+    assert quadratic_penalty(moments.matrices(), Q) == pytest.approx(whole, rel=1e-5)
+
+
+def test_draw_base_point_is_spread_as_the_steps_are():
+    """Within the path size, to both sides, equally in every direction, over all classes."""
+    generator = DoubleGenerator()
+    drawn = [draw_base_point(generator, MEASUREMENT, number) for number in range(300)]
+    w = torch.cat([step for _, step in drawn])
+    lengths = w.norm(dim=1)
+    assert float(lengths.max()) <= 3.0
+    assert float(lengths.mean()) == pytest.approx(1.5, abs=0.15)
+    spread = w.T @ w / len(w)  # η² / n on the diagonal, 3²/3/4
+    torch.testing.assert_close(spread, 0.75 * torch.eye(4, dtype=torch.float64), rtol=0, atol=0.2)
+    assert {int(points.y) for points, _ in drawn} == {0, 1, 2}
+
+
+def test_measure_stops_at_what_is_not_finite():
+    """The message says where and what to try."""
+
+    class Broken(DoubleGenerator):
+        def forward(self, z, y=0, *, truncation=1.0):
+            return super().forward(z, y, truncation=truncation) * math.nan
+
+    with pytest.raises(NonFiniteHessianError, match=r"base point 0 is not finite.*larger --epsilon"):
+        last(measure(Broken(), MEASUREMENT))
+
+
+def test_measurement_announces_its_cost():
+    """Passes through the generator, forward and backward, for one image each."""
+    assert MEASUREMENT.evaluations == 5 * 33
+    assert GRADIENTS.evaluations == 5 * 8 * 3
+
+
+def test_suggestions():
+    """All outputs where that is cheap; a step as long as the penalty's mixed differences."""
+    assert [suggested_kind(size) for size in (12, 24, 25, 128)] == ["differences"] * 2 + ["gradients"] * 2
+    assert matching_step(0.1, 12) == pytest.approx(0.1 * math.sqrt(6))

@@ -1,0 +1,208 @@
+"""The whole way: known directions are found, and what is not known is said."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from closed import DoubleGenerator
+from joint_cases import MEASUREMENT, last, moments_of
+
+from directions.basis import SearchSpace, check_orthonormal, random_basis
+from directions.joint.matching import match_directions
+from directions.joint.measure import measure
+from directions.joint.moments import quadratic_penalty
+from directions.joint.solve import _groups, solve, start_basis
+
+
+def rotation(n: int, seed: int = 0) -> torch.Tensor:
+    return random_basis(n, n, torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def along(Q: torch.Tensor, *values: float) -> torch.Tensor:
+    """The matrix with these eigenvalues along the rows of Q."""
+    return Q.mT @ torch.diag(torch.tensor(values, dtype=torch.float64)) @ Q
+
+
+@pytest.mark.parametrize("kind", ["differences", "gradients"])
+@pytest.mark.parametrize("seed", range(4))
+def test_solve_finds_the_true_directions_of_a_generator(kind, seed):
+    """Up to order and sign, to 1e-6, from any start: each start by itself is as good."""
+    generator = DoubleGenerator(dim_z=5, resolution=5, seed=seed)
+    measurement = dataclasses.replace(MEASUREMENT, kind=kind, seed=seed, space=SearchSpace(0, 5, 5))
+    solution = solve(last(measure(generator, measurement)), starts=5, seed=seed)
+    partners, _ = match_directions(solution.basis, generator.directions)
+    true = torch.nn.functional.normalize(generator.directions[partners])  # they are float32 numbers
+    aligned = solution.basis * (solution.basis * true).sum(dim=1, keepdim=True).sign()
+    torch.testing.assert_close(aligned, true, rtol=0, atol=1e-6)
+    assert solution.agreeing_starts == 5
+    assert min(solution.cosines) > 1 - 1e-12
+    assert solution.penalty < 1e-9 * solution.random_penalty
+    assert min(solution.confidence) > 1 - 1e-10
+    assert solution.notes() == []
+
+
+def test_solve_turns_with_the_latent():
+    """Rotating z rotates the answer: G(zR) has the directions of G, rotated back."""
+    R = rotation(4, 9)
+
+    class Turned(DoubleGenerator):
+        def forward(self, z, y=0, *, truncation=1.0):
+            return super().forward(z @ R, y, truncation=truncation)
+
+        def sample_z_from(self, n, rng, truncation=1.0):
+            return super().sample_z_from(n, rng, truncation) @ R.mT
+
+    plain, turned = (solve(last(measure(kind(), MEASUREMENT)), starts=2) for kind in (DoubleGenerator, Turned))
+    _, cosines = match_directions(turned.basis, plain.basis @ R.mT)
+    torch.testing.assert_close(cosines, torch.ones(4, dtype=torch.float64), rtol=0, atol=1e-10)
+
+
+def test_solve_reports_the_penalty_of_its_basis():
+    """At the measured places, in the penalty's units; lower than any random basis'."""
+    moments = moments_of(torch.randn(8, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64))
+    solution = solve(moments)
+    assert solution.penalty == pytest.approx(quadratic_penalty(moments.matrices(), solution.basis), rel=1e-12)
+    random = [quadratic_penalty(moments.matrices(), start_basis(4, number, 0)) for number in range(1, 8)]
+    assert solution.random_penalty == pytest.approx(sum(random) / 7)
+    assert solution.penalty < min(random)
+    assert min(solution.excess) == 0.0
+
+
+def test_solve_is_reproducible_and_canonical():
+    """The same moments, the same answer; rows in the order of curvature, with the largest entry positive."""
+    H = torch.stack([along(rotation(4, 1), 1.0, -8.0, 3.0, 0.5), along(rotation(4, 1), 1.0, 1.0, 2.0, 0.5)])
+    one, other = (solve(moments_of(H), seed=seed) for seed in (0, 1))
+    torch.testing.assert_close(one.basis, other.basis, rtol=0, atol=1e-10)
+    curvature = torch.einsum("kij,ai,aj->ka", H, one.basis, one.basis).square().sum(dim=0)
+    assert curvature.tolist() == sorted(curvature.tolist(), reverse=True)
+    assert all(row[row.abs().argmax()] > 0 for row in one.basis)
+
+
+def test_solve_zero_hessians():
+    """Nothing to go by: some basis, and the note says so."""
+    solution = solve(moments_of(torch.zeros(3, 4, 4)))
+    assert check_orthonormal(solution.basis) is None
+    assert (solution.penalty, solution.zero) == (0.0, True)
+    assert solution.undetermined == ((0, 1, 2, 3),)
+    assert solution.notes() == [
+        "All measured Hessians are zero: the penalty is the same for every basis, and none is preferred."
+    ]
+
+
+def test_solve_equal_isotropic_hessians():
+    """Multiples of the identity are diagonal in every basis."""
+    solution = solve(moments_of(torch.eye(3, dtype=torch.float64).expand(4, 3, 3)))
+    assert check_orthonormal(solution.basis) is None
+    assert solution.penalty < 1e-24
+    assert solution.undetermined == ((0, 1, 2),)
+    assert "Directions 0, 1 and 2 are not determined" in solution.notes()[0]
+
+
+def test_solve_equal_hessians_with_distinct_eigenvalues():
+    """One matrix many times determines its eigenvectors."""
+    Q = rotation(3, 1)
+    solution = solve(moments_of(along(Q, 3.0, -2.0, 1.0).expand(4, 3, 3)))
+    torch.testing.assert_close(match_directions(solution.basis, Q)[1], torch.ones(3, dtype=torch.float64))
+    assert solution.undetermined == ()
+
+
+def test_solve_repeated_eigenvalues():
+    """Two directions that no Hessian tells apart are named, the others are found and not doubted."""
+    Q = rotation(4, 2)
+    solution = solve(moments_of(torch.stack([along(Q, 3.0, 3.0, 1.0, 0.0), along(Q, 2.0, 2.0, -5.0, 0.0)] * 2)))
+    (pair,) = solution.undetermined
+    plane = solution.basis[list(pair)]
+    torch.testing.assert_close(plane.mT @ plane, Q[:2].mT @ Q[:2], rtol=0, atol=1e-10)
+    rest = [index for index in range(4) if index not in pair]
+    torch.testing.assert_close(match_directions(solution.basis[rest], Q[2:])[1], torch.ones(2, dtype=torch.float64))
+    assert min(solution.cosines) > 1 - 1e-10
+    (note,) = solution.notes(["hue", "x", "y", "size"])
+    names = [["hue", "x", "y", "size"][index] for index in pair]
+    assert note == (
+        f"Directions {names[0]} and {names[1]} are not determined: within the space that they span, every basis has "
+        "the same penalty."
+    )
+
+
+def test_solve_idle_directions_are_not_determined():
+    """What the images do not depend on, in a generator that ignores two of its components."""
+
+    class Idle(DoubleGenerator):
+        def forward(self, z, y=0, *, truncation=1.0):
+            return super().forward(z * torch.tensor([1.0, 1.0, 1.0, 0.0, 0.0]), y, truncation=truncation)
+
+    measurement = dataclasses.replace(MEASUREMENT, space=SearchSpace(0, 5, 5))
+    solution = solve(last(measure(Idle(dim_z=5, resolution=5), measurement)), starts=3)
+    assert solution.undetermined == ((3, 4),)
+    assert not solution.basis[:3, 3:].abs().gt(1e-6).any()
+
+
+def test_solve_one_base_point_has_no_halves():
+    """And says so."""
+    solution = solve(moments_of(along(rotation(3, 1), 3.0, -2.0, 1.0)[None]))
+    assert solution.confidence is None
+    assert solution.notes() == ["With a single base point there are no halves to compare."]
+
+
+def test_solve_halves_that_differ_lower_the_confidence():
+    """Even base points prefer one basis, odd ones another: what they share is sure, the rest is doubted."""
+    Q = rotation(4, 3)
+    turned = Q.clone()
+    turned[0], turned[1] = (Q[0] + Q[1]) / 2**0.5, (Q[0] - Q[1]) / 2**0.5
+    stack = [along(basis, top, -top, 2.0, 0.3 * n) for n, (basis, top) in enumerate([(Q, 3.0), (turned, 1.0)] * 3)]
+    solution = solve(moments_of(torch.stack(stack)))
+    shared = (solution.basis @ Q[2:].mT).abs().amax(dim=1) > 0.99
+    assert shared.sum() == 2
+    for index in range(4):
+        assert (solution.confidence[index] > 0.99) == bool(shared[index])
+        assert shared[index] or solution.confidence[index] == pytest.approx(2**-0.5, abs=0.05)
+    assert "differ between the two halves" in solution.notes()[0]
+
+
+def test_solve_says_when_starts_disagree():
+    """Structureless matrices have several optima; the gap is given."""
+    H = torch.randn(8, 6, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    solution = solve(moments_of(H + H.mT), starts=5)
+    assert 1 <= solution.agreeing_starts < 5
+    assert max(solution.excess) > 1e-4
+    assert any("starts reached the best penalty" in note for note in solution.notes())
+    for excess, cosine in zip(solution.excess, solution.cosines, strict=True):
+        assert (excess < 1e-6) == (cosine > 0.999)
+
+
+def test_solve_reports_progress():
+    """Every start of the whole and of both halves counts."""
+    seen = []
+    moments = moments_of(torch.stack([along(rotation(3, 1), 3.0, -2.0, 1.0)] * 2))
+    solve(moments, starts=2, on_start=lambda done, total: seen.append((done, total)))
+    assert seen == [(done, 6) for done in range(1, 7)]
+
+
+def test_start_basis_begins_with_the_axes():
+    """The others are random, and their own."""
+    assert torch.equal(start_basis(3, 0, 5), torch.eye(3, dtype=torch.float64))
+    assert not torch.equal(start_basis(3, 1, 5), start_basis(3, 2, 5))
+    assert torch.equal(start_basis(3, 1, 5), start_basis(3, 1, 5))
+
+
+def test_groups_are_connected_components():
+    """a–b and b–c make one group; singles make none."""
+    joined = torch.zeros(6, 6, dtype=torch.bool)
+    for a, b in ((4, 1), (1, 5), (0, 3)):
+        joined[a, b] = joined[b, a] = True
+    joined.fill_diagonal_(True)
+    assert _groups(joined) == ((0, 3), (1, 4, 5))
+
+
+def test_match_directions_ignores_order_and_sign():
+    """Pairs are the best in sum, each partner used once."""
+    Q = rotation(5, 1)
+    order = torch.tensor([3, 0, 4, 1, 2])
+    signs = torch.tensor([1.0, -1.0, -1.0, 1.0, -1.0], dtype=torch.float64)
+    partners, cosines = match_directions(Q[order] * signs[:, None], Q)
+    assert torch.equal(partners, order)
+    torch.testing.assert_close(cosines, torch.ones(5, dtype=torch.float64))
+    partners, _ = match_directions(Q[:2], Q.flip(0))
+    assert partners.tolist() == [4, 3]
