@@ -30,6 +30,8 @@ def random_model(seed: int = 0, **config: object) -> BigGAN:
                 torch.nn.init.normal_(module.bias)
     model.train()
     classes = torch.eye(model.config.num_classes, dtype=torch.float64)
-    for _ in range(3):  # spectral norm's power iteration runs in training mode
-        model(torch.randn(6, model.config.z_dim, dtype=torch.float64), classes[torch.arange(6) % len(classes)], 1.0)
+    with torch.no_grad():  # spectral norm keeps its last weight, which must not hold a graph if models are to be copied
+        for _ in range(3):  # its power iteration runs in training mode
+            z = torch.randn(6, model.config.z_dim, dtype=torch.float64)
+            model(z, classes[torch.arange(6) % len(classes)], 1.0)
     return model.eval()

@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 from directions.errors import UserError, nearest
 from directions.generators.sources import (
     CONFIG,
+    PLAIN_FILE_NAMES,
+    PLAIN_NAME,
+    PLAIN_RESOLUTION,
     PUBLISHED,
     WEIGHTS,
     Found,
@@ -21,11 +24,14 @@ from directions.generators.sources import (
     by_hand,
     deep_file_names,
     find,
+    find_plain,
     given,
     obtain,
+    obtain_plain,
+    plain_by_hand,
     read_json,
 )
-from directions.generators.weight_files import quick_fault
+from directions.generators.weight_files import quick_fault, sha256_of
 
 if TYPE_CHECKING:
     from directions.generators.base import Generator
@@ -60,7 +66,7 @@ def load_generator(name: str = _BUILTIN_NAME, *, weights: str | None = None, dev
 
     Args:
         name: ``"builtin"``; a published one as `list_generators` gives it, such as ``"biggan-deep-128"``; or the path
-            of a folder with config.json and weights.safetensors.
+            of a folder with config.json and weights.safetensors, or of a plain BigGAN's G_ema.pth.
         weights: Folder or file to read instead of the usual places.
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, … or ``"auto"``.
 
@@ -90,18 +96,57 @@ def _load(name: str, weights: Path | None) -> Generator:
         published = PUBLISHED[name]
         found = obtain(published) if weights is None else given(weights, deep_file_names(name))
         return _load_deep(name, found, published)
-    if Path(name).is_dir():
-        return _load_deep(name, given(weights or Path(name), deep_file_names(name)), None)
-    names = [_BUILTIN_NAME, *PUBLISHED]
+    if name == PLAIN_NAME:
+        return _load_plain(name, obtain_plain() if weights is None else given(weights, PLAIN_FILE_NAMES))
+    if Path(name).exists():
+        return _load_path(name, weights or Path(name))
+    names = [_BUILTIN_NAME, *PUBLISHED, PLAIN_NAME]
     raise UserError(
-        f"There is no generator {name!r}.{nearest(name, names)} Allowed: {', '.join(names)}, or the path of a folder "
-        f"with {CONFIG} and {WEIGHTS}. See: directions generators"
+        f"There is no generator {name!r}.{nearest(name, names)} Allowed: {', '.join(names)}, the path of a folder with "
+        f"{CONFIG} and {WEIGHTS}, or of a plain BigGAN's G_ema.pth. See: directions generators"
     )
+
+
+def _load_path(name: str, path: Path) -> Generator:
+    """Tell by its files which kind of generator a path is of."""
+    if path.is_dir() and not (path / CONFIG).exists() and any((path / file).is_file() for file in PLAIN_FILE_NAMES):
+        return _load_plain(name, given(path, PLAIN_FILE_NAMES))
+    if path.is_file() and not (path.parent / CONFIG).exists():
+        return _load_plain(name, given(path, PLAIN_FILE_NAMES))
+    return _load_deep(name, given(path, deep_file_names(name)), None)
+
+
+def _load_plain(name: str, found: Found) -> Generator:
+    from directions.generators.biggan import BigGAN
+    from directions.generators.state_dict import read_state_dict
+
+    state = read_state_dict(found.path)
+    names, synonyms = _imagenet(len(state.get("shared.weight", ())))
+    generator = BigGAN(
+        state,
+        name=name,
+        digest=sha256_of(found.path),
+        where=str(found.path),
+        class_names=names,
+        class_synonyms=synonyms,
+    )
+    if name == PLAIN_NAME and generator.resolution != PLAIN_RESOLUTION:
+        raise UserError(
+            f"{found.path} makes images of {generator.resolution} pixels, {PLAIN_NAME} has {PLAIN_RESOLUTION}. Load "
+            f"it by its path: --generator {found.path}"
+        )
+    return generator
+
+
+def _imagenet(num_classes: int) -> tuple[tuple[str, ...] | None, tuple[tuple[str, ...], ...] | None]:
+    """ImageNet's names where there are as many classes."""
+    from directions.generators.imagenet import NUM_CLASSES, imagenet_names
+
+    return imagenet_names() if num_classes == NUM_CLASSES else (None, None)
 
 
 def _load_deep(name: str, found: Found, published: Published | None) -> Generator:
     from directions.generators.biggan_deep import BigGANDeep
-    from directions.generators.imagenet import NUM_CLASSES, imagenet_names
     from directions.generators.weights import config_resolution, read_config, read_model
 
     if published is not None and found.config is None:
@@ -115,12 +160,10 @@ def _load_deep(name: str, found: Found, published: Published | None) -> Generato
             f"{published.resolution}. Name the generator that the weights are of, or load the folder by its path."
         )
     model, digest = read_model(found.path, config, recorded=found.recorded, config_name=config_name)
-    names, synonyms = config.get("class_names"), None
-    if not names and config["num_classes"] == NUM_CLASSES:
-        names, synonyms = imagenet_names()
-    return BigGANDeep(
-        model, name=name, digest=digest, class_names=tuple(names) if names else None, class_synonyms=synonyms
-    )
+    names, synonyms = tuple(config.get("class_names") or ()) or None, None
+    if names is None:
+        names, synonyms = _imagenet(config["num_classes"])
+    return BigGANDeep(model, name=name, digest=digest, class_names=names, class_synonyms=synonyms)
 
 
 def list_generators() -> list[GeneratorStatus]:
@@ -129,7 +172,8 @@ def list_generators() -> list[GeneratorStatus]:
     Returns:
         One entry a name.
     """
-    return [_builtin_status(), *(_published_status(published) for published in PUBLISHED.values())]
+    published = [_published_status(published) for published in PUBLISHED.values()]
+    return [_builtin_status(), *published, _plain_status()]
 
 
 def _builtin_status() -> GeneratorStatus:
@@ -155,3 +199,14 @@ def _published_status(published: Published) -> GeneratorStatus:
     state = "damaged" if faults else "missing"
     advice = f"Downloaded on first use. Without network: {by_hand(published)}"
     return GeneratorStatus(published.name, state, " ".join([*faults, advice]), *sizes)
+
+
+def _plain_status() -> GeneratorStatus:
+    found = find_plain()
+    if found is None:
+        return GeneratorStatus(PLAIN_NAME, "missing", plain_by_hand(), resolution=PLAIN_RESOLUTION)
+    fault = quick_fault(found.path)
+    if fault:
+        detail = f"{found.path} {fault}. {plain_by_hand()}"
+        return GeneratorStatus(PLAIN_NAME, "damaged", detail, resolution=PLAIN_RESOLUTION)
+    return GeneratorStatus(PLAIN_NAME, "ready", f"digest not recorded, {found.path}", resolution=PLAIN_RESOLUTION)

@@ -23,6 +23,9 @@ from directions.generators.weight_files import quick_fault, record_path, recorde
 
 CONFIG = "config.json"
 WEIGHTS = "weights.safetensors"
+PLAIN_NAME = "biggan-128"
+PLAIN_RESOLUTION = 128
+PLAIN_FILE_NAMES = ("G_ema.pth", "G_ema.safetensors")
 _TORCH_WEIGHTS = "pytorch_model.bin"
 _ADDRESS = "https://s3.amazonaws.com/models.huggingface.co/biggan/{name}-pytorch_model.bin"
 
@@ -284,6 +287,36 @@ def by_hand(published: Published) -> str:
     return (
         f"Get {published.url}{mirror} on any machine and put it here as "
         f"{weights_home() / published.name / _TORCH_WEIGHTS}, or name its folder with --weights."
+    )
+
+
+def find_plain() -> Found | None:
+    """Look for the plain BigGAN's weights, which no address gives directly, in the package's folder of weights."""
+    files = (weights_home() / PLAIN_NAME / name for name in PLAIN_FILE_NAMES)
+    return next((Found(path, None) for path in files if path.is_file()), None)
+
+
+def obtain_plain() -> Found:
+    """Find the plain BigGAN's weights.
+
+    Returns:
+        The file.
+
+    Raises:
+        UserError: If they are not here; the message says which file to put where.
+    """
+    found = find_plain()
+    if found is None:
+        raise UserError(f"The weights of {PLAIN_NAME} are missing. {plain_by_hand()}")
+    return found
+
+
+def plain_by_hand() -> str:
+    """Say how to get the plain BigGAN's weights."""
+    return (
+        f"Get {PLAIN_FILE_NAMES[0]} (the generator's moving average) from the checkpoint '138k' that "
+        "https://github.com/ajbrock/BigGAN-PyTorch links to, and put it here as "
+        f"{weights_home() / PLAIN_NAME / PLAIN_FILE_NAMES[0]}, or name its folder with --weights."
     )
 
 

@@ -1,0 +1,400 @@
+"""The frozen form that BigGAN-deep and plain BigGAN share: one function of z, with everything folded that is not.
+
+``biggan_deep`` and ``biggan`` read their weights and build it. In both, z enters through a first linear layer and
+through the scales and shifts of conditional batch norms; here the rows of all those layers are one matrix, so that a
+single product gives every scale and shift of the network. Spectral norm is divided out, the statistics of a truncation
+are fixed, and what the class contributes is computed once for a class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from directions.errors import UserError
+from directions.generators.base import ClassConditional, Labels, check_truncation
+from directions.generators.layers import LayerRange
+
+Affine = tuple[Tensor, Tensor]
+"""Scale and shift of one batch norm, (batch, channels, 1, 1) each."""
+
+_CLASSES_KEPT = 64
+
+
+class FrozenConvolution(nn.Module):
+    """A convolution whose weight is a buffer: nothing in a frozen generator has a gradient of its own.
+
+    Args:
+        weight: (out, in, size, size), as the layer uses it; copied.
+        bias: (out,) or ``None``; copied.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__()
+        self.register_buffer("weight", weight.detach().clone(memory_format=torch.channels_last))
+        self.register_buffer("bias", None if bias is None else bias.detach().clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve, keeping height and width."""
+        return F.conv2d(x, self.weight, self.bias, padding=self.weight.shape[-1] // 2)
+
+
+class FrozenAttention(nn.Module):
+    """Self-attention over positions, through the fused kernel.
+
+    Args:
+        query: 1×1 convolution to an eighth of the channels.
+        key: 1×1 convolution to an eighth of the channels.
+        value: 1×1 convolution to half of the channels.
+        out: 1×1 convolution back to all of them.
+        gamma: Weight of the attention's part, one number.
+    """
+
+    gamma: Tensor
+
+    def __init__(
+        self,
+        query: FrozenConvolution,
+        key: FrozenConvolution,
+        value: FrozenConvolution,
+        out: FrozenConvolution,
+        gamma: Tensor,
+    ) -> None:
+        super().__init__()
+        self.query, self.key, self.value, self.out = query, key, value, out
+        self.register_buffer("gamma", gamma.detach().reshape(1).clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Add what attention gathers; keys and values are pooled 2×2."""
+        batch, _, height, width = x.shape
+        query = self.query(x).flatten(2).mT
+        key = F.max_pool2d(self.key(x), 2).flatten(2).mT
+        value = F.max_pool2d(self.value(x), 2).flatten(2).mT
+        attended = F.scaled_dot_product_attention(query, key, value, scale=1.0)
+        attended = attended.mT.reshape(batch, -1, height, width).contiguous(memory_format=torch.channels_last)
+        return torch.addcmul(x, self.gamma, self.out(attended))
+
+
+class FrozenBlock(nn.Module):
+    """A residual block; the scales and shifts of its norms come from outside, computed for all blocks at once.
+
+    Attributes:
+        widths: Channels of each of its norms, in the order of use.
+    """
+
+    widths: tuple[int, ...]
+
+    def forward(self, x: Tensor, affines: Sequence[Affine]) -> Tensor:
+        """Apply the block."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditioning:
+    """How z and the class enter: everything linear, as matrices whose columns are z and then the class embedding.
+
+    Attributes:
+        dim_z: Number of columns for z.
+        embeddings: (classes, width of the embedding).
+        first: (pixels · channels, columns), rows in the order height, width, channel.
+        first_bias: (pixels · channels,).
+        scales: (channels of all conditional norms, columns); 1 is added to what they give.
+        shifts: (channels of all conditional norms, columns).
+        means: (rows, channels of all norms, the last one included); a row for each truncation, or one for all.
+        variances: As ``means``.
+        last_gain: (channels of the last norm,).
+        last_bias: (channels of the last norm,).
+        eps: Added to the variances.
+    """
+
+    dim_z: int
+    embeddings: Tensor
+    first: Tensor
+    first_bias: Tensor
+    scales: Tensor
+    shifts: Tensor
+    means: Tensor
+    variances: Tensor
+    last_gain: Tensor
+    last_bias: Tensor
+    eps: float
+
+
+@dataclass(frozen=True)
+class _Fixed:
+    """What a call computes before z: the class parts, a row a sample, and the statistics."""
+
+    first: Tensor
+    scales: Tensor
+    shifts: Tensor
+    rate: Tensor
+    mean: Tensor
+
+    def repeat(self, times: int) -> _Fixed:
+        first, scales, shifts = (part.repeat(times, 1) for part in (self.first, self.scales, self.shifts))
+        return _Fixed(first, scales, shifts, self.rate, self.mean)
+
+
+class FrozenBigGAN(ClassConditional):
+    """A frozen BigGAN.
+
+    Layers are the places where z enters: layer 0 is the first linear one, layer i is the i-th block.
+
+    Args:
+        layers: Blocks, and attention between them.
+        to_rgb: The last convolution, to three channels.
+        conditioning: How z and the class enter.
+        name: What `load_generator` was given.
+        digest: SHA-256 of the weights.
+        bottom_width: Height and width, in pixels, of what the first layer gives.
+        resolution: Height and width of the images, in pixels.
+        class_names: A name for each class, or ``None``.
+        class_synonyms: Other names of each class, or ``None``.
+    """
+
+    embeddings: Tensor
+    first_weight: Tensor
+    first_bias: Tensor
+    scales: Tensor
+    shifts: Tensor
+    means: Tensor
+    variances: Tensor
+    last_affine: Tensor
+
+    def __init__(
+        self,
+        layers: Sequence[FrozenBlock | FrozenAttention],
+        to_rgb: FrozenConvolution,
+        conditioning: Conditioning,
+        *,
+        name: str,
+        digest: str,
+        bottom_width: int,
+        resolution: int,
+        class_names: tuple[str, ...] | None = None,
+        class_synonyms: Sequence[Sequence[str]] | None = None,
+    ) -> None:
+        positions = [position for position, layer in enumerate(layers) if isinstance(layer, FrozenBlock)]
+        super().__init__(
+            name=name,
+            dim_z=conditioning.dim_z,
+            num_classes=len(conditioning.embeddings),
+            resolution=resolution,
+            num_layers=1 + len(positions),
+            digest=digest,
+            class_names=class_names,
+            class_synonyms=class_synonyms,
+        )
+        self.bottom_width, self.eps = bottom_width, conditioning.eps
+        self.layers, self.to_rgb = nn.ModuleList(layers), to_rgb
+        self._positions = positions
+        widths = [layer.widths for layer in layers if isinstance(layer, FrozenBlock)]
+        self._widths = widths
+        self._starts = [sum(map(sum, widths[:block])) for block in range(len(widths) + 1)]
+        for label, tensor in (
+            ("embeddings", conditioning.embeddings),
+            ("first_weight", conditioning.first),
+            ("first_bias", conditioning.first_bias),
+            ("scales", conditioning.scales),
+            ("shifts", conditioning.shifts),
+            ("means", conditioning.means),
+            ("variances", conditioning.variances),
+            ("last_affine", torch.stack((conditioning.last_gain, conditioning.last_bias))),
+        ):
+            self.register_buffer(label, tensor.detach().clone())
+        self._class_parts: dict[tuple[int, ...], tuple[Tensor, Tensor, Tensor]] = {}
+        self._statistics: dict[float, Affine] = {}
+        self.eval().requires_grad_(False)
+
+    def _apply(self, fn: object, recurse: bool = True) -> FrozenBigGAN:
+        # What was computed from the weights follows them to another device or precision by being computed anew.
+        self._class_parts.clear()
+        self._statistics.clear()
+        super()._apply(fn, recurse)
+        return self
+
+    def forward(self, z: Tensor, y: Labels | None = 0, *, truncation: float = 1.0) -> Tensor:
+        """Generate images.
+
+        Args:
+            z: (batch, dim_z).
+            y: Classes; one for all, or one for each.
+            truncation: Row of batch statistics, in (0, 1]; z must have been drawn with the same.
+
+        Returns:
+            (batch, 3, resolution, resolution) in [-1, 1].
+        """
+        self.check_z(z)
+        fixed = self._fix(y, len(z), truncation)
+        z = z.to(self.scales)
+        x = self._run(self._start(z, fixed), self._affines(z, fixed, 0, len(self._widths)), 0)
+        return self._image(x, fixed)
+
+    def prefix(self, z: Tensor, y: Labels | None = 0, *, layers: LayerRange, truncation: float = 1.0) -> Prefix:
+        """Compute what lies before some layers, so that only they and what follows is computed for each edit.
+
+        Args:
+            z: (batch, dim_z), which the layers outside the range see.
+            y: Classes; one for all, or one for each.
+            layers: The layers that are to see another z.
+            truncation: As for a call.
+
+        Returns:
+            A map from edited latents to images.
+
+        Raises:
+            UserError: If the range is of a generator with another number of layers.
+        """
+        self.check_z(z)
+        if layers.num_layers != self.num_layers:
+            raise UserError(
+                f"layers {layers} is of a generator of {layers.num_layers} layers, {self.name!r} has {self.num_layers}."
+            )
+        fixed = self._fix(y, len(z), truncation)
+        z = z.to(self.scales)
+        first_block, stop_block = max(layers.start, 1) - 1, layers.stop - 1
+        x = None
+        if layers.start > 0:
+            x = self._run(self._start(z, fixed), self._affines(z, fixed, 0, first_block), 0)
+        after = self._affines(z, fixed, stop_block, len(self._widths))
+        return Prefix(self, fixed, x, first_block, stop_block, after)
+
+    def _fix(self, y: Labels | None, batch: int, truncation: float) -> _Fixed:
+        """The class parts of every sample, and the statistics of a truncation."""
+        check_truncation(truncation)
+        classes, rows = self.class_indices(y, batch).unique(return_inverse=True)
+        key = tuple(classes.tolist())
+        if key not in self._class_parts:
+            if len(self._class_parts) >= _CLASSES_KEPT:
+                self._class_parts.clear()
+            embedded = self.embeddings[classes]
+            self._class_parts[key] = (
+                F.linear(embedded, self.first_weight[:, self.dim_z :], self.first_bias),
+                F.linear(embedded, self.scales[:, self.dim_z :]),
+                F.linear(embedded, self.shifts[:, self.dim_z :]),
+            )
+        if truncation not in self._statistics:
+            mean, variance = truncation_statistics(self.means, self.variances, truncation)
+            self._statistics[truncation] = ((variance + self.eps).rsqrt(), mean)
+        first, scales, shifts = (part[rows] for part in self._class_parts[key])
+        return _Fixed(first, scales, shifts, *self._statistics[truncation])
+
+    def _start(self, z: Tensor, fixed: _Fixed) -> Tensor:
+        """What the first linear layer gives, (batch, channels, bottom_width, bottom_width)."""
+        first = torch.addmm(fixed.first, z, self.first_weight[:, : self.dim_z].mT)
+        return first.view(len(z), self.bottom_width, self.bottom_width, -1).permute(0, 3, 1, 2)
+
+    def _affines(self, z: Tensor, fixed: _Fixed, block: int, stop: int) -> list[list[Affine]]:
+        """Scales and shifts of the norms of blocks ``block`` to ``stop`` - 1."""
+        rows = slice(self._starts[block], self._starts[stop])
+        if rows.start == rows.stop:
+            return []
+        scale = torch.addmm(fixed.scales[:, rows], z, self.scales[rows, : self.dim_z].mT)
+        shift = torch.addmm(fixed.shifts[:, rows], z, self.shifts[rows, : self.dim_z].mT)
+        # x -> (x - mean)/std · (1 + scale) + shift, as one multiplication and one addition a channel.
+        rate = fixed.rate[rows]
+        scale = torch.addcmul(rate, scale, rate)
+        shift = torch.addcmul(shift, scale, fixed.mean[rows], value=-1)
+        widths = [width for norms in self._widths[block:stop] for width in norms]
+        pairs = zip(
+            scale[..., None, None].split(widths, dim=1), shift[..., None, None].split(widths, dim=1), strict=True
+        )
+        return [[next(pairs) for _ in norms] for norms in self._widths[block:stop]]
+
+    def _run(self, x: Tensor, affines: Sequence[Sequence[Affine]], block: int) -> Tensor:
+        """Apply as many blocks as there are affines, from ``block`` on, and the attention before each of them."""
+        stop = block + len(affines)
+        first = self._positions[block - 1] + 1 if block else 0
+        last = self._positions[stop - 1] + 1 if stop else 0
+        if stop == len(self._widths):
+            last = len(self.layers)
+        remaining = iter(affines)
+        for layer in self.layers[first:last]:
+            x = layer(x, next(remaining)) if isinstance(layer, FrozenBlock) else layer(x)
+        return x
+
+    def _image(self, x: Tensor, fixed: _Fixed) -> Tensor:
+        """The last norm and convolution."""
+        rows = slice(self._starts[-1], None)
+        gain, bias = self.last_affine
+        scale = gain * fixed.rate[rows]
+        shift = bias - fixed.mean[rows] * scale
+        x = torch.addcmul(shift[:, None, None], x, scale[:, None, None]).relu_()
+        return self.to_rgb(x).tanh()
+
+
+class Prefix:
+    """A generator whose first layers have been computed; made by `FrozenBigGAN.prefix`."""
+
+    def __init__(
+        self,
+        generator: FrozenBigGAN,
+        fixed: _Fixed,
+        x: Tensor | None,
+        first_block: int,
+        stop_block: int,
+        after: list[list[Affine]],
+    ) -> None:
+        self._generator, self._fixed, self._x = generator, fixed, x
+        self._first_block, self._stop_block, self._after = first_block, stop_block, after
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """Generate images with other latents in the layers of the range.
+
+        Args:
+            z: (m · batch, dim_z); row r is an edit of sample r % batch.
+
+        Returns:
+            (m · batch, 3, resolution, resolution) in [-1, 1].
+
+        Raises:
+            UserError: If there is no whole number of edits for each sample.
+        """
+        generator, batch = self._generator, len(self._fixed.first)
+        generator.check_z(z)
+        if len(z) % batch:
+            raise UserError(f"z must have a whole number of rows for each of the {batch} samples, got {len(z)}.")
+        times = len(z) // batch
+        fixed = self._fixed.repeat(times)
+        z = z.to(generator.scales)
+        if self._x is None:
+            x = generator._start(z, fixed)
+        else:
+            x = self._x.repeat(times, 1, 1, 1).contiguous(memory_format=torch.channels_last)
+        edited = generator._affines(z, fixed, self._first_block, self._stop_block)
+        after = [
+            [(scale.repeat(times, 1, 1, 1), shift.repeat(times, 1, 1, 1)) for scale, shift in norms]
+            for norms in self._after
+        ]
+        return generator._image(generator._run(x, [*edited, *after], self._first_block), fixed)
+
+
+def truncation_statistics(means: Tensor, variances: Tensor, truncation: float) -> Affine:
+    """Mean and variance that batch norms use at a truncation.
+
+    BigGAN-deep keeps statistics for truncations 0, 0.02, …, 1; between two rows they are interpolated. The package
+    ``pytorch_pretrained_biggan`` picks the row by a division that is off at 0.14, 0.28, 0.56, 0.58 and 0.94, and swaps
+    the two weights of the interpolation; on the other rows the two agree.
+
+    Args:
+        means: (rows, channels); a single row is for every truncation.
+        variances: (rows, channels).
+        truncation: In (0, 1].
+
+    Returns:
+        Mean and variance, (channels,) each.
+    """
+    position = truncation * (len(means) - 1)
+    row = round(position)
+    if abs(position - row) < 1e-6:
+        return means[row], variances[row]
+    row = int(position)
+    share = position - row
+    return torch.lerp(means[row], means[row + 1], share), torch.lerp(variances[row], variances[row + 1], share)

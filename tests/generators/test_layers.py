@@ -1,0 +1,159 @@
+"""A direction may act on some layers only: their z differs from that of the others, and what is before them is kept."""
+
+from __future__ import annotations
+
+import biggan_models
+import naive_biggan
+import pytest
+import torch
+
+from directions.errors import UserError
+from directions.generators.biggan import BigGAN
+from directions.generators.biggan_deep import BigGANDeep
+from directions.generators.frozen import FrozenBlock
+from directions.generators.layers import LayerRange
+
+
+@pytest.fixture(scope="module")
+def deep():
+    """A BigGAN-deep with attention, and the package's module that it is made of."""
+    model = biggan_models.random_model(attention_layer_position=3)
+    return BigGANDeep(model, name="deep", digest=""), model
+
+
+@pytest.fixture(scope="module")
+def plain():
+    """A plain BigGAN with attention in the middle and at its end."""
+    return BigGAN(naive_biggan.random_state(attention=(1, 2)), name="plain", digest="")
+
+
+def normal(n: int, seed: int) -> torch.Tensor:
+    return torch.randn(n, 12, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def package_image(model, zs: list[torch.Tensor], y: int, truncation: float) -> torch.Tensor:
+    """The package's own layers, each given its own z."""
+    inner, ones = model.generator, model.embeddings.weight[:, y]
+    conditions = iter([torch.cat([z, ones])[None] for z in zs])
+    x = inner.gen_z(next(conditions)).view(1, 4, 4, -1).permute(0, 3, 1, 2)
+    for layer in inner.layers:
+        x = layer(x, next(conditions), truncation) if hasattr(layer, "bn_0") else layer(x)
+    return inner.conv_to_rgb(inner.relu(inner.bn(x, truncation)))[0, :3].tanh()
+
+
+@pytest.mark.parametrize("layers", ["0:7", "0:1", "1:2", "2:5", "3:4", "4:", "6:7", "coarse", "mid", "fine"])
+def test_edited_layers_see_the_edit_and_others_do_not(deep, layers):
+    """Against the package's layers, one by one; two edits of each of three samples, of two classes."""
+    generator, model = deep
+    span = LayerRange.parse(layers, generator.num_layers)
+    z, edits, y = normal(3, 0), normal(6, 1), [0, 2, 0]
+    with torch.no_grad():
+        expected = torch.stack([
+            package_image(model, [edits[r] if i in span.indices else z[r % 3] for i in range(7)], y[r % 3], 0.5)
+            for r in range(6)
+        ])  # fmt: skip
+        got = generator.prefix(z, y, layers=span, truncation=0.5)(edits)
+    torch.testing.assert_close(got, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("layers", ["0:4", "0:1", "1:2", "2:4", "3:4"])
+def test_layers_of_a_plain_biggan_are_its_chunks(plain, layers):
+    """Editing a layer is editing its chunk of z."""
+    span = LayerRange.parse(layers, plain.num_layers)
+    z, edits = normal(2, 0), normal(4, 1)
+    mixed = z.repeat(2, 1)
+    mixed[:, 3 * span.start : 3 * span.stop] = edits[:, 3 * span.start : 3 * span.stop]
+    torch.testing.assert_close(
+        plain.prefix(z, 1, layers=span)(edits), plain(mixed, 1), rtol=0, atol=1e-12
+    )  # fmt: skip
+
+
+def test_edit_of_nothing_is_the_image_itself(deep):
+    """With the same z everywhere, in every range."""
+    generator, _ = deep
+    z = normal(2, 3)
+    for start in range(generator.num_layers):
+        span = LayerRange(start, generator.num_layers, generator.num_layers)
+        torch.testing.assert_close(generator.prefix(z, 1, layers=span)(z), generator(z, 1), rtol=0, atol=1e-12)
+
+
+def test_edit_has_a_gradient(deep):
+    """By differences."""
+    generator, _ = deep
+    prefix = generator.prefix(normal(1, 0), layers=LayerRange(3, 5, generator.num_layers))
+    z, step = normal(1, 1).requires_grad_(), 1e-6 * normal(1, 2)
+    (gradient,) = torch.autograd.grad(prefix(z).sum(), z)
+    with torch.no_grad():
+        change = prefix(z + step).sum() - prefix(z - step).sum()
+    torch.testing.assert_close(2 * (gradient * step).sum(), change, rtol=1e-5, atol=0)
+
+
+def test_what_lies_before_is_computed_once(deep):
+    """Blocks before the range run when the prefix is made, and not again."""
+    generator, _ = deep
+    counts = [0] * (generator.num_layers - 1)
+    blocks = [layer for layer in generator.layers if isinstance(layer, FrozenBlock)]
+
+    def counting(index):
+        def hook(*_):
+            counts[index] += 1
+
+        return hook
+
+    hooks = [block.register_forward_hook(counting(index)) for index, block in enumerate(blocks)]
+    prefix = generator.prefix(normal(2, 0), layers=LayerRange(4, 6, generator.num_layers))
+    for seed in range(3):
+        prefix(normal(2, seed))
+    for hook in hooks:
+        hook.remove()
+    assert counts == [1, 1, 1, 3, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0:4", (0, 4)),
+        ("4:", (4, 11)),
+        (":4", (0, 4)),
+        (" 1:2 ", (1, 2)),
+        ("coarse", (0, 4)),
+        ("mid", (4, 7)),
+        ("fine", (7, 11)),
+    ],
+)
+def test_ranges_are_read(text, expected):
+    """As ranges of z are; thirds have names."""
+    span = LayerRange.parse(text, 11)
+    assert (span.start, span.stop) == expected
+    assert LayerRange.parse(str(span), 11) == span
+
+
+def test_thirds_of_a_plain_biggan_are_the_paper_ones():
+    """Two of six layers each: 40 of 120 components of z."""
+    assert [LayerRange.parse(name, 6).indices for name in ("coarse", "mid", "fine")] == [(0, 1), (2, 3), (4, 5)]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0:12", r"STOP <= 11 \(the number of layers\), got 0:12"),
+        ("3:3", "got 3:3"),
+        ("5:2", "got 5:2"),
+        ("course", "or coarse, mid, fine, got 'course'. Did you mean 'coarse'"),
+        ("1", "got '1'"),
+        ("-1:3", "got '-1:3'"),
+    ],
+)
+def test_ranges_outside_the_generator_are_refused(text, message):
+    """What is allowed is said."""
+    with pytest.raises(UserError, match=message):
+        LayerRange.parse(text, 11)
+
+
+def test_wrong_numbers_are_refused(deep):
+    """A range of another generator, and edits that belong to no sample."""
+    generator, _ = deep
+    with pytest.raises(UserError, match="of a generator of 11 layers, 'deep' has 7"):
+        generator.prefix(normal(1, 0), layers=LayerRange(0, 4, 11))
+    with pytest.raises(UserError, match="whole number of rows for each of the 2 samples, got 3"):
+        generator.prefix(normal(2, 0), layers=LayerRange(0, 4, 7))(normal(3, 0))
