@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from directions.errors import UserError, nearest
+from directions.generators.custom import entry_points, is_reference, load_reference
 from directions.generators.sources import (
     CONFIG,
     PLAIN_FILE_NAMES,
@@ -46,7 +47,8 @@ class GeneratorStatus:
 
     Attributes:
         name: What `load_generator` takes.
-        state: ``"ready"``; ``"missing"`` when its files are not here; ``"damaged"`` when one of them is not whole.
+        state: ``"ready"``; ``"missing"`` when its files are not here; ``"damaged"`` when one of them is not whole;
+            ``"installed"`` when another package brings it.
         detail: Digest of the weights where one is recorded, or what is wrong and what to do.
         dim_z: |z|; ``None`` when it is not known before loading.
         num_classes: Number of classes; ``None`` when it is not known before loading.
@@ -66,7 +68,8 @@ def load_generator(name: str = _BUILTIN_NAME, *, weights: str | None = None, dev
 
     Args:
         name: ``"builtin"``; a published one as `list_generators` gives it, such as ``"biggan-deep-128"``; or the path
-            of a folder with config.json and weights.safetensors, or of a plain BigGAN's G_ema.pth.
+            of a folder with config.json and weights.safetensors, or of a plain BigGAN's G_ema.pth; or
+            ``"package.module:function"``, a function that returns a torch module or a Generator.
         weights: Folder or file to read instead of the usual places.
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, … or ``"auto"``.
 
@@ -84,9 +87,15 @@ def load_generator(name: str = _BUILTIN_NAME, *, weights: str | None = None, dev
     from directions.devices import resolve_device
 
     where = resolve_device(device)
-    generator: Any = _load(name, None if weights is None else Path(weights))  # a module, besides what the protocol says
-    moved: Generator = generator.to(where)
-    return moved
+    generator = _load(name, None if weights is None else Path(weights))
+    if hasattr(generator, "to"):  # all of ours are modules; a user's Generator need not be one
+        moved: Generator = generator.to(where)
+        return moved
+    if generator.device.type != where.partition(":")[0]:
+        raise UserError(
+            f"{name} is on {generator.device} and cannot be moved to {where}. Use --device {generator.device}."
+        )
+    return generator
 
 
 def _load(name: str, weights: Path | None) -> Generator:
@@ -100,10 +109,15 @@ def _load(name: str, weights: Path | None) -> Generator:
         return _load_plain(name, obtain_plain() if weights is None else given(weights, PLAIN_FILE_NAMES))
     if Path(name).exists():
         return _load_path(name, weights or Path(name))
-    names = [_BUILTIN_NAME, *PUBLISHED, PLAIN_NAME]
+    installed = entry_points()
+    if name in installed or is_reference(name):
+        generator: Generator = load_reference(name, installed.get(name, name), weights)
+        return generator
+    names = [_BUILTIN_NAME, *PUBLISHED, PLAIN_NAME, *installed]
     raise UserError(
-        f"There is no generator {name!r}.{nearest(name, names)} Allowed: {', '.join(names)}, the path of a folder with "
-        f"{CONFIG} and {WEIGHTS}, or of a plain BigGAN's G_ema.pth. See: directions generators"
+        f"There is no generator {name!r}.{nearest(name, names)} Allowed: {', '.join(names)}, package.module:function, "
+        f"the path of a folder with {CONFIG} and {WEIGHTS}, or of a plain BigGAN's G_ema.pth. See: directions "
+        "generators"
     )
 
 
@@ -173,7 +187,11 @@ def list_generators() -> list[GeneratorStatus]:
         One entry a name.
     """
     published = [_published_status(published) for published in PUBLISHED.values()]
-    return [_builtin_status(), *published, _plain_status()]
+    installed = [
+        GeneratorStatus(name, "installed", f"{reference}, tried out when it is loaded")
+        for name, reference in entry_points().items()
+    ]
+    return [_builtin_status(), *published, _plain_status(), *installed]
 
 
 def _builtin_status() -> GeneratorStatus:
