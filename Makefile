@@ -42,6 +42,7 @@ scenes: $(SCENES_VENV)/.ready ## Render the scenes data set with Blender (half a
 builtin: $(VENV)/.ready-test ## Train the built-in generator on the scenes (hours; resumes)
 	@echo "==> Training the built-in generator; Ctrl-C stops, the same command goes on"
 	@$(BIN)/python scripts/train_builtin.py
+	@$(BIN)/python scripts/export_builtin.py
 
 clean: ## Remove environments, caches and build products (not data/ and outputs/)
 	rm -rf $(VENV) $(SCENES_VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from pytorch_pretrained_biggan import BigGAN
+from torch import Tensor
 from torch.nn import functional as F
 
 from directions.atomic import write_bytes
@@ -40,7 +41,7 @@ class TrainingConfig:
         UserError: If a value is outside its range.
     """
 
-    steps: int = 6000
+    steps: int = 5000
     """Steps of both networks, at least 1."""
     batch_size: int = 32
     """Real and generated images a step, at least 2 (the generator normalises by its batch)."""
@@ -75,7 +76,7 @@ class TrainingConfig:
             raise UserError(f"ema must be in [0, 1), got {self.ema}.")
 
 
-def forward(generator: nn.Module, z: Tensor, y: Tensor) -> Tensor:
+def forward(generator: BigGAN, z: Tensor, y: Tensor) -> Tensor:
     """Images of the trainable generator for class indices ``y``: (batch, 3, height, width) in [-1, 1]."""
     one_hot = F.one_hot(y, generator.config.num_classes).to(z.dtype)
     return generator(z, one_hot, 1.0)
@@ -92,11 +93,14 @@ class Trainer:
     def __init__(self, config: TrainingConfig, data: SceneImages) -> None:
         self.config, self.data, self.step = config, data, 0
         torch.manual_seed(config.seed)
-        channels_last = {"memory_format": torch.channels_last}
-        self.generator = build_generator({"channel_width": config.channel_width}).to(**channels_last)
+        self.generator = build_generator({"channel_width": config.channel_width})
         self.discriminator = ProjectionDiscriminator(
             data.images.shape[1], int(data.labels.max()) + 1, config.discriminator_width
-        ).to(**channels_last)
+        )
+        for network in (self.generator, self.discriminator):
+            for parameter in network.parameters():
+                if parameter.ndim == 4:
+                    parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.generator)
         betas = (0.0, 0.99)
         self.optimisers = {

@@ -128,7 +128,7 @@ def test_changed_pixels_are_noticed(data: SceneImages, tmp_path: Path) -> None:
 def test_batch_is_scaled_to_the_range_of_images(data: SceneImages) -> None:
     """0 becomes -1 and 255 becomes 1; classes follow the table."""
     images, labels = data.batch(torch.tensor([4, 5]))
-    expected = torch.from_numpy(np.asarray(data.images[4:6])).permute(0, 3, 1, 2) / 127.5 - 1
+    expected = torch.from_numpy(np.array(data.images[4:6])).permute(0, 3, 1, 2) / 127.5 - 1
     torch.testing.assert_close(images, expected)
     assert labels.tolist() == [1, 2]
 

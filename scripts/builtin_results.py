@@ -1,0 +1,164 @@
+"""The results on the built-in generator that the README shows: penalties and the factor table, found against not found.
+
+Runs ``directions discover`` with its defaults for some seeds (a run that is already there is used or continued), scores
+random orthonormal directions and the axes of z at the same held-out places, and lets the scene reader say which factor
+each direction moves. Writes a Markdown page and its figures as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from directions.atomic import write_text
+from directions.config import DiscoverConfig
+from directions.direction_file import load_directions
+from directions.errors import UserError
+from directions.evaluation.baselines import axis_directions, random_directions
+from directions.evaluation.factor_table import COLUMNS, FactorTable
+from directions.evaluation.factors import measure_factors
+from directions.evaluation.scene_reader import load_scene_reader
+from directions.generators.registry import load_generator
+from directions.held_out import draw_held_out, held_out_penalty
+from directions.search import Search
+
+FACTOR_PATH = 2.0
+"""Longest step of the factor table, in units of z: within what the generator was trained on."""
+
+
+def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=3, help="training runs, with seeds 0, 1, …")
+    parser.add_argument("--random-seeds", type=int, default=5, help="random bases")
+    parser.add_argument("--runs", type=Path, default=Path("outputs/results"), help="folder of the runs")
+    parser.add_argument("--out", type=Path, default=Path("docs/builtin_results"), help="page, without its suffix")
+    arguments = parser.parse_args(argv)
+    if arguments.seeds < 1 or arguments.random_seeds < 1:
+        parser.error("--seeds and --random-seeds must be at least 1.")
+    return arguments
+
+
+def discovered(runs: Path, seed: int) -> Path:
+    """Train with one seed, as a user would, unless that was done; return the direction file."""
+    name = f"seed-{seed}"
+    folder = next(iter(sorted(runs.glob(f"[0-9]*-{name}"))), None)
+    if folder is not None and (folder / "directions.safetensors").is_file():
+        return folder / "directions.safetensors"
+    command = [sys.executable, "-m", "directions", "discover"]
+    command += ["--resume", str(folder)] if folder else ["--seed", str(seed), "--out", str(runs), "--name", name]
+    started = time.perf_counter()
+    subprocess.run(command, check=True)
+    if folder is None:
+        folder = next(iter(sorted(runs.glob(f"[0-9]*-{name}"))))
+        write_text(folder / "wall_seconds.json", json.dumps(time.perf_counter() - started))
+    return folder / "directions.safetensors"
+
+
+def scored(name: str, basis: torch.Tensor, penalty: float, factors: Callable[[torch.Tensor], FactorTable]) -> dict:
+    """The figures of one basis."""
+    return {"name": name, "held_out": penalty, "factors": factors(basis).to_dict()}
+
+
+def measure(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Train and score everything."""
+    arguments.runs.mkdir(parents=True, exist_ok=True)
+    files = [discovered(arguments.runs, seed) for seed in range(arguments.seeds)]
+    generator, reader = load_generator("builtin"), load_scene_reader()
+    config = DiscoverConfig()
+    search, held_out = Search.resolve(generator, config), draw_held_out(generator, config)
+
+    def factors(basis: torch.Tensor) -> FactorTable:
+        return measure_factors(generator, basis, reader, path_sizes=FACTOR_PATH)
+
+    def entry(name: str, basis: torch.Tensor) -> dict[str, Any]:
+        return scored(name, basis, held_out_penalty(generator, basis, held_out), factors)
+
+    found = []
+    for file in files:
+        directions = load_directions(file)
+        row = entry(f"seed {directions.header['seed']}", torch.from_numpy(directions.matrix.copy()))
+        wall = file.parent / "wall_seconds.json"
+        row["seconds"] = json.loads(wall.read_text()) if wall.is_file() else None
+        row["before"] = directions.header["penalty"]["before"]
+        found.append(row)
+    return {
+        "machine": f"{os.cpu_count()} CPU cores, {platform.machine()}, torch {torch.__version__}",
+        "generator": generator.digest,
+        "steps": load_directions(files[0]).header["steps"],
+        "factor_path": FACTOR_PATH,
+        "found": found,
+        "random": [entry(f"random {s}", random_directions(search, s)) for s in range(arguments.random_seeds)],
+        "axes": [entry("axes of z", axis_directions(search))],
+    }
+
+
+def mean_and_range(values: list[float]) -> str:
+    """A mean, and from where to where."""
+    if len(values) == 1:
+        return f"{values[0]:.4g}"
+    return f"{statistics.fmean(values):.4g} ({min(values):.4g} to {max(values):.4g})"
+
+
+def page(results: dict[str, Any]) -> str:
+    """Lay the figures out in Markdown."""
+    labels = {"found": f"found by `directions discover` ({len(results['found'])} seeds)"}
+    labels |= {"random": f"random orthonormal ({len(results['random'])} seeds)", "axes": "axes of z"}
+    lines = ["# Directions of the built-in generator", ""]
+    lines += [f"Made by `python scripts/builtin_results.py` on {results['machine']}.", ""]
+    lines += ["| directions | held-out penalty | on one factor | DCI disentanglement |", "|---|---|---|---|"]
+    for key, label in labels.items():
+        rows = results[key]
+        columns = [
+            [row["held_out"] for row in rows],
+            [row["factors"]["single_factor_share"] for row in rows],
+            [row["factors"]["disentanglement"] for row in rows],
+        ]
+        lines.append(f"| {label} | " + " | ".join(map(mean_and_range, columns)) + " |")
+    seconds = [row["seconds"] for row in results["found"] if row["seconds"]]
+    if seconds:
+        lines += ["", f"`directions discover` took {mean_and_range(seconds)} seconds a run, start to end."]
+    lines += ["", "*On one factor*: the share of a direction's effect that falls on a single factor, the mean over"]
+    lines += [f"directions weighted by their effect. Steps of up to {results['factor_path']:g} along each direction."]
+    for key in ("found", "random", "axes"):
+        row = results[key][0]
+        title = {"found": "Found, seed 0", "random": "Random, seed 0", "axes": "Axes of z"}[key]
+        lines += ["", f"## {title}", "", f"| direction | {' | '.join(COLUMNS)} | largest share |"]
+        lines.append("|---" * (len(COLUMNS) + 2) + "|")
+        for direction in row["factors"]["directions"]:
+            cells = " | ".join(f"{direction['effects'][column]:.3f}" for column in COLUMNS)
+            lines.append(f"| {direction['name']} | {cells} | {direction['share']:.0%} {direction['factor']} |")
+    lines += ["", "Effects are mean squared changes of a factor, in its variance over the renders.", ""]
+    return "\n".join(lines)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Make the page; 2 after bad input, the code of ``discover`` if that fails."""
+    arguments = parse_arguments(argv)
+    try:
+        results = measure(arguments)
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        write_text(arguments.out.with_suffix(".json"), json.dumps(results, indent=1) + "\n")
+        write_text(arguments.out.with_suffix(".md"), page(results))
+        print(page(results))
+    except UserError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 2
+    except subprocess.CalledProcessError as error:
+        return error.returncode
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
