@@ -13,6 +13,7 @@ from typing import TextIO
 import typer
 
 import directions
+from directions.commands.convert import convert
 from directions.commands.discover import discover
 from directions.commands.generators import generators
 from directions.commands.inspect import inspect
@@ -31,6 +32,7 @@ app = typer.Typer(
 app.command()(discover)
 app.command()(render)
 app.command()(inspect)
+app.command()(convert)
 app.command()(generators)
 
 

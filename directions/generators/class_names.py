@@ -67,9 +67,10 @@ class ClassNames:
                 if found:
                     several = self._listed(found)
                     raise UserError(f"{text!r} fits {len(found)} classes: {several}. Give one by its index.")
+        hint = nearest(wanted, self._known) or f" The classes are: {self._listed(range(len(self.names)))}."
         raise UserError(
-            f"There is no class {text!r}.{nearest(wanted, self._known)} Allowed: "
-            f"{self._listed(range(len(self.names)))}, a part of a name, or an index from 0 to {len(self.names) - 1}."
+            f"There is no class {text!r}.{hint} Give a name, a part of one, or an index from 0 to "
+            f"{len(self.names) - 1}."
         )
 
     def _checked(self, index: int) -> int:

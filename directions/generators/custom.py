@@ -91,7 +91,7 @@ def _find(reference: str) -> Callable[..., Any]:
     found: Any = module
     for part in path.split("."):
         if not hasattr(found, part):
-            names = [name for name, value in vars(found).items() if inspect.isfunction(value)]
+            names = [name for name, _ in inspect.getmembers(found, inspect.isfunction)]
             raise UserError(f"{reference}: {module_name} has no {part!r}.{nearest(part, names)}")
         found = getattr(found, part)
     if not callable(found):

@@ -47,7 +47,7 @@ def test_class_is_found(text, index):
         ("crane", r"'crane' fits 2 classes: 2 crane bird, 3 construction crane"),
         ("goldn retriever", r"no class 'goldn retriever'\. Did you mean 'golden retriever'"),
         ("tinca tinka", r"Did you mean 'Tinca tinca'"),
-        ("teapot", r"no class 'teapot'\. Allowed: 0 golden retriever, 1 flat"),
+        ("teapot", r"no class 'teapot'\. The classes are: 0 golden retriever, 1 flat"),
         ("", r"no class ''"),
         ("7", r"A class must be from 0 to 6 .*, got 7"),
     ],

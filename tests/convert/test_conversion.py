@@ -1,0 +1,222 @@
+"""Other programs' files become direction files: the right rows, orthonormal, in the right place, with their names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from naive import textbook_gram_schmidt
+
+from directions.basis import check_orthonormal
+from directions.convert.conversion import convert
+from directions.convert.foreign import read_foreign
+from directions.convert.published import PUBLISHED_FILES
+from directions.direction_file import load_directions
+from directions.errors import UserError
+
+BIGGAN = SimpleNamespace(name="biggan-128", digest="", dim_z=120, resolution=128)
+SMALL = SimpleNamespace(name="small", digest="abc", dim_z=6, resolution=8)
+ROOT = Path(__file__).parents[2]
+OFFICIAL = next(
+    (f for f in (ROOT / "data/official_directions", ROOT.parent / "shared/data/official_directions") if f.is_dir()),
+    None,
+)
+
+
+def normal(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def paper_file(key: str, folder: Path) -> Path:
+    """One of the paper's files, or a twin of its form where it is not here."""
+    known = PUBLISHED_FILES[key]
+    if OFFICIAL is not None and (OFFICIAL / known.file).is_file():
+        return OFFICIAL / known.file
+    size = known.space[1] - known.space[0]
+    matrix = torch.linalg.qr(normal(size, size)).Q if key == "voynov" else 1.5 * normal(size, size)
+    torch.save(matrix, folder / known.file, _use_new_zipfile_serialization=size < 120)
+    return folder / known.file
+
+
+@pytest.mark.parametrize("key", PUBLISHED_FILES)
+def test_paper_files_are_converted(key, tmp_path):
+    """Rows by textbook Gram–Schmidt, in their part of z, with the paper's names and classes; and through the file."""
+    path, known = paper_file(key, tmp_path), PUBLISHED_FILES[key]
+    directions = convert(path, BIGGAN, published=key)
+    start, stop = known.space
+    raw = torch.load(path, weights_only=True).double()
+    expected = torch.zeros(len(raw), 120, dtype=torch.float64)
+    expected[:, start:stop] = textbook_gram_schmidt(raw)
+    np.testing.assert_allclose(directions.matrix, expected.numpy(), rtol=0, atol=2e-6)
+    assert check_orthonormal(directions.matrix) is None
+    assert {index: directions.names[index] for index in known.names} == known.names
+    assert directions.header["classes"] == (list(known.classes) if known.classes else "all")
+    assert directions.header["source"]["published"] == key
+    directions.save(tmp_path / "out.safetensors")
+    assert load_directions(tmp_path / "out.safetensors").header == directions.header
+
+
+def test_paper_files_are_recognised_by_their_digest(tmp_path):
+    """Without being told which one it is; a changed file is not."""
+    if OFFICIAL is None:
+        pytest.skip("the paper's files are not here")
+    for key, known in PUBLISHED_FILES.items():
+        directions = convert(OFFICIAL / known.file, BIGGAN)
+        assert directions.header["source"]["published"] == key
+    torch.save(normal(120, 120), tmp_path / "our_goldens.pt")
+    assert convert(tmp_path / "our_goldens.pt", BIGGAN).header["source"]["published"] is None
+
+
+def test_named_directions_of_the_paper():
+    """The table, as the paper's demonstration names them."""
+    assert PUBLISHED_FILES["goldens"].names == {5: "rotation", 6: "zoom", 8: "smoosh"}
+    assert PUBLISHED_FILES["church"].names[55] == "colorization"
+    assert PUBLISHED_FILES["goldens-mid"].space == (40, 80)
+
+
+def test_orthonormal_rows_stay_as_they_are(tmp_path):
+    """And the record says that nothing was turned."""
+    Q = torch.linalg.qr(normal(6, 6)).Q
+    torch.save(Q, tmp_path / "q.pt")
+    directions = convert(tmp_path / "q.pt", SMALL)
+    np.testing.assert_allclose(directions.matrix, Q.numpy(), atol=1e-6)
+    assert directions.header["source"]["largest_turn_degrees"] < 0.01
+
+
+def test_turn_is_recorded(tmp_path):
+    """Two rows at 45 degrees: the second is turned by 45."""
+    torch.save(torch.tensor([[2.0, 0, 0, 0, 0, 0], [3.0, 3, 0, 0, 0, 0]]), tmp_path / "a.pt")
+    directions = convert(tmp_path / "a.pt", SMALL)
+    assert directions.header["source"]["largest_turn_degrees"] == pytest.approx(45, abs=1e-3)
+    np.testing.assert_allclose(directions.matrix[1], [0, 1, 0, 0, 0, 0], atol=1e-6)
+
+
+def test_orthogonal_deformator_gives_what_it_makes_of_unit_vectors(tmp_path):
+    """Direction k is the column k of the exponential of M − Mᵀ, here by its series."""
+    half = 0.3 * normal(6, 6).double()
+    torch.save({"log_mat_half": half}, tmp_path / "deformator.pt")
+    skew = half - half.T
+    exponential, term = torch.eye(6, dtype=torch.float64), torch.eye(6, dtype=torch.float64)
+    for power in range(1, 40):
+        term = term @ skew / power
+        exponential = exponential + term
+    directions = convert(tmp_path / "deformator.pt", SMALL)
+    np.testing.assert_allclose(directions.matrix, exponential.T.numpy(), atol=1e-6)
+    assert directions.header["source"]["form"] == "deformator, orthogonal"
+
+
+@pytest.mark.parametrize("bias", [{}, {"linear.bias": normal(6)}])
+def test_linear_deformator_gives_its_columns(bias, tmp_path):
+    """Fewer directions than components; its bias is no part of a direction."""
+    weight = normal(6, 4)
+    torch.save({"linear.weight": weight, **bias}, tmp_path / "deformator.pt")
+    directions = convert(tmp_path / "deformator.pt", SMALL)
+    np.testing.assert_allclose(directions.matrix, textbook_gram_schmidt(weight.T.double()).numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16, np.int64])
+def test_arrays_are_converted(dtype, tmp_path):
+    """Rows of a .npy of any real type."""
+    array = np.array([[1, 1, 0, 0, 0, 0], [0, 2, 0, 0, 0, 0]], dtype=dtype)
+    np.save(tmp_path / "a.npy", array)
+    directions = convert(tmp_path / "a.npy", SMALL, names={1: "up"}, classes=[3], path_size=2)
+    np.testing.assert_allclose(directions.matrix[0, :2], [0.5**0.5, 0.5**0.5], atol=1e-6)
+    assert directions.names == ("d0", "up")
+    assert directions.path_sizes == (2, 2)
+    header = directions.header
+    assert header["generator"] == {"name": "small", "digest": "abc", "dim_z": 6, "resolution": 8}
+    assert (header["classes"], header["method"], header["source"]["form"]) == ([3], "converted", "array (.npy)")
+
+
+def test_space_places_directions(tmp_path):
+    """Zero elsewhere."""
+    np.save(tmp_path / "a.npy", np.eye(2))
+    directions = convert(tmp_path / "a.npy", SMALL, space="3:5")
+    np.testing.assert_array_equal(directions.matrix, np.eye(2, 6, 3))
+    assert directions.header["space"] == [3, 5]
+
+
+class Evil:
+    """What must never be unpickled."""
+
+    def __reduce__(self):
+        return (print, ("this was run",))
+
+
+def write(content: object, path: Path) -> None:
+    if isinstance(content, np.ndarray):
+        with path.open("wb") as file:
+            np.save(file, content, allow_pickle=True)
+    elif isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        torch.save(content, path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (Evil(), "holds more than tensors: .*never done"),
+        (np.array([Evil()], dtype=object), "holds Python objects. .*never done"),
+        (torch.nn.Linear(2, 2), "holds more than tensors"),
+        (b"<html>", "is a web page"),
+        (b"\x93NUMPY\x01\x00half", "is damaged or half a file"),
+        (np.array(["a"]), "must hold real numbers, got <U1"),
+        (np.ones((2, 3), dtype=complex), "must hold real numbers"),
+        ([1, 2], "it holds a list"),
+        ({"fc1.weight": normal(2, 2)}, "deformator with hidden layers"),
+        (
+            {"shared.weight": normal(2, 2)},
+            r"no deformator's state dict: .* got shared.weight \(2, 2\).* of a generator",
+        ),
+        ({"log_mat_half": normal(2, 3)}, "no deformator's state dict"),
+        (normal(3), r"must hold a matrix, a direction a row, got shape \(3,\)"),
+        (normal(7, 6), "7 directions of 6 components: .* transpose it"),
+        (torch.full((2, 6), torch.nan), "holds NaN or infinity"),
+        (torch.ones(2, 6), "holds no basis. Row 1 of A"),
+        (normal(2, 4), "have 4 components, but space 0:6 of 'small' has 6. Say .* --space, such as 0:4"),
+        (normal(2, 8), "have 8 components, but space 0:6 of 'small' has 6. They belong to another generator"),
+    ],
+)
+def test_what_cannot_be_converted_is_refused(content, message, tmp_path, capsys):
+    """And nothing in it is run."""
+    write(content, tmp_path / "file")
+    with pytest.raises(UserError, match=message):
+        convert(tmp_path / "file", SMALL)
+    assert "this was run" not in capsys.readouterr().out
+
+
+def test_direction_file_is_recognised(tmp_path):
+    """It needs no conversion."""
+    np.save(tmp_path / "a.npy", np.eye(2, 6))
+    convert(tmp_path / "a.npy", SMALL).save(tmp_path / "a.safetensors")
+    with pytest.raises(UserError, match="is a direction file already"):
+        read_foreign(tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"published": "golden"}, "published must be one of .* Did you mean 'goldens'"),
+        ({"names": {2: "hue"}}, "index from 0 to 1, got 2=hue"),
+        ({"names": {0: "hue", 1: "hue"}}, "the same name, 'hue'"),
+        ({"names": {0: "7"}}, "must not be a number"),
+        ({"path_size": 0}, "path_size must be a positive number, got 0"),
+        ({"space": "0:7"}, "space must be START:STOP"),
+        ({"space": "0:5"}, "have 6 components, but space 0:5 of 'small' has 5"),
+    ],
+)
+def test_wrong_settings_are_refused(settings, message, tmp_path):
+    """What is allowed is said."""
+    np.save(tmp_path / "a.npy", np.eye(2, 6))
+    with pytest.raises(UserError, match=message):
+        convert(tmp_path / "a.npy", SMALL, **settings)
+
+
+def test_missing_file_is_named(tmp_path):
+    """With its path."""
+    with pytest.raises(UserError, match=r"There is no file .*none\.pt"):
+        convert(tmp_path / "none.pt", SMALL)
