@@ -33,6 +33,7 @@ LAYERS = [
     ("discovery",),
     ("direction_container", "direction_header", "direction_moves"),
     ("direction_file",),
+    ("convert",),
     ("rendering", "evaluation"),
     ("gan",),
     ("explorer",),
