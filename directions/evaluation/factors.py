@@ -70,14 +70,14 @@ class BasePoints:
 
 
 def draw_base_points(
-    generator: Generator, num_points: int, *, classes: Sequence[int] | None, truncation: float, seed: int
+    generator: Generator, num_points: int, *, classes: Sequence[int | str] | None, truncation: float, seed: int
 ) -> BasePoints:
     """Draw base points, with classes and step lengths spread evenly over the points.
 
     Args:
         generator: Whose latents to draw.
         num_points: How many, n.
-        classes: Class indices to take in turn; ``None`` takes all.
+        classes: Class indices or names to take in turn; ``None`` takes all.
         truncation: Truncation of the latents, in (0, 1].
         seed: Seed of everything drawn.
 
@@ -90,7 +90,7 @@ def draw_base_points(
     if num_points < 1:
         raise UserError(f"num_points must be at least 1, got {num_points}.")
     rng = torch.Generator().manual_seed(seed)
-    z = generator.sample_z(num_points, seed=seed, truncation=truncation).cpu()
+    z = generator.sample_z_from(num_points, rng, truncation)
     rank = torch.randperm(num_points, generator=rng)
     # 1 - u is in (0, 1]: a step of length zero would measure nothing.
     fraction = (rank + 1 - torch.rand(num_points, generator=rng, dtype=torch.float64)) / num_points
@@ -100,7 +100,7 @@ def draw_base_points(
         if not wanted:
             raise UserError("classes must name at least one class, got none; leave it out to use all.")
         order = torch.randperm(num_points, generator=rng) % len(wanted)
-        y = torch.tensor(wanted)[order]
+        y = generator.class_indices(wanted, len(wanted)).cpu()[order]
     return BasePoints(z, y, fraction)
 
 
@@ -112,7 +112,7 @@ def measure_factors(
     path_sizes: float | Sequence[float],
     names: Sequence[str] | None = None,
     num_points: int = 192,
-    classes: Sequence[int] | None = None,
+    classes: Sequence[int | str] | None = None,
     truncation: float = 1.0,
     seed: int = 0,
     batch: int = 64,
@@ -130,7 +130,7 @@ def measure_factors(
         path_sizes: Longest step along each direction, or along all of them, in latent units.
         names: Names of the directions; ``None`` gives d0, d1, ….
         num_points: Base points.
-        classes: Class indices to use in turn; ``None`` uses all.
+        classes: Class indices or names to use in turn; ``None`` uses all.
         truncation: Truncation of the latents and of the generator, in (0, 1].
         seed: Seed of the base points.
         batch: Images at a time.

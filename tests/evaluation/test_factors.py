@@ -30,9 +30,12 @@ class LatentGenerator:
         self.truncations: set[float] = set()
         self.calls: list[int] = []
 
-    def sample_z(self, n: int, *, seed: int | None = None, truncation: float = 1.0) -> Tensor:
-        rng = torch.Generator().manual_seed(seed or 0)
+    def sample_z_from(self, n: int, rng: torch.Generator, truncation: float = 1.0) -> Tensor:
         return truncation * torch.randn(n, self.dim_z, generator=rng, dtype=torch.float64)
+
+    def class_indices(self, y: list[int | str], n: int) -> Tensor:
+        assert len(y) == n
+        return torch.tensor([("cube", "sphere", "cylinder").index(c) if isinstance(c, str) else c for c in y])
 
     def __call__(self, z: Tensor, y: Tensor | None = None, *, truncation: float = 1.0) -> Tensor:
         assert y is not None
@@ -171,7 +174,7 @@ def test_effects_see_a_factor_that_bends_back():
             return super().read(images.square())
 
     class Centred(LatentGenerator):
-        def sample_z(self, n: int, *, seed: int | None = None, truncation: float = 1.0) -> Tensor:
+        def sample_z_from(self, n: int, rng: torch.Generator, truncation: float = 1.0) -> Tensor:
             return torch.zeros(n, self.dim_z, dtype=torch.float64)
 
     table = measure_factors(Centred(), np.eye(DIM_Z), EvenReader(GAINS), path_sizes=1.0, num_points=8)
@@ -210,7 +213,7 @@ def test_base_points_spread_classes_and_steps_evenly():
     assert points.y is not None
     assert points.y.bincount().tolist() == [20, 20, 20]
     np.testing.assert_array_equal(np.sort((points.fraction * 60).ceil().numpy()), np.arange(1, 61))
-    some = draw_base_points(LatentGenerator(), 60, classes=[2, 0], truncation=0.5, seed=4)
+    some = draw_base_points(LatentGenerator(), 60, classes=["cylinder", 0], truncation=0.5, seed=4)
     assert some.y is not None
     assert some.y.bincount().tolist() == [30, 0, 30]
 
