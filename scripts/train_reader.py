@@ -289,7 +289,7 @@ them. It judges the built-in generator's samples and what directions do to them;
 - Data: `clevr-simple` at 64 x 64, {count} images, SHA-256 `{settings.data}`; the last {settings.held_out} held out.
 - Network: {parameters} parameters, float32, six convolutions and two linear layers, SiLU, batch normalisation.
 - Training: `python scripts/train_reader.py --epochs {settings.epochs} --batch {settings.batch} --seed {settings.seed}`;
-  AdamW, {steps} steps, {seconds:.0f} s on {threads} CPU thread(s), PyTorch {torch}.
+  AdamW, {steps} steps, {seconds:.0f} s of wall time on {threads} CPU thread(s), PyTorch {torch}.
 - Training images were given a GAN's small faults (blur, ringing, faint checkerboards, blotches, noise, drifts of
   saturation, contrast and brightness), which leave every factor as it is. The row "degraded" is read under the same
   faults.
