@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 _WHAT = "What they are"
 _PAPER_GENERATOR = "biggan-128"
-_PAPER_DIM_Z = 120
 _IMAGENET_CLASSES = 1000
 _NAME = re.compile(r"(\d+)=(.+)")
 
@@ -120,8 +119,6 @@ def _describe(name: str, weights: str | None) -> DescribesGenerator:
 
     if weights is None:
         for status in list_generators():
-            if status.name == name == _PAPER_GENERATOR:
-                return SimpleNamespace(name=name, digest="", dim_z=_PAPER_DIM_Z, resolution=status.resolution)
             if status.name == name and status.num_classes == _IMAGENET_CLASSES and status.dim_z is not None:
                 return SimpleNamespace(name=name, digest="", dim_z=status.dim_z, resolution=status.resolution)
     return load_generator(name, weights=weights)

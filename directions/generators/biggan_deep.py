@@ -14,14 +14,8 @@ from pytorch_pretrained_biggan.model import BigGANBatchNorm, GenBlock, SelfAttn
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from directions.generators.frozen import (
-    Affine,
-    Conditioning,
-    FrozenAttention,
-    FrozenBigGAN,
-    FrozenBlock,
-    FrozenConvolution,
-)
+from directions.generators.frozen import Conditioning, FrozenBigGAN
+from directions.generators.frozen_layers import Affine, FrozenAttention, FrozenBlock, FrozenConvolution
 
 
 def folded_weight(module: nn.Module) -> Tensor:

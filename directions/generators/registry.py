@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING
 
 from directions.errors import UserError, nearest
 from directions.generators.custom import entry_points, is_reference, load_reference
-from directions.generators.sources import (
+from directions.generators.published import (
     CONFIG,
     PLAIN_FILE_NAMES,
     PLAIN_NAME,
-    PLAIN_RESOLUTION,
+    PLAIN_SIZES,
     PUBLISHED,
     WEIGHTS,
-    Found,
     Published,
-    by_hand,
     deep_file_names,
+)
+from directions.generators.sources import (
+    Found,
+    by_hand,
     find,
     find_plain,
     given,
@@ -144,9 +146,9 @@ def _load_plain(name: str, found: Found) -> Generator:
         class_names=names,
         class_synonyms=synonyms,
     )
-    if name == PLAIN_NAME and generator.resolution != PLAIN_RESOLUTION:
+    if name == PLAIN_NAME and generator.resolution != PLAIN_SIZES[-1]:
         raise UserError(
-            f"{found.path} makes images of {generator.resolution} pixels, {PLAIN_NAME} has {PLAIN_RESOLUTION}. Load "
+            f"{found.path} makes images of {generator.resolution} pixels, {PLAIN_NAME} has {PLAIN_SIZES[-1]}. Load "
             f"it by its path: --generator {found.path}"
         )
     return generator
@@ -222,9 +224,8 @@ def _published_status(published: Published) -> GeneratorStatus:
 def _plain_status() -> GeneratorStatus:
     found = find_plain()
     if found is None:
-        return GeneratorStatus(PLAIN_NAME, "missing", plain_by_hand(), resolution=PLAIN_RESOLUTION)
+        return GeneratorStatus(PLAIN_NAME, "missing", plain_by_hand(), *PLAIN_SIZES)
     fault = quick_fault(found.path)
     if fault:
-        detail = f"{found.path} {fault}. {plain_by_hand()}"
-        return GeneratorStatus(PLAIN_NAME, "damaged", detail, resolution=PLAIN_RESOLUTION)
-    return GeneratorStatus(PLAIN_NAME, "ready", f"digest not recorded, {found.path}", resolution=PLAIN_RESOLUTION)
+        return GeneratorStatus(PLAIN_NAME, "damaged", f"{found.path} {fault}. {plain_by_hand()}", *PLAIN_SIZES)
+    return GeneratorStatus(PLAIN_NAME, "ready", f"digest not recorded, {found.path}", *PLAIN_SIZES)

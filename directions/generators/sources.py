@@ -1,6 +1,7 @@
-"""Where published weights are: what is published, the places on this machine to look in, and where to get them.
+"""Where published weights are: the places on this machine to look in, and where to get them.
 
-Before the loaders. For each of the three BigGAN-deep models, in this order: the folder or file that the user names,
+Between the catalogue in ``published`` and the loaders. For each of the three BigGAN-deep models, in this order: the
+folder or file that the user names,
 the package's folder of weights, the cache of ``pytorch_pretrained_biggan``, the Hub's cache, the Hub, and the address
 of ``pytorch_pretrained_biggan``. Torch is not imported.
 """
@@ -18,98 +19,16 @@ from pathlib import Path
 from typing import Any
 
 from directions.errors import UserError
-from directions.generators.download import DownloadError, Expected, fetch
+from directions.generators.download import DownloadError, fetch
+from directions.generators.published import (
+    CONFIG,
+    PLAIN_FILE_NAMES,
+    PLAIN_NAME,
+    TORCH_WEIGHTS,
+    Published,
+    deep_file_names,
+)
 from directions.generators.weight_files import quick_fault, record_path, recorded_digest
-
-CONFIG = "config.json"
-WEIGHTS = "weights.safetensors"
-PLAIN_NAME = "biggan-128"
-PLAIN_RESOLUTION = 128
-PLAIN_FILE_NAMES = ("G_ema.pth", "G_ema.safetensors")
-_TORCH_WEIGHTS = "pytorch_model.bin"
-_ADDRESS = "https://s3.amazonaws.com/models.huggingface.co/biggan/{name}-pytorch_model.bin"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Published:
-    """A published BigGAN-deep.
-
-    Attributes:
-        name: What `load_generator` takes.
-        resolution: Height and width of the images, in pixels.
-        layers: (upsample?, width in, width out) of each block, in units of 128 channels.
-        least: Bytes that its tensors take.
-        url: Where ``pytorch_pretrained_biggan`` has its weights.
-        expected: What is known of the file at that address.
-        hub: Repository on the Hub that mirrors it, or ``None``.
-        hub_sha256: Digest of the file there, or ``None`` where unknown.
-    """
-
-    name: str
-    resolution: int
-    layers: tuple[tuple[bool, int, int], ...]
-    least: int
-    url: str
-    expected: Expected
-    hub: str | None = None
-    hub_sha256: str | None = None
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """Fields of ``BigGANConfig``."""
-        return {
-            "output_dim": self.resolution,
-            "z_dim": 128,
-            "class_embed_dim": 128,
-            "channel_width": 128,
-            "num_classes": 1000,
-            "layers": [list(layer) for layer in self.layers],
-            "attention_layer_position": 8,
-            "eps": 1e-4,
-            "n_stats": 51,
-        }
-
-
-def _blocks(text: str) -> tuple[tuple[bool, int, int], ...]:
-    """Read blocks written as ``16-16 16+8``: width in, ``+`` where the block upsamples, width out."""
-    return tuple((sign == "+", int(a), int(b)) for a, sign, b in re.findall(r"(\d+)([+-])(\d+)", text))
-
-
-def _published(name: str, resolution: int, least: int, layers: str, **known: Any) -> Published:
-    known.setdefault("expected", Expected(least=least))
-    url = _ADDRESS.format(name=name)
-    return Published(name=name, resolution=resolution, least=least, layers=_blocks(layers), url=url, **known)
-
-
-PUBLISHED = {
-    published.name: published
-    for published in (
-        _published(
-            "biggan-deep-128",
-            128,
-            210_749_700,
-            "16-16 16+16 16-16 16+8 8-8 8+4 4-4 4+2 2-2 2+1",
-            hub="osanseviero/BigGAN-deep-128",
-            hub_sha256="b86146a8cfcde4cda135adba4b2806f78b3abe2dac9d0fd090cc3ab318604ad9",
-        ),
-        _published(
-            "biggan-deep-256",
-            256,
-            234_292_740,
-            "16-16 16+16 16-16 16+8 8-8 8+8 8-8 8+4 4-4 4+2 2-2 2+1",
-            expected=Expected(
-                sha256="5900ef4065047e3aa0d1b66197b7f2664dceb59b27080e414ad57e203c485bc5",
-                size=234_411_737,
-                least=234_292_740,
-            ),
-        ),
-        _published(
-            "biggan-deep-512", 512, 235_635_460, "16-16 16+16 16-16 16+8 8-8 8+8 8-8 8+4 4-4 4+2 2-2 2+1 1-1 1+1"
-        ),
-    )
-}
-"""The digests are as the Hub and another program's catalogue list them; where there is none, the one of the first
-download is recorded and compared from then on."""
 
 
 @dataclass(frozen=True)
@@ -140,11 +59,6 @@ def weights_home() -> Path:
 
 def _user_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser()
-
-
-def deep_file_names(name: str) -> tuple[str, ...]:
-    """Return the names that a BigGAN-deep's file of weights may have."""
-    return (WEIGHTS, "model.safetensors", _TORCH_WEIGHTS, f"{name}-{_TORCH_WEIGHTS}")
 
 
 def given(path: Path, file_names: tuple[str, ...]) -> Found:
@@ -208,7 +122,7 @@ def _in_package_cache(url: str) -> Iterator[Found]:
 def _in_hub_cache(repository: str) -> Iterator[Found]:
     home = Path(os.environ.get("HF_HOME") or _user_cache() / "huggingface")
     root = Path(os.environ.get("HF_HUB_CACHE") or home / "hub") / f"models--{repository.replace('/', '--')}"
-    for path in sorted(root.glob(f"snapshots/*/{_TORCH_WEIGHTS}")):
+    for path in sorted(root.glob(f"snapshots/*/{TORCH_WEIGHTS}")):
         if path.is_file():
             yield _hub_file(path)
 
@@ -283,10 +197,10 @@ def obtain(published: Published) -> Found:
 
 def by_hand(published: Published) -> str:
     """Say how to get a published model's weights by hand."""
-    mirror = f" (or {_TORCH_WEIGHTS} of https://huggingface.co/{published.hub})" if published.hub else ""
+    mirror = f" (or {TORCH_WEIGHTS} of https://huggingface.co/{published.hub})" if published.hub else ""
     return (
         f"Get {published.url}{mirror} on any machine and put it here as "
-        f"{weights_home() / published.name / _TORCH_WEIGHTS}, or name its folder with --weights."
+        f"{weights_home() / published.name / TORCH_WEIGHTS}, or name its folder with --weights."
     )
 
 
@@ -334,7 +248,7 @@ def _from_hub(published: Published) -> Found | None:
     except ImportError:
         return None
     try:
-        path = Path(client.hf_hub_download(published.hub, _TORCH_WEIGHTS, etag_timeout=10))
+        path = Path(client.hf_hub_download(published.hub, TORCH_WEIGHTS, etag_timeout=10))
         config = Path(client.hf_hub_download(published.hub, CONFIG, etag_timeout=10))
     except Exception as error:  # the client raises what it likes, and the other source may do
         first = (str(error).splitlines() or [""])[0] or type(error).__name__
@@ -349,7 +263,7 @@ def _from_hub(published: Published) -> Found | None:
 
 
 def _from_address(published: Published) -> Found:
-    target = weights_home() / published.name / _TORCH_WEIGHTS
+    target = weights_home() / published.name / TORCH_WEIGHTS
     digest = fetch(published.url, target, published.expected)
     return Found(target, None, digest)
 

@@ -13,7 +13,8 @@ from typing import Any
 from pytorch_pretrained_biggan import BigGAN, BigGANConfig
 
 from directions.errors import UserError
-from directions.generators.sources import CONFIG, WEIGHTS, read_json
+from directions.generators.published import CONFIG, WEIGHTS
+from directions.generators.sources import read_json
 from directions.generators.state_dict import first_difference, read_state_dict, shapes
 from directions.generators.weight_files import quick_fault, sha256_of
 

@@ -12,6 +12,7 @@ import torch
 from directions.errors import UserError
 from directions.generators.base import Generator
 from directions.generators.biggan import BigGAN
+from directions.generators.biggan_architecture import Architecture
 from directions.generators.registry import load_generator
 
 CASES = {
@@ -67,8 +68,6 @@ def test_architecture_is_read_off_the_state_dict():
 
 def test_paper_architecture_has_the_paper_sizes():
     """G_ch 96 at 128 pixels: |z| 120 in six chunks of 20, attention at 64 pixels."""
-    from directions.generators.biggan import Architecture
-
     sizes = Architecture(
         widths=(1536, 1536, 768, 384, 192, 96), attention=(3,), bottom_width=4, chunk=20, hierarchical=True, shared=128,
         num_classes=1000,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import subprocess
 import sys
 import time
 import types
@@ -17,10 +18,10 @@ from file_server import serve
 from pytorch_pretrained_biggan import BigGAN, BigGANConfig
 
 from directions.errors import UserError
-from directions.generators import sources
 from directions.generators.download import Expected
+from directions.generators.published import PUBLISHED, Published
 from directions.generators.registry import list_generators, load_generator
-from directions.generators.sources import PUBLISHED, find, obtain
+from directions.generators.sources import find, obtain
 
 NAME = "biggan-deep-128"
 LAYERS = [[False, 16, 16], [True, 16, 8], [True, 8, 4], [True, 4, 2], [True, 2, 1], [True, 1, 1]]
@@ -64,7 +65,7 @@ def published(model, monkeypatch):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Small(sources.Published):
+class Small(Published):
     """A published model with another configuration."""
 
     small: tuple
@@ -264,3 +265,10 @@ def test_hub_with_another_file_is_refused(home, published, weights, monkeypatch)
         pytest.raises(UserError, match="is not the published file: its SHA-256 is 000"),
     ):
         obtain(dataclasses.replace(published, url=url, hub_sha256="1" * 64))
+
+
+def test_list_is_quick():
+    """It neither imports torch nor reads a file of weights."""
+    code = "import sys\nfrom directions.generators import registry\nregistry.list_generators()\n"
+    code += "sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
