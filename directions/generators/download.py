@@ -74,13 +74,15 @@ def fetch(url: str, target: Path, expected: Expected, *, timeout: float = TIMEOU
         with partial.open("ab") as file, _alone(file, target):
             note = _receive_all(url, file, partial, expected, timeout)
         return _put_in_place(url, partial, target, expected, note)
-    except (urllib.error.URLError, http.client.HTTPException, ssl.SSLError, TimeoutError) as error:
+    except (urllib.error.URLError, http.client.HTTPException, ssl.SSLError, ConnectionError, TimeoutError) as error:
         raise DownloadError(f"{url} cannot be reached: {_cause(error)}.") from None
     except OSError as error:
         raise DownloadError(
             f"Cannot write {error.filename or target}: {error.strerror}. Free some space, or set DIRECTIONS_CACHE to "
             "another folder."
         ) from None
+    finally:
+        _remove_if_empty(partial)
 
 
 def _receive_all(url: str, file: IO[bytes], partial: Path, expected: Expected, timeout: float) -> dict[str, Any]:
@@ -112,11 +114,9 @@ def _receive(url: str, file: IO[bytes], partial: Path, expected: Expected, timeo
         response = urllib.request.urlopen(request, timeout=timeout)
     except urllib.error.HTTPError as error:
         with error:
-            if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and have:
                 _empty(file, note_path)
                 return _receive(url, file, partial, expected, timeout)
-            _empty(file, note_path)
-            partial.unlink(missing_ok=True)
             raise DownloadError(f"{url} answers {error.code} {error.reason}.") from None
     with response:
         if response.status != http.HTTPStatus.PARTIAL_CONTENT or not _starts_at(response, have):
@@ -234,6 +234,13 @@ def _length(file: IO[bytes]) -> int:
 def _empty(file: IO[bytes], note_path: Path) -> None:
     file.truncate(0)
     note_path.unlink(missing_ok=True)
+
+
+def _remove_if_empty(partial: Path) -> None:
+    with contextlib.suppress(OSError):
+        if partial.stat().st_size == 0:
+            partial.unlink()
+            record_path(partial).unlink(missing_ok=True)
 
 
 def _drop(file: IO[bytes], partial: Path) -> None:

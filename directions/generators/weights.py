@@ -68,11 +68,14 @@ def read_model(
     if fault:
         raise UserError(f"{path} {fault}. Get it anew.")
     digest = sha256_of(path)
-    for where, expected in ((config_name, config.get("sha256")), ("the record of its download", recorded)):
+    own = "Get it anew, or, if you put it there yourself, remove the record beside it."
+    for where, expected, advice in (
+        (config_name, config.get("sha256"), "Get it anew."),
+        ("the record of its download", recorded, own),
+    ):
         if expected not in (None, digest):
             raise UserError(
-                f"{path} is damaged or from another training: its SHA-256 is {digest}, {where} has {expected}. Get it "
-                "anew."
+                f"{path} is damaged or from another training: its SHA-256 is {digest}, {where} has {expected}. {advice}"
             )
     state = read_state_dict(path)
     try:

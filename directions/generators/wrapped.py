@@ -176,7 +176,7 @@ def _call(module: nn.Module, z: Tensor, spatial: bool) -> object:
 def _images(module: nn.Module, z: Tensor, spatial: bool, name: str) -> Tensor:
     try:
         images = _call(module, z, spatial)
-    except torch.OutOfMemoryError:
+    except torch.cuda.OutOfMemoryError:
         raise
     except Exception as error:
         raise UserError(f"{name} raised {type(error).__name__} for z of shape {tuple(z.shape)}: {error}.") from error

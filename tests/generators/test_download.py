@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,36 @@ def test_error_status_is_said(server, target, status):
     assert not files(target)
 
 
+def test_error_status_keeps_what_was_received(server, target):
+    """A server that is down for a while costs nothing."""
+    url, behaviour = server
+    behaviour.cut_after = 100_000
+    with pytest.raises(DownloadError, match="cut off"):
+        fetch(url, target, EXACT)
+    behaviour.cut_after, behaviour.status = None, 503
+    with pytest.raises(DownloadError, match="answers 503"):
+        fetch(url, target, EXACT)
+    behaviour.status = 200
+    fetch(url, target, EXACT)
+    assert behaviour.seen[-1] == "bytes=300000-"
+
+
+def test_server_that_hangs_up_is_said(target):
+    """Before any answer."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def hang_up():
+            connection, _ = listener.accept()
+            connection.close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        with pytest.raises(DownloadError, match="cannot be reached: "):
+            fetch(f"http://127.0.0.1:{listener.getsockname()[1]}/weights.bin", target, EXACT)
+        thread.join()
+    assert not files(target)
+
+
 def test_server_that_does_not_answer_is_given_up(server, target):
     """After the time-out, not after minutes."""
     url, behaviour = server
@@ -168,6 +199,7 @@ def test_closed_port_is_said_at_once(target):
         url = f"http://127.0.0.1:{free.getsockname()[1]}/weights.bin"
         with pytest.raises(DownloadError, match="cannot be reached: Connection refused"):
             fetch(url, target, EXACT)
+    assert not files(target)
 
 
 def test_full_disk_is_noticed_before(server, target, monkeypatch):
