@@ -18,6 +18,8 @@ from directions.errors import UserError, nearest
 
 Init = Literal["random", "identity"]
 Reduction = Literal["mean", "max"]
+Method = Literal["adam", "joint", "joint+adam"]
+Measuring = Literal["auto", "differences", "gradients"]
 Classes = tuple[int | str, ...] | Literal["all"]
 
 RESUMABLE = ("steps", "weights", "micro_batch", "device", "checkpoint_every")
@@ -26,6 +28,13 @@ RESUMABLE = ("steps", "weights", "micro_batch", "device", "checkpoint_every")
 None of them changes which samples are drawn or how they are weighted. The weights may have moved to another place
 (their digest is compared); another micro-batch or device changes rounding only.
 """
+
+UNUSED: dict[Method, tuple[str, ...]] = {
+    "adam": ("base_points", "measurement", "output_probes", "starts"),
+    "joint": ("steps", "learning_rate", "decay_steps", "eval_every"),
+    "joint+adam": (),
+}
+"""Fields that a method does not look at; who sets one has misunderstood something."""
 
 _DEVICE = re.compile(r"cpu|auto|cuda(:\d+)?")
 _SPACE = re.compile(r"\d*:\d*")
@@ -63,8 +72,24 @@ class DiscoverConfig:
     """Range of z components to search, ``"start:stop"`` with stop excluded; ``None`` searches all of z."""
     truncation: float = 1.0
     """Spread of z and the generator's truncation setting, in (0, 1]; 1 does not truncate."""
+    method: Method = "adam"
+    """How directions are found. ``"adam"``: the paper's way, A learned by stochastic steps. ``"joint"``: Hessians are
+    measured at random places and diagonalised jointly. ``"joint+adam"``: stochastic steps that start from there.
+
+    With a joint start, all directions of the searched space are found, and the ``ndirs`` most active of them kept.
+    """
+    base_points: int = 90
+    """Places at which Hessians are measured for a joint start, at least 1."""
+    measurement: Measuring = "auto"
+    """How they are measured: ``"differences"`` of images, for all pixels (2n² + 1 evaluations a place, for a space of n
+    components), ``"gradients"`` of random combinations of pixels (2n and as many backward passes for each combination),
+    or ``"auto"``: differences in spaces of up to 24 components."""
+    output_probes: int = 4
+    """Random combinations of pixels at each place, at least 1; for gradients only."""
+    starts: int = 8
+    """Bases from which the measured Hessians are diagonalised, at least 1; the best result counts."""
     steps: int = 400
-    """Number of optimiser steps, at least 1."""
+    """Number of optimiser steps, at least 1; not used by method ``"joint"``."""
     batch_size: int = 16
     """Samples per step, at least 1; each takes ``2 * num_probes`` evaluations of the generator."""
     micro_batch: int | None = None
@@ -75,8 +100,10 @@ class DiscoverConfig:
     """Finite-difference step, in units of z, above 0: the scale at which curvature is measured."""
     path_size: float = 5.0
     """Samples are moved by eta ~ U[-path_size, path_size] along one direction, in units of z; above 0."""
-    learning_rate: float = 0.1
-    """Adam's learning rate at the first step, above 0. The rows of A have norm about 1 at the start."""
+    learning_rate: float | None = None
+    """Adam's learning rate at the first step, above 0. The rows of A have norm about 1 at the start, so that it is an
+    angle, in radians, for each component. ``None`` becomes 0.1, or 0.01 after a joint start, which a larger one would
+    undo."""
     decay_steps: int = 100
     """The rate at step t is ``learning_rate / (1 + t / decay_steps)``; 0 keeps it constant, as in the paper.
 
@@ -110,6 +137,12 @@ class DiscoverConfig:
         object.__setattr__(self, "classes", _checked_classes(self.classes))
         for field in ("steps", "batch_size", "held_out", "eval_every", "checkpoint_every", "final_samples"):
             self._check_int(field, minimum=1)
+        for field in ("base_points", "output_probes", "starts"):
+            self._check_int(field, minimum=1)
+        self._check_choice("method", get_args(Method))
+        self._check_choice("measurement", get_args(Measuring))
+        if self.learning_rate is None:
+            object.__setattr__(self, "learning_rate", 0.01 if self.method == "joint+adam" else 0.1)
         for field in ("ndirs", "micro_batch"):
             if getattr(self, field) is not None:
                 self._check_int(field, minimum=1)
@@ -129,10 +162,19 @@ class DiscoverConfig:
             )
         self._check_choice("init", get_args(Init))
         self._check_choice("reduction", get_args(Reduction))
+        if self.method == "joint" and self.reduction != "mean":
+            raise ConfigError(
+                "reduction", f"must be mean with method joint, which minimises no other, got {self.reduction}."
+            )
         if not isinstance(self.device, str) or not _DEVICE.fullmatch(self.device):
             raise ConfigError("device", f"must be cpu, cuda, cuda:N or auto, got {self.device!r}.")
         if self.space is not None and not (isinstance(self.space, str) and _SPACE.fullmatch(self.space)):
             raise ConfigError("space", f"must be start:stop, such as 0:12, got {self.space!r}.")
+
+    @property
+    def adam_steps(self) -> int:
+        """Number of optimiser steps that the method takes."""
+        return 0 if self.method == "joint" else self.steps
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain JSON types."""

@@ -48,6 +48,8 @@ def make_header(
     penalty_shares: Sequence[float | None] | None = None,
     layers: Sequence[int] | None = None,
     source: Mapping[str, Any] | None = None,
+    joint: Mapping[str, Any] | None = None,
+    joint_columns: Mapping[str, Sequence[Any]] | None = None,
 ) -> dict[str, Any]:
     """Put together the header of a new set of directions.
 
@@ -57,7 +59,7 @@ def make_header(
         classes: The classes that were used, ``"all"``, or ``None`` for a generator without classes.
         truncation: Truncation in (0, 1], or ``None`` where it has no meaning.
         space: First and one past the last z component that was searched.
-        method: How the directions were found: ``"adam"``.
+        method: How the directions were found: ``"adam"``, ``"joint"`` or ``"joint+adam"``.
         config: All settings of the method.
         steps: Number of training steps, or ``None`` for a method without steps.
         seed: Seed of the search, or ``None``.
@@ -67,18 +69,23 @@ def make_header(
         penalty_shares: For each direction, the share of the penalty that it takes part in, or ``None``.
         layers: The generator layers that the directions act on; ``None`` for all.
         source: Where converted directions come from, or ``None``.
+        joint: What is known about the joint solution that the directions are or started from; ``None`` leaves the key
+            out.
+        joint_columns: ``confidence`` and ``undetermined``, a value for each direction
+            (`directions.joint.solve.JointSolution.columns`); ``None`` leaves them out.
 
     Returns:
         The header, for :class:`directions.Directions`, which checks it.
     """
     number = len(path_sizes)
-    columns = {
+    columns: dict[str, Sequence[Any]] = {
         "name": names if names is not None else [f"d{index}" for index in range(number)],
         "path_size": path_sizes,
         "activeness": activeness if activeness is not None else [None] * number,
         "penalty_share": penalty_shares if penalty_shares is not None else [None] * number,
     }
-    return {
+    columns |= joint_columns or {}
+    header = {
         "format_version": FORMAT_VERSION,
         "tool_version": __version__,
         "generator": {key: getattr(generator, key) for key in ("name", "digest", "dim_z", "resolution")},
@@ -94,6 +101,7 @@ def make_header(
         "directions": [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)],
         "source": source,
     }
+    return header if joint is None else header | {"joint": joint}
 
 
 def as_json(header: Mapping[str, Any]) -> dict[str, Any]:
@@ -152,6 +160,8 @@ def header_fault(header: Mapping[str, Any], matrix: np.ndarray) -> str | None:
             return f"its header lacks {key!r}. Make it with directions.direction_header.make_header."
         if not fits(header[key]):
             return f"its header's {key!r} must be {allowed}, got {header[key]!r}."
+    if not isinstance(header.get("joint", {}), dict):
+        return f"its header's 'joint' must be an object, got {header['joint']!r}."
     return _generator_fault(header, matrix) or _entries_fault(header["directions"], len(matrix))
 
 
@@ -187,7 +197,7 @@ def _entries_fault(entries: Sequence[Any], ndirs: int) -> str | None:
         seen[name] = index
         if not _number(entry.get("path_size")) or entry["path_size"] <= 0:
             return f"the path_size of direction {index} must be a positive number, got {entry.get('path_size')!r}."
-        for key in ("activeness", "penalty_share"):
+        for key in ("activeness", "penalty_share", "confidence"):
             if not _optional(_number)(entry.get(key)):
                 return f"the {key} of direction {index} must be a number or null, got {entry[key]!r}."
     return None

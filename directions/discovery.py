@@ -1,8 +1,8 @@
 """Learn directions: Adam on a free matrix A, whose orthonormalised rows Q should move a frozen generator independently.
 
-After the penalty and before the direction file. `discover` is one flat loop that yields a snapshot a step and writes
-nothing; `directions.discovery_run` records it in a run folder, and `directions.evaluation.summary` turns the last
-snapshot into directions with their measurements.
+After the penalty and before the direction file. A starts at random, or where :mod:`directions.joint` has found it.
+`discover` is one flat loop that yields a snapshot a step and writes nothing; `directions.discovery_run` records it in a
+run folder, and `directions.evaluation.summary` turns the last snapshot into directions with their measurements.
 """
 
 from __future__ import annotations
@@ -23,47 +23,17 @@ from directions.config import ConfigError, DiscoverConfig
 from directions.devices import full_float32
 from directions.errors import UserError
 from directions.held_out import HeldOutSet, draw_held_out, held_out_penalty
+from directions.joint.moments import Moments
+from directions.joint.solve import JointSolution
+from directions.joint.start import measured, solution_state, solved
 from directions.penalties.derivatives import check_deterministic
 from directions.penalties.hessian import hessian_penalty, penalty_per_sample
 from directions.sampling import derived_rng, image_map
 from directions.search import Batch, Search, draw_batch
+from directions.snapshots import Record, Snapshot, finite
 
 if TYPE_CHECKING:
     from directions.generators.base import Generator
-
-
-class NonFiniteError(RuntimeError):
-    """The penalty or its gradient is no longer a number; the message says at which step and what to try."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Record:
-    """The numbers of one step."""
-
-    step: int
-    """Number of steps taken; 0 before the first."""
-    penalty: float | None
-    """Penalty of the step's samples, before A was changed; ``None`` at step 0."""
-    held_out: float | None
-    """Held-out penalty after the step, every ``eval_every`` steps, else ``None``."""
-    learning_rate: float | None
-    """Learning rate of the step; ``None`` at step 0."""
-    seconds: float
-    """Duration of the step, held-out score included."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Snapshot:
-    """Where a run stands after a step."""
-
-    record: Record
-    """The step's numbers."""
-    held_out_before: float
-    """Held-out penalty at step 0."""
-    basis: Tensor
-    """Q after the step: orthonormal rows, (ndirs, |z|)."""
-    state: dict[str, Any]
-    """What `discover` needs to go on from here: copied tensors and plain types."""
 
 
 def discover(
@@ -82,14 +52,15 @@ def discover(
             `directions.config.RESUMABLE`) and generator; ``None`` starts anew.
 
     Returns:
-        Snapshots: the starting point (step 0, or the one that is resumed from, as it was), then one for each step.
+        Snapshots: the starting point (step 0, or the one that is resumed from, as it was), then one for each step. With
+        a joint start, step 0 has one for each base point before it has the one of the solution.
 
     Raises:
         UserError: If the configuration does not fit the generator, the generator is not deterministic, or the state
             belongs to another run.
 
     Warns:
-        UserWarning: If fewer directions are asked for than the searched space has components.
+        UserWarning: If method ``"adam"`` is to learn fewer directions than the searched space has components.
 
     Example:
         >>> from directions import DiscoverConfig, discover
@@ -99,55 +70,112 @@ def discover(
         [0, 1, 2]
     """
     search = Search.resolve(generator, config)
-    search.warn_if_narrow()
+    if config.method == "adam":
+        search.warn_if_narrow()
+    else:
+        search = dataclasses.replace(search, ndirs=search.space.size)  # the most active are chosen at the end
     _freeze(generator)
     held_out = draw_held_out(generator, config)
     _check_images(generator, held_out)
     rng = derived_rng(config.seed, purpose="init")
     dtype, device = held_out.points.z.dtype, held_out.points.z.device
     A = initial_matrix(search.ndirs, search.space.size, config.init, rng, dtype=dtype, device=device).requires_grad_()
-    optimizer = torch.optim.Adam([A], lr=config.learning_rate)
+    run = _Run(generator, config, search, held_out, A, torch.optim.Adam([A]))
     if resume_from is not None:
-        _restore(A, optimizer, config, resume_from)
-    return _loop(generator, config, search, held_out, A, optimizer, resume_from)
+        run.restore(resume_from)
+    return _loop(run, resume_from or {})
 
 
-def _loop(
-    generator: Generator,
-    config: DiscoverConfig,
-    search: Search,
-    held_out: HeldOutSet,
-    A: Tensor,
-    optimizer: torch.optim.Adam,
-    resume_from: Mapping[str, Any] | None,
-) -> Iterator[Snapshot]:
+@dataclass(eq=False)
+class _Run:
+    """What the parts of a run share."""
+
+    generator: Generator
+    config: DiscoverConfig
+    search: Search
+    held_out: HeldOutSet
+    A: Tensor
+    optimizer: torch.optim.Adam
+    held_out_before: float = math.nan
+    joint: JointSolution | None = None
+
+    @torch.no_grad()
+    def basis(self) -> Tensor:
+        """Q, (ndirs, |z|)."""
+        return self.search.space.embed(gram_schmidt(self.A))
+
+    def score(self, step: int) -> float:
+        """Held-out penalty of the basis as it is."""
+        return finite(held_out_penalty(self.generator, self.basis(), self.held_out), "held-out penalty", step)
+
+    def snapshot(self, record: Record, moments: Moments | None = None) -> Snapshot:
+        """A snapshot that later steps do not change."""
+        state = {
+            "record": dataclasses.asdict(record),
+            "held_out_before": self.held_out_before,
+            "A": self.A.detach().clone(),
+            "optimizer": copy.deepcopy(self.optimizer.state_dict()),
+            "moments": None if moments is None else moments.state_dict(),
+            "joint": None if self.joint is None else solution_state(self.joint),
+        }
+        return Snapshot(
+            record=record,
+            held_out_before=self.held_out_before,
+            basis=self.basis(),
+            state=state,
+            joint=self.joint,
+        )
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go back to where a state was copied."""
+        if state["A"].shape != self.A.shape:
+            raise UserError(
+                f"The state to resume from has a matrix of shape {tuple(state['A'].shape)}, the configuration asks for "
+                f"{tuple(self.A.shape)}. Resume with the settings of that run."
+            )
+        done = state["record"]["step"]
+        if done > self.config.steps:
+            raise ConfigError("steps", f"must be at least {done}, the number already taken, got {self.config.steps}.")
+        with torch.no_grad():
+            self.A.copy_(state["A"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.held_out_before = state["held_out_before"]
+        self.joint = JointSolution(**state["joint"]) if state.get("joint") else None
+
+
+def _loop(run: _Run, state: Mapping[str, Any]) -> Iterator[Snapshot]:
     started = time.perf_counter()
-    basis = _basis(search, A)
-    if resume_from is None:
-        before = _finite(held_out_penalty(generator, basis, held_out), "held-out penalty", step=0)
-        seconds = time.perf_counter() - started
-        record = Record(step=0, penalty=None, held_out=before, learning_rate=None, seconds=seconds)
+    config, search, A = run.config, run.search, run.A
+    if state:
+        record = Record(**state["record"])
     else:
-        before = resume_from["held_out_before"]
-        record = Record(**resume_from["record"])
-    yield _snapshot(record, before, basis, A, optimizer)
+        run.held_out_before = run.score(step=0)
+        record = Record(
+            step=0,
+            penalty=None,
+            held_out=run.held_out_before,
+            learning_rate=None,
+            seconds=time.perf_counter() - started,
+            base_points=None if config.method == "adam" else 0,
+        )
+    if record.base_points is None:
+        yield run.snapshot(record)
+    else:
+        yield from _joint_start(run, record, state.get("moments"))
 
-    for step in range(record.step + 1, config.steps + 1):
+    for step in range(record.step + 1, config.adam_steps + 1):
         started = time.perf_counter()
-        batch = draw_batch(generator, config, search, step)
+        batch = draw_batch(run.generator, config, search, step)
         Q = search.space.embed(gram_schmidt(A))
-        penalty, gradient = penalty_and_gradient(generator, Q.detach(), batch, config)
-        _finite(penalty, "penalty", step)
-        optimizer.zero_grad()
+        penalty, gradient = penalty_and_gradient(run.generator, Q.detach(), batch, config)
+        finite(penalty, "penalty", step)
+        run.optimizer.zero_grad()
         Q.backward(gradient)
-        _finite(float(torch.linalg.vector_norm(A.grad)), "gradient's norm", step)
-        optimizer.param_groups[0]["lr"] = learning_rate(config, step)
-        optimizer.step()
+        finite(float(torch.linalg.vector_norm(A.grad)), "gradient's norm", step)
+        run.optimizer.param_groups[0]["lr"] = learning_rate(config, step)
+        run.optimizer.step()
 
-        basis = _basis(search, A)
-        score = None
-        if step % config.eval_every == 0:
-            score = _finite(held_out_penalty(generator, basis, held_out), "held-out penalty", step)
+        score = run.score(step) if step % config.eval_every == 0 else None
         record = Record(
             step=step,
             penalty=penalty,
@@ -155,11 +183,32 @@ def _loop(
             learning_rate=learning_rate(config, step),
             seconds=time.perf_counter() - started,
         )
-        yield _snapshot(record, before, basis, A, optimizer)
+        yield run.snapshot(record)
+
+
+def _joint_start(run: _Run, record: Record, state: Mapping[str, Any] | None) -> Iterator[Snapshot]:
+    """Measure and diagonalise; A is then the solution. The first snapshot has the record as it is."""
+    moments: Moments | None = None
+    started = time.perf_counter()
+    for moments in measured(run.generator, run.config, run.search, state):
+        if moments.base_points != record.base_points:
+            seconds = time.perf_counter() - started
+            record = dataclasses.replace(record, held_out=None, seconds=seconds, base_points=moments.base_points)
+        yield run.snapshot(record, moments)
+        started = time.perf_counter()
+    assert moments is not None, "a measurement yields its start"
+
+    run.joint = solved(moments, run.config)
+    with torch.no_grad():
+        run.A.copy_(run.joint.basis)
+    score = run.score(step=0)
+    seconds = time.perf_counter() - started
+    yield run.snapshot(Record(step=0, penalty=None, held_out=score, learning_rate=None, seconds=seconds))
 
 
 def learning_rate(config: DiscoverConfig, step: int) -> float:
     """Return the learning rate of a step, counted from 1; it does not depend on how many steps there will be."""
+    assert config.learning_rate is not None, "a configuration fills it in"
     return config.learning_rate / (1 + step / config.decay_steps) if config.decay_steps else config.learning_rate
 
 
@@ -197,35 +246,6 @@ def penalty_and_gradient(generator: Generator, Q: Tensor, batch: Batch, config: 
     return penalty, gradient
 
 
-def _basis(search: Search, A: Tensor) -> Tensor:
-    with torch.no_grad():
-        return search.space.embed(gram_schmidt(A))
-
-
-def _snapshot(record: Record, before: float, basis: Tensor, A: Tensor, optimizer: torch.optim.Adam) -> Snapshot:
-    state = {
-        "record": dataclasses.asdict(record),
-        "held_out_before": before,
-        "A": A.detach().clone(),
-        "optimizer": copy.deepcopy(optimizer.state_dict()),
-    }
-    return Snapshot(record=record, held_out_before=before, basis=basis, state=state)
-
-
-def _restore(A: Tensor, optimizer: torch.optim.Adam, config: DiscoverConfig, state: Mapping[str, Any]) -> None:
-    if state["A"].shape != A.shape:
-        raise UserError(
-            f"The state to resume from has a matrix of shape {tuple(state['A'].shape)}, the configuration asks for "
-            f"{tuple(A.shape)}. Resume with the settings of that run."
-        )
-    done = state["record"]["step"]
-    if done > config.steps:
-        raise ConfigError("steps", f"must be at least {done}, the number already taken, got {config.steps}.")
-    with torch.no_grad():
-        A.copy_(state["A"])
-    optimizer.load_state_dict(state["optimizer"])
-
-
 def _freeze(generator: Generator) -> None:
     if isinstance(generator, torch.nn.Module):
         generator.eval().requires_grad_(False)
@@ -239,13 +259,3 @@ def _check_images(generator: Generator, held_out: HeldOutSet) -> None:
     with torch.no_grad():
         if not bool(f(torch.zeros_like(z)).isfinite().all()):
             raise UserError(f"Generator {generator.name!r} makes images with NaN or infinity. Check its weights.")
-
-
-def _finite(value: float, what: str, step: int) -> float:
-    if not math.isfinite(value):
-        raise NonFiniteError(
-            f"The {what} became {value} at step {step}. Stopped here; the last checkpoint is kept. "
-            "Start a new run with a smaller --learning-rate or a larger --epsilon, and make sure that the generator "
-            "computes in float32 and its weights are sound."
-        )
-    return value

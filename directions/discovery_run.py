@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from directions.config import DiscoverConfig
 from directions.direction_file import Directions
-from directions.discovery import NonFiniteError, Record, Snapshot
-from directions.errors import UserError
+from directions.errors import NonFiniteError, UserError
 from directions.evaluation.summary import summarise
 from directions.run_folder import RunFolder
 from directions.signals import StopSignals
+from directions.snapshots import Record, Snapshot
 
 if TYPE_CHECKING:
     from directions.generators.base import Generator
@@ -56,14 +56,13 @@ def record_run(
                 record = snapshot.record
                 if last is None:
                     folder.remove_partial_files()
-                    folder.truncate_stats(record.step)
+                    folder.truncate_stats(record)
                 last = snapshot
                 folder.append_stats(record)
                 write_events(record)
-                if record.step % config.checkpoint_every == 0 or record.step == config.steps or stop.requested:
+                if _wants_checkpoint(record, config) or stop.requested:
                     folder.write_checkpoint(snapshot.state, generator)
-                if record.held_out is not None:
-                    folder.log(f"Step {record.step} of {config.steps}: held-out penalty {record.held_out:.6g}.")
+                _log(folder, snapshot, config)
                 on_record(record)
                 if stop.requested:
                     folder.log(f"Interrupted after step {record.step}; checkpoint written.")
@@ -80,6 +79,25 @@ def record_run(
         directions.save(folder.directions_path)
         folder.log(f"Finished: {folder.directions_path.name} written.")
     return directions
+
+
+def _wants_checkpoint(record: Record, config: DiscoverConfig) -> bool:
+    if record.base_points is None:
+        return record.step % config.checkpoint_every == 0 or record.step == config.adam_steps
+    # A base point of a large generator takes minutes: what has cost time is kept.
+    costly = record.seconds > 1.0
+    return costly or record.base_points % config.checkpoint_every == 0 or record.base_points == config.base_points
+
+
+def _log(folder: RunFolder, snapshot: Snapshot, config: DiscoverConfig) -> None:
+    record = snapshot.record
+    if record.base_points == config.base_points:
+        folder.log(f"Hessians measured at {record.base_points} base points.")
+    if snapshot.joint is not None and record.step == 0:
+        joint = snapshot.joint
+        folder.log(f"Diagonalised jointly: {joint.agreeing_starts} of {len(joint.excess)} starts reached the best.")
+    if record.held_out is not None:
+        folder.log(f"Step {record.step} of {config.adam_steps}: held-out penalty {record.held_out:.6g}.")
 
 
 def require_tensorboard() -> None:
@@ -109,6 +127,8 @@ def _event_writer(folder: RunFolder, wanted: bool) -> Iterator[Callable[[Record]
         nonlocal writer
         # Made at the first record: events of this step and later, from before an interruption, are hidden.
         writer = writer or SummaryWriter(str(folder.path / "tensorboard"), purge_step=record.step)
+        if record.base_points is not None:
+            return  # all of these have step 0; the curves begin with the solution
         for name in ("penalty", "held_out", "learning_rate", "seconds"):
             value = getattr(record, name)
             if value is not None:

@@ -18,6 +18,10 @@ class UserError(ValueError):
     """
 
 
+class NonFiniteError(RuntimeError):
+    """The penalty, its gradient or a Hessian is no longer a number; the message says where and what to try."""
+
+
 def nearest(word: str, allowed: Iterable[str]) -> str:
     """Suggest the allowed word that a misspelt one most resembles, whatever the case.
 

@@ -10,6 +10,7 @@ import contextlib
 import datetime as dt
 import io
 import json
+import math
 import os
 import random
 import re
@@ -25,8 +26,8 @@ from directions.environment import describe_environment
 from directions.errors import UserError
 
 if TYPE_CHECKING:
-    from directions.discovery import Record
     from directions.generators.base import Generator
+    from directions.snapshots import Record
 
 CHECKPOINT_VERSION = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -203,13 +204,13 @@ class RunFolder:
             file.flush()
             os.fsync(file.fileno())
 
-    def truncate_stats(self, step: int) -> None:
-        """Drop the lines of ``step`` and later, and whatever a kill left of a line.
+    def truncate_stats(self, record: Record) -> None:
+        """Drop the line of a record and the later ones, and whatever a kill left of a line.
 
         Args:
-            step: The first step that will be written again.
+            record: The first one that will be written again.
         """
-        kept = [line for line in self.read_stats() if line["step"] < step]
+        kept = [line for line in self.read_stats() if _position(line) < record.position]
         write_text(self.stats_path, "".join(json.dumps(line) + "\n" for line in kept))
 
     def read_stats(self) -> list[dict[str, Any]]:
@@ -263,6 +264,12 @@ def _numbered(out: Path) -> Iterator[tuple[int, Path]]:
         match = re.match(r"(\d{5,})-", entry.name)
         if match:
             yield int(match[1]), entry
+
+
+def _position(line: Mapping[str, Any]) -> tuple[int, float]:
+    """`Record.position` of a line, also of one from before there were base points."""
+    base_points = line.get("base_points")
+    return line["step"], math.inf if base_points is None else base_points
 
 
 def _json(content: Mapping[str, Any]) -> str:

@@ -20,24 +20,25 @@ CONFIG = DiscoverConfig(
 )
 
 
-def spawn(out: Path, name: str) -> BaseProcess:
+def spawn(out: Path, name: str, config: DiscoverConfig = CONFIG) -> BaseProcess:
     """Start a run in ``out``, or go on with the one that is there.
 
     Args:
         out: Folder for runs.
         name: Name of the run.
+        config: Settings of a new run.
 
     Returns:
         The process, started.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch", "directions.discovery_run"])
-    process = context.Process(target=_run, args=(out, name))
+    process = context.Process(target=_run, args=(out, name, config))
     process.start()
     return process
 
 
-def _run(out: Path, name: str) -> None:
+def _run(out: Path, name: str, new: DiscoverConfig) -> None:
     torch.set_num_threads(1)
     generator = DoubleGenerator()
     made = sorted(out.glob(f"*-{name}"))
@@ -45,7 +46,7 @@ def _run(out: Path, name: str) -> None:
         folder = RunFolder.open(made[-1])
         config, state = folder.read_config(), folder.read_checkpoint(generator)
     else:
-        config, state = CONFIG, None
+        config, state = new, None
         folder = RunFolder.create(out, name, config)
     snapshots = discover(generator, config, resume_from=state)
     record_run(snapshots, generator, config, folder, on_record=lambda record: time.sleep(0.002))

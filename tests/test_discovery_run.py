@@ -13,9 +13,9 @@ from killed import spawn
 
 from directions.config import DiscoverConfig
 from directions.direction_file import load_directions
-from directions.discovery import NonFiniteError, discover
+from directions.discovery import discover
 from directions.discovery_run import record_run, require_tensorboard
-from directions.errors import UserError
+from directions.errors import NonFiniteError, UserError
 from directions.run_folder import RunFolder
 from directions.signals import Interrupted
 

@@ -30,6 +30,7 @@ LAYERS = [
     ("held_out",),
     ("search",),
     ("joint",),
+    ("snapshots",),
     ("discovery",),
     ("direction_container", "direction_header", "direction_moves"),
     ("direction_file",),

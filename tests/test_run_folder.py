@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from directions.config import DiscoverConfig
-from directions.discovery import Record
 from directions.environment import describe_environment, environment_changes
 from directions.errors import UserError
 from directions.run_folder import RunFolder
+from directions.snapshots import Record
 
 CONFIG = DiscoverConfig(steps=3)
 GENERATOR = SimpleNamespace(name="toy", digest="abc" * 20)
@@ -176,9 +176,9 @@ def test_truncate_stats_drops_later_and_broken_lines(tmp_path):
     whole = folder.stats_path.read_text().splitlines(keepends=True)
     with folder.stats_path.open("a") as file:
         file.write('{"step": 5, "pen')
-    folder.truncate_stats(3)
+    folder.truncate_stats(record(3))
     assert folder.stats_path.read_text() == "".join(whole[:3])
-    folder.truncate_stats(0)
+    folder.truncate_stats(record(0))
     assert folder.read_stats() == []
 
 

@@ -9,14 +9,15 @@ from typing import Annotated
 import typer
 
 from directions.commands.common import HARDWARE, OUTPUT, SAMPLES, given_options, option, options_named
-from directions.commands.discover_flow import Reporting, go_on, start
-from directions.config import DiscoverConfig, Init, Reduction, parse_classes
+from directions.commands.discover_flow import Reporting, go_on, require_used, start
+from directions.config import DiscoverConfig, Init, Measuring, Method, Reduction, parse_classes
 from directions.errors import UserError
 
 _DEFAULT = DiscoverConfig()
 _FIELDS = tuple(field.name for field in dataclasses.fields(DiscoverConfig))
 _SEARCH = "What to learn"
 _PENALTY = "The penalty"
+_JOINT = "The joint start (methods joint and joint+adam)"
 _OPTIMISER = "The optimiser"
 _SCORES = "Scores and checkpoints"
 
@@ -31,11 +32,18 @@ def discover(
         str | None,
         typer.Option(help="Folder with the generator's weights.", show_default="usual places", rich_help_panel=_SEARCH),
     ] = None,
+    method: Annotated[
+        Method,
+        typer.Option(
+            help="adam: the paper's steps; joint: measure Hessians, diagonalise them; joint+adam: steps from there.",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = _DEFAULT.method,
     ndirs: Annotated[
         int | None,
         typer.Option(
             metavar="INT>=1",
-            help="Number of directions; fewer than the space has find idle ones.",
+            help="Number of directions. Fewer than the space has: adam finds idle ones, joint keeps the most active.",
             show_default="size of the space",
             rich_help_panel=_SEARCH,
         ),
@@ -86,6 +94,29 @@ def discover(
     reduction: Annotated[
         Reduction, typer.Option(help="Over samples, pixels and channels.", rich_help_panel=_PENALTY)
     ] = _DEFAULT.reduction,
+    base_points: Annotated[
+        int, typer.Option(metavar="INT>=1", help="Places at which Hessians are measured.", rich_help_panel=_JOINT)
+    ] = _DEFAULT.base_points,
+    measurement: Annotated[
+        Measuring,
+        typer.Option(
+            help="By differences of images (all pixels) or of gradients (random combinations of pixels); auto: by the "
+            "size of the space.",
+            rich_help_panel=_JOINT,
+        ),
+    ] = _DEFAULT.measurement,
+    output_probes: Annotated[
+        int,
+        typer.Option(
+            metavar="INT>=1", help="Random combinations of pixels at a place, for gradients.", rich_help_panel=_JOINT
+        ),
+    ] = _DEFAULT.output_probes,
+    starts: Annotated[
+        int,
+        typer.Option(
+            metavar="INT>=1", help="Bases to diagonalise from; the best result counts.", rich_help_panel=_JOINT
+        ),
+    ] = _DEFAULT.starts,
     steps: Annotated[
         int,
         typer.Option(metavar="INT>=1", help="Number of steps, also in all when resuming.", rich_help_panel=_OPTIMISER),
@@ -94,8 +125,14 @@ def discover(
         int, typer.Option(metavar="INT>=1", help="Samples per step.", rich_help_panel=_OPTIMISER)
     ] = _DEFAULT.batch_size,
     learning_rate: Annotated[
-        float, typer.Option(metavar="FLOAT>0", help="Adam's rate at the first step.", rich_help_panel=_OPTIMISER)
-    ] = _DEFAULT.learning_rate,
+        float | None,
+        typer.Option(
+            metavar="FLOAT>0",
+            help="Adam's rate at the first step.",
+            show_default="0.1; after a joint start 0.01",
+            rich_help_panel=_OPTIMISER,
+        ),
+    ] = None,
     decay_steps: Annotated[
         int,
         typer.Option(
@@ -168,7 +205,9 @@ def discover(
         if "classes" in settings:
             settings["classes"] = parse_classes(settings["classes"])
         if resume is None:
-            start(DiscoverConfig(**settings), out, name, reporting)
+            config = DiscoverConfig(**settings)
+            require_used(config.method, settings)
+            start(config, out, name, reporting)
             return
         misplaced = [option(other) for other in given_options(context, ("out", "name"))]
         if misplaced:

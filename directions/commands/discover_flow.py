@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 import shlex
@@ -13,14 +14,17 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from directions.commands.common import option, print_json, print_table, progress_bar
-from directions.config import RESUMABLE, DiscoverConfig
+from directions.config import RESUMABLE, UNUSED, ConfigError, DiscoverConfig, Method
 from directions.errors import UserError
+from directions.joint.notes import joint_notes
 
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
     from directions.direction_file import Directions
-    from directions.discovery import Record, Snapshot
     from directions.generators.base import Generator
     from directions.run_folder import RunFolder
+    from directions.snapshots import Record, Snapshot
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +39,22 @@ class Reporting:
     """Write TensorBoard events too."""
     dry_run: bool
     """Print the settings and do nothing else."""
+
+
+def require_used(method: Method, settings: Mapping[str, Any]) -> None:
+    """Refuse settings that the method does not look at.
+
+    Args:
+        method: How directions are found.
+        settings: Fields of the configuration that the user gave.
+
+    Raises:
+        ConfigError: If one has no effect.
+    """
+    for field in settings:
+        if field in UNUSED[method]:
+            others = " or ".join(other for other, unused in UNUSED.items() if field not in unused)
+            raise ConfigError(field, f"has no effect with method {method}. Leave it out, or choose --method {others}.")
 
 
 def start(config: DiscoverConfig, out: Path, name: str | None, reporting: Reporting) -> None:
@@ -60,7 +80,7 @@ def start(config: DiscoverConfig, out: Path, name: str | None, reporting: Report
         return
     folder = RunFolder.create(out, name, config)
     folder.log(f"Started with {generator.name!r}, digest {generator.digest}.")
-    _run(snapshots, generator, config, folder, reporting, first=0)
+    _run(snapshots, generator, config, folder, reporting)
 
 
 def go_on(path: Path, settings: Mapping[str, Any], reporting: Reporting) -> None:
@@ -80,6 +100,7 @@ def go_on(path: Path, settings: Mapping[str, Any], reporting: Reporting) -> None
 
     folder = RunFolder.open(path)
     recorded = folder.read_config()
+    require_used(recorded.method, settings)
     config = dataclasses.replace(recorded, **settings)
     differing = [field for field in recorded.differences(config) if field not in RESUMABLE]
     if differing:
@@ -92,6 +113,7 @@ def go_on(path: Path, settings: Mapping[str, Any], reporting: Reporting) -> None
     state = folder.read_checkpoint(generator)
     snapshots = steps(generator, config, resume_from=state)
     first = 0 if state is None else state["record"]["step"]
+    measured = None if state is None else state["record"].get("base_points")
     if reporting.dry_run:
         resolved = _resolved(generator, config) | {"first_step": first}
         print_json({"config": config.to_dict(), "resolved": resolved, "resume": str(folder.path)})
@@ -100,8 +122,9 @@ def go_on(path: Path, settings: Mapping[str, Any], reporting: Reporting) -> None
     if moved and not reporting.quiet:
         typer.echo(f"Not where it was started, so the last digits may differ: {'; '.join(moved)}.", err=True)
     folder.write_config(config)
-    folder.log("; ".join([f"Resumed after step {first}", *moved]) + ".")
-    _run(snapshots, generator, config, folder, reporting, first=first)
+    since = f"step {first}" if measured is None else f"base point {measured}"
+    folder.log("; ".join([f"Resumed after {since}", *moved]) + ".")
+    _run(snapshots, generator, config, folder, reporting)
 
 
 def _load(config: DiscoverConfig, reporting: Reporting) -> Generator:
@@ -119,40 +142,24 @@ def _run(
     config: DiscoverConfig,
     folder: RunFolder,
     reporting: Reporting,
-    *,
-    first: int,
 ) -> None:
-    from directions.discovery import NonFiniteError
     from directions.discovery_run import record_run
+    from directions.errors import NonFiniteError
     from directions.signals import Interrupted
 
     if not reporting.quiet:
         typer.echo(f"Run folder: {folder.path}", err=True)
-    scores: dict[str, str] = {}
-
-    def show(record: Record) -> None:
-        if record.held_out is not None:
-            scores["held-out"] = f"{record.held_out:.4g}"
-        if record.penalty is not None:
-            scores["penalty"] = f"{record.penalty:.4g}"
-        bar.set_postfix(scores, refresh=False)
-        bar.update(record.step - bar.n)
-
-    def announce(stage: str) -> None:
-        bar.close()
-        if not reporting.quiet:
-            typer.echo(stage, err=True)
-
+    progress = _Progress(config, quiet=reporting.quiet)
     try:
-        with progress_bar(total=config.steps, initial=first, unit="step", quiet=reporting.quiet) as bar:
+        with contextlib.closing(progress):
             directions = record_run(
                 snapshots,
                 generator,
                 config,
                 folder,
                 tensorboard=reporting.tensorboard,
-                on_record=show,
-                on_stage=announce,
+                on_record=progress.show,
+                on_stage=progress.announce,
             )
     except Interrupted as stop:
         resume = f"directions discover --resume {shlex.quote(str(folder.path))}"
@@ -164,16 +171,59 @@ def _run(
     _print_result(directions, folder, as_json=reporting.as_json)
 
 
+class _Progress:
+    """A bar for the base points of a joint start, then one for the optimiser's steps."""
+
+    def __init__(self, config: DiscoverConfig, *, quiet: bool) -> None:
+        self._config, self._quiet = config, quiet
+        self._bar: tqdm[Any] | None = None
+        self._unit = ""
+        self._scores: dict[str, str] = {}
+
+    def show(self, record: Record) -> None:
+        """Move the bar to a record."""
+        measuring = record.base_points is not None
+        done = record.step if record.base_points is None else record.base_points
+        unit = "base point" if measuring else "step"
+        total = self._config.base_points if measuring else self._config.adam_steps
+        if unit != self._unit:
+            self.close()
+            self._unit = unit
+            self._bar = progress_bar(total=total, initial=done, unit=unit, quiet=self._quiet) if total else None
+        if record.held_out is not None:
+            self._scores["held-out"] = f"{record.held_out:.4g}"
+        if record.penalty is not None:
+            self._scores["penalty"] = f"{record.penalty:.4g}"
+        if self._bar is not None:
+            self._bar.set_postfix(self._scores, refresh=False)
+            self._bar.update(done - self._bar.n)
+        if measuring and done == total:
+            self.announce("Diagonalising what was measured.")
+
+    def announce(self, stage: str) -> None:
+        """Tell what takes time now."""
+        self.close()
+        if not self._quiet:
+            typer.echo(stage, err=True)
+
+    def close(self) -> None:
+        """Finish the bar."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
 def _print_result(directions: Directions, folder: RunFolder, *, as_json: bool) -> None:
     header = directions.header
-    penalty = header["penalty"]
+    penalty, joint = header["penalty"], header.get("joint")
+    notes = joint_notes(joint, header["directions"]) if joint else []
     path = shlex.quote(str(folder.directions_path))
     if as_json:
         result = {"folder": str(folder.path), "directions": str(folder.directions_path), "steps": header["steps"]}
-        print_json(result | {"penalty": penalty})
+        print_json(result | {"penalty": penalty} | ({"joint": joint, "notes": notes} if joint else {}))
         return
     labels = {
-        "after": f"after {header['steps']} steps",
+        "after": "joint solution" if header["steps"] is None else f"after {header['steps']} steps",
         "before": "before training",
         "random": "random directions",
         "axes": "axes of z",
@@ -184,7 +234,12 @@ def _print_result(directions: Directions, folder: RunFolder, *, as_json: bool) -
         rows.append((label, f"{penalty[key]:.4g}", ratio))
     typer.echo("Held-out penalty (lower is better)")
     print_table(rows, "lll")
-    typer.echo(f"\n{len(directions)} directions, most active first: {path}")
+    if joint:
+        typer.echo(f"\n{joint['agreeing_starts']} of {joint['starts']} starts reached the same joint solution.")
+    for note in notes:
+        typer.echo(f"Note: {note}")
+    chosen = f" of {joint['found']} found" if joint and joint["found"] > len(directions) else ""
+    typer.echo(f"\n{len(directions)} directions{chosen}, most active first: {path}")
     typer.echo(f"Look at them:  directions render {path}\nList them:     directions inspect {path}")
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from directions.commands.common import direction_file, print_json, print_table
+from directions.joint.notes import joint_notes
 
 if TYPE_CHECKING:
     from directions.direction_file import Directions
@@ -48,13 +49,22 @@ def _print_origin(directions: Directions) -> None:
             f"{name} {header['penalty'][name]:.4g}" for name in _SCORES if header["penalty"].get(name) is not None
         )
         typer.echo("held-out penalty: " + ", ".join(scores))
+    joint = header.get("joint")
+    if joint:
+        typer.echo(
+            f"joint start: {joint['base_points']} base points by {joint['measurement']}, "
+            f"{joint['agreeing_starts']} of {joint['starts']} starts agree"
+        )
+        for note in joint_notes(joint, header["directions"]):
+            typer.echo(f"note: {note}")
     typer.echo()
 
 
 def _print_directions(directions: Directions) -> None:
     entries = directions.header["directions"]
     largest = max((entry["activeness"] or 0.0 for entry in entries), default=0.0)
-    rows = [("", "name", "activeness", "", "path size", "penalty share")]
+    joint = "joint" in directions.header
+    rows = [("", "name", "activeness", "", "path size", "penalty share", *(["halves agree"] if joint else []))]
     for index, entry in enumerate(entries):
         active, share = entry["activeness"], entry["penalty_share"]
         rows.append(
@@ -65,9 +75,16 @@ def _print_directions(directions: Directions) -> None:
                 _bar(active, largest),
                 f"{entry['path_size']:g}",
                 "" if share is None else f"{share:.1%}",
+                *([_confidence(entry)] if joint else []),
             )
         )
-    print_table(rows, "rlrlrr")
+    print_table(rows, "rlrlrr" + "r" * joint)
+
+
+def _confidence(entry: dict[str, Any]) -> str:
+    if entry["undetermined"] is not None:
+        return "undetermined"
+    return "" if entry["confidence"] is None else f"{entry['confidence']:.3f}"
 
 
 def _bar(value: float | None, largest: float) -> str:

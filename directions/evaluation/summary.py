@@ -6,6 +6,7 @@ resumed run ends with the same file as an unbroken one.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,13 +14,14 @@ import torch
 from directions.config import DiscoverConfig
 from directions.direction_file import Directions
 from directions.direction_header import make_header
-from directions.discovery import Snapshot
 from directions.evaluation.activeness import activeness
 from directions.evaluation.baselines import baseline_penalties
 from directions.evaluation.path_size import suggested_path_sizes
 from directions.evaluation.penalty_share import penalty_shares
 from directions.held_out import draw_held_out, held_out_penalty
+from directions.joint.start import planned_measurement
 from directions.search import Search
+from directions.snapshots import Snapshot
 
 if TYPE_CHECKING:
     from directions.generators.base import Generator
@@ -35,7 +37,9 @@ def summarise(generator: Generator, config: DiscoverConfig, snapshot: Snapshot) 
 
     Returns:
         The directions, most active first, named d0, d1, …; with path sizes and penalty shares; and in the header the
-        held-out penalty before and after training, of random directions and of the axes of z.
+        held-out penalty before and after training, of random directions and of the axes of z. With a joint start,
+        more directions than asked for may have been found: the most active are kept, and penalties and shares are
+        those of all, which belong together.
     """
     search = Search.resolve(generator, config)
     held_out = draw_held_out(generator, config)
@@ -49,28 +53,36 @@ def summarise(generator: Generator, config: DiscoverConfig, snapshot: Snapshot) 
     )
     order = torch.argsort(active, descending=True, stable=True)
     basis = snapshot.basis[order.to(snapshot.basis.device)]
+    kept = basis[: search.ndirs]
     path_sizes = suggested_path_sizes(
         generator,
-        basis,
+        kept,
         largest=config.path_size,
         samples=-(-config.final_samples // 4),  # a stage is kept or not: fewer samples decide that as well
         classes=search.classes,
         truncation=config.truncation,
     )
     penalty = {"before": snapshot.held_out_before, "after": held_out_penalty(generator, basis, held_out)}
-    penalty |= baseline_penalties(generator, search, held_out)
+    penalty |= baseline_penalties(generator, dataclasses.replace(search, ndirs=len(basis)), held_out)
+    joint, joint_columns = None, None
+    if snapshot.joint is not None:
+        joint = planned_measurement(config, search).report() | snapshot.joint.report() | {"found": len(basis)}
+        columns = snapshot.joint.columns()
+        joint_columns = {name: [values[i] for i in order.tolist()][: len(kept)] for name, values in columns.items()}
     header = make_header(
         generator,
         path_sizes=path_sizes,
-        activeness=active[order].tolist(),
-        penalty_shares=penalty_shares(generator, basis, held_out).tolist(),
+        activeness=active[order].tolist()[: len(kept)],
+        penalty_shares=penalty_shares(generator, basis, held_out).tolist()[: len(kept)],
         classes="all" if config.classes == "all" and search.classes else (search.classes or None),
         truncation=config.truncation,
         space=(search.space.start, search.space.stop),
-        method="adam",
+        method=config.method,
         config=config.to_dict(),
-        steps=snapshot.record.step,
+        steps=None if config.method == "joint" else snapshot.record.step,
         seed=config.seed,
         penalty=penalty,
+        joint=joint,
+        joint_columns=joint_columns,
     )
-    return Directions(basis.cpu().numpy(), header)
+    return Directions(kept.cpu().numpy(), header)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from directions.basis import SearchSpace
 from directions.devices import full_float32
+from directions.errors import NonFiniteError
 from directions.joint.differences import difference_evaluations, difference_hessians
 from directions.joint.gradients import gradient_evaluations, gradient_hessians
 from directions.joint.moments import Moments
@@ -30,10 +31,6 @@ Kind = Literal["differences", "gradients"]
 
 _DIFFERENCES_UP_TO = 24
 """Largest space that is measured by differences unless asked otherwise: 1153 evaluations a base point."""
-
-
-class NonFiniteHessianError(RuntimeError):
-    """A Hessian holds NaN or infinity; the message says at which base point and what to try."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +64,16 @@ class Measurement:
         n = self.space.size
         each = difference_evaluations(n) if self.kind == "differences" else gradient_evaluations(n, self.output_probes)
         return self.base_points * each
+
+    def report(self) -> dict[str, Any]:
+        """Return what the direction file keeps of the measurement, as plain JSON types."""
+        return {
+            "base_points": self.base_points,
+            "measurement": self.kind,
+            "output_probes": self.output_probes if self.kind == "gradients" else None,
+            "step": self.step,
+            "evaluations": self.evaluations,
+        }
 
 
 def suggested_kind(size: int) -> Kind:
@@ -107,7 +114,7 @@ def measure(
         The moments so far, at the start and after each base point: always the same object, which changes.
 
     Raises:
-        NonFiniteHessianError: If a Hessian holds NaN or infinity.
+        NonFiniteError: If a Hessian holds NaN or infinity.
     """
     probed = measurement.kind == "gradients"
     vectors = measurement.base_points * measurement.output_probes if probed else None
@@ -133,7 +140,7 @@ def measure(
             else:
                 H = difference_hessians(f, w, step=measurement.step, rows=measurement.rows)
         if not bool(H.isfinite().all()):
-            raise NonFiniteHessianError(
+            raise NonFiniteError(
                 f"The Hessian at base point {number} is not finite. Stopped here. Make sure that the generator "
                 "computes in float32 and its weights are sound, or start a new run with a larger --epsilon."
             )

@@ -6,8 +6,9 @@ what the starts and the two halves of the base points say about it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from directions.basis import random_basis
 from directions.joint.jacobi import Diagonalisation, joint_diagonalise, plane_stiffness
 from directions.joint.matching import match_directions
 from directions.joint.moments import Moments, quadratic_penalty
+from directions.joint.notes import joint_notes
 from directions.sampling import derived_rng
 
 _UNDETERMINED = 1e-8
@@ -23,9 +25,6 @@ _UNDETERMINED = 1e-8
 
 _SAME = 1e-6
 """Starts whose penalty is within this share of the best have reached the same optimum."""
-
-_CONFIDENT = 0.9
-"""|cosine| between the halves above which a direction counts as found again."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -58,44 +57,34 @@ class JointSolution:
         """Number of starts that reached the best penalty, the best one included."""
         return sum(excess <= _SAME for excess in self.excess)
 
-    def notes(self, names: Sequence[str] | None = None) -> list[str]:
-        """Say in plain words what should make a reader careful.
+    def report(self) -> dict[str, Any]:
+        """Return what is known about the solution as a whole, as plain JSON types."""
+        return {
+            "penalty": self.penalty,
+            "random_penalty": self.random_penalty,
+            "starts": len(self.excess),
+            "agreeing_starts": self.agreeing_starts,
+            "largest_excess": max(self.excess),
+            "smallest_cosine": min(self.cosines),
+            "converged": self.converged,
+            "zero": self.zero,
+        }
 
-        Args:
-            names: Of the directions; ``None`` numbers them.
+    def columns(self) -> dict[str, list[Any]]:
+        """Return what is known about each direction: its confidence, and the number of its undetermined group."""
+        group = {index: number for number, members in enumerate(self.undetermined) for index in members}
+        n = len(self.basis)
+        return {
+            "confidence": [None] * n if self.confidence is None else list(self.confidence),
+            "undetermined": [group.get(index) for index in range(n)],
+        }
 
-        Returns:
-            Sentences, none if there is nothing to say.
-        """
-        names = names if names is not None else [str(index) for index in range(len(self.basis))]
-        if self.zero:
-            return ["All measured Hessians are zero: the penalty is the same for every basis, and none is preferred."]
-        notes = [
-            f"Directions {_listed([names[index] for index in group])} are not determined: within the space that they "
-            "span, every basis has the same penalty."
-            for group in self.undetermined
-        ]
-        if not self.converged:
-            notes.append("A start was given up before it had converged; the penalty may be a little above its optimum.")
-        if self.agreeing_starts < len(self.excess):
-            notes.append(
-                f"Only {self.agreeing_starts} of {len(self.excess)} starts reached the best penalty (the others ended "
-                f"up to {max(self.excess):.2%} above): there may be a better basis. Raise the number of starts."
-            )
-        loose = {index for group in self.undetermined for index in group}
-        doubtful = [
-            names[index]
-            for index, cosine in enumerate(self.confidence or ())
-            if cosine < _CONFIDENT and index not in loose
-        ]
-        if doubtful:
-            notes.append(
-                f"Directions {_listed(doubtful)} differ between the two halves of the base points (|cosine| below "
-                f"{_CONFIDENT}): more base points may change them."
-            )
-        if self.confidence is None:
-            notes.append("With a single base point there are no halves to compare.")
-        return notes
+    def notes(self) -> list[str]:
+        """Say in plain words what should make a reader careful; directions are numbered."""
+        columns = self.columns() | {"name": [str(index) for index in range(len(self.basis))]}
+        return joint_notes(
+            self.report(), [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        )
 
 
 def solve(
@@ -178,7 +167,3 @@ def _groups(joined: Tensor) -> tuple[tuple[int, ...], ...]:
         merged = {a, b}.union(*(group for group in groups if group & {a, b}))
         groups = [group for group in groups if not group & merged] + [merged]
     return tuple(sorted(tuple(sorted(group)) for group in groups))
-
-
-def _listed(words: Sequence[str]) -> str:
-    return f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else words[0]

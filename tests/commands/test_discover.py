@@ -10,7 +10,7 @@ import pytest
 
 from directions.config import DiscoverConfig
 from directions.direction_file import load_directions
-from directions.discovery import NonFiniteError
+from directions.errors import NonFiniteError
 from directions.generators.closed_form import ClosedFormGenerator
 from directions.run_folder import RunFolder
 from directions.signals import Interrupted
@@ -41,7 +41,8 @@ def test_discover_quiet_json_is_json_alone(discover):
 def test_discover_passes_every_option_on(command, loaded):
     """The resolved configuration of a dry run holds what was given, and nothing is written."""
     given = {
-        "generator": "gen", "weights": "w", "classes": [1, "class 2"], "ndirs": 2, "space": "1:3", "truncation": 0.5,
+        "generator": "gen", "weights": "w", "classes": [1, "class 2"], "method": "joint+adam", "base_points": 7,
+        "measurement": "gradients", "output_probes": 3, "starts": 2, "ndirs": 2, "space": "1:3", "truncation": 0.5,
         "steps": 9, "batch_size": 6, "micro_batch": 3, "num_probes": 3, "epsilon": 0.2, "path_size": 4.0,
         "learning_rate": 0.3, "decay_steps": 7, "init": "identity", "reduction": "max", "seed": 5, "held_out": 8,
         "held_out_probes": 4, "eval_every": 11, "checkpoint_every": 13, "final_samples": 15, "device": "auto",

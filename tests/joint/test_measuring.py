@@ -13,10 +13,11 @@ from joint_cases import last
 from naive import difference_hessian, textbook_gram_schmidt
 
 from directions.basis import SearchSpace, random_basis
+from directions.errors import NonFiniteError
 from directions.generators.closed_form_maps import Quadratic, RotatedSeparable
 from directions.joint.differences import difference_evaluations, difference_hessians
 from directions.joint.gradients import gradient_evaluations, gradient_hessians
-from directions.joint.measure import NonFiniteHessianError, draw_base_point, matching_step, measure, suggested_kind
+from directions.joint.measure import draw_base_point, matching_step, measure, suggested_kind
 from directions.joint.moments import Moments, quadratic_penalty
 from directions.joint.symmetric import half_vectors, symmetric_matrices
 from directions.penalties.exact import hessian_penalty_exact
@@ -238,7 +239,7 @@ def test_measure_stops_at_what_is_not_finite():
         def forward(self, z, y=0, *, truncation=1.0):
             return super().forward(z, y, truncation=truncation) * math.nan
 
-    with pytest.raises(NonFiniteHessianError, match=r"base point 0 is not finite.*larger --epsilon"):
+    with pytest.raises(NonFiniteError, match=r"base point 0 is not finite.*larger --epsilon"):
         last(measure(Broken(), MEASUREMENT))
 
 

@@ -118,10 +118,9 @@ def test_solve_repeated_eigenvalues():
     rest = [index for index in range(4) if index not in pair]
     torch.testing.assert_close(match_directions(solution.basis[rest], Q[2:])[1], torch.ones(2, dtype=torch.float64))
     assert min(solution.cosines) > 1 - 1e-10
-    (note,) = solution.notes(["hue", "x", "y", "size"])
-    names = [["hue", "x", "y", "size"][index] for index in pair]
+    (note,) = solution.notes()
     assert note == (
-        f"Directions {names[0]} and {names[1]} are not determined: within the space that they span, every basis has "
+        f"Directions {pair[0]} and {pair[1]} are not determined: within the space that they span, every basis has "
         "the same penalty."
     )
 

@@ -1,0 +1,250 @@
+"""Runs with a joint start: found, recorded, interrupted, resumed, summed up."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import random
+import signal
+
+import pytest
+import torch
+from closed import DoubleGenerator
+from killed import spawn
+
+from directions.basis import check_orthonormal
+from directions.config import DiscoverConfig
+from directions.direction_file import load_directions
+from directions.discovery import discover
+from directions.discovery_run import record_run
+from directions.errors import NonFiniteError
+from directions.evaluation.activeness import activeness
+from directions.evaluation.summary import summarise
+from directions.held_out import draw_held_out, held_out_penalty
+from directions.joint.matching import match_directions
+from directions.joint.measure import matching_step
+from directions.joint.notes import joint_notes
+from directions.joint.start import planned_measurement
+from directions.run_folder import RunFolder
+from directions.search import Search
+from directions.signals import Interrupted
+
+JOINT = DiscoverConfig(
+    method="joint", base_points=4, starts=3, held_out=4, held_out_probes=2, final_samples=2, checkpoint_every=3
+)
+BOTH = dataclasses.replace(JOINT, method="joint+adam", learning_rate=0.01, steps=4, batch_size=4, eval_every=2)
+GRADIENTS = dataclasses.replace(BOTH, measurement="gradients", output_probes=2)
+METHODS = pytest.mark.parametrize("config", [JOINT, BOTH, GRADIENTS], ids=["joint", "joint+adam", "gradients"])
+
+
+def numbers(snapshots):
+    """What is recorded of a run, but for the times."""
+    return [{**vars(snapshot.record), "seconds": None} for snapshot in snapshots]
+
+
+def run(out, config, generator=None, **reporting):
+    generator = generator or DoubleGenerator()
+    folder = RunFolder.create(out, "run", config)
+    return folder, record_run(discover(generator, config), generator, config, folder, **reporting)
+
+
+def go_on(folder, config):
+    generator = DoubleGenerator()
+    state = folder.read_checkpoint(generator)
+    return record_run(discover(generator, config, resume_from=state), generator, config, folder)
+
+
+def outcome(path):
+    """Everything of a run folder that must not depend on interruptions."""
+    folder = RunFolder.open(path)
+    stats = [{**line, "seconds": None} for line in folder.read_stats()]
+    checkpoint = torch.load(folder.checkpoint_path, weights_only=True)["state"]
+    return folder.directions_path.read_bytes(), stats, checkpoint["A"].tolist()
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_joint_discovery_finds_the_true_directions(seed):
+    """On a generator with planted directions, without a single step; what is left is the finite differences' error."""
+    generator = DoubleGenerator()
+    *_, snapshot = discover(generator, dataclasses.replace(JOINT, seed=seed, base_points=10))
+    _, cosines = match_directions(snapshot.basis, generator.directions)
+    assert float(cosines.min()) > 1 - 1e-4
+    assert snapshot.record.held_out < 1e-3 * snapshot.held_out_before
+    assert snapshot.joint.agreeing_starts == 3
+
+
+@METHODS
+def test_discover_yields_base_points_the_solution_and_steps(config):
+    """In this order; the start is scored, then the solution, then every eval_every-th step."""
+    snapshots = list(discover(DoubleGenerator(), config))
+    records = [snapshot.record for snapshot in snapshots]
+    assert [record.base_points for record in records[:5]] == [0, 1, 2, 3, 4]
+    assert [record.base_points for record in records[5:]] == [None] * (1 + config.adam_steps)
+    assert [record.step for record in records[5:]] == list(range(config.adam_steps + 1))
+    positions = [record.position for record in records]
+    assert positions == sorted(set(positions))
+    scored = [index for index, record in enumerate(records) if record.held_out is not None]
+    assert scored == [0, 5] + ([7, 9] if config.adam_steps else [])
+    assert [snapshot.joint is None for snapshot in snapshots] == [True] * 5 + [False] * (1 + config.adam_steps)
+    assert {snapshot.held_out_before for snapshot in snapshots} == {records[0].held_out}
+    assert all(check_orthonormal(snapshot.basis, 1e-12) is None for snapshot in snapshots)
+    torch.testing.assert_close(snapshots[5].basis, snapshots[5].joint.basis)
+
+
+def test_discover_before_is_that_of_the_start_without_a_joint_one():
+    """The same seed, the same A to begin with, the same number to compare with."""
+    adam = dataclasses.replace(BOTH, method="adam", learning_rate=0.1)
+    assert next(discover(DoubleGenerator(), adam)).held_out_before == next(
+        discover(DoubleGenerator(), BOTH)
+    ).held_out_before
+
+
+@METHODS
+def test_discover_resumed_is_bit_identical(config):
+    """From the state of any snapshot: while measuring, at the solution, between steps."""
+    generator = DoubleGenerator()
+    whole = list(discover(generator, config))
+    for stop, snapshot in enumerate(whole):
+        rest = list(discover(generator, config, resume_from=snapshot.state))
+        assert rest[0].record == snapshot.record
+        assert numbers(rest) == numbers(whole[stop:])
+        assert torch.equal(rest[-1].basis, whole[-1].basis)
+        assert rest[-1].joint.report() == whole[-1].joint.report()
+
+
+def test_discover_snapshots_are_copies():
+    """Later base points do not change a state that was kept."""
+    snapshots = discover(DoubleGenerator(), JOINT)
+    next(snapshots)
+    kept = next(snapshots).state["moments"]
+    before = [part.clone() for part in kept["sums"]]
+    next(snapshots)
+    assert all(torch.equal(a, b) for a, b in zip(kept["sums"], before, strict=True))
+    assert kept["base_points"] == 1
+
+
+def test_discover_stops_where_a_hessian_is_not_finite():
+    """As it does where a penalty is not; the generator turns bad after its first images have been checked."""
+    generator = DoubleGenerator()
+    snapshots = discover(generator, JOINT)
+    next(snapshots)
+    generator.map.weights.fill_(torch.nan)
+    with pytest.raises(NonFiniteError, match="Hessian at base point 0"):
+        next(snapshots)
+
+
+def test_joint_start_keeps_to_its_space():
+    """Zero outside the searched components."""
+    *_, snapshot = discover(DoubleGenerator(), dataclasses.replace(JOINT, space="1:3"))
+    assert snapshot.basis.shape == (2, 4)
+    assert not snapshot.basis[:, [0, 3]].any()
+
+
+def test_fewer_directions_are_the_most_active_of_all():
+    """Not the idlest subspace; and nothing needs to be warned of."""
+    generator = DoubleGenerator()
+    config = dataclasses.replace(BOTH, ndirs=2)
+    *_, snapshot = discover(generator, config)
+    assert snapshot.basis.shape == (4, 4)
+    directions = summarise(generator, config, snapshot)
+    active = activeness(generator, snapshot.basis, samples=2, classes=(0, 1, 2)).sort(descending=True).values
+    assert directions.ndirs == 2
+    assert list(directions.activeness) == pytest.approx(active[:2].tolist())
+    joint = directions.header["joint"]
+    assert joint["found"] == 4
+    held_out = draw_held_out(generator, config)
+    all_of_them = held_out_penalty(generator, snapshot.basis, held_out)
+    assert directions.header["penalty"]["after"] == pytest.approx(all_of_them, rel=1e-6)
+
+
+@METHODS
+def test_summarise_says_how_sure_it_is(config):
+    """The header has the method, the measurement, the starts and the halves; a direction has its confidence."""
+    generator = DoubleGenerator()
+    *_, snapshot = discover(generator, config)
+    directions = summarise(generator, config, snapshot)
+    header = directions.header
+    assert header["method"] == config.method
+    assert header["steps"] == (None if config.method == "joint" else 4)
+    joint = header["joint"]
+    assert joint["base_points"] == 4
+    assert joint["measurement"] == ("gradients" if config is GRADIENTS else "differences")
+    assert joint["output_probes"] == (2 if config is GRADIENTS else None)
+    assert joint["evaluations"] == planned_measurement(config, Search.resolve(generator, config)).evaluations
+    assert (joint["starts"], joint["agreeing_starts"]) == (3, 3)
+    # A direction keeps its confidence when directions are put in the order of activeness.
+    partners, _ = match_directions(torch.tensor(directions.matrix), snapshot.basis)
+    expected = [snapshot.joint.confidence[index] for index in partners.tolist()]
+    assert [entry["confidence"] for entry in header["directions"]] == expected
+    assert all("starts reached" not in note for note in joint_notes(joint, header["directions"]))
+
+
+def test_planned_measurement_follows_the_penalty():
+    """The same places and the same scale as the penalty, in the space that is searched."""
+    generator = DoubleGenerator()
+    config = dataclasses.replace(JOINT, epsilon=0.3, path_size=2.0, classes=(1,), space="1:4", seed=3)
+    plan = planned_measurement(config, Search.resolve(generator, config))
+    assert (plan.path_size, plan.classes, str(plan.space), plan.seed) == (2.0, (1,), "1:4", 3)
+    assert plan.step == matching_step(0.3, 3)
+    assert plan.kind == "differences"
+
+
+@METHODS
+@pytest.mark.parametrize("at", [(0, 0), (0, 2), (0, 4), (0, None), (2, None)])
+def test_record_run_interrupted_and_resumed_is_unbroken(tmp_path, config, at, capfd):
+    """A signal at any moment: what is being done is finished and kept, and the rest comes out the same."""
+    whole, _ = run(tmp_path / "whole", config)
+    if at[0] > config.adam_steps:
+        pytest.skip("this method takes no steps")
+
+    def interrupt(record):
+        if (record.step, record.base_points) == at:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted):
+        run(tmp_path / "broken", config, on_record=interrupt)
+    folder = RunFolder.open(tmp_path / "broken" / "00000-run")
+    assert not folder.directions_path.exists()
+    go_on(folder, config)
+    assert outcome(folder.path) == outcome(whole.path)
+
+
+def test_record_run_logs_and_keeps_what_was_measured(tmp_path):
+    """Every base point has its line; checkpoints come with checkpoint_every, and when all is measured."""
+    kept = []
+    generator = DoubleGenerator()
+    folder = RunFolder.create(tmp_path, "run", JOINT)
+
+    def look(record):
+        state = folder.read_checkpoint(generator)
+        kept.append(None if state is None else state["record"]["base_points"])
+
+    record_run(discover(generator, JOINT), generator, JOINT, folder, on_record=look)
+    assert kept == [0, 0, 0, 3, 4, None]
+    assert [line["base_points"] for line in folder.read_stats()] == [0, 1, 2, 3, 4, None]
+    log = (folder.path / "log.txt").read_text()
+    assert "Hessians measured at 4 base points." in log
+    assert "Diagonalised jointly: 3 of 3 starts reached the best." in log
+    assert load_directions(folder.directions_path).header["method"] == "joint"
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_record_run_killed_at_random_moments_is_unbroken(tmp_path, seed):
+    """kill -9, several times: no moment is a bad one."""
+    config = dataclasses.replace(BOTH, base_points=40, steps=30, checkpoint_every=7)
+    whole = spawn(tmp_path, "whole", config)
+    whole.join()
+    assert whole.exitcode == 0
+    rng = random.Random(seed)
+    kills = 0
+    while True:
+        process = spawn(tmp_path, "broken", config)
+        process.join(rng.uniform(0.05, 0.6) if kills < 4 else None)
+        if process.exitcode is not None:
+            break
+        process.kill()
+        process.join()
+        kills += 1
+    assert process.exitcode == 0
+    (path,) = (path for path in tmp_path.glob("*-broken") if (path / "config.json").exists())
+    assert outcome(path) == outcome(tmp_path / "00000-whole")
