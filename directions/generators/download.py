@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from directions.errors import UserError
-from directions.generators.weight_files import fault_of_beginning, record_path, sha256_of
+from directions.generators.weight_files import fault_of_beginning, record, record_path, sha256_of
 
 TIMEOUT = 10.0
 """Seconds without an answer, or without a byte, after which a server counts as gone."""
@@ -157,10 +157,9 @@ def _put_in_place(url: str, partial: Path, target: Path, expected: Expected, not
         raise DownloadError(f"What {url} gives is not the published file: {wrong}. It was deleted.")
     with partial.open("rb+") as file:
         os.fsync(file.fileno())
-    record = record_path(target)
-    record.unlink(missing_ok=True)  # never one file beside the record of another
+    record_path(target).unlink(missing_ok=True)  # never one file beside the record of another
     partial.replace(target)
-    record.write_text(json.dumps({**note, "size": size, "sha256": digest}, sort_keys=True) + "\n", encoding="utf-8")
+    record(target, digest, **note)
     return digest
 
 

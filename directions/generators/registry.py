@@ -33,8 +33,9 @@ from directions.generators.sources import (
     obtain_plain,
     plain_by_hand,
     read_json,
+    remember,
 )
-from directions.generators.weight_files import quick_fault, sha256_of
+from directions.generators.weight_files import checked_digest, quick_fault
 
 if TYPE_CHECKING:
     from directions.generators.base import Generator
@@ -138,10 +139,11 @@ def _load_plain(name: str, found: Found) -> Generator:
 
     state = read_state_dict(found.path)
     names, synonyms = _imagenet(len(state.get("shared.weight", ())))
+    digest = checked_digest(found.path, found.recorded)
     generator = BigGAN(
         state,
         name=name,
-        digest=sha256_of(found.path),
+        digest=digest,
         where=str(found.path),
         class_names=names,
         class_synonyms=synonyms,
@@ -151,6 +153,7 @@ def _load_plain(name: str, found: Found) -> Generator:
             f"{found.path} makes images of {generator.resolution} pixels, {PLAIN_NAME} has {PLAIN_SIZES[-1]}. Load "
             f"it by its path: --generator {found.path}"
         )
+    remember(found, digest)
     return generator
 
 
@@ -176,6 +179,7 @@ def _load_deep(name: str, found: Found, published: Published | None) -> Generato
             f"{published.resolution}. Name the generator that the weights are of, or load the folder by its path."
         )
     model, digest = read_model(found.path, config, recorded=found.recorded, config_name=config_name)
+    remember(found, digest)
     names, synonyms = tuple(config.get("class_names") or ()) or None, None
     if names is None:
         names, synonyms = _imagenet(config["num_classes"])
@@ -214,8 +218,7 @@ def _published_status(published: Published) -> GeneratorStatus:
     sizes = published.config["z_dim"], published.config["num_classes"], published.resolution
     found, faults = find(published)
     if found is not None:
-        digest = f"sha256 {found.recorded}" if found.recorded else "digest not recorded"
-        return GeneratorStatus(published.name, "ready", f"{digest}, {found.path}", *sizes)
+        return GeneratorStatus(published.name, "ready", _where(found), *sizes)
     state = "damaged" if faults else "missing"
     advice = f"Downloaded on first use. Without network: {by_hand(published)}"
     return GeneratorStatus(published.name, state, " ".join([*faults, advice]), *sizes)
@@ -228,4 +231,9 @@ def _plain_status() -> GeneratorStatus:
     fault = quick_fault(found.path)
     if fault:
         return GeneratorStatus(PLAIN_NAME, "damaged", f"{found.path} {fault}. {plain_by_hand()}", *PLAIN_SIZES)
-    return GeneratorStatus(PLAIN_NAME, "ready", f"digest not recorded, {found.path}", *PLAIN_SIZES)
+    return GeneratorStatus(PLAIN_NAME, "ready", _where(found), *PLAIN_SIZES)
+
+
+def _where(found: Found) -> str:
+    digest = f"sha256 {found.recorded}" if found.recorded else "digest not recorded yet"
+    return f"{digest}, {found.path}"

@@ -8,6 +8,7 @@ of ``pytorch_pretrained_biggan``. Torch is not imported.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import json
@@ -28,7 +29,7 @@ from directions.generators.published import (
     Published,
     deep_file_names,
 )
-from directions.generators.weight_files import quick_fault, record_path, recorded_digest
+from directions.generators.weight_files import quick_fault, record, record_path, recorded_digest
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,18 @@ def _hub_file(path: Path) -> Found:
     return Found(path, config if config.is_file() else None, blob if re.fullmatch(r"[0-9a-f]{64}", blob) else None)
 
 
+def remember(found: Found, digest: str) -> None:
+    """Record the digest of a file in the package's own folder of weights, where none is recorded yet.
+
+    Args:
+        found: A file that has been loaded.
+        digest: Its SHA-256.
+    """
+    if found.recorded is None and found.path.is_relative_to(weights_home()):
+        with contextlib.suppress(UserError):  # a folder that cannot be written is no reason not to go on
+            record(found.path, digest)
+
+
 def find(published: Published) -> tuple[Found | None, list[str]]:
     """Look for a published model's weights on this machine.
 
@@ -207,7 +220,7 @@ def by_hand(published: Published) -> str:
 def find_plain() -> Found | None:
     """Look for the plain BigGAN's weights, which no address gives directly, in the package's folder of weights."""
     files = (weights_home() / PLAIN_NAME / name for name in PLAIN_FILE_NAMES)
-    return next((Found(path, None) for path in files if path.is_file()), None)
+    return next((Found(path, None, recorded_digest(path)) for path in files if path.is_file()), None)
 
 
 def obtain_plain() -> Found:

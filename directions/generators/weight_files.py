@@ -8,7 +8,11 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+
+from directions.atomic import write_text
+from directions.errors import UserError
 
 _CHUNK = 1 << 20
 _TAR_MAGIC = slice(257, 262)
@@ -102,7 +106,7 @@ def record_path(weights: Path) -> Path:
 
 
 def recorded_digest(weights: Path) -> str | None:
-    """Read the digest that was recorded when a file was downloaded.
+    """Read the digest that was recorded when a file was downloaded, or first used.
 
     Args:
         weights: The file.
@@ -115,6 +119,46 @@ def recorded_digest(weights: Path) -> str | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return digest if isinstance(digest, str) else None
+
+
+def checked_digest(path: Path, recorded: str | None, claims: Mapping[str, str | None] | None = None) -> str:
+    """Digest a file and compare with what is known of it.
+
+    Args:
+        path: The file.
+        recorded: SHA-256 in the record beside it, if there is one.
+        claims: SHA-256 that others say it has, by who says so.
+
+    Returns:
+        SHA-256 in hexadecimal.
+
+    Raises:
+        UserError: If it is another.
+    """
+    digest = sha256_of(path)
+    own = f"or, if you put it there yourself, remove {record_path(path).name} beside it"
+    for where, expected, advice in (
+        *((where, expected, "") for where, expected in (claims or {}).items()),
+        ("its record", recorded, f", {own}"),
+    ):
+        if expected not in (None, digest):
+            raise UserError(
+                f"{path} is damaged or from another training: its SHA-256 is {digest}, {where} has {expected}. Get it "
+                f"anew{advice}."
+            )
+    return digest
+
+
+def record(path: Path, digest: str, **more: object) -> None:
+    """Write a file's record beside it.
+
+    Args:
+        path: The file.
+        digest: Its SHA-256.
+        **more: What else is to be kept of it.
+    """
+    content = {**more, "size": path.stat().st_size, "sha256": digest}
+    write_text(record_path(path), json.dumps(content, sort_keys=True) + "\n")
 
 
 def _safetensors_size(path: Path, head: bytes, size: int) -> int | None:

@@ -16,7 +16,7 @@ from directions.errors import UserError
 from directions.generators.published import CONFIG, WEIGHTS
 from directions.generators.sources import read_json
 from directions.generators.state_dict import first_difference, read_state_dict, shapes
-from directions.generators.weight_files import quick_fault, sha256_of
+from directions.generators.weight_files import checked_digest, quick_fault
 
 __all__ = ["CONFIG", "WEIGHTS", "config_resolution", "read_config", "read_model"]
 
@@ -39,6 +39,13 @@ def read_config(path: Path) -> dict[str, Any]:
     missing = sorted(_FIELDS - set(config)) if isinstance(config, dict) else sorted(_FIELDS)
     if missing:
         raise UserError(f"{path} is no BigGAN-deep configuration: it lacks {', '.join(missing)}.")
+    try:
+        config_resolution(config)
+    except (TypeError, IndexError):
+        raise UserError(
+            f"{path} is no BigGAN-deep configuration: layers must be a list of [upsample, width in, width out], got "
+            f"{config['layers']!r}."
+        ) from None
     return dict(config)
 
 
@@ -67,16 +74,7 @@ def read_model(
     fault = quick_fault(path)
     if fault:
         raise UserError(f"{path} {fault}. Get it anew.")
-    digest = sha256_of(path)
-    own = "Get it anew, or, if you put it there yourself, remove the record beside it."
-    for where, expected, advice in (
-        (config_name, config.get("sha256"), "Get it anew."),
-        ("the record of its download", recorded, own),
-    ):
-        if expected not in (None, digest):
-            raise UserError(
-                f"{path} is damaged or from another training: its SHA-256 is {digest}, {where} has {expected}. {advice}"
-            )
+    digest = checked_digest(path, recorded, {config_name: config.get("sha256")})
     state = read_state_dict(path)
     try:
         model = BigGAN(BigGANConfig.from_dict({name: config[name] for name in _FIELDS}))

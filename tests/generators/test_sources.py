@@ -132,6 +132,17 @@ def test_places_are_tried_in_order(home, published, weights):
         assert find(published)[0].path == path
 
 
+def test_file_put_there_by_hand_is_recorded_when_first_used(home, published, weights):
+    """From then on its digest is listed, and damage is noticed."""
+    path = place("own", home, published, weights)
+    load_generator(NAME)
+    (status,) = [status for status in list_generators() if status.name == NAME]
+    assert status.detail == f"sha256 {hashlib.sha256(weights).hexdigest()}, {path}"
+    path.write_bytes(weights[:500] + b"X" + weights[501:])
+    with pytest.raises(UserError, match="its record has"):
+        load_generator(NAME)
+
+
 def test_recorded_digest_of_the_hub_is_listed(home, published, weights):
     """The Hub names a file by its digest, so none has to be computed."""
     place("hub", home, published, weights)
@@ -208,7 +219,7 @@ def test_download_from_the_address_is_kept_and_recorded(home, published, weights
     path = home / ".cache/directions" / NAME / "pytorch_model.bin"
     assert json.loads(path.with_name(path.name + ".json").read_text())["sha256"] == hashlib.sha256(weights).hexdigest()
     path.write_bytes(weights[:500] + b"X" + weights[501:])
-    with pytest.raises(UserError, match=r"is damaged .* the record of its download has"):
+    with pytest.raises(UserError, match=r"is damaged .* its record has .* remove pytorch_model.bin.json beside it"):
         load_generator(NAME)
 
 
