@@ -94,9 +94,10 @@ def test_discover_yields_base_points_the_solution_and_steps(config):
 def test_discover_before_is_that_of_the_start_without_a_joint_one():
     """The same seed, the same A to begin with, the same number to compare with."""
     adam = dataclasses.replace(BOTH, method="adam", learning_rate=0.1)
-    assert next(discover(DoubleGenerator(), adam)).held_out_before == next(
-        discover(DoubleGenerator(), BOTH)
-    ).held_out_before
+    assert (
+        next(discover(DoubleGenerator(), adam)).held_out_before
+        == next(discover(DoubleGenerator(), BOTH)).held_out_before
+    )
 
 
 @METHODS
