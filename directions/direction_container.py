@@ -26,8 +26,8 @@ One key, because safetensors writes several in a random order.
 """
 
 _HOW_TO_CONVERT = (
-    "Convert it first: load the matrix with torch.load(path, weights_only=True), one direction a row, make the rows "
-    "orthonormal with directions.gram_schmidt, and save them with directions.Directions."
+    "If it holds a matrix of directions, convert it, which unpickles nothing: directions convert FILE --to "
+    "OUT.safetensors"
 )
 _LOOKS_LIKE: tuple[tuple[bytes, str], ...] = (
     (b"PK\x03\x04", f"it is a zip archive, as torch.save writes (.pt, .pth); it may hold pickles. {_HOW_TO_CONVERT}"),
@@ -35,7 +35,7 @@ _LOOKS_LIKE: tuple[tuple[bytes, str], ...] = (
     (b"\x80\x03", f"it is a pickle; unpickling can run any code. {_HOW_TO_CONVERT}"),
     (b"\x80\x04", f"it is a pickle; unpickling can run any code. {_HOW_TO_CONVERT}"),
     (b"\x80\x05", f"it is a pickle; unpickling can run any code. {_HOW_TO_CONVERT}"),
-    (b"\x93NUMPY", "it is a NumPy array file. Read it with numpy.load and save it with directions.Directions."),
+    (b"\x93NUMPY", "it is a NumPy array file. Convert it: directions convert FILE --to OUT.safetensors"),
     (b"version https://git-lfs", "it is a Git LFS pointer, not the file itself. Fetch it with git lfs pull."),
     (b"<", "it is a web page (HTML or XML), perhaps a download that failed. Download the file itself."),
     (b"{", "it is JSON text. Give the path of the direction file, directions.safetensors in a run folder."),

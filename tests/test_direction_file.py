@@ -380,7 +380,7 @@ def with_header(text):
         (b"abc", "it is truncated: 3 bytes"),
         (pickle.dumps(Bomb(), protocol=2), r"it is a pickle, as old torch\.save wrote; unpickling can run any code"),
         (pickle.dumps(Bomb(), protocol=4), "it is a pickle; unpickling can run any code"),
-        (pickle.dumps(Bomb(), protocol=5), r"weights_only=True.*directions\.gram_schmidt"),
+        (pickle.dumps(Bomb(), protocol=5), "directions convert FILE"),
         (b"<!DOCTYPE html><html><body>404 not found", r"it is a web page .* Download the file itself"),
         (b"\n  <html><head></head><body>Sign in</body></html>", "it is a web page"),
         (b'{"generator": "builtin", "steps": 400}', "it is JSON text"),
