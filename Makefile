@@ -42,6 +42,10 @@ scenes: $(SCENES_VENV)/.ready ## Render the scenes data set with Blender (half a
 builtin: $(VENV)/.ready-test ## Train the built-in generator on the scenes (hours; resumes)
 	@echo "==> Training the built-in generator; Ctrl-C stops, the same command goes on"
 	@$(BIN)/python scripts/train_builtin.py
+	@$(BIN)/python scripts/train_builtin.py --out outputs/builtin-fine --start outputs/builtin --steps 800 --texture 0.5 \
+		--discriminator-rate 0.0002 --decay-from 0.3 --ema 0.99
+	@$(BIN)/python scripts/train_builtin.py --out outputs/builtin-colour --start outputs/builtin-fine --steps 500 \
+		--texture 0.5 --colour 5 --discriminator-rate 0.0002 --decay-from 0.3 --ema 0.99
 	@$(BIN)/python scripts/export_builtin.py
 
 clean: ## Remove environments, caches and build products (not data/ and outputs/)

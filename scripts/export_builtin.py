@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from pytorch_pretrained_biggan import BigGAN
@@ -24,7 +26,7 @@ from directions.gan.data import SceneImages
 from directions.gan.export import finished_copy, measure_statistics, write_generator
 from directions.gan.networks import build_generator
 from directions.gan.sheets import sample_sheet
-from directions.gan.training import CHECKPOINT, TrainingConfig
+from directions.gan.training import TrainingConfig, read_checkpoint
 from directions.generators.registry import BUILTIN, load_generator
 from directions.generators.weights import WEIGHTS
 
@@ -37,8 +39,9 @@ pixels, |z| = {dim_z}, classes {classes}. {parameters:.2f} M parameters.
 
 - **Data**: {count} renders of one object on a ground plane, made by `scripts/render_scenes.py` (`make scenes`);
   SHA-256 of factors and pixels `{data}`.
-- **Training**: `python scripts/train_builtin.py {arguments}` — {steps} steps of batch {batch}, {hours:.2f} hours on two
-  CPU cores. Hinge loss, projection discriminator, spectral norm in both networks, average of the weights.
+- **Training**: hinge loss, projection discriminator, spectral norm in both networks, average of the weights;
+  {hours:.2f} hours on {cores} CPU cores, beside other work.
+{stages}
 - **Statistics**: `python scripts/export_builtin.py`, {samples} images for each of 51 truncations.
 - **Weights**: SHA-256 `{digest}`, {size:.2f} MB.
 
@@ -58,10 +61,11 @@ of 255.
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--run", type=Path, default=Path("outputs/builtin"), help="folder that training wrote")
+    runs = [Path("outputs", name) for name in ("builtin", "builtin-fine", "builtin-colour")]
+    parser.add_argument("--runs", type=Path, nargs="+", default=runs, help="training runs, the last is exported")
     parser.add_argument("--data", type=Path, default=Path("data/clevr-simple-64"), help="scene folder")
     parser.add_argument("--out", type=Path, default=BUILTIN, help="folder to write")
-    parser.add_argument("--samples", type=int, default=1024, help="images a truncation, a multiple of 128")
+    parser.add_argument("--samples", type=int, default=512, help="images a truncation, a multiple of 128")
     parser.add_argument("--check", action="store_true", help="only print the figures of --out")
     return parser.parse_args(argv)
 
@@ -91,10 +95,10 @@ def texture_of(data: SceneImages, images: int = 3000) -> Texture:
 def export(arguments: argparse.Namespace) -> str:
     """Write weights, configuration and card; return the table of figures."""
     data = SceneImages(arguments.data)
-    state = torch.load(arguments.run / CHECKPOINT, map_location="cpu", weights_only=True)
-    config = state["config"]
+    states = [read_checkpoint(run) for run in arguments.runs]
+    config = states[-1]["config"]
     trained = build_generator({"channel_width": config["channel_width"]})
-    trained.load_state_dict(state["average"])
+    trained.load_state_dict(states[-1]["average"])
     model: BigGAN = finished_copy(trained)
     measuring = measure_statistics(model, samples=arguments.samples)
     for _ in tqdm(measuring, total=model.config.n_stats, desc="Statistics", unit="row"):
@@ -103,16 +107,16 @@ def export(arguments: argparse.Namespace) -> str:
     digest = write_generator(model, arguments.out, SHAPES)
     quality = measure_quality(load_generator(str(arguments.out)), load_scene_reader())
     table = table_of(quality, texture_of(data))
-    seconds = sum(json.loads(line)["seconds"] for line in (arguments.run / "stats.jsonl").read_text().splitlines())
+    lines = [line for run in arguments.runs for line in (run / "stats.jsonl").read_text().splitlines()]
+    seconds = sum(json.loads(line)["seconds"] for line in lines)
     card = CARD.format(
         dim_z=model.config.z_dim,
         classes=", ".join(SHAPES),
         parameters=sum(parameter.numel() for parameter in model.parameters()) / 1e6,
         count=len(data),
         data=data.digest,
-        arguments=spelled(config),
-        steps=state["step"],
-        batch=config["batch_size"],
+        stages="\n".join(map(stage, arguments.runs, [None, *arguments.runs], states)),
+        cores=os.cpu_count(),
         hours=seconds / 3600,
         samples=arguments.samples,
         digest=digest,
@@ -129,6 +133,13 @@ def spelled(config: dict[str, object]) -> str:
     default = asdict(TrainingConfig())
     changed = {name: value for name, value in config.items() if value != default[name]}
     return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in changed.items())
+
+
+def stage(run: Path, before: Path | None, state: dict[str, Any]) -> str:
+    """One stage of training as a line of the card."""
+    start = f"--start {before} " if before else ""
+    command = f"python scripts/train_builtin.py --out {run} {start}{spelled(state['config'])}".strip()
+    return f"  - `{command}`: {state['step']} steps of batch {state['config']['batch_size']}"
 
 
 def main(argv: list[str] | None = None) -> int:

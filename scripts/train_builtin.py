@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from directions.errors import UserError
 from directions.gan.data import SceneImages
-from directions.gan.training import Trainer, TrainingConfig, resume, save, train
+from directions.gan.training import Trainer, TrainingConfig, read_checkpoint, resume, save, train
 from directions.signals import Interrupted, StopSignals
 
 
@@ -25,6 +25,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("data/clevr-simple-64"), help="scene folder")
     parser.add_argument("--out", type=Path, default=Path("outputs/builtin"), help="folder of the run")
+    parser.add_argument("--start", type=Path, help="run whose trained networks to start from")
     for field in fields(TrainingConfig):
         name = "--" + field.name.replace("_", "-")
         if field.type == "bool":
@@ -44,6 +45,8 @@ def main(argv: list[str] | None = None) -> int:
         data.check_digest()
         arguments.out.mkdir(parents=True, exist_ok=True)
         trainer = Trainer(config, data)
+        if arguments.start:
+            trainer.start_from(read_checkpoint(arguments.start))
         resume(trainer, arguments.out)
         bar = tqdm(total=config.steps, initial=trainer.step, unit="step", desc="Training", smoothing=0.05)
         with StopSignals() as signals:

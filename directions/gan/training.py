@@ -24,7 +24,14 @@ from torch.nn import functional as F
 from directions.atomic import write_bytes
 from directions.errors import UserError
 from directions.gan.data import SceneImages
-from directions.gan.losses import hinge_discriminator, hinge_generator
+from directions.gan.losses import (
+    TextureStatistics,
+    chroma,
+    colour_matching,
+    hinge_discriminator,
+    hinge_generator,
+    texture_matching,
+)
 from directions.gan.networks import ProjectionDiscriminator, build_generator
 from directions.gan.sheets import sample_sheet
 from directions.generators.base import truncated_normal
@@ -57,6 +64,10 @@ class TrainingConfig:
     """Share of the steps after which both rates fall linearly to nothing, in [0, 1]."""
     ema: float = 0.999
     """Decay of the running average of the generator's weights, a step; in [0, 1)."""
+    texture: float = 0.0
+    """Weight of texture matching in the generator's loss, at least 0."""
+    colour: float = 0.0
+    """Weight of colour matching in the generator's loss, at least 0."""
     bfloat16: bool = True
     """Run both networks in autocast bfloat16 (about twice as fast where the processor has it); weights stay float32."""
     seed: int = 0
@@ -72,6 +83,9 @@ class TrainingConfig:
                 raise UserError(f"{field} must be above 0, got {getattr(self, field)}.")
         if not 0 <= self.decay_from <= 1:
             raise UserError(f"decay_from must be in [0, 1], got {self.decay_from}.")
+        for field in ("texture", "colour"):
+            if not getattr(self, field) >= 0:
+                raise UserError(f"{field} must be at least 0, got {getattr(self, field)}.")
         if not 0 <= self.ema < 1:
             raise UserError(f"ema must be in [0, 1), got {self.ema}.")
 
@@ -102,6 +116,8 @@ class Trainer:
                 if parameter.ndim == 4:
                     parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.generator)
+        self.texture_of_data = texture_of(data) if config.texture else None
+        self.chroma_of_data = chroma_of(data) if config.colour else None
         betas = (0.0, 0.99)
         self.optimisers = {
             "generator": torch.optim.Adam(self.generator.parameters(), config.generator_rate, betas),
@@ -144,6 +160,21 @@ class Trainer:
         for name, optimiser in self.optimisers.items():
             optimiser.load_state_dict(state["optimisers"][name])
 
+    def start_from(self, state: dict[str, Any]) -> None:
+        """Take the networks of another run, with fresh optimisers and rates.
+
+        Args:
+            state: That run's :meth:`state_dict`.
+
+        Raises:
+            UserError: If its networks have other sizes.
+        """
+        try:
+            for name in ("generator", "discriminator", "average"):
+                getattr(self, name).load_state_dict(state[name])
+        except RuntimeError as error:
+            raise UserError(f"The run to start from has networks of another size: {error}") from None
+
     def train_step(self) -> dict[str, float]:
         """Take one step of the discriminator and one of the generator.
 
@@ -173,8 +204,13 @@ class Trainer:
         z, y = self._draw(rng)
         self.discriminator.requires_grad_(False)
         with autocast:
-            scores = self.discriminator(forward(self.generator, z, y).float(), y).float()
+            fake = forward(self.generator, z, y).float()
+            scores = self.discriminator(fake, y).float()
         loss_g = hinge_generator(scores)
+        if self.texture_of_data is not None:
+            loss_g = loss_g + config.texture * texture_matching(TextureStatistics.of(fake), self.texture_of_data)
+        if self.chroma_of_data is not None:
+            loss_g = loss_g + config.colour * colour_matching(chroma(fake), self.chroma_of_data)
         self._descend("generator", loss_g)
         self.discriminator.requires_grad_(True)
 
@@ -251,6 +287,22 @@ def train(trainer: Trainer, folder: Path, *, checkpoint_every: int = 100, sheet_
         yield record
 
 
+def texture_of(data: SceneImages, batch_size: int = 500) -> TextureStatistics:
+    """Texture of a whole data set."""
+    parts = [TextureStatistics.of(data.batch(part)[0]) for part in torch.arange(len(data)).split(batch_size)]
+    weights = torch.tensor([len(part) for part in torch.arange(len(data)).split(batch_size)]) / len(data)
+    mean, square = (
+        torch.einsum("p,pchw->chw", weights, torch.stack([getattr(part, name) for part in parts]))
+        for name in ("mean", "square")
+    )
+    return TextureStatistics(mean, square)
+
+
+def chroma_of(data: SceneImages, batch_size: int = 500) -> Tensor:
+    """Mean colours of a whole data set, (images, angles)."""
+    return torch.cat([chroma(data.batch(part)[0]) for part in torch.arange(len(data)).split(batch_size)])
+
+
 def save(trainer: Trainer, folder: Path) -> None:
     """Write the checkpoint, whole or not at all."""
     buffer = io.BytesIO()
@@ -268,17 +320,32 @@ def resume(trainer: Trainer, folder: Path) -> None:
     Raises:
         UserError: If the checkpoint is of another run, or damaged.
     """
-    path = folder / CHECKPOINT
-    if not path.is_file():
+    if not (folder / CHECKPOINT).is_file():
         return
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise UserError(f"{path} cannot be read ({error}). Delete it to start anew.") from error
-    trainer.load_state_dict(state)
+    trainer.load_state_dict(read_checkpoint(folder))
     stats = folder / "stats.jsonl"
     if stats.is_file():
         write_bytes(stats, b"".join(stats.read_bytes().splitlines(keepends=True)[: trainer.step]))
+
+
+def read_checkpoint(folder: Path) -> dict[str, Any]:
+    """Read the checkpoint of a run.
+
+    Args:
+        folder: The run.
+
+    Returns:
+        What :meth:`Trainer.state_dict` returned.
+
+    Raises:
+        UserError: If there is none, or it is damaged.
+    """
+    path = folder / CHECKPOINT
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged files raise whatever the reader stumbled on
+        raise UserError(f"{path} cannot be read ({error}). Delete it to start anew.") from error
+    return state
 
 
 def _finite(value: float) -> bool:

@@ -21,7 +21,7 @@ def test_settled_spectral_norm_is_the_largest_singular_value() -> None:
     assert sigma.item() == pytest.approx(torch.linalg.svdvals(layer.weight_orig.flatten(1))[0].item(), rel=1e-4)
 
 
-@pytest.mark.parametrize("row", [3, 5])
+@pytest.mark.parametrize("row", [1, 5])
 def test_measured_statistics_are_those_of_the_batch(row: int) -> None:
     """With a single batch, normalising by the measured row is normalising by the batch itself."""
     model = finished_copy(biggan_models.random_model(n_stats=6))

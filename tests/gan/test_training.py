@@ -13,9 +13,16 @@ import torch
 from directions.errors import UserError
 from directions.evaluation.scene_reader import SHAPES
 from directions.gan.data import SceneImages
-from directions.gan.losses import hinge_discriminator, hinge_generator
+from directions.gan.losses import (
+    TextureStatistics,
+    chroma,
+    colour_matching,
+    hinge_discriminator,
+    hinge_generator,
+    texture_matching,
+)
 from directions.gan.networks import ProjectionDiscriminator, build_generator
-from directions.gan.training import Trainer, TrainingConfig, resume, save, train
+from directions.gan.training import Trainer, TrainingConfig, read_checkpoint, resume, save, texture_of, train
 
 SMALL = {"channel_width": 8, "discriminator_width": 4, "batch_size": 4, "bfloat16": False}
 
@@ -121,7 +128,7 @@ def test_changed_pixels_are_noticed(data: SceneImages, tmp_path: Path) -> None:
     for name in ("factors.csv", "dataset.json"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     np.save(tmp_path / "images.npy", np.asarray(data.images) // 2)
-    with pytest.raises(UserError, match="is not what its dataset.json records"):
+    with pytest.raises(UserError, match=r"is not what its dataset\.json records"):
         SceneImages(tmp_path).check_digest()
 
 
@@ -159,3 +166,65 @@ def test_projection_head_depends_on_the_class() -> None:
     both = discriminator(images, torch.tensor([0, 1]))
     assert not torch.allclose(both, discriminator(images, torch.tensor([2, 0])))
     torch.testing.assert_close(both[:1], discriminator(images[:1], torch.tensor([0])))
+
+
+def test_texture_sees_a_grid_and_grain_and_nothing_smooth() -> None:
+    """A flat image has none; a checkerboard of one grey level has its amplitude, whatever the brightness."""
+    flat = torch.full((2, 3, 8, 8), 0.3, dtype=torch.float64)
+    signs = torch.tensor([[1.0, -1.0], [-1.0, 1.0]], dtype=torch.float64).repeat(4, 4)
+    none, grid = TextureStatistics.of(flat), TextureStatistics.of(flat + signs / 127.5)
+    torch.testing.assert_close(none.mean, torch.zeros_like(none.mean))
+    # A pixel minus the mean of its 3 by 3: five of its own sign and four of the other leave 1 - 1/9.
+    torch.testing.assert_close(grid.mean[:, 1:-1, 1:-1].abs(), torch.full((3, 6, 6), 8 / 9, dtype=torch.float64))
+    assert texture_matching(none, none).item() == 0
+    assert texture_matching(grid, none) > 0.5
+    grain = TextureStatistics.of(torch.cat((flat[:1] + signs / 127.5, flat[:1] - signs / 127.5)))
+    torch.testing.assert_close(grain.mean, none.mean)
+    assert texture_matching(grain, none) > 0.3
+
+
+def test_texture_of_data_is_that_of_all_images_at_once(data: SceneImages) -> None:
+    """Whatever the batches it was summed over."""
+    whole = TextureStatistics.of(data.batch(torch.arange(len(data)))[0])
+    parts = texture_of(data, batch_size=7)
+    torch.testing.assert_close(parts.mean, whole.mean)
+    torch.testing.assert_close(parts.square, whole.square)
+
+
+def test_second_stage_starts_from_the_networks_of_the_first(data: SceneImages, tmp_path: Path) -> None:
+    """With its own settings, and a texture term that reaches the generator."""
+    first = Trainer(TrainingConfig(steps=1, **SMALL), data)
+    first.train_step()
+    save(first, tmp_path)
+    second = Trainer(TrainingConfig(steps=3, texture=0.5, seed=1, **SMALL), data)
+    second.start_from(read_checkpoint(tmp_path))
+    assert second.step == 0
+    expected, got = weights(first), weights(second)
+    assert [name for name in expected if not torch.equal(expected[name], got[name])] == []
+    plain = Trainer(TrainingConfig(steps=3, seed=1, **SMALL), data)
+    plain.start_from(read_checkpoint(tmp_path))
+    assert second.train_step()["loss_g"] > plain.train_step()["loss_g"]
+    wide = Trainer(TrainingConfig(**{**SMALL, "discriminator_width": 6}), data)
+    with pytest.raises(UserError, match="networks of another size"):
+        wide.start_from(read_checkpoint(tmp_path))
+
+
+def test_chroma_does_not_see_brightness() -> None:
+    """Grey has none; a colour has the same length whatever grey is added, and turns with its hue."""
+    grey = torch.full((1, 3, 4, 4), 0.2, dtype=torch.float64)
+    red = torch.zeros(1, 3, 4, 4, dtype=torch.float64)
+    red[:, 0] = 0.5
+    torch.testing.assert_close(chroma(grey), torch.zeros(1, 8, dtype=torch.float64))
+    torch.testing.assert_close(chroma(red + 0.3), chroma(red))
+    assert chroma(red)[0, 0].item() == pytest.approx(0.5 * 127.5 * 2 / 6**0.5)
+    torch.testing.assert_close(chroma(red.roll(1, dims=1)).norm(), chroma(red).norm())
+
+
+def test_colour_matching_asks_for_the_extremes() -> None:
+    """It is 0 for the same distribution, and by hand for one that is shrunk by a half."""
+    real = torch.linspace(-1, 1, 2001, dtype=torch.float64)[:, None]
+    ranks = (torch.arange(10, dtype=torch.float64) + 0.5) / 10
+    same = (2 * ranks - 1)[:, None].flip(0)
+    assert colour_matching(same, real).item() == pytest.approx(0, abs=1e-12)
+    expected = ((same / 2) ** 2).mean() / real.var()
+    assert colour_matching(same / 2, real).item() == pytest.approx(expected.item(), rel=1e-6)
