@@ -1,0 +1,188 @@
+"""The table and the plot of ``compare_solvers.py``, from the cells that it left."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from directions.atomic import atomic_write, write_text
+from directions.joint.matching import match_directions
+
+NEAR = 1.05
+"""A method has arrived when its held-out penalty is within this factor of the best of all."""
+
+MAIN = ("adam, the paper's settings", "adam, best settings", "joint", "joint+adam")
+COLOURS = {"adam, the paper's settings": "#999999", "adam, best settings": "#d97706", "joint": "#2563eb",
+           "joint+adam": "#16a34a"}  # fmt: skip
+
+
+def load_cells(folder: Path) -> dict[str, dict[str, Any]]:
+    """Read the results that are there, by name."""
+    return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+
+
+def by_method(cells: dict[str, dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Group the cells that searched: all seeds of a method, the four that matter first."""
+    found: dict[str, list[dict[str, Any]]] = {method: [] for method in MAIN}
+    for cell in cells.values():
+        if cell["curve"]:
+            found.setdefault(cell["method"], []).append(cell)
+    return {method: runs for method, runs in found.items() if runs}
+
+
+def arrival(cell: dict[str, Any], goal: float) -> dict[str, Any] | None:
+    """The first scored point of a run at which the goal was reached."""
+    return next((point for point in cell["curve"] if point["held_out"] <= goal), None)
+
+
+def arrivals(runs: list[dict[str, Any]], goal: float) -> tuple[str, str]:
+    """Seconds and images to the goal, as text: means over seeds, or how far the runs got without."""
+    points = [arrival(cell, goal) for cell in runs]
+    reached = [point for point in points if point]
+    if len(reached) < len(runs):
+        longest = max(cell["curve"][-1]["seconds"] for cell in runs)
+        some = f" ({len(reached)} of {len(runs)} did)" if reached else ""
+        return f"not in {longest:.0f} s{some}", ""
+    seconds = statistics.fmean(point["seconds"] for point in reached)
+    forwards, backwards = (statistics.fmean(point[key] for point in reached) for key in ("forwards", "backwards"))
+    return f"{seconds:.0f} s", f"{forwards:,.0f} + {backwards:,.0f}"
+
+
+def agreement(runs: list[dict[str, Any]]) -> str:
+    """Mean |cosine| between the directions of two seeds, weighted by their activeness."""
+    means = []
+    for one, other in itertools.combinations(runs, 2):
+        _, cosines = match_directions(torch.tensor(one["basis"]), torch.tensor(other["basis"]))
+        weights = torch.tensor(one["activeness"], dtype=torch.float64)
+        means.append(float((cosines * weights).sum() / weights.sum()))
+    return f"{statistics.fmean(means):.3f}" if means else ""
+
+
+def table_rows(cells: dict[str, dict[str, Any]]) -> list[list[str]]:
+    """The table: baselines, then every method."""
+    methods = by_method(cells)
+    best = min(cell["curve"][-1]["held_out"] for runs in methods.values() for cell in runs)
+    rows = [["method", "held-out", "× best", f"to {NEAR} × best", "images forwards + backwards", "seeds agree",
+             "on one factor"]]  # fmt: skip
+    for entry in cells.get("baselines", {}).get("entries", []):
+        share = entry["on_one_factor"]
+        rows.append([entry["name"], f"{entry['held_out']:.4g}", f"{entry['held_out'] / best:.2f}", "", "", "",
+                     "" if share is None else f"{share:.2f}"])  # fmt: skip
+    for method, runs in methods.items():
+        final = statistics.fmean(cell["curve"][-1]["held_out"] for cell in runs)
+        shares = [cell["on_one_factor"] for cell in runs if "on_one_factor" in cell]
+        rows.append([f"{method} ({len(runs)} seed{'s' * (len(runs) > 1)})", f"{final:.4g}", f"{final / best:.2f}",
+                     *arrivals(runs, NEAR * best), agreement(runs),
+                     f"{statistics.fmean(shares):.2f}" if shares else ""])  # fmt: skip
+    return rows
+
+
+def measurement_rows(cells: dict[str, dict[str, Any]]) -> list[list[str]]:
+    """How many base points and probes are enough: every point of every measurement."""
+    rows = [["measurement", "base points", "seconds", "held-out", "starts that agree", "halves agree (median)"]]
+    for cell in cells.values():
+        for point in cell["curve"]:
+            if "base_points" not in point:
+                continue
+            report, confidence = point["report"], point["confidence"]
+            rows.append([f"{cell['method']}, seed {cell['seed']}", str(point["base_points"]), f"{point['seconds']:.1f}",
+                         f"{point['held_out']:.4g}", f"{report['agreeing_starts']} of {report['starts']}",
+                         f"{statistics.median(confidence):.3f}" if confidence else ""])  # fmt: skip
+    return rows
+
+
+def markdown(rows: list[list[str]]) -> str:
+    """Lay rows out as a Markdown table; the first is the heading."""
+    lines = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def plot(cells: dict[str, dict[str, Any]], path: Path) -> None:
+    """Draw held-out penalty against seconds, a line a seed."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 4.2), dpi=150, layout="constrained")
+    for method, runs in by_method(cells).items():
+        if method not in MAIN:
+            continue
+        for number, cell in enumerate(runs):
+            points = [point for point in cell["curve"] if point["seconds"] > 0]
+            axes.plot([point["seconds"] for point in points], [point["held_out"] for point in points], marker=".",
+                      color=COLOURS[method], label=method if number == 0 else None, linewidth=1.4)  # fmt: skip
+    entries = cells.get("baselines", {}).get("entries", [])
+    random = [entry["held_out"] for entry in entries if entry["name"].startswith("random")]
+    if random:
+        axes.axhline(statistics.fmean(random), color="black", linestyle=":", linewidth=1, label="random directions")
+    axes.set_xscale("log")
+    axes.set_xlabel("seconds of one core (scoring not counted)")
+    axes.set_ylabel("held-out penalty")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    with atomic_write(path) as part:
+        figure.savefig(part, format="png")
+    plt.close(figure)
+
+
+def draw_curvature(cell: dict[str, Any], path: Path) -> None:
+    """Draw what is diagonalised: how strongly each pair of directions acts together, before and after."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, panels = plt.subplots(1, len(cell["curvature"]), figsize=(7, 3.4), dpi=150, layout="constrained")
+    largest = max(value for matrix in cell["curvature"].values() for row in matrix for value in row)
+    for panel, (name, matrix) in zip(panels, cell["curvature"].items(), strict=True):
+        image = panel.imshow(matrix, cmap="Greys", vmin=0, vmax=largest)
+        total = sum(value**2 for row in matrix for value in row)
+        off = total - sum(matrix[index][index] ** 2 for index in range(len(matrix)))
+        panel.set_title(f"{name}\n{off / total:.0%} off the diagonal", fontsize=10)
+        panel.set_xlabel("direction b")
+        panel.set_ylabel("direction a")
+    figure.colorbar(image, ax=panels, shrink=0.8, label="root mean square of $H_{ab}$")
+    with atomic_write(path) as part:
+        figure.savefig(part, format="png")
+    plt.close(figure)
+
+
+def write_report(folder: Path, out: Path) -> None:
+    """Write ``out``.md and ``out``.png.
+
+    Args:
+        folder: Of the cells.
+        out: Path without suffix.
+    """
+    cells = load_cells(folder)
+    if not by_method(cells):
+        return
+    first = next(cell for cell in cells.values() if cell["curve"])
+    generator = first["generator"]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    plot(cells, out.with_name(out.name + ".png"))
+    measured = next((cell for cell in cells.values() if cell["method"] == "joint"), None)
+    if measured and len(measured["basis"]) <= 40:
+        draw_curvature(measured, out.with_name(out.name + "-curvature.png"))
+    page = [
+        f"# Solvers on {generator['name']}",
+        "",
+        f"Made by `python scripts/compare_solvers.py` ({first['machine']}; weights {generator['digest'][:12]}).",
+        "Seconds are processor seconds of one core, without scoring. Penalties are those of the same held-out set.",
+        "",
+        f"![Held-out penalty against seconds]({out.name}.png)",
+        "",
+        markdown(table_rows(cells)),
+        "",
+        "## How much measuring is enough",
+        "",
+        markdown(measurement_rows(cells)),
+        "",
+    ]
+    write_text(out.with_name(out.name + ".md"), "\n".join(page))
