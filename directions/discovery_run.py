@@ -60,11 +60,14 @@ def record_run(
                 last = snapshot
                 folder.append_stats(record)
                 write_events(record)
-                if _wants_checkpoint(record, config) or stop.requested:
+                kept = _wants_checkpoint(record, config) or stop.requested
+                if kept:
                     folder.write_checkpoint(snapshot.state, generator)
                 _log(folder, snapshot, config)
                 on_record(record)
                 if stop.requested:
+                    if not kept:  # the signal came since
+                        folder.write_checkpoint(snapshot.state, generator)
                     folder.log(f"Interrupted after step {record.step}; checkpoint written.")
                 stop.stop_if_requested()
         except NonFiniteError as error:
