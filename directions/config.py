@@ -72,7 +72,7 @@ class DiscoverConfig:
     """Range of z components to search, ``"start:stop"`` with stop excluded; ``None`` searches all of z."""
     truncation: float = 1.0
     """Spread of z and the generator's truncation setting, in (0, 1]; 1 does not truncate."""
-    method: Method = "adam"
+    method: Method = "joint+adam"
     """How directions are found. ``"adam"``: the paper's way, A learned by stochastic steps. ``"joint"``: Hessians are
     measured at random places and diagonalised jointly. ``"joint+adam"``: stochastic steps that start from there.
 

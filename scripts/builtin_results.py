@@ -17,12 +17,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
 from directions.atomic import write_text
-from directions.config import DiscoverConfig
+from directions.config import DiscoverConfig, Method
 from directions.direction_file import load_directions
 from directions.errors import UserError
 from directions.evaluation.baselines import axis_directions, random_directions
@@ -50,14 +50,17 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     return arguments
 
 
-def discovered(runs: Path, seed: int) -> Path:
+def discovered(runs: Path, method: str, seed: int) -> Path:
     """Train with one seed, as a user would, unless that was done; return the direction file."""
-    name = f"seed-{seed}"
+    name = f"{method.replace('+', '-')}-seed-{seed}"
     folder = next(iter(sorted(runs.glob(f"[0-9]*-{name}"))), None)
     if folder is not None and (folder / "directions.safetensors").is_file():
         return folder / "directions.safetensors"
     command = [sys.executable, "-m", "directions", "discover"]
-    command += ["--resume", str(folder)] if folder else ["--seed", str(seed), "--out", str(runs), "--name", name]
+    if folder is not None:
+        command += ["--resume", str(folder)]
+    else:
+        command += ["--method", method, "--seed", str(seed), "--out", str(runs), "--name", name]
     started = time.perf_counter()
     subprocess.run(command, check=True)
     if folder is None:
@@ -74,9 +77,11 @@ def scored(name: str, basis: torch.Tensor, penalty: float, factors: Callable[[to
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Train and score everything."""
     arguments.runs.mkdir(parents=True, exist_ok=True)
-    files = [discovered(arguments.runs, seed) for seed in range(arguments.seeds)]
-    generator, reader = load_generator("builtin"), load_scene_reader()
     config = DiscoverConfig()
+    others = [method for method in get_args(Method) if method != config.method]
+    files = {method: [discovered(arguments.runs, method, 0)] for method in others}
+    files["found"] = [discovered(arguments.runs, config.method, seed) for seed in range(arguments.seeds)]
+    generator, reader = load_generator("builtin"), load_scene_reader()
     search, held_out = Search.resolve(generator, config), draw_held_out(generator, config)
 
     def factors(basis: torch.Tensor) -> FactorTable:
@@ -85,20 +90,20 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     def entry(name: str, basis: torch.Tensor) -> dict[str, Any]:
         return scored(name, basis, held_out_penalty(generator, basis, held_out), factors)
 
-    found = []
-    for file in files:
+    def found(file: Path) -> dict[str, Any]:
         directions = load_directions(file)
         row = entry(f"seed {directions.header['seed']}", torch.from_numpy(directions.matrix.copy()))
         wall = file.parent / "wall_seconds.json"
         row["seconds"] = json.loads(wall.read_text()) if wall.is_file() else None
-        row["before"] = directions.header["penalty"]["before"]
-        found.append(row)
+        row["steps"] = directions.header["steps"]
+        return row
+
     return {
         "machine": f"{os.cpu_count()} CPU cores, {platform.machine()}, torch {torch.__version__}",
         "generator": generator.digest,
-        "steps": load_directions(files[0]).header["steps"],
         "factor_path": FACTOR_PATH,
-        "found": found,
+        "method": config.method,
+        **{key: [found(file) for file in paths] for key, paths in files.items()},
         "random": [entry(f"random {s}", random_directions(search, s)) for s in range(arguments.random_seeds)],
         "axes": [entry("axes of z", axis_directions(search))],
     }
@@ -113,11 +118,15 @@ def mean_and_range(values: list[float]) -> str:
 
 def page(results: dict[str, Any]) -> str:
     """Lay the figures out in Markdown."""
-    labels = {"found": f"found by `directions discover` ({len(results['found'])} seeds)"}
+    labels = {"found": f"found, default `--method {results['method']}` ({len(results['found'])} seeds)"}
+    labels |= {method: f"found, `--method {method}` (seed 0)" for method in get_args(Method) if method in results}
     labels |= {"random": f"random orthonormal ({len(results['random'])} seeds)", "axes": "axes of z"}
     lines = ["# Directions of the built-in generator", ""]
     lines += [f"Made by `python scripts/builtin_results.py` on {results['machine']}.", ""]
-    lines += ["| directions | held-out penalty | on one factor | DCI disentanglement |", "|---|---|---|---|"]
+    lines += [
+        "| directions | held-out penalty | on one factor | DCI disentanglement | seconds |",
+        "|---|---|---|---|---|",
+    ]
     for key, label in labels.items():
         rows = results[key]
         columns = [
@@ -125,11 +134,11 @@ def page(results: dict[str, Any]) -> str:
             [row["factors"]["single_factor_share"] for row in rows],
             [row["factors"]["disentanglement"] for row in rows],
         ]
-        lines.append(f"| {label} | " + " | ".join(map(mean_and_range, columns)) + " |")
-    seconds = [row["seconds"] for row in results["found"] if row["seconds"]]
-    if seconds:
-        lines += ["", f"`directions discover` took {mean_and_range(seconds)} seconds a run, start to end."]
-    lines += ["", "*On one factor*: the share of a direction's effect that falls on a single factor, the mean over"]
+        seconds = [row["seconds"] for row in rows if row.get("seconds")]
+        cells = [*map(mean_and_range, columns), f"{statistics.fmean(seconds):.0f}" if seconds else ""]
+        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    lines += ["", "Seconds are those of `directions discover`, start to end. Ranges are over the seeds.", ""]
+    lines += ["*On one factor*: the share of a direction's effect that falls on a single factor, the mean over"]
     lines += [f"directions weighted by their effect. Steps of up to {results['factor_path']:g} along each direction."]
     for key in ("found", "random", "axes"):
         row = results[key][0]

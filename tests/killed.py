@@ -16,7 +16,14 @@ from directions.discovery_run import record_run
 from directions.run_folder import RunFolder
 
 CONFIG = DiscoverConfig(
-    steps=60, batch_size=2, held_out=3, held_out_probes=2, eval_every=10, checkpoint_every=7, final_samples=2
+    method="adam",
+    steps=60,
+    batch_size=2,
+    held_out=3,
+    held_out_probes=2,
+    eval_every=10,
+    checkpoint_every=7,
+    final_samples=2,
 )
 
 

@@ -18,7 +18,7 @@ from directions.penalties.hessian import hessian_penalty
 from directions.sampling import image_map
 from directions.search import Search, draw_batch
 
-SMALL = DiscoverConfig(steps=6, batch_size=4, held_out=4, held_out_probes=2, eval_every=3)
+SMALL = DiscoverConfig(method="adam", steps=6, batch_size=4, held_out=4, held_out_probes=2, eval_every=3)
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def assert_same_state(one, other):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_discover_finds_the_true_directions(generator, seed):
     """On a generator with planted directions, each learned one is one of them, up to order and sign."""
-    config = DiscoverConfig(steps=200, batch_size=8, eval_every=200, held_out=8, seed=seed)
+    config = DiscoverConfig(method="adam", steps=200, batch_size=8, eval_every=200, held_out=8, seed=seed)
     snapshots = list(discover(generator, config))
     agreement = (snapshots[-1].basis @ generator.directions.T).abs()
     torch.testing.assert_close(agreement.amax(dim=1), torch.ones(4, dtype=torch.float64), rtol=0, atol=1e-3)
@@ -238,7 +238,7 @@ def test_discover_refuses_the_state_of_another_run(generator):
 
 def test_learning_rate_decays_hyperbolically():
     """Half at decay_steps, a third at twice that; constant for 0."""
-    config = DiscoverConfig(learning_rate=0.6, decay_steps=50)
+    config = DiscoverConfig(method="adam", learning_rate=0.6, decay_steps=50)
     assert learning_rate(config, 50) == pytest.approx(0.3)
     assert learning_rate(config, 100) == pytest.approx(0.2)
     assert learning_rate(DiscoverConfig(learning_rate=0.6, decay_steps=0), 100) == 0.6

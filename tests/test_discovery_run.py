@@ -20,7 +20,14 @@ from directions.run_folder import RunFolder
 from directions.signals import Interrupted
 
 CONFIG = DiscoverConfig(
-    steps=7, batch_size=2, held_out=3, held_out_probes=2, eval_every=3, checkpoint_every=2, final_samples=2
+    method="adam",
+    steps=7,
+    batch_size=2,
+    held_out=3,
+    held_out_probes=2,
+    eval_every=3,
+    checkpoint_every=2,
+    final_samples=2,
 )
 
 

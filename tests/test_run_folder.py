@@ -15,7 +15,7 @@ from directions.errors import UserError
 from directions.run_folder import RunFolder
 from directions.snapshots import Record
 
-CONFIG = DiscoverConfig(steps=3)
+CONFIG = DiscoverConfig(method="adam", steps=3)
 GENERATOR = SimpleNamespace(name="toy", digest="abc" * 20)
 STATE = {
     "A": torch.eye(2),

@@ -9,7 +9,7 @@ import pytest
 from directions.cli import main
 from directions.generators.closed_form import ClosedFormGenerator
 
-FAST = "--steps 3 --batch-size 2 --held-out 3 --held-out-probes 2 --eval-every 2 --final-samples 2"
+FAST = "--method adam --steps 3 --batch-size 2 --held-out 3 --held-out-probes 2 --eval-every 2 --final-samples 2"
 
 
 class Result:

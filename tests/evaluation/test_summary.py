@@ -18,7 +18,15 @@ from directions.held_out import draw_held_out, held_out_penalty
 from directions.search import Search
 
 CONFIG = DiscoverConfig(
-    steps=4, batch_size=4, held_out=6, held_out_probes=2, eval_every=3, final_samples=4, space="1:4", classes=(0, 2)
+    method="adam",
+    steps=4,
+    batch_size=4,
+    held_out=6,
+    held_out_probes=2,
+    eval_every=3,
+    final_samples=4,
+    space="1:4",
+    classes=(0, 2),
 )
 
 
