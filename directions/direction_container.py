@@ -129,20 +129,43 @@ def _read_layout(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"Cannot read {path}: {error.strerror}. Check that you may read it.") from error
     try:
-        layout = json.loads(preamble)
-        ends = [entry["data_offsets"][1] for name, entry in layout.items() if name != "__metadata__"]
-        expected = 8 + length + max(ends, default=0)
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
+        layout = _checked_layout(json.loads(preamble))
+    except (ValueError, RecursionError) as error:
         raise UserError(
             _refused(path, f"its first bytes are damaged ({error}). Get it again from where it came.")
         ) from error
+    ends = [entry["data_offsets"][1] for name, entry in layout.items() if name != "__metadata__"]
+    expected = 8 + length + max(ends, default=0)
     if size < expected:
         raise UserError(_truncated(path, size, expected))
     if size > expected:
         raise UserError(
             _refused(path, f"it has {size - expected} bytes too many at the end. Get it again from where it came.")
         )
-    return dict(layout)
+    return layout
+
+
+def _checked_layout(layout: object) -> dict[str, Any]:
+    """Check that a preamble has the form that safetensors gives it, whatever was damaged in it."""
+    if not isinstance(layout, dict):
+        raise ValueError(f"a JSON {type(layout).__name__} and not an object")
+    for name, entry in layout.items():
+        if not isinstance(entry, dict):
+            raise ValueError(f"the entry {name!r} is not an object")
+        if name == "__metadata__":
+            sound = all(isinstance(value, str) for value in entry.values())
+        else:
+            offsets = entry.get("data_offsets", [])
+            sound = isinstance(entry.get("dtype"), str) and _are_counts(entry.get("shape"))
+            sound = sound and _are_counts(offsets) and len(offsets) == 2
+        if not sound:
+            raise ValueError(f"the entry {name!r} does not describe a tensor")
+    return layout
+
+
+def _are_counts(values: object) -> bool:
+    """Whether something from JSON is a list of whole numbers from 0 up."""
+    return isinstance(values, list) and all(type(value) is int and value >= 0 for value in values)
 
 
 def _preamble_length(path: Path, head: bytes, size: int) -> int:

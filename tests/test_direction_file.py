@@ -461,6 +461,24 @@ def test_load_survives_any_damage(tmp_path_factory, cut, flip, bit):
     np.testing.assert_allclose(loaded.matrix @ loaded.matrix.T, np.eye(3), atol=1e-3)
 
 
+def test_load_survives_every_flipped_bit(tmp_path):
+    """Each bit of a small file in turn: a UserError, or directions that are sound."""
+    good = good_bytes()
+    path = tmp_path / "x.safetensors"
+    refused = 0
+    for position in range(8 * len(good)):
+        data = bytearray(good)
+        data[position // 8] ^= 1 << position % 8
+        path.write_bytes(data)
+        try:
+            loaded = load_directions(path)
+        except UserError:
+            refused += 1
+            continue
+        np.testing.assert_allclose(loaded.matrix @ loaded.matrix.T, np.eye(3), atol=1e-3)
+    assert refused > len(good)
+
+
 def changed(key, value, inside=None):
     header = header_for()
     target = header if inside is None else header[inside]
