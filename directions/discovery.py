@@ -65,7 +65,8 @@ def discover(
     Example:
         >>> from directions import DiscoverConfig, discover
         >>> from directions.generators.closed_form import ClosedFormGenerator
-        >>> snapshots = list(discover(ClosedFormGenerator(dim_z=4, resolution=8), DiscoverConfig(method="adam", steps=2)))
+        >>> config = DiscoverConfig(method="adam", steps=2)
+        >>> snapshots = list(discover(ClosedFormGenerator(dim_z=4, resolution=8), config))
         >>> [snapshot.record.step for snapshot in snapshots]
         [0, 1, 2]
     """
