@@ -102,7 +102,7 @@ class DiscoverConfig:
     """Samples are moved by eta ~ U[-path_size, path_size] along one direction, in units of z; above 0."""
     learning_rate: float | None = None
     """Adam's learning rate at the first step, above 0. The rows of A have norm about 1 at the start, so that it is an
-    angle, in radians, for each component. ``None`` becomes 0.1, or 0.01 after a joint start, which a larger one would
+    angle, in radians, for each component. ``None`` becomes 0.1, or 0.001 after a joint start, which a larger one would
     undo."""
     decay_steps: int = 100
     """The rate at step t is ``learning_rate / (1 + t / decay_steps)``; 0 keeps it constant, as in the paper.
@@ -142,7 +142,7 @@ class DiscoverConfig:
         self._check_choice("method", get_args(Method))
         self._check_choice("measurement", get_args(Measuring))
         if self.learning_rate is None:
-            object.__setattr__(self, "learning_rate", 0.01 if self.method == "joint+adam" else 0.1)
+            object.__setattr__(self, "learning_rate", 0.001 if self.method == "joint+adam" else 0.1)
         for field in ("ndirs", "micro_batch"):
             if getattr(self, field) is not None:
                 self._check_int(field, minimum=1)

@@ -129,7 +129,7 @@ def discover(
         typer.Option(
             metavar="FLOAT>0",
             help="Adam's rate at the first step.",
-            show_default="0.1; after a joint start 0.01",
+            show_default="0.1; after a joint start 0.001",
             rich_help_panel=_OPTIMISER,
         ),
     ] = None,

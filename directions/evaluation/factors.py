@@ -19,8 +19,8 @@ measured against the centre and not against each other: a direction that bends b
 gradient of the factor, the same in every basis: a rotation only shares it out otherwise, and one that mixes pure
 directions of different factors lowers the number. With absolute changes the total itself would depend on the basis.
 
-**Reading errors** add to every column and are not subtracted, because they do not matter: with the renderer itself as
-generator and one factor a direction, where nothing but reading errors can leak, the packaged reader gives 0.999.
+**Reading errors** add to every column and are not subtracted, because the reader's are far below the changes
+that are measured (its card gives them).
 """
 
 from __future__ import annotations
