@@ -3,7 +3,8 @@
 One coloured object (two in ``clevr-complex``) stands on a ground plane under a soft light. A scene is a function of
 ``(set, seed, index)`` alone, so workers may render in any order and a killed run goes on where it stopped. The factors
 are the same every time, to the digit; of the pixels a few differ by one grey level from run to run, by rounding in the
-denoiser, so that the digest says which renders were used and not which will come out. The result is a folder that ``scripts/train_builtin.py --data`` reads::
+denoiser, so that the digest says which renders were used and not which will come out. The result is a folder that
+``scripts/train_builtin.py --data`` reads::
 
     images/000000.png …   the renders, RGB
     factors.csv           one row an image: class and continuous factors
