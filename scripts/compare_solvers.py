@@ -93,12 +93,13 @@ class Target:
 def builtin_target(name: str, budget: float) -> Target:
     """The built-in generator, or one exported to a folder: all that the study asks."""
     adam = {"learning_rate": 0.1, "decay_steps": 100, "batch_size": 16}
-    refine = {"learning_rate": 0.01, "steps": 60}
+    refine = {"learning_rate": 0.001, "steps": 100}
     cells = [
         Cell("baselines", "baselines"),
         *(Cell(f"joint-{s}", "joint", s, {"points": [6, 12, 24, 45, 90]}) for s in range(3)),
         *(Cell(f"joint+adam-{s}", "joint+adam", s, refine, f"joint-{s}") for s in range(3)),
-        Cell("joint+adam-slow", "joint+adam, rate 0.003", 0, refine | {"learning_rate": 0.003}, "joint-0"),
+        Cell("joint+adam-fast", "joint+adam, rate 0.01", 0, refine | {"learning_rate": 0.01}, "joint-0"),
+        *(Cell(f"joint-more-{s}", "joint, 180 base points", s, {"points": [180]}) for s in range(2)),
         *(Cell(f"gradients-{k}", f"gradients, {k} probes", 0, {"kind": "gradients", "output_probes": k,
                "points": [6, 12, 24, 45, 90]}) for k in (1, 4, 16)),
         *(Cell(f"step-{h}", f"differences, step {h}", 0, {"step": h, "points": [24]})
@@ -108,6 +109,7 @@ def builtin_target(name: str, budget: float) -> Target:
         Cell("adam-rate-0.3", "adam, rate 0.3", 0, adam | {"learning_rate": 0.3, "seconds": budget / 2}),
         Cell("adam-constant", "adam, no decay", 0, adam | {"decay_steps": 0, "seconds": budget / 2}),
         Cell("adam-batch-4", "adam, batch 4", 0, adam | {"batch_size": 4, "seconds": budget / 2}),
+        Cell("adam-batch-64", "adam, batch 64", 0, adam | {"batch_size": 64, "micro_batch": 16, "seconds": budget}),
         *(Cell(f"adam-paper-{s}", "adam, the paper's settings", s, {"learning_rate": PAPER_RATE, "decay_steps": 0,
                "batch_size": 96, "micro_batch": 16, "seconds": 3 * budget}) for s in range(2)),
     ]  # fmt: skip
