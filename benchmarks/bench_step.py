@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from directions.basis import gram_schmidt, initial_matrix
 from directions.config import DiscoverConfig
-from directions.discovery import penalty_and_gradient
+from directions.discovery.loop import penalty_and_gradient
 from directions.generators.registry import BUILTIN, load_generator
 from directions.generators.weights import CONFIG, WEIGHTS, read_config, read_model
 from directions.sampling import derived_rng

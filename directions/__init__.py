@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from directions.basis import check_orthonormal, gram_schmidt
     from directions.config import DiscoverConfig
     from directions.direction_file import Directions, load_directions
-    from directions.discovery import discover
+    from directions.discovery.loop import discover
     from directions.generators.registry import load_generator
     from directions.penalties.exact import exact_hessian, hessian_penalty_exact
     from directions.penalties.hessian import hessian_penalty
@@ -40,7 +40,7 @@ _HOMES = {
     "Directions": "directions.direction_file",
     "DiscoverConfig": "directions.config",
     "check_orthonormal": "directions.basis",
-    "discover": "directions.discovery",
+    "discover": "directions.discovery.loop",
     "exact_hessian": "directions.penalties.exact",
     "gram_schmidt": "directions.basis",
     "hessian_penalty": "directions.penalties.hessian",

@@ -31,7 +31,7 @@ from torch import Tensor
 
 from directions.atomic import write_text
 from directions.config import DiscoverConfig
-from directions.discovery import discover
+from directions.discovery.loop import discover
 from directions.evaluation.activeness import activeness
 from directions.evaluation.baselines import axis_directions, random_directions
 from directions.evaluation.factors import measure_factors

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from directions.errors import UserError
 from directions.gan.data import SceneImages
 from directions.gan.training import Trainer, TrainingConfig, read_checkpoint, resume, save, train
-from directions.signals import Interrupted, StopSignals
+from directions.runs.signals import Interrupted, StopSignals
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:

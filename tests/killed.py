@@ -11,9 +11,9 @@ import torch
 from closed import DoubleGenerator
 
 from directions.config import DiscoverConfig
-from directions.discovery import discover
-from directions.discovery_run import record_run
-from directions.run_folder import RunFolder
+from directions.discovery.loop import discover
+from directions.runs.discovery_run import record_run
+from directions.runs.folder import RunFolder
 
 CONFIG = DiscoverConfig(
     method="adam",
@@ -39,7 +39,7 @@ def spawn(out: Path, name: str, config: DiscoverConfig = CONFIG) -> BaseProcess:
         The process, started.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "directions.discovery_run"])
+    context.set_forkserver_preload(["torch", "directions.runs.discovery_run"])
     process = context.Process(target=_run, args=(out, name, config))
     process.start()
     return process

@@ -15,7 +15,7 @@ from directions.config import parse_classes
 from directions.errors import UserError
 
 if TYPE_CHECKING:
-    from directions.direction_header import DescribesGenerator
+    from directions.direction_file.header import DescribesGenerator
 
 _WHAT = "What they are"
 _PAPER_GENERATOR = "biggan-128"

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
     from directions.direction_file import Directions
+    from directions.discovery.snapshots import Record, Snapshot
     from directions.generators.base import Generator
-    from directions.run_folder import RunFolder
-    from directions.snapshots import Record, Snapshot
+    from directions.runs.folder import RunFolder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +66,8 @@ def start(config: DiscoverConfig, out: Path, name: str | None, reporting: Report
         name: Name of the run; ``None`` takes the generator's.
         reporting: What to tell.
     """
-    from directions.discovery import discover as steps
-    from directions.run_folder import RunFolder, check_name
+    from directions.discovery.loop import discover as steps
+    from directions.runs.folder import RunFolder, check_name
 
     name = name if name is not None else _as_name(config.generator)
     check_name(name)
@@ -94,9 +94,9 @@ def go_on(path: Path, settings: Mapping[str, Any], reporting: Reporting) -> None
     Raises:
         UserError: If the folder is no run, or a setting differs that must not.
     """
-    from directions.discovery import discover as steps
-    from directions.environment import environment_changes
-    from directions.run_folder import RunFolder
+    from directions.discovery.loop import discover as steps
+    from directions.runs.environment import environment_changes
+    from directions.runs.folder import RunFolder
 
     folder = RunFolder.open(path)
     recorded = folder.read_config()
@@ -128,8 +128,8 @@ def go_on(path: Path, settings: Mapping[str, Any], reporting: Reporting) -> None
 
 
 def _load(config: DiscoverConfig, reporting: Reporting) -> Generator:
-    from directions.discovery_run import require_tensorboard
     from directions.generators.registry import load_generator
+    from directions.runs.discovery_run import require_tensorboard
 
     if reporting.tensorboard:
         require_tensorboard()
@@ -143,9 +143,9 @@ def _run(
     folder: RunFolder,
     reporting: Reporting,
 ) -> None:
-    from directions.discovery_run import record_run
     from directions.errors import NonFiniteError
-    from directions.signals import Interrupted
+    from directions.runs.discovery_run import record_run
+    from directions.runs.signals import Interrupted
 
     if not reporting.quiet:
         typer.echo(f"Run folder: {folder.path}", err=True)

@@ -16,7 +16,7 @@ from directions.basis import SearchSpace, gram_schmidt
 from directions.convert.foreign import read_foreign
 from directions.convert.published import PUBLISHED_FILES, PublishedFile
 from directions.direction_file import Directions
-from directions.direction_header import DescribesGenerator, make_header
+from directions.direction_file.header import DescribesGenerator, make_header
 from directions.errors import UserError, nearest
 from directions.generators.weight_files import sha256_of
 

@@ -13,7 +13,8 @@ import torch
 
 from directions.config import DiscoverConfig
 from directions.direction_file import Directions
-from directions.direction_header import make_header
+from directions.direction_file.header import make_header
+from directions.discovery.snapshots import Snapshot
 from directions.evaluation.activeness import activeness
 from directions.evaluation.baselines import baseline_penalties
 from directions.evaluation.path_size import suggested_path_sizes
@@ -21,7 +22,6 @@ from directions.evaluation.penalty_share import penalty_shares
 from directions.held_out import draw_held_out, held_out_penalty
 from directions.joint.start import planned_measurement
 from directions.search import Search
-from directions.snapshots import Snapshot
 
 if TYPE_CHECKING:
     from directions.generators.base import Generator

@@ -21,7 +21,8 @@ import numpy as np
 from torch import Tensor
 from tqdm import tqdm
 
-from directions.direction_file import Directions, Key
+from directions.direction_file import Directions
+from directions.direction_file.file import Key
 from directions.errors import UserError
 from directions.rendering.captions import CAPTION_COLOURS, Page, enlarge
 from directions.rendering.encode import GifWriter, gif_delay, gif_writer

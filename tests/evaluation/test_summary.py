@@ -10,7 +10,7 @@ from closed import DoubleGenerator
 
 from directions.basis import check_orthonormal
 from directions.config import DiscoverConfig
-from directions.discovery import discover
+from directions.discovery.loop import discover
 from directions.evaluation.activeness import activeness
 from directions.evaluation.baselines import axis_directions, baseline_penalties, random_directions
 from directions.evaluation.summary import summarise

@@ -15,8 +15,7 @@ from killed import spawn
 from directions.basis import check_orthonormal
 from directions.config import DiscoverConfig
 from directions.direction_file import load_directions
-from directions.discovery import discover
-from directions.discovery_run import record_run
+from directions.discovery.loop import discover
 from directions.errors import NonFiniteError
 from directions.evaluation.activeness import activeness
 from directions.evaluation.summary import summarise
@@ -25,9 +24,10 @@ from directions.joint.matching import match_directions
 from directions.joint.measure import matching_step
 from directions.joint.notes import joint_notes
 from directions.joint.start import planned_measurement
-from directions.run_folder import RunFolder
+from directions.runs.discovery_run import record_run
+from directions.runs.folder import RunFolder
+from directions.runs.signals import Interrupted
 from directions.search import Search
-from directions.signals import Interrupted
 
 JOINT = DiscoverConfig(
     method="joint", base_points=4, starts=3, held_out=4, held_out_probes=2, final_samples=2, checkpoint_every=3

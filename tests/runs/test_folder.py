@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from directions.config import DiscoverConfig
-from directions.environment import describe_environment, environment_changes
+from directions.discovery.snapshots import Record
 from directions.errors import UserError
-from directions.run_folder import RunFolder
-from directions.snapshots import Record
+from directions.runs.environment import describe_environment, environment_changes
+from directions.runs.folder import RunFolder
 
 CONFIG = DiscoverConfig(method="adam", steps=3)
 GENERATOR = SimpleNamespace(name="toy", digest="abc" * 20)
@@ -88,7 +88,7 @@ def test_create_leaves_nothing_when_the_disk_is_full(tmp_path, monkeypatch):
     def full(path, text):
         raise UserError("Cannot write: No space left on device.")
 
-    monkeypatch.setattr("directions.run_folder.write_text", full)
+    monkeypatch.setattr("directions.runs.folder.write_text", full)
     with pytest.raises(UserError, match="No space left"):
         RunFolder.create(tmp_path, "a", CONFIG)
     assert not list(tmp_path.iterdir())

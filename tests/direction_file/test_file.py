@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from safetensors.numpy import save as save_tensors
 
-from directions.direction_container import pack, unpack
 from directions.direction_file import Directions, load_directions
-from directions.direction_header import as_json, make_header
+from directions.direction_file.container import pack, unpack
+from directions.direction_file.header import as_json, make_header
 from directions.errors import UserError
 
 

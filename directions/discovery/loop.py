@@ -1,8 +1,8 @@
 """Learn directions: Adam on a free matrix A, whose orthonormalised rows Q should move a frozen generator independently.
 
 After the penalty and before the direction file. A starts at random, or where :mod:`directions.joint` has found it.
-`discover` is one flat loop that yields a snapshot a step and writes nothing; `directions.discovery_run` records it in a
-run folder, and `directions.evaluation.summary` turns the last snapshot into directions with their measurements.
+`discover` is one flat loop that yields a snapshot a step and writes nothing; `directions.runs.discovery_run` records
+it in a run folder, and `directions.evaluation.summary` turns the last snapshot into directions with measurements.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from torch import Tensor
 from directions.basis import gram_schmidt, initial_matrix
 from directions.config import ConfigError, DiscoverConfig
 from directions.devices import full_float32
+from directions.discovery.snapshots import Record, Snapshot, finite
 from directions.errors import UserError
 from directions.held_out import HeldOutSet, draw_held_out, held_out_penalty
 from directions.joint.moments import Moments
@@ -30,7 +31,6 @@ from directions.penalties.derivatives import check_deterministic
 from directions.penalties.hessian import hessian_penalty, penalty_per_sample
 from directions.sampling import derived_rng, image_map
 from directions.search import Batch, Search, draw_batch
-from directions.snapshots import Record, Snapshot, finite
 
 if TYPE_CHECKING:
     from directions.generators.base import Generator

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from directions.signals import Interrupted, StopSignals
+from directions.runs.signals import Interrupted, StopSignals
 
 BOTH = pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 

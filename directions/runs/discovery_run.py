@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from directions.config import DiscoverConfig
 from directions.direction_file import Directions
+from directions.discovery.snapshots import Record, Snapshot
 from directions.errors import NonFiniteError, UserError
 from directions.evaluation.summary import summarise
-from directions.run_folder import RunFolder
-from directions.signals import StopSignals
-from directions.snapshots import Record, Snapshot
+from directions.runs.folder import RunFolder
+from directions.runs.signals import StopSignals
 
 if TYPE_CHECKING:
     from directions.generators.base import Generator

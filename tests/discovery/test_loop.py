@@ -11,7 +11,7 @@ from closed import DoubleGenerator
 
 from directions.basis import check_orthonormal
 from directions.config import ConfigError, DiscoverConfig
-from directions.discovery import discover, learning_rate, penalty_and_gradient
+from directions.discovery.loop import discover, learning_rate, penalty_and_gradient
 from directions.errors import NonFiniteError, UserError
 from directions.generators.closed_form import ClosedFormGenerator
 from directions.penalties.hessian import hessian_penalty

@@ -1,7 +1,7 @@
 """Directions with all that is known of them: look up, move z along them, save, load.
 
 Discovery makes a :class:`Directions` at its end; rendering, evaluation and other people's code start from one. The
-bytes are in ``direction_container.py``, the checks in ``direction_header.py``. NumPy is all it needs: a torch tensor
+bytes are in ``container.py``, the checks in ``header.py``. NumPy is all it needs: a torch tensor
 goes in and comes out of :meth:`Directions.move`, but torch is not imported here.
 """
 
@@ -16,9 +16,9 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from directions.atomic import write_bytes
-from directions.direction_container import pack, unpack
-from directions.direction_header import DescribesGenerator, as_json, header_fault, matrix_fault
-from directions.direction_moves import Latent, add_steps
+from directions.direction_file.container import pack, unpack
+from directions.direction_file.header import DescribesGenerator, as_json, header_fault, matrix_fault
+from directions.direction_file.moves import Latent, add_steps
 from directions.errors import UserError, nearest
 
 Key = int | str
@@ -32,7 +32,7 @@ class Directions:
 
     Args:
         matrix: (ndirs, dim_z), one direction a row, orthonormal; kept as float32.
-        header: As :func:`directions.direction_header.make_header` makes it.
+        header: As :func:`directions.direction_file.header.make_header` makes it.
 
     Attributes:
         matrix: (ndirs, dim_z) float32, read-only.
@@ -178,7 +178,7 @@ class Directions:
             UserError: If z is not (…, dim_z) floats, a direction does not exist, or the amounts do not fit.
 
         Example:
-            >>> from directions.direction_header import make_header
+            >>> from directions.direction_file.header import make_header
             >>> from types import SimpleNamespace
             >>> toy = SimpleNamespace(name="toy", digest="", dim_z=2, resolution=8)
             >>> header = make_header(toy, path_sizes=[3.0, 3.0], names=["hue", "size"], classes=None, truncation=None,

@@ -13,11 +13,11 @@ from killed import spawn
 
 from directions.config import DiscoverConfig
 from directions.direction_file import load_directions
-from directions.discovery import discover
-from directions.discovery_run import record_run, require_tensorboard
+from directions.discovery.loop import discover
 from directions.errors import NonFiniteError, UserError
-from directions.run_folder import RunFolder
-from directions.signals import Interrupted
+from directions.runs.discovery_run import record_run, require_tensorboard
+from directions.runs.folder import RunFolder
+from directions.runs.signals import Interrupted
 
 CONFIG = DiscoverConfig(
     method="adam",
@@ -139,7 +139,7 @@ def test_record_run_on_a_full_disk_says_so_and_keeps_the_checkpoint(tmp_path, mo
         written.append(path)
         path.write_bytes(data)
 
-    monkeypatch.setattr("directions.run_folder.write_bytes", fill)
+    monkeypatch.setattr("directions.runs.folder.write_bytes", fill)
     with pytest.raises(UserError, match="No space left"):
         run(tmp_path / "full")
     monkeypatch.undo()

@@ -1,6 +1,6 @@
 """The bytes of a direction file: one float32 tensor and one JSON header in a safetensors file.
 
-Before it: a checked matrix and header (``direction_checks.py``). After it: ``direction_file.py``, which gives both to
+Before it: a checked matrix and header (``header.py``). After it: ``file.py``, which gives both to
 other code. This module knows the format and what other files look like, and never unpickles anything. It needs neither
 torch nor the rest of the package, so that a direction file can be read in a moment.
 """

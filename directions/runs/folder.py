@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any
 
 from directions.atomic import write_bytes, write_text
 from directions.config import ConfigError, DiscoverConfig
-from directions.environment import describe_environment
 from directions.errors import UserError
+from directions.runs.environment import describe_environment
 
 if TYPE_CHECKING:
+    from directions.discovery.snapshots import Record
     from directions.generators.base import Generator
-    from directions.snapshots import Record
 
 CHECKPOINT_VERSION = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

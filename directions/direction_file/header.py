@@ -1,6 +1,6 @@
 """What a direction file says about itself, and the checks that it is sound.
 
-Discovery makes a header here once it is done; ``direction_file.py`` checks every matrix and header here, whether they
+Discovery makes a header here once it is done; ``file.py`` checks every matrix and header here, whether they
 were just made or come from a file. A check gives the reason why something is wrong, or ``None``, and leaves it to the
 caller to raise. It does without torch.
 """
@@ -157,7 +157,7 @@ def header_fault(header: Mapping[str, Any], matrix: np.ndarray) -> str | None:
         return f"its format_version must be {FORMAT_VERSION}, got {version!r}. {hint}"
     for key, (fits, allowed) in _FIELDS.items():
         if key not in header:
-            return f"its header lacks {key!r}. Make it with directions.direction_header.make_header."
+            return f"its header lacks {key!r}. Make it with directions.direction_file.header.make_header."
         if not fits(header[key]):
             return f"its header's {key!r} must be {allowed}, got {header[key]!r}."
     if not isinstance(header.get("joint", {}), dict):
