@@ -7,7 +7,7 @@ r"""The Hessians of all outputs at a point, by finite differences of the outputs
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -41,21 +41,45 @@ def difference_hessians(f: Callable[[Tensor], Tensor], w: Tensor, *, step: float
         tensor([[2.0000, 4.2426, 0.0000]], dtype=torch.float64)
     """
     n = w.shape[1]
+    H: Tensor | None = None
+    for part, entries in difference_entries(f, w, step=step, rows=rows):
+        if H is None:
+            H = entries.new_empty(half_size(n), entries.shape[1])
+        H[part] = entries
+    assert H is not None, "a point has at least one coordinate"
+    return H.mT
+
+
+@torch.no_grad()
+def difference_entries(
+    f: Callable[[Tensor], Tensor], w: Tensor, *, step: float, rows: int = 64
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Measure the Hessian of each output, some entries at a time: for who need not hold them all.
+
+    Args:
+        f: As for :func:`difference_hessians`.
+        w: (1, n) the point.
+        step: Finite-difference step along each axis, in units of ``w``.
+        rows: Evaluations at once, at most; at least four are.
+
+    Yields:
+        Places (some,) in the half-vector, and the entries there, (some, outputs); those of the diagonal come first,
+        and a part never holds entries of both kinds.
+    """
+    n = w.shape[1]
     first, second = torch.triu_indices(n, n, device=w.device)
     axes = torch.eye(n, dtype=w.dtype, device=w.device)
     centre = f(w).flatten(1)
     wide = torch.promote_types(centre.dtype, torch.float32)
-    H = torch.empty(half_size(n), centre.shape[1], dtype=wide, device=centre.device)
-
     diagonal, off = (first == second).nonzero().flatten(), (first != second).nonzero().flatten()
     for part in diagonal.split(max(1, rows // 2)):
         sums = _sums(f, w, axes[first[part]], step)
-        H[part] = (sums - 2 * centre.to(wide)) / step**2
-    for part in off.split(max(1, rows // 4)):
-        i, j = axes[first[part]], axes[second[part]]
-        along, across = _sums(f, w, torch.cat((i + j, i - j)), step).chunk(2)
-        H[part] = (along - across) * (2**0.5 / (4 * step**2))
-    return H.mT
+        yield part, (sums - 2 * centre.to(wide)) / step**2
+    if len(off):
+        for part in off.split(max(1, rows // 4)):
+            i, j = axes[first[part]], axes[second[part]]
+            along, across = _sums(f, w, torch.cat((i + j, i - j)), step).chunk(2)
+            yield part, (along - across) * (2**0.5 / (4 * step**2))
 
 
 def _sums(f: Callable[[Tensor], Tensor], w: Tensor, vectors: Tensor, step: float) -> Tensor:

@@ -1,0 +1,166 @@
+"""Diagonalness against whole Hessians by automatic differentiation, closed forms and degenerate generators."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from closed import DoubleGenerator
+
+from directions.errors import NonFiniteError, UserError
+from directions.evaluation.diagonalness import diagonalness, diagonalness_evaluations
+from directions.penalties.exact import exact_hessian
+from directions.sampling import derived_rng, draw_points
+
+
+class QuadraticGenerator(DoubleGenerator):
+    """Every pixel is ½ zᵀHz, with an H of its own: finite differences are exact, and nothing depends on z."""
+
+    def __init__(self, H):
+        super().__init__(dim_z=H.shape[-1], resolution=2, num_classes=0)
+        self.H = H
+
+    def forward(self, z, y=0, *, truncation=1.0):
+        return torch.einsum("bi,pij,bj->bp", z, self.H, z).div(2).unflatten(1, (3, 2, 2))
+
+
+def rotation(n, seed):
+    return torch.linalg.qr(torch.randn(n, n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)).Q
+
+
+def naive(hessians, floor):
+    """From whole Hessians (places, n, n), entry by entry as it is written down."""
+    on_all, off_all, wins, counted = [], [], 0, 0
+    for H in hessians:
+        n = len(H)
+        on = [abs(float(H[i, i])) for i in range(n)]
+        off = [abs(float(H[i, j])) for i in range(n) for j in range(n) if i != j]
+        on_all += on
+        off_all += off
+        if max(on + off) >= floor:
+            counted += 1
+            wins += max(on) > max(off)
+    mean_on, mean_off = sum(on_all) / len(on_all), sum(off_all) / len(off_all)
+    return wins / counted, mean_on / mean_off, counted / len(hessians)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_diagonalness_equals_naive_reference_on_exact_hessians(seed):
+    """For a smooth generator with classes, oblique directions and fewer of them than |z|, at a small step."""
+    generator, basis = DoubleGenerator(), rotation(4, seed)[:3]
+    points = draw_points(generator, 4, derived_rng(seed, purpose="diagonalness"), classes=(0, 2), truncation=0.7)
+    hessians = torch.cat(
+        [
+            exact_hessian(lambda w, z=z, y=y: generator(z + w @ basis, y.expand(len(w))), torch.zeros(1, 3).double())[0]
+            for z, y in zip(points.z.split(1), points.y.split(1), strict=True)
+        ]
+    )
+    floor = float(hessians.abs().flatten(1).amax(dim=1).quantile(0.2))
+    measured = diagonalness(
+        generator, basis, samples=4, step=1e-3, classes=(0, 2), truncation=0.7, seed=seed, floor=floor
+    )
+    share, ratio, counted = naive(hessians, floor)
+    assert (measured.share, measured.counted) == pytest.approx((share, counted), abs=1e-12)
+    assert measured.ratio == pytest.approx(ratio, rel=1e-4)
+    assert 0.5 < measured.counted < 1
+
+
+def test_diagonalness_of_the_right_basis_is_complete():
+    """Along the closed-form generator's own directions the Hessian is diagonal; along turned ones it is not."""
+    generator = DoubleGenerator()
+    right = diagonalness(generator, generator.directions, samples=3, classes=(1,))
+    turned = diagonalness(generator, rotation(4, 1), samples=3, classes=(1,))
+    assert right.share == 1
+    assert right.ratio > 1e6  # the directions are in float32
+    assert turned.share < 0.9
+    assert turned.ratio < 10
+
+
+def test_diagonalness_of_a_known_hessian():
+    """Two pixels of three bend, one of them most on the diagonal. |diag| is 5 in 6 entries, |off| 2·3 + 2 in 6."""
+    H = torch.zeros(12, 2, 2, dtype=torch.float64)
+    H[0::3] = torch.tensor([[1.0, -3.0], [-3.0, 0.0]])
+    H[1::3] = torch.tensor([[0.0, 1.0], [1.0, -4.0]])
+    measured = diagonalness(QuadraticGenerator(H), torch.eye(2), samples=2, step=0.5)
+    assert measured.share == 0.5
+    assert measured.counted == pytest.approx(2 / 3)
+    assert measured.mean_diagonal == pytest.approx(5 / 6)
+    assert measured.mean_off_diagonal == pytest.approx(8 / 6)
+    assert measured.ratio == pytest.approx(5 / 8)
+    assert measured.chance == pytest.approx(2 / 3)
+
+
+def test_diagonalness_at_chance_for_random_symmetric_hessians():
+    """Independent entries of one spread: the largest of n(n+1)/2 is one of the n on the diagonal in 2 / (n + 1)."""
+    rng = torch.Generator().manual_seed(0)
+    shares = []
+    for _ in range(40):
+        A = torch.randn(12, 5, 5, generator=rng, dtype=torch.float64)
+        measured = diagonalness(QuadraticGenerator(A.triu() + A.triu(1).mT), torch.eye(5), samples=1, floor=0.0)
+        shares.append(measured.share)
+    assert sum(shares) / len(shares) == pytest.approx(measured.chance, abs=0.06)
+
+
+def test_diagonalness_does_not_depend_on_the_batch_or_on_order_and_sign_of_the_directions():
+    """How many images are made at once is a matter of memory; directions have no order."""
+    generator, basis = DoubleGenerator(), rotation(4, 2)
+    first, *others = [
+        diagonalness(generator, rows, samples=2, classes=(0,), rows=batch)
+        for rows, batch in [(basis, 64), (basis, 1), (basis, 7), (-basis.flip(0), 64)]
+    ]
+    for other in others:
+        assert other.share == first.share
+        assert other.ratio == pytest.approx(first.ratio, rel=1e-6)
+
+
+def test_diagonalness_of_flat_and_linear_generators_has_no_share():
+    """Nothing bends: no number is made up, and JSON has null."""
+    flat = diagonalness(QuadraticGenerator(torch.zeros(12, 3, 3).double()), torch.eye(3), samples=2)
+    assert math.isnan(flat.share)
+    assert math.isnan(flat.ratio)
+    assert flat.counted == 0
+    assert flat.to_dict()["share"] is None
+    assert flat.to_dict()["counted"] == 0
+
+
+def test_diagonalness_of_one_direction_after_the_other_is_infinite():
+    """Off-diagonal entries that are exactly zero."""
+    H = torch.diag(torch.tensor([1.0, 2.0])).double().expand(12, 2, 2)
+    measured = diagonalness(QuadraticGenerator(H), torch.eye(2), samples=1, step=0.5)
+    assert measured.share == 1
+    assert measured.ratio > 1e10
+    assert measured.to_dict()["ratio"] is None or measured.to_dict()["ratio"] > 1e10
+
+
+def test_diagonalness_counts_its_images():
+    """The progress bar's total is what it makes."""
+    made = []
+    diagonalness(DoubleGenerator(), torch.eye(4), samples=3, classes=(0,), rows=5, count=made.append)
+    assert sum(made) == diagonalness_evaluations(4, 3) == 99
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"basis": torch.ones(2, 4)}, "basis must have orthonormal rows"),
+        ({"basis": torch.eye(3)}, "basis must be as wide as the generator's z, 4, got width 3"),
+        ({"basis": torch.eye(4)[:1]}, "basis must have at least 2 directions, got 1"),
+        ({"samples": 0}, "samples must be at least 1, got 0"),
+        ({"step": 0.0}, "step must be a positive number"),
+        ({"rows": 0}, "rows must be at least 1, got 0"),
+    ],
+    ids=lambda value: "".join(value) if isinstance(value, dict) else "",
+)
+def test_diagonalness_refuses(changes, message):
+    """What, got, allowed."""
+    settings = {"basis": torch.eye(4), "samples": 1, "classes": (0,)} | changes
+    with pytest.raises(UserError, match=message):
+        diagonalness(DoubleGenerator(), **settings)
+
+
+def test_diagonalness_stops_at_images_that_are_no_numbers():
+    """NaN compares as false, and would count as off the diagonal."""
+    H = torch.full((12, 2, 2), math.nan).double()
+    with pytest.raises(NonFiniteError, match="hold NaN or infinity"):
+        diagonalness(QuadraticGenerator(H), torch.eye(2), samples=1)
