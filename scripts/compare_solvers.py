@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from solver_report import write_report
+from solver_report import SCORES, load_cells, score_name, write_report
 from torch import Tensor
 
 from directions.atomic import write_text
@@ -207,6 +207,7 @@ def run_joint(target: Target, cell: Cell, folder: Path) -> dict[str, Any]:
         curve.append({
             "base_points": done, "seconds": measuring + solving, "solving": solving, "held_out": target.score(basis),
             **passes_of(plan, done), "report": solution.report(), "confidence": solution.confidence,
+            "basis": basis.tolist(),
         })  # fmt: skip
         if done == points[-1] or measuring > seconds:
             matrices = moments.matrices()
@@ -253,6 +254,30 @@ def run_cell(arguments: argparse.Namespace) -> None:
     write_text(arguments.folder / f"{cell.name}.json", json.dumps(result) + "\n")
 
 
+def score_again(arguments: argparse.Namespace) -> None:
+    """Score on a larger held-out set, which tells bases apart that are nearly as good: where each cell ended, and the
+    way there of the joint solutions, which are few."""
+    target = make_target(arguments)
+    larger = dataclasses.replace(target.config, held_out=arguments.final_points, micro_batch=None)
+    held_out = draw_held_out(target.generator, larger)
+    path = arguments.folder / SCORES
+    scores = json.loads(path.read_text()) if path.exists() else {"points": arguments.final_points}
+    bases = {}
+    for name, cell in load_cells(arguments.folder).items():
+        for number, point in enumerate(cell["curve"]):
+            last = number == len(cell["curve"]) - 1
+            if last or "basis" in point:
+                bases[score_name(name, number)] = torch.tensor(cell["basis"] if last else point["basis"])
+    bases["axes of z"] = axis_directions(target.search)
+    bases |= {f"random {seed}": random_directions(target.search, seed) for seed in range(3)}
+    if scores["points"] != arguments.final_points:
+        scores = {"points": arguments.final_points}
+    for name in sorted(set(bases) - set(scores)):
+        print(f"{time.strftime('%H:%M:%S')}  scoring {name}", file=sys.stderr, flush=True)
+        scores[name] = held_out_penalty(target.generator, bases[name], held_out)
+        write_text(path, json.dumps(scores, indent=1, sort_keys=True) + "\n")
+
+
 def run_all(arguments: argparse.Namespace) -> int:
     """Run the cells that are missing, some at a time; return 1 if one failed."""
     cells = [cell for cell in make_target(arguments).cells if not arguments.only or arguments.only in cell.name]
@@ -281,6 +306,9 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=2, help="cells at a time, one core each (default: 2)")
     parser.add_argument("--folder", type=Path, help="folder of the cells (default: outputs/solvers-TARGET)")
     parser.add_argument("--out", type=Path, help="report, without suffix (default: docs/solvers-TARGET)")
+    parser.add_argument(
+        "--final-points", type=int, default=256, help="held-out samples of the last score (default: 256)"
+    )
     parser.add_argument("--only", help="run only cells whose name contains this")
     parser.add_argument("--cell", help=argparse.SUPPRESS)
     parser.add_argument("--report", action="store_true", help="run nothing, write the report")
@@ -299,6 +327,8 @@ def main(argv: list[str] | None = None) -> int:
         run_cell(arguments)
         return 0
     code = 0 if arguments.report else run_all(arguments)
+    if not arguments.report:
+        score_again(arguments)
     write_report(arguments.folder, arguments.out)
     return code
 
