@@ -19,6 +19,7 @@ __all__ = [
     "__version__",
     "check_orthonormal",
     "discover",
+    "edit_directions",
     "exact_hessian",
     "gram_schmidt",
     "hessian_penalty",
@@ -30,7 +31,7 @@ __all__ = [
 if TYPE_CHECKING:
     from directions.basis import check_orthonormal, gram_schmidt
     from directions.config import DiscoverConfig
-    from directions.direction_file import Directions, load_directions
+    from directions.direction_file import Directions, edit_directions, load_directions
     from directions.discovery.loop import discover
     from directions.generators.registry import load_generator
     from directions.penalties.exact import exact_hessian, hessian_penalty_exact
@@ -41,6 +42,7 @@ _HOMES = {
     "DiscoverConfig": "directions.config",
     "check_orthonormal": "directions.basis",
     "discover": "directions.discovery.loop",
+    "edit_directions": "directions.direction_file",
     "exact_hessian": "directions.penalties.exact",
     "gram_schmidt": "directions.basis",
     "hessian_penalty": "directions.penalties.hessian",

@@ -7,6 +7,7 @@ torch nor the rest of the package, so that a direction file can be read in a mom
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import struct
@@ -24,6 +25,9 @@ TENSOR = "directions"
 
 One key, because safetensors writes several in a random order.
 """
+
+CHECKSUM = "sha256"
+"""Key of the header under which a file (from format 2 on) keeps its checksum; other code never sees it."""
 
 _HOW_TO_CONVERT = (
     "If it holds a matrix of directions, convert it, which unpickles nothing: directions convert FILE --to "
@@ -45,6 +49,9 @@ _LOOKS_LIKE: tuple[tuple[bytes, str], ...] = (
 def pack(matrix: np.ndarray, header: dict[str, Any]) -> bytes:
     """Turn a matrix and its header into the bytes of a file; the same content always gives the same bytes.
 
+    The header is written as sorted JSON without blanks, and carries the SHA-256 of that text followed by the matrix
+    (little-endian, row by row).
+
     Args:
         matrix: (ndirs, dim_z) float32, one direction a row.
         header: What JSON can hold.
@@ -52,8 +59,9 @@ def pack(matrix: np.ndarray, header: dict[str, Any]) -> bytes:
     Returns:
         The whole file.
     """
-    text = json.dumps(header, sort_keys=True, allow_nan=False, separators=(",", ":"))
-    return bytes(save({TENSOR: np.ascontiguousarray(matrix, dtype=np.float32)}, metadata={TENSOR: text}))
+    matrix = np.ascontiguousarray(matrix, dtype=np.float32)
+    text = _canonical(header | {CHECKSUM: _checksum(matrix, header)})
+    return bytes(save({TENSOR: matrix}, metadata={TENSOR: text}))
 
 
 def unpack(path: str | os.PathLike[str]) -> tuple[np.ndarray, dict[str, Any]]:
@@ -90,15 +98,45 @@ def unpack(path: str | os.PathLike[str]) -> tuple[np.ndarray, dict[str, Any]]:
         raise UserError(_refused(path, f"its tensor must have the shape (directions, |z|), got {tuple(shape)}."))
     try:
         header = json.loads(metadata[TENSOR], parse_constant=_refuse_constant)
+        canonical = _canonical(header) == metadata[TENSOR]
     except (ValueError, RecursionError) as error:
         raise UserError(_refused(path, f"its header is damaged ({error}). Get it again from where it came.")) from error
     if not isinstance(header, dict):
         raise UserError(_refused(path, f"its header must be a JSON object, got {type(header).__name__}."))
     try:
         with safe_open(path, framework="numpy") as file:
-            return file.get_tensor(TENSOR), header
-    except SafetensorError as error:
+            matrix: np.ndarray = file.get_tensor(TENSOR)
+    except (SafetensorError, OSError) as error:
         raise UserError(_refused(path, f"it is damaged ({error}). Get it again from where it came.")) from error
+    if not _is_verified(matrix, header, canonical=canonical):
+        raise UserError(
+            _refused(
+                path,
+                "its checksum is not that of its content: it is damaged, or another program changed it. Get it again "
+                "from where it came; change it with directions name.",
+            )
+        )
+    return matrix, {key: value for key, value in header.items() if key != CHECKSUM}
+
+
+def _canonical(header: dict[str, Any]) -> str:
+    """Write a header in the one way in which it is written."""
+    return json.dumps(header, sort_keys=True, allow_nan=False, separators=(",", ":"))
+
+
+def _checksum(matrix: np.ndarray, header: dict[str, Any]) -> str:
+    """Compute the checksum of a header, its own key left out, and a matrix."""
+    text = _canonical({key: value for key, value in header.items() if key != CHECKSUM})
+    return hashlib.sha256(text.encode("ascii") + matrix.astype("<f4").tobytes()).hexdigest()
+
+
+def _is_verified(matrix: np.ndarray, header: dict[str, Any], *, canonical: bool) -> bool:
+    """Whether a file agrees with its checksum, or is of a format without one."""
+    # Format 1 had none, and its header may be spelt in any way; of other versions the header's check will say more.
+    version = header.get("format_version")
+    if version not in (1, 2) or (version == 1 and CHECKSUM not in header):
+        return True
+    return canonical and header.get(CHECKSUM) == _checksum(matrix, header)
 
 
 def _refuse_constant(word: str) -> float:
@@ -129,7 +167,9 @@ def _read_layout(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"Cannot read {path}: {error.strerror}. Check that you may read it.") from error
     try:
-        layout = _checked_layout(json.loads(preamble))
+        if not preamble.rstrip(b" ").endswith(b"}"):  # blanks pad it; JSON would take other white space as well
+            raise ValueError("they do not end where they say")
+        layout = _checked_layout(json.loads(preamble.decode("utf-8")))
     except (ValueError, RecursionError) as error:
         raise UserError(
             _refused(path, f"its first bytes are damaged ({error}). Get it again from where it came.")

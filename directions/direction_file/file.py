@@ -7,28 +7,32 @@ goes in and comes out of :meth:`Directions.move`, but torch is not imported here
 
 from __future__ import annotations
 
-import operator
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 
 from directions.atomic import write_bytes
+from directions.direction_file.annotations import annotate, reorder, undo
 from directions.direction_file.container import pack, unpack
-from directions.direction_file.header import DescribesGenerator, as_json, header_fault, matrix_fault
+from directions.direction_file.fits import generator_misfit
+from directions.direction_file.header import DescribesGenerator, as_json, header_fault, matrix_fault, upgraded
+from directions.direction_file.lookup import Key, is_key, keys_of
 from directions.direction_file.moves import Latent, add_steps
-from directions.errors import UserError, nearest
+from directions.direction_file.records import Records
+from directions.errors import UserError
 
-Key = int | str
-"""A direction's index, its name, or the beginning of its name that no other has."""
+__all__ = ["Directions", "Key", "load_directions"]
 
 
-class Directions:
+class Directions(Records):
     """Orthonormal directions in the latent space of one generator, with a header that says how they came to be.
 
-    Its content does not change: the matrix is read-only, and ``header`` gives a copy.
+    Its content does not change: the matrix is read-only, ``header`` gives a copy, and what writes on directions
+    (:meth:`renamed`, :meth:`annotated`, :meth:`reordered`, :meth:`undone`) returns new ones. To change a file, give one
+    of these to :func:`directions.edit_directions`.
 
     Args:
         matrix: (ndirs, dim_z), one direction a row, orthonormal; kept as float32.
@@ -46,26 +50,10 @@ class Directions:
     def __init__(self, matrix: np.ndarray, header: Mapping[str, Any]) -> None:
         self.matrix = np.array(matrix, dtype=np.float32)
         self.matrix.flags.writeable = False
-        self._header = as_json(header)
+        super().__init__(upgraded(as_json(header)))
         fault = matrix_fault(self.matrix) or header_fault(self._header, self.matrix)
         if fault:
             raise UserError(f"These directions are not usable: {fault}")
-        self._names = tuple(entry["name"] for entry in self._header["directions"])
-
-    @property
-    def header(self) -> dict[str, Any]:
-        """All that the file says, as JSON would give it (a copy)."""
-        return as_json(self._header)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The name of each direction."""
-        return self._names
-
-    @property
-    def generator(self) -> str:
-        """The name of the generator, for ``load_generator``."""
-        return str(self._header["generator"]["name"])
 
     @property
     def ndirs(self) -> int:
@@ -76,16 +64,6 @@ class Directions:
     def dim_z(self) -> int:
         """The size of z."""
         return int(self.matrix.shape[1])
-
-    @property
-    def path_sizes(self) -> tuple[float, ...]:
-        """How far each direction is worth going to either side, in latent units."""
-        return tuple(float(entry["path_size"]) for entry in self._header["directions"])
-
-    @property
-    def activeness(self) -> tuple[float | None, ...]:
-        """How much each direction changes the images, or ``None`` where it was not measured."""
-        return tuple(entry.get("activeness") for entry in self._header["directions"])
 
     def __len__(self) -> int:
         """Count the directions."""
@@ -102,7 +80,7 @@ class Directions:
             key: What to take.
 
         Returns:
-            Those directions, with the same header otherwise.
+            Those directions, in that order, with the same header otherwise but for the history, which is empty.
 
         Raises:
             UserError: If there is no such direction, or one is taken twice, or none is taken.
@@ -112,10 +90,11 @@ class Directions:
             if not chosen:
                 raise UserError(f"The slice {key} takes none of the {len(self)} directions.")
         else:
-            chosen = [self.index(item) for item in _keys(key)]
+            chosen = [self.index(item) for item in keys_of(key)]
             if len(set(chosen)) < len(chosen):
                 raise UserError(f"Each direction can be taken once only, got {key!r}.")
-        header = self._header | {"directions": [self._header["directions"][index] for index in chosen]}
+        entries = [self._header["directions"][index] for index in chosen]
+        header = self._header | {"directions": entries, "order": None, "history": []}
         return Directions(self.matrix[chosen], header)
 
     def __repr__(self) -> str:
@@ -123,43 +102,108 @@ class Directions:
         shown = ", ".join(self.names[:4]) + (", …" if len(self) > 4 else "")
         return f"Directions({len(self)} × {self.dim_z}, generator={self.generator!r}: {shown})"
 
-    def index(self, key: Key) -> int:
-        """Find a direction.
+    def renamed(self, key: Key, name: str) -> Directions:
+        """Give a direction another name.
 
         Args:
-            key: Its index (as a number, or as the text of one), its name, or the beginning of its name.
+            key: Which, by index or name.
+            name: 1 to 64 printable characters, trimmed, not a number, and not the name of another direction.
 
         Returns:
-            Its index, from 0.
+            These directions, with the new name and the change in the history.
 
         Raises:
-            UserError: If there is no such direction, or several names begin so.
+            UserError: If there is no such direction, or the name is not allowed.
         """
-        if isinstance(key, str):
-            if key in self.names:
-                return self.names.index(key)
-            if not key.lstrip("+-").isdecimal():
-                return self._index_of_prefix(key)
-            key = int(key)
-        if isinstance(key, bool):
-            raise UserError(f"A direction is an index or a name, got {key!r}.")
-        number = operator.index(key)
-        if not 0 <= number < len(self):
-            raise UserError(f"There is no direction {number}: the indices go from 0 to {len(self) - 1}.")
-        return number
+        return self.annotated(key, name=name)
 
-    def _index_of_prefix(self, prefix: str) -> int:
-        """Find the one direction whose name begins so."""
-        found = [index for index, name in enumerate(self.names) if prefix and name.startswith(prefix)]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            several = ", ".join(repr(self.names[index]) for index in found[:6]) + (", …" if len(found) > 6 else "")
-            raise UserError(f"{prefix!r} begins {len(found)} names: {several}. Write more of it.")
-        hint = nearest(prefix, self.names)
-        if not hint:
-            hint = f" The names are: {', '.join(self.names[:8])}{', …' if len(self) > 8 else ''}."
-        raise UserError(f"There is no direction {prefix!r}.{hint}")
+    def annotated(
+        self,
+        key: Key,
+        *,
+        name: str | None = None,
+        path_size: float | None = None,
+        note: str | None = None,
+        hidden: bool | None = None,
+        starred: bool | None = None,
+    ) -> Directions:
+        """Write on one direction; what is ``None`` stays as it is.
+
+        Args:
+            key: Which, by index or name.
+            name: As in :meth:`renamed`.
+            path_size: How far it is worth going to either side, above 0, in latent units.
+            note: Up to 2000 printable characters and line ends.
+            hidden: Whether to leave it out of galleries and pages.
+            starred: Whether it is worth coming back to.
+
+        Returns:
+            These directions with the change in the history; itself if nothing changes.
+
+        Raises:
+            UserError: If there is no such direction, or a value is not allowed.
+        """
+        wanted = {"name": name, "path_size": path_size, "note": note, "hidden": hidden, "starred": starred}
+        return self.annotated_each({key: {field: value for field, value in wanted.items() if value is not None}})
+
+    def annotated_each(self, changes: Mapping[Key, Mapping[str, Any]]) -> Directions:
+        """Write on several directions at once, all or none: two may swap their names.
+
+        Args:
+            changes: For each direction, by index or name, what to write: some of the arguments of :meth:`annotated`.
+
+        Returns:
+            These directions with one change in the history; itself if nothing changes.
+
+        Raises:
+            UserError: If there is no such direction, one is given twice, or a value is not allowed.
+        """
+        by_index: dict[int, Mapping[str, Any]] = {}
+        for key, wanted in changes.items():
+            index = self.index(key)
+            if index in by_index:
+                raise UserError(f"Direction {index} ({self.names[index]!r}) is given twice. Say all of it once.")
+            by_index[index] = wanted
+        return self._with_header(annotate(self._header, by_index))
+
+    def reordered(self, keys: Sequence[Key]) -> Directions:
+        """Change the order in which directions are shown (:attr:`order`); indices and rows stay as they are.
+
+        Args:
+            keys: Which to show first, by index or name; the others follow in the order that they have now.
+
+        Returns:
+            These directions with the change in the history; itself if nothing changes.
+
+        Raises:
+            UserError: If there is no such direction, or one is given twice.
+        """
+        first = [self.index(key) for key in keys_of(keys)]
+        if len(set(first)) < len(first):
+            raise UserError(f"Each direction has one place in the order, got {keys!r}.")
+        order = [*first, *(index for index in self.order if index not in first)]
+        return self._with_header(reorder(self._header, order))
+
+    def undone(self) -> Directions:
+        """Take the last change of the history back.
+
+        Returns:
+            These directions as they were before it.
+
+        Raises:
+            UserError: If there is none, or it cannot be undone.
+        """
+        return self._with_header(undo(self._header))
+
+    def _with_header(self, header: Mapping[str, Any]) -> Directions:
+        """Return the same matrix with another header, in which only annotations differ."""
+        new = as_json(header)
+        if new == self._header:
+            return self
+        fault = header_fault(new, self.matrix)
+        if fault:
+            raise UserError(fault[0].upper() + fault[1:])
+        return Directions(self.matrix, new)
 
     def move(self, z: Latent, direction: Key | Sequence[Key], amount: Any) -> Latent:
         """Add amount × direction to z.
@@ -187,7 +231,7 @@ class Directions:
             array([[ 0.,  1.],
                    [ 0., -1.]])
         """
-        keys, amounts = _keys(direction), [amount] if _is_key(direction) else amount
+        keys, amounts = keys_of(direction), [amount] if is_key(direction) else amount
         if not hasattr(amounts, "__len__") or len(amounts) != len(keys):
             got = len(amounts) if hasattr(amounts, "__len__") else f"the one number {amounts!r}"
             raise UserError(f"{len(keys)} directions need {len(keys)} amounts, one each, got {got}.")
@@ -222,24 +266,9 @@ class Directions:
         Raises:
             UserError: If it is another generator, has another |z| or other weights.
         """
-        own = self._header["generator"]
-        if generator.dim_z != self.dim_z:
-            raise UserError(
-                f"These directions are for |z| = {self.dim_z} (generator {own['name']!r}), but the generator "
-                f"{generator.name!r} has |z| = {generator.dim_z}. Load {own['name']!r}, or give directions found in "
-                f"{generator.name!r}."
-            )
-        if own["digest"] and generator.digest:
-            if own["digest"] != generator.digest:
-                raise UserError(
-                    f"These directions were found in {own['name']!r} with the weights {own['digest'][:12]}…, but the "
-                    f"generator {generator.name!r} has the weights {generator.digest[:12]}…. Load the same weights."
-                )
-        elif own["name"] != generator.name:
-            raise UserError(
-                f"These directions were found in {own['name']!r}, not in {generator.name!r}. Load {own['name']!r}, or "
-                f"give directions found in {generator.name!r}."
-            )
+        fault = generator_misfit(self._header, generator)
+        if fault:
+            raise UserError(fault)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a direction file, wholly or not at all; the same directions always give the same bytes.
@@ -263,24 +292,8 @@ def load_directions(path: str | os.PathLike[str]) -> Directions:
         UserError: If the file is missing, of another format, truncated, damaged or not sound; the message says which.
     """
     matrix, header = unpack(path)
+    header = upgraded(header)
     fault = matrix_fault(matrix) or header_fault(header, matrix)
     if fault:
         raise UserError(f"{Path(path)} is not a usable direction file: {fault}")
     return Directions(matrix, header)
-
-
-def _is_key(value: Any) -> TypeGuard[Key]:
-    """Tell one direction (a name, or a whole number of any library) from a sequence of them."""
-    try:
-        return isinstance(value, str) or operator.index(value) is not None
-    except TypeError:
-        return False
-
-
-def _keys(value: Key | Sequence[Key]) -> list[Key]:
-    """Turn one direction or a sequence of them into a list."""
-    if _is_key(value):
-        return [value]
-    if isinstance(value, Iterable):
-        return list(value)
-    raise UserError(f"A direction is an index or a name, or a sequence of them, got {value!r}.")

@@ -16,10 +16,14 @@ import numpy as np
 
 from directions import __version__
 from directions.basis import check_orthonormal
+from directions.direction_file.annotations import DEFAULTS, annotation_fault, history_fault, order_fault
 from directions.errors import UserError
 
-FORMAT_VERSION = 1
-"""Version of the layout that this release writes and reads."""
+FORMAT_VERSION = 2
+"""Version of the layout that this release writes: 2 has annotations, a history and a checksum."""
+
+READABLE_VERSIONS = (1, 2)
+"""Versions that it reads; an older one becomes the newest in memory, and in the file when that is written again."""
 
 
 class DescribesGenerator(Protocol):
@@ -84,7 +88,7 @@ def make_header(
         "activeness": activeness if activeness is not None else [None] * number,
         "penalty_share": penalty_shares if penalty_shares is not None else [None] * number,
     }
-    columns |= joint_columns or {}
+    columns |= {key: [value] * number for key, value in DEFAULTS.items()} | dict(joint_columns or {})
     header = {
         "format_version": FORMAT_VERSION,
         "tool_version": __version__,
@@ -100,6 +104,8 @@ def make_header(
         "penalty": penalty,
         "directions": [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)],
         "source": source,
+        "order": None,
+        "history": [],
     }
     return header if joint is None else header | {"joint": joint}
 
@@ -121,6 +127,24 @@ def as_json(header: Mapping[str, Any]) -> dict[str, Any]:
     except (TypeError, ValueError) as error:
         raise UserError(f"The header must hold what JSON can: {error}. Use finite numbers, text, lists.") from error
     return copy
+
+
+def upgraded(header: Mapping[str, Any]) -> dict[str, Any]:
+    """Bring a header to the newest format.
+
+    Args:
+        header: Of any readable format, as JSON gives it, sound or not.
+
+    Returns:
+        The header with what its format had not; the same if its format cannot be read.
+    """
+    version = header.get("format_version")
+    if not _whole(version) or version not in READABLE_VERSIONS:
+        return dict(header)
+    new = {"order": None, "history": []} | dict(header) | {"format_version": FORMAT_VERSION}
+    if isinstance(new.get("directions"), list):
+        new["directions"] = [{**DEFAULTS, **entry} if isinstance(entry, dict) else entry for entry in new["directions"]]
+    return new
 
 
 def matrix_fault(matrix: np.ndarray) -> str | None:
@@ -154,7 +178,7 @@ def header_fault(header: Mapping[str, Any], matrix: np.ndarray) -> str | None:
     if not _whole(version) or version != FORMAT_VERSION:
         newer = isinstance(version, int) and version > FORMAT_VERSION
         hint = "Upgrade biggan-directions." if newer else "Save it again with directions.Directions."
-        return f"its format_version must be {FORMAT_VERSION}, got {version!r}. {hint}"
+        return f"its format_version must be {' or '.join(map(str, READABLE_VERSIONS))}, got {version!r}. {hint}"
     for key, (fits, allowed) in _FIELDS.items():
         if key not in header:
             return f"its header lacks {key!r}. Make it with directions.direction_file.header.make_header."
@@ -162,7 +186,12 @@ def header_fault(header: Mapping[str, Any], matrix: np.ndarray) -> str | None:
             return f"its header's {key!r} must be {allowed}, got {header[key]!r}."
     if not isinstance(header.get("joint", {}), dict):
         return f"its header's 'joint' must be an object, got {header['joint']!r}."
-    return _generator_fault(header, matrix) or _entries_fault(header["directions"], len(matrix))
+    return (
+        _generator_fault(header, matrix)
+        or _entries_fault(header["directions"], len(matrix))
+        or order_fault(header["order"], len(matrix))
+        or history_fault(header["history"])
+    )
 
 
 def _generator_fault(header: Mapping[str, Any], matrix: np.ndarray) -> str | None:
@@ -187,11 +216,12 @@ def _entries_fault(entries: Sequence[Any], ndirs: int) -> str | None:
         return f"its header describes {len(entries)} directions, but its matrix has {ndirs} rows."
     seen: dict[str, int] = {}
     for index, entry in enumerate(entries):
-        name = entry.get("name") if isinstance(entry, dict) else None
-        if not isinstance(name, str) or not name.isprintable() or name.strip() != name or not 1 <= len(name) <= 64:
-            return f"the name of direction {index} must be 1 to 64 printable characters, trimmed, got {name!r}."
-        if name.isdecimal():
-            return f"the name of direction {index} must not be a number (that is an index), got {name!r}."
+        if not isinstance(entry, dict):
+            return f"the entry of direction {index} must be an object, got {entry!r}."
+        fault = annotation_fault(index, entry)
+        if fault:
+            return fault
+        name = entry["name"]
         if name in seen:
             return f"directions {seen[name]} and {index} have the same name, {name!r}; names must be unique."
         seen[name] = index
@@ -240,5 +270,7 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "penalty": (_optional(lambda value: isinstance(value, dict)), "an object or null"),
     "directions": (lambda value: isinstance(value, list), "a list"),
     "source": (_optional(lambda value: isinstance(value, dict)), "an object or null"),
+    "order": (_optional(_indices), "a list of indices or null"),
+    "history": (lambda value: isinstance(value, list), "a list"),
 }
 """What each header field must be: a predicate, and the same in words."""

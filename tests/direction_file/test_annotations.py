@@ -1,0 +1,183 @@
+"""Names, ranges, notes, stars and the order of directions, and the history that undoes them."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from fakes import blob_directions
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import directions
+from directions.direction_file import Directions, load_directions
+from directions.direction_file import annotations as module
+from directions.errors import UserError
+
+
+@pytest.fixture
+def found():
+    return blob_directions()
+
+
+def test_annotated_changes_one_entry_and_nothing_else(found):
+    """What is given is written, what is not stays; the old object is as it was."""
+    new = found.annotated("hue", name="colour", path_size=2, note="a ring:\nred to red", hidden=True, starred=True)
+    assert new.names == ("left-right", "up-down", "size", "colour", "light", "d5")
+    assert new.path_sizes[3] == 2.0
+    assert (new.notes[3], new.hidden[3], new.starred[3]) == ("a ring:\nred to red", True, True)
+    assert new.annotated(3, starred=False).notes[3] == "a ring:\nred to red"
+    np.testing.assert_array_equal(new.matrix, found.matrix)
+    assert found.names[3] == "hue"
+    assert found.history == ()
+    assert found.hidden == found.starred == (False,) * 6
+
+
+def test_annotated_records_what_when_and_by_which_version(found):
+    """One change, in words, with what it replaced."""
+    (change,) = found.annotated("hue", name="colour", path_size=2.5, starred=True).history
+    assert change["what"] == "3 'hue': name 'colour', path_size 2.5, starred"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", change["time"])
+    assert change["tool_version"] == directions.__version__
+    assert change["before"] == {"directions": {"3": {"name": "hue", "path_size": 5.0, "starred": False}}}
+
+
+def test_annotated_with_what_is_there_changes_nothing(found):
+    """No entry in the history, not even another object."""
+    assert found.renamed("hue", "hue") is found
+    assert found.annotated(3, path_size=5) is found
+    assert found.reordered([0, 1]) is found
+
+
+def test_annotated_each_swaps_names(found):
+    """All at once: in between two would have the same name."""
+    new = found.annotated_each({"hue": {"name": "light"}, "light": {"name": "hue"}})
+    assert new.names[3:5] == ("light", "hue")
+    assert len(new.history) == 1
+    assert new.undone().header == found.header
+
+
+def test_names_are_compared_as_they_look(found):
+    """The composed and the decomposed form of a letter are one name."""
+    new = found.renamed(0, "cafe\u0301")
+    assert new.names[0] == "caf\u00e9"
+    with pytest.raises(UserError, match="Directions 0 and 1 have the same name"):
+        new.renamed(1, "cafe\u0301")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({0: {"name": "hue"}}, "Directions 0 and 3 have the same name, 'hue'; names must be unique"),
+        ({0: {"name": "12"}}, r"The name of direction 0 must not be a number \(that is an index\), got '12'"),
+        ({0: {"name": "a\u202eb"}}, r"The name of direction 0 must be .* printable characters, trimmed, got 'a\\u202"),
+        ({0: {"name": "x" * 10_000}}, "The name of direction 0 must be 1 to 64 .* got 'x{39}…"),
+        ({0: {"path_size": 0}}, "The path_size of direction 0 must be a positive number, got 0"),
+        ({0: {"path_size": float("nan")}}, "The header must hold what JSON can"),
+        ({0: {"note": "\x1b[2J"}}, r"The note of direction 0 must be at most 2000 printable characters \(and"),
+        ({0: {"note": "x" * 2001}}, "The note of direction 0 must be at most 2000"),
+        ({0: {"hidden": 1}}, "The hidden of direction 0 must be true or false, got 1"),
+        ({0: {"nmae": "x"}}, r"A direction has no annotation 'nmae'; it has name, .*Did you mean 'name'\?"),
+        ({0: {"activeness": 1.0}}, "A direction has no annotation 'activeness'"),
+        ({9: {"name": "x"}}, "There is no direction 9"),
+        ({0: {"name": "x"}, "left": {"note": "x"}}, r"Direction 0 \('left-right'\) is given twice"),
+    ],
+)  # fmt: skip
+def test_annotated_refuses(found, changes, message):
+    """What is not allowed is named, with the direction."""
+    with pytest.raises(UserError, match=message):
+        found.annotated_each(changes)
+
+
+def test_reordered_moves_some_to_the_front(found):
+    """Indices stay; who is not named follows in the order there was."""
+    new = found.reordered(["light", 2])
+    assert new.order == (4, 2, 0, 1, 3, 5)
+    assert new.names == found.names
+    assert new.reordered(5).order == (5, 4, 2, 0, 1, 3)
+    assert new.history[-1]["what"] == "order: 4, 2, 0, 1, …"
+    assert new.reordered([0, 1, 2, 3, 4, 5]).header["order"] is None
+    with pytest.raises(UserError, match="Each direction has one place in the order"):
+        found.reordered([0, "left"])
+
+
+@settings(deadline=None, max_examples=40)
+@given(data=st.data())
+def test_undone_is_the_inverse(data):
+    """Any changes, undone one by one, lead back through every state to the first, to the byte of the header."""
+    current = blob_directions()
+    states = [current]
+    for _ in range(data.draw(st.integers(1, 6))):
+        index = data.draw(st.integers(0, 5))
+        if data.draw(st.booleans()):
+            order = data.draw(st.permutations(range(6)))
+            current = current.reordered(order)
+        else:
+            name = data.draw(st.sampled_from([None, "a", "b", "ünï", "d5 "[:2]]))
+            taken = name in current.names and current.names[index] != name
+            size, note = data.draw(st.sampled_from([None, 1.5, 2])), data.draw(st.sampled_from([None, "", "x\ny"]))
+            hidden = data.draw(st.sampled_from([None, True, False]))
+            name = None if taken else name
+            current = current.annotated(index, name=name, path_size=size, note=note, hidden=hidden)
+        if current is not states[-1]:
+            states.append(current)
+    assert len(current.history) == len(states) - 1
+    for state in reversed(states[:-1]):
+        current = current.undone()
+        assert current.header == state.header
+    with pytest.raises(UserError, match="There is no change to undo"):
+        current.undone()
+
+
+def test_history_forgets_the_oldest(found, monkeypatch):
+    """It does not grow for ever."""
+    monkeypatch.setattr(module, "HISTORY_LENGTH", 3)
+    for size in (1, 2, 3, 4):
+        found = found.annotated(0, path_size=size)
+    assert [change["what"].split()[-1] for change in found.history] == ["2", "3", "4"]
+
+
+def test_history_survives_the_file(found, tmp_path):
+    """A file is undone by whoever reads it."""
+    found.renamed(0, "x").reordered([3]).save(tmp_path / "x.safetensors")
+    loaded = load_directions(tmp_path / "x.safetensors")
+    assert loaded.undone().undone().header == found.header
+
+
+def test_history_of_a_selection_is_empty(found):
+    """Its indices are others, so nothing of the old history could be undone; the order begins anew too."""
+    taken = found.annotated("hue", note="ring").reordered([5])[["light", "hue"]]
+    assert taken.history == ()
+    assert taken.order == (0, 1)
+    assert taken.notes == ("", "ring")
+
+
+@pytest.mark.parametrize(
+    "before",
+    [None, {"directions": {"9": {}}}, {"directions": {"x": {}}}, {"directions": 3}, {"directions": {"0": 3}}],
+)
+def test_undone_refuses_what_it_cannot(found, before):
+    """A change that another program recorded, or that began the history."""
+    change = {"time": "2026-01-01T00:00:00Z", "tool_version": "1", "what": "magic", "before": before}
+    odd = Directions(found.matrix, found.header | {"history": [change]})
+    with pytest.raises(UserError, match=r"The last change \(magic\) cannot be undone"):
+        odd.undone()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("order", [0, 1], "'order' must name each index from 0 to 5 once, or be null"),
+        ("order", [0, 1, 2, 3, 4, 4], "'order' must name each index"),
+        ("order", [0.0, 1, 2, 3, 4, 5], "'order' must be a list of indices or null"),
+        ("history", {}, "'history' must be a list, got {}"),
+        ("history", [{"time": 3}], "change 0 of its header's history must have time, tool_version, what and before"),
+        ("history", ["x"], "change 0 of its header's history"),
+        ("history", [{"time": "", "tool_version": "", "what": "", "before": 1}], "change 0 of its header's history"),
+    ],
+)
+def test_header_with_odd_annotations_is_refused(found, key, value, message):
+    """Whoever wrote it."""
+    with pytest.raises(UserError, match=message):
+        Directions(found.matrix, found.header | {key: value})

@@ -1,0 +1,161 @@
+"""Changing a file while others do, on a full disk, and when something is in the way."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import resource
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from fakes import blob_directions
+from filelock import FileLock
+
+from directions.direction_file import edit_directions, load_directions
+from directions.errors import UserError
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "directions.safetensors"
+    blob_directions().save(path)
+    return path
+
+
+def test_edit_writes_what_change_returns(path):
+    """The file holds it then, and the caller gets it."""
+    edited = edit_directions(path, lambda found: found.renamed("hue", "colour"))
+    assert load_directions(path).header == edited.header
+    assert edited.names[3] == "colour"
+
+
+def test_edit_without_change_does_not_write(path):
+    """Not even the same bytes."""
+    before = path.stat().st_mtime_ns, path.stat().st_ino
+    assert edit_directions(path, lambda found: found.renamed("hue", "hue")).names[3] == "hue"
+    assert (path.stat().st_mtime_ns, path.stat().st_ino) == before
+
+
+def test_edit_follows_a_link(path, tmp_path):
+    """A link and its target share one lock, and the link stays one."""
+    link = tmp_path / "link.safetensors"
+    link.symlink_to(path)
+    edit_directions(link, lambda found: found.renamed("hue", "colour"))
+    assert link.is_symlink()
+    assert load_directions(path).names[3] == "colour"
+    assert not (tmp_path / ".link.safetensors.lock").exists()
+
+
+def _count_up(path, number, times):
+    for turn in range(times):
+        changes = {number: {"note": str(turn), "path_size": turn + 1}}
+        edit_directions(path, lambda found, changes=changes: found.annotated_each(changes), timeout=60)
+
+
+def test_processes_lose_nothing(path):
+    """Four write on directions of one file at once: every change is in the history, and the last of each stands."""
+    times = 12
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["directions.direction_file", "filelock"])
+    workers = [context.Process(target=_count_up, args=(path, number, times)) for number in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(120)
+    assert [worker.exitcode for worker in workers] == [0] * 4
+    found = load_directions(path)
+    assert found.notes[:4] == (f"{times - 1}",) * 4
+    assert len(found.history) == 4 * times
+    for number in range(4):
+        said = [change["what"] for change in found.history if change["what"].startswith(f"{number} ")]
+        assert len(said) == times
+
+
+def test_full_disk_leaves_the_old_file(path):
+    """The change is refused with its cause; nothing half-written stays."""
+    before = path.read_bytes()
+    path.with_name(f".{path.name}.lock").touch()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(UserError, match=r"Cannot write .*File too large"):
+            edit_directions(path, lambda found: found.renamed("hue", "colour"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
+    assert sorted(entry.name for entry in path.parent.iterdir()) == [f".{path.name}.lock", path.name]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt("stop"), UserError("stop")], ids=["ctrl-c", "error"])
+def test_interrupted_change_leaves_the_old_file_and_no_lock(path, error):
+    """Ctrl-C or a wrong input in between; the next one gets through."""
+    before = path.read_bytes()
+
+    def change(found):
+        found.renamed("hue", "colour")
+        raise error
+
+    with pytest.raises(type(error), match="stop"):
+        edit_directions(path, change)
+    assert path.read_bytes() == before
+    edit_directions(path, lambda found: found.renamed("hue", "colour"), timeout=0.1)
+
+
+def test_ctrl_c_while_writing_leaves_the_old_file(path, monkeypatch):
+    """Between the last byte and the rename."""
+    before = path.read_bytes()
+
+    def interrupt(handle):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        edit_directions(path, lambda found: found.renamed("hue", "colour"))
+    assert path.read_bytes() == before
+    assert not list(path.parent.glob("*.partial*"))
+
+
+def test_lock_left_by_a_dead_process_does_not_hang(path):
+    """The system lets go of it when the process ends, however that ends."""
+    lock = path.with_name(f".{path.name}.lock")
+    code = (
+        "import os, signal, sys, filelock\n"
+        "filelock.FileLock(sys.argv[1]).acquire()\nos.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(lock)], timeout=60, check=False).returncode == -9
+    assert lock.exists()
+    edit_directions(path, lambda found: found.renamed("hue", "colour"), timeout=1)
+
+
+def test_lock_held_by_another_is_waited_for_and_reported(path):
+    """After the time that was given, with what to do."""
+    before = path.read_bytes()
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        started = time.monotonic()
+        with pytest.raises(UserError, match=r"another program has been changing it for more than 0\.2 seconds"):
+            edit_directions(path, lambda found: found.renamed("hue", "colour"), timeout=0.2)
+        assert time.monotonic() - started < 5
+    assert path.read_bytes() == before
+
+
+def test_edit_refuses_what_is_no_direction_file(tmp_path):
+    """As reading does, and without a lock file for what is not there."""
+    with pytest.raises(UserError, match="There is no direction file"):
+        edit_directions(tmp_path / "x.safetensors", lambda found: found)
+    with pytest.raises(UserError, match="is a folder"):
+        edit_directions(tmp_path, lambda found: found)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "x.safetensors").write_bytes(b"{")
+    with pytest.raises(UserError, match="is JSON text"):
+        edit_directions(tmp_path / "x.safetensors", lambda found: found)
+
+
+def test_lock_that_cannot_be_made_is_explained(path):
+    """Such as in a folder where nothing may be written."""
+    path.with_name(f".{path.name}.lock").mkdir()
+    with pytest.raises(UserError, match=r"Cannot change .*: cannot lock .*Make its folder writable"):
+        edit_directions(path, lambda found: found.renamed("hue", "colour"), timeout=0.2)
+    np.testing.assert_array_equal(load_directions(path).matrix, np.eye(6, dtype=np.float32))
