@@ -8,7 +8,7 @@ PYTHON ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:  # two targets must not install into one environment at once
-.PHONY: help demo test check lint doctest bench scenes builtin clean
+.PHONY: help demo test check lint docs bench scenes builtin clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,11 @@ lint: $(VENV)/.ready-dev ## Check style, types and the examples in docstrings
 	@$(BIN)/mypy
 	@echo "==> Running the examples in docstrings"
 	@$(BIN)/python -m pytest -q --doctest-modules directions
+
+docs: $(VENV)/.ready-dev ## Build the documentation site in build/site (no network)
+	@echo "==> Building the documentation"
+	@$(BIN)/python -m mkdocs build --strict --quiet
+	@echo "Open build/site/index.html"
 
 bench: $(VENV)/.ready-test ## Run the benchmarks (opt-in; quiet machine, please)
 	@echo "==> Running the benchmarks"
