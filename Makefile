@@ -33,7 +33,7 @@ lint: $(VENV)/.ready-dev ## Check style, types and the examples in docstrings
 
 docs: $(VENV)/.ready-dev ## Build the documentation site in build/site (no network)
 	@echo "==> Building the documentation"
-	@$(BIN)/python -m mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 	@echo "Open build/site/index.html"
 
 bench: $(VENV)/.ready-test ## Run the benchmarks (opt-in; quiet machine, please)
