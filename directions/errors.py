@@ -18,6 +18,24 @@ class UserError(ValueError):
     """
 
 
+class MissingExtraError(UserError):
+    """A package is not installed because it belongs to an extra of the distribution.
+
+    Args:
+        what: What cannot be done without it, as the beginning of a sentence.
+        extra: The extra's name in pyproject.toml.
+
+    Example:
+        >>> print(MissingExtraError("Drawing plots", "plots"))
+        Drawing plots needs packages that are not installed. Install them: pip install 'biggan-directions[plots]'
+    """
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(
+            f"{what} needs packages that are not installed. Install them: pip install 'biggan-directions[{extra}]'"
+        )
+
+
 class NonFiniteError(RuntimeError):
     """The penalty, its gradient or a Hessian is no longer a number; the message says where and what to try."""
 
