@@ -40,6 +40,10 @@ class NonFiniteError(RuntimeError):
     """The penalty, its gradient or a Hessian is no longer a number; the message says where and what to try."""
 
 
+class RankLostError(RuntimeError):
+    """Another process of the same run does not answer any more; the message says what is known of it."""
+
+
 def nearest(word: str, allowed: Iterable[str]) -> str:
     """Suggest the allowed word that a misspelt one most resembles, whatever the case.
 

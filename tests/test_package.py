@@ -22,6 +22,7 @@ LAYERS = [
     ("atomic",),
     ("config",),
     ("devices",),
+    ("distributed",),
     ("generators",),
     ("basis",),
     ("steps",),

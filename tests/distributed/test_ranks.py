@@ -1,0 +1,134 @@
+"""Ranks share, exchange and agree; one that is lost ends the others, and one of them says so."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+from rank_work import exchanges, told
+from ranks import Started
+
+from directions.distributed.joining import joined
+from directions.errors import UserError
+
+
+def test_one_process_is_left_alone(monkeypatch):
+    """Nothing is copied or checked, so that a run by itself is what it was; torchrun with one process is no other."""
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    with joined() as ranks:
+        pass
+    tensor, items = torch.ones(2), range(7)
+    assert (ranks.rank, ranks.world_size, ranks.first, ranks.command) == (0, 1, True, "directions")
+    assert list(ranks.share(items)) == list(items)
+    assert ranks.collect([1, 2]) == [1, 2]
+    assert ranks.sum([tensor])[0] is tensor
+    ranks.align(tensor)
+    ranks.wait()
+    assert ranks.from_first(lambda: 3) == 3
+    assert ranks.device("cuda:7") == "cuda:7"
+    ranks.require_same({"seed": 0})
+    assert ranks.stop_signal == 0
+    ranks.request_stop(signal.SIGINT)
+    assert ranks.stop_signal == signal.SIGINT
+    assert ranks.tells()
+
+
+def test_exchanges_give_all_ranks_the_same():
+    """Shares are disjoint and come back in order; sums and decisions are the same everywhere."""
+    one, other = Started(exchanges).results()
+    assert (one.pop("rank"), other.pop("rank")) == ((0, 2, True), (1, 2, False))
+    assert (one.pop("share"), other.pop("share")) == ([0, 2, 4], [1, 3])
+    assert (one.pop("untouched"), other.pop("untouched")) == ([1.0], [2.0])
+    assert one == other
+    assert one["collected"] == [0, 10, 20, 30, 40]
+    assert one["sum"] == [[3.0] * 3] * 2
+    assert one["sum types"] == [torch.float32, torch.float64]
+    assert one["small"] == pytest.approx(0.2, rel=1e-7)
+    assert one["aligned"] == [0.0]
+    assert one["from first"] == "made by 0"
+    assert one["command"] == "torchrun --nproc-per-node 2 -m directions"
+    assert (one["before the exchange"], one["after the exchange"]) == (0, signal.SIGTERM)
+    assert "Choose GPUs with CUDA_VISIBLE_DEVICES" in one["cuda:1"]
+    if not torch.cuda.is_available():
+        assert one["device"] == ["cpu", "cpu"]
+        assert "device 'cuda' is not there" in one["cuda"]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_device_is_the_gpu_of_the_local_rank(monkeypatch, count):
+    """Each rank of a machine takes its own; too few of them is an error that says how many there are."""
+    processes = pytest.importorskip("directions.distributed.processes")
+    ranks = object.__new__(processes.Processes)
+    ranks._local_rank, ranks._local_size = 1, 2
+    chosen = []
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: count)
+    monkeypatch.setattr("torch.cuda.set_device", chosen.append)
+    if count == 2:
+        assert ranks.device("auto") == ranks.device("cuda") == "cuda:1"
+        assert chosen == [1, 1]
+        return
+    with pytest.raises(
+        UserError, match=r"2 ranks on a machine need as many GPUs, but torch sees 1 .*--nproc-per-node 1"
+    ):
+        ranks.device("cuda")
+
+
+@pytest.mark.parametrize(
+    ("work", "codes", "message"),
+    [
+        (("differing",), [2, 2], "Error: All ranks must be started alike: seed is 0 on rank 0, 1 on rank 1"),
+        (("losing", "failing"), [1, 2], "Error: This rank has no weights."),
+        (("losing", "killed"), [1, -9], "Error: Rank 0 of 2 has lost another rank"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_what_goes_wrong_is_told_once(tmp_path, work, codes, message):
+    """By the rank that knew first; none is left waiting."""
+    started = Started(told, *work, out=tmp_path)
+    assert started.exit_codes() == codes
+    printed = started.printed(0) + started.printed(1)
+    assert message in printed
+    assert printed.count("Error:") == 1
+    assert "Traceback" not in printed
+
+
+def test_a_rank_that_hangs_is_not_waited_for_forever(tmp_path):
+    """The setting is in the message."""
+    started = Started(told, "losing", "hanging", out=tmp_path, environment={"DIRECTIONS_TIMEOUT": "2"})
+    started.processes[0].join(20)
+    assert started.processes[0].exitcode == 1
+    started.processes[1].kill()
+    assert "Rank 0 of 2 has waited 2 seconds for another rank in vain" in started.printed(0)
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"WORLD_SIZE": "2", "RANK": "0"}, "WORLD_SIZE is 2, but MASTER_ADDR and MASTER_PORT not set"),
+        (
+            {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "a", "MASTER_PORT": "1", "DIRECTIONS_TIMEOUT": "soon"},
+            "DIRECTIONS_TIMEOUT must be a number of seconds, above 0, got 'soon'",
+        ),
+    ],
+    ids=["missing", "timeout"],
+)
+def test_joined_refuses_a_wrong_environment(monkeypatch, variables, message):
+    """Before anything is waited for."""
+    for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=message), joined():
+        pass
+
+
+def test_ranks_do_not_import_torch_for_one_process():
+    """Wrong options are refused before anything heavy starts."""
+    code = (
+        "import sys; from directions.distributed.joining import joined\nwith joined(): sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -1,0 +1,104 @@
+"""Several ranks on this machine, in processes that are forked from one that has imported torch already."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+import sys
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+class Started:
+    """Ranks at work.
+
+    Args:
+        function: Called in each process, by a name that can be imported.
+        arguments: What it is called with.
+        world_size: Number of processes.
+        out: Folder for what they print, ``0.txt``, ``1.txt``, …; ``None`` lets them print to the terminal.
+        environment: Further variables.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *arguments: Any,
+        world_size: int = 2,
+        out: Path | None = None,
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["torch", "directions.runs.discovery_run", "directions.distributed.processes"])
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.out = out
+        self.processes: list[BaseProcess] = []
+        self._results: list[Connection] = []
+        for rank in range(world_size):
+            variables = {
+                "RANK": str(rank),
+                "LOCAL_RANK": str(rank),
+                "WORLD_SIZE": str(world_size),
+                "LOCAL_WORLD_SIZE": str(world_size),
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": str(port),
+                "DIRECTIONS_TIMEOUT": "60",
+            } | (environment or {})
+            receiver, sender = context.Pipe(duplex=False)
+            output = None if out is None else out / f"{rank}.txt"
+            process = context.Process(target=_run, args=(sender, output, variables, function, arguments))
+            process.start()
+            sender.close()
+            self.processes.append(process)
+            self._results.append(receiver)
+
+    def results(self) -> list[Any]:
+        """What the function returned on each rank; all of them must have ended well."""
+        results = [receiver.recv() if receiver.poll(60) else None for receiver in self._results]
+        assert self.exit_codes() == [0] * len(self.processes)
+        return results
+
+    def exit_codes(self) -> list[int | None]:
+        """How each ended; none may take longer than a minute."""
+        for process in self.processes:
+            process.join(60)
+        codes = [process.exitcode for process in self.processes]
+        for process in self.processes:
+            process.kill()
+        return codes
+
+    def printed(self, rank: int) -> str:
+        assert self.out is not None
+        return (self.out / f"{rank}.txt").read_text()
+
+
+def _run(
+    sender: Connection,
+    output: Path | None,
+    variables: dict[str, str],
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+) -> None:
+    if output is not None:
+        handle = os.open(output, os.O_CREAT | os.O_WRONLY, 0o600)
+        os.dup2(handle, 1)
+        os.dup2(handle, 2)
+        sys.stdout = os.fdopen(1, "w", buffering=1)
+        sys.stderr = os.fdopen(2, "w", buffering=1)
+    os.environ.update(variables)
+    torch.set_num_threads(1)
+    try:
+        sender.send(function(*arguments))
+    except EOFError:  # nobody waits for it
+        pass
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
