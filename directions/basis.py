@@ -8,13 +8,13 @@ files are checked with the light part of this module, and they must not wait for
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from directions.errors import UserError, nearest
+from directions.ranges import range_fault, read_range
 
 if TYPE_CHECKING:
     import torch
@@ -132,6 +132,8 @@ class SearchSpace:
         >>> space = SearchSpace.parse("0:40", dim_z=120)
         >>> space.size, str(space)
         (40, '0:40')
+        >>> str(SearchSpace.parse("fine", dim_z=120))
+        '80:120'
     """
 
     start: int
@@ -144,18 +146,20 @@ class SearchSpace:
         Raises:
             UserError: If it is empty or not within the latent.
         """
-        if not 0 <= self.start < self.stop <= self.dim_z:
-            raise UserError(
-                f"space must be START:STOP with 0 <= START < STOP <= {self.dim_z} (the width of z), "
-                f"got {self.start}:{self.stop}. Leave it out to search the whole of z."
-            )
+        fault = range_fault(str(self), self.dim_z, "components of z")
+        if fault:
+            raise UserError(f"space {fault} Leave it out to search the whole of z.")
 
     @classmethod
     def parse(cls, text: str, dim_z: int) -> SearchSpace:
-        """Read ``START:STOP``; an end left out is that end of the latent, as in a Python slice.
+        """Read ``START:STOP``, or the name of a third.
+
+        The thirds are the paper's search spaces of plain BigGAN, whose layers see one chunk of z each: components 0–39,
+        40–79 and 80–119 of 120. BigGAN-deep's z enters every layer as a whole; there, ``layers`` are the counterpart.
 
         Args:
-            text: Such as ``"0:40"``, ``"80:"`` or ``":"``.
+            text: Such as ``"0:40"``, ``"80:"``, ``"coarse"``, ``"mid"``, ``"fine"`` or ``"all"``; an end left out is
+                that end of the latent, as in a Python slice.
             dim_z: Width of the whole latent.
 
         Returns:
@@ -164,13 +168,12 @@ class SearchSpace:
         Raises:
             UserError: If the text is no range, or the range is not within the latent.
         """
-        match = re.fullmatch(r"([0-9]*):([0-9]*)", text.strip())
-        if not match:
-            raise UserError(
-                f"space must be START:STOP, two whole numbers with 0 <= START < STOP <= {dim_z} (the width of z), "
-                f"got {text!r}. For the first third of z write 0:{max(1, dim_z // 3)}."
-            )
-        return cls(int(match[1] or 0), int(match[2] or dim_z), dim_z)
+        fault = range_fault(text, dim_z, "components of z")
+        if fault:
+            raise UserError(f"space {fault} Leave it out to search the whole of z.")
+        ends = read_range(text, dim_z)
+        assert ends is not None, "a text without a fault is a range"
+        return cls(*ends, dim_z)
 
     def __str__(self) -> str:
         """Write the range as :meth:`parse` reads it."""

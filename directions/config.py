@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from directions.errors import UserError, nearest
+from directions.ranges import is_range
 
 Init = Literal["random", "identity"]
 Reduction = Literal["mean", "max"]
@@ -37,7 +38,6 @@ UNUSED: dict[Method, tuple[str, ...]] = {
 """Fields that a method does not look at; who sets one has misunderstood something."""
 
 _DEVICE = re.compile(r"cpu|auto|cuda(:\d+)?")
-_SPACE = re.compile(r"\d*:\d*")
 
 
 class ConfigError(UserError):
@@ -69,7 +69,13 @@ class DiscoverConfig:
     ndirs: int | None = None
     """Number of directions to learn, at most the size of the searched space; ``None`` is that size (recommended)."""
     space: str | None = None
-    """Range of z components to search, ``"start:stop"`` with stop excluded; ``None`` searches all of z."""
+    """z components to search: ``"start:stop"`` with stop excluded, or a third by name, ``"coarse"``, ``"mid"`` or
+    ``"fine"``; ``None`` searches all that the layers see. The thirds are the paper's search spaces of plain BigGAN,
+    where a chunk of z belongs to each layer. BigGAN-deep has no such segments: ``layers`` are the counterpart there."""
+    layers: str | None = None
+    """Layers of the generator that directions act on, the others keep seeing the sample's own z: ``"start:stop"`` with
+    stop excluded, or a third by name, ``"coarse"``, ``"mid"`` or ``"fine"``; ``None`` is all. Layer 0 is the first
+    linear one, layer i the i-th block."""
     truncation: float = 1.0
     """Spread of z and the generator's truncation setting, in (0, 1]; 1 does not truncate."""
     method: Method = "joint+adam"
@@ -168,8 +174,13 @@ class DiscoverConfig:
             )
         if not isinstance(self.device, str) or not _DEVICE.fullmatch(self.device):
             raise ConfigError("device", f"must be cpu, cuda, cuda:N or auto, got {self.device!r}.")
-        if self.space is not None and not (isinstance(self.space, str) and _SPACE.fullmatch(self.space)):
-            raise ConfigError("space", f"must be start:stop, such as 0:12, got {self.space!r}.")
+        for field, example in (("space", "0:12"), ("layers", "0:4")):
+            value = getattr(self, field)
+            if value is not None and not is_range(value):
+                hint = nearest(str(value), ("coarse", "mid", "fine"))
+                raise ConfigError(
+                    field, f"must be start:stop, such as {example}, or coarse, mid or fine, got {value!r}.{hint}"
+                )
 
     @property
     def adam_steps(self) -> int:

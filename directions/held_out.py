@@ -16,12 +16,14 @@ from torch import Tensor
 
 from directions.config import DiscoverConfig, Reduction
 from directions.devices import full_float32
+from directions.generators.edits import chosen_layers
 from directions.penalties.hessian import hessian_penalty, penalty_per_sample
 from directions.sampling import Points, derived_rng, draw_points, image_map, resolve_classes
 from directions.steps import one_hot_steps
 
 if TYPE_CHECKING:
     from directions.generators.base import Generator
+    from directions.generators.layers import LayerRange
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class HeldOutSet:
     """Finite-difference step, in units of z."""
     truncation: float
     """The generator's truncation setting, in (0, 1]."""
+    layers: LayerRange | None
+    """The layers that directions act on; ``None`` is all."""
     reduction: Reduction
     """Over points and the generator's outputs."""
     rows: int
@@ -91,7 +95,7 @@ def draw_held_out(generator: Generator, config: DiscoverConfig) -> HeldOutSet:
 
     Args:
         generator: What will be scored.
-        config: Number of points and probes, classes, truncation, path size, epsilon.
+        config: Number of points and probes, classes, truncation, path size, epsilon, layers.
 
     Returns:
         The set, on the generator's device.
@@ -110,6 +114,7 @@ def draw_held_out(generator: Generator, config: DiscoverConfig) -> HeldOutSet:
         probe_normals=probe_normals.to(points.z),
         epsilon=config.epsilon,
         truncation=config.truncation,
+        layers=chosen_layers(generator, config.layers),
         reduction=config.reduction,
         rows=2 * config.num_probes * (config.micro_batch or config.batch_size),
     )
@@ -134,7 +139,7 @@ def held_out_penalty(generator: Generator, basis: Tensor, held_out: HeldOutSet) 
     with full_float32():
         for start in range(0, len(w), chunk):
             part = slice(start, start + chunk)
-            f = image_map(generator, held_out.points[part], basis, held_out.truncation)
+            f = image_map(generator, held_out.points[part], basis, held_out.truncation, held_out.layers)
             probes = all_probes[:, part]
             if held_out.reduction == "mean":
                 scores += penalty_per_sample(f, w[part], epsilon=held_out.epsilon, probes=probes).tolist()

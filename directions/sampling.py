@@ -16,10 +16,12 @@ from torch import Tensor
 
 from directions.config import Classes, ConfigError
 from directions.errors import UserError
+from directions.generators.edits import edited_images
 from directions.steps import move
 
 if TYPE_CHECKING:
     from directions.generators.base import Generator
+    from directions.generators.layers import LayerRange
 
 
 def derived_rng(seed: int, step: int = 0, purpose: str = "train") -> torch.Generator:
@@ -105,7 +107,9 @@ def draw_points(
     return Points(z, torch.tensor(classes)[chosen].to(generator.device))
 
 
-def image_map(generator: Generator, points: Points, basis: Tensor, truncation: float) -> Callable[[Tensor], Tensor]:
+def image_map(
+    generator: Generator, points: Points, basis: Tensor, truncation: float, layers: LayerRange | None = None
+) -> Callable[[Tensor], Tensor]:
     """Return the function that the penalty is about: steps w to images.
 
     Args:
@@ -113,13 +117,11 @@ def image_map(generator: Generator, points: Points, basis: Tensor, truncation: f
         points: The places z, y that the steps start from, n of them.
         basis: Directions, (ndirs, |z|).
         truncation: The generator's truncation setting, in (0, 1].
+        layers: The layers that see the moved z, the others see z; ``None`` is all. What lies before them is computed
+            here, once, and not each time that the map is called.
 
     Returns:
         A map from w, (m·n, ndirs), whose row r starts from point r % n, to images, (m·n, 3, height, width).
     """
-
-    def images(w: Tensor) -> Tensor:
-        starts = points.repeat(len(w) // len(points))
-        return generator(move(starts.z, basis, w), starts.y, truncation=truncation)
-
-    return images
+    images = edited_images(generator, points.z, points.y, layers=layers, truncation=truncation)
+    return lambda w: images(move(points.z.repeat(len(w) // len(points), 1), basis, w))

@@ -14,12 +14,14 @@ from torch import Tensor
 
 from directions.basis import SearchSpace
 from directions.config import ConfigError, DiscoverConfig
+from directions.generators.edits import EditsLayers, chosen_layers, described_layers
 from directions.penalties.probes import rademacher
 from directions.sampling import Points, derived_rng, draw_points, resolve_classes
 from directions.steps import draw_steps, one_hot_steps
 
 if TYPE_CHECKING:
     from directions.generators.base import Generator
+    from directions.generators.layers import LayerRange
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class Search:
     space: SearchSpace
     ndirs: int
     classes: tuple[int, ...]
+    layers: LayerRange | None = None
+    """The layers that directions act on; ``None`` is all."""
 
     @classmethod
     def resolve(cls, generator: Generator, config: DiscoverConfig) -> Search:
@@ -42,9 +46,11 @@ class Search:
             The search, every default filled in.
 
         Raises:
-            ConfigError: If there are more directions than the searched space has dimensions.
+            ConfigError: If there are more directions than the searched space has dimensions, or the chosen layers do
+                not see it.
         """
-        space = SearchSpace.parse(config.space or ":", generator.dim_z)
+        layers = chosen_layers(generator, config.layers)
+        space = _searched_space(generator, config, layers)
         ndirs = config.ndirs or space.size
         if ndirs > space.size:
             raise ConfigError(
@@ -52,7 +58,7 @@ class Search:
                 f"must be at most {space.size}, the size of the searched space {space}, got {ndirs}: "
                 "there are no more orthogonal directions.",
             )
-        return cls(space, ndirs, resolve_classes(generator, config.classes))
+        return cls(space, ndirs, resolve_classes(generator, config.classes), layers)
 
     def warn_if_narrow(self) -> None:
         """Warn if fewer directions are learned than the searched space has, and say why that goes wrong.
@@ -67,6 +73,26 @@ class Search:
                 "there are, and use the most active.",
                 stacklevel=3,
             )
+
+
+def _searched_space(generator: Generator, config: DiscoverConfig, layers: LayerRange | None) -> SearchSpace:
+    """The components of z that are asked for, or all; of layers that see some of z only, those that they see."""
+    asked = SearchSpace.parse(config.space or ":", generator.dim_z)
+    if layers is None:
+        return asked
+    assert isinstance(generator, EditsLayers), "chosen_layers has looked"
+    start, stop = generator.components(layers)
+    if start >= stop:
+        raise ConfigError("layers", f"{layers} of {generator.name!r} see no z. {described_layers(generator)}")
+    if config.space is None:
+        return SearchSpace(start, stop, generator.dim_z)
+    if asked.start < start or asked.stop > stop:
+        raise ConfigError(
+            "space",
+            f"must lie within {start}:{stop}, the components of z that layers {layers} of {generator.name!r} see, got "
+            f"{asked}. Leave it out to search all of these.",
+        )
+    return asked
 
 
 @dataclass(frozen=True)

@@ -226,10 +226,21 @@ def test_check_orthonormal_tolerance():
 
 
 @pytest.mark.parametrize(
-    ("text", "start", "stop"), [("0:40", 0, 40), ("80:120", 80, 120), (" 3:4 ", 3, 4), (":", 0, 120), ("80:", 80, 120)]
+    ("text", "start", "stop"),
+    [
+        ("0:40", 0, 40),
+        ("80:120", 80, 120),
+        (" 3:4 ", 3, 4),
+        (":", 0, 120),
+        ("80:", 80, 120),
+        ("all", 0, 120),
+        ("coarse", 0, 40),
+        ("mid", 40, 80),
+        ("fine", 80, 120),
+    ],
 )
 def test_search_space_parses_ranges(text, start, stop):
-    """A range is read as Python reads a slice, and written back in full."""
+    """A range is read as Python reads a slice, the paper's spaces by name; both are written back in full."""
     space = SearchSpace.parse(text, 120)
     assert (space.start, space.stop, space.size) == (start, stop, stop - start)
     assert str(space) == f"{start}:{stop}"
@@ -238,15 +249,15 @@ def test_search_space_parses_ranges(text, start, stop):
 
 @pytest.mark.parametrize("text", ["", "40", "a:b", "0:40:2", "-3:5", "0-40", "0:4.5", "1:²"])
 def test_search_space_refuses_what_is_no_range(text):
-    """The message shows the form, the limits and an example."""
-    with pytest.raises(UserError, match=r"must be START:STOP.* <= 120 .*For the first third of z write 0:40\."):
+    """The message shows the form, the limits and the names."""
+    with pytest.raises(UserError, match=r"must be START:STOP.* <= 120 .*, coarse, mid, fine or all, got"):
         SearchSpace.parse(text, 120)
 
 
 @pytest.mark.parametrize("text", ["0:121", "5:5", "9:3", "120:"])
 def test_search_space_refuses_ranges_outside_the_latent(text):
     """Empty, reversed and too long ranges are refused with the width of z."""
-    with pytest.raises(UserError, match=r"0 <= START < STOP <= 120 \(the width of z\), got"):
+    with pytest.raises(UserError, match=r"STOP <= 120 \(the number of components of z\), .*, got"):
         SearchSpace.parse(text, 120)
 
 

@@ -16,7 +16,10 @@ WRONG = [
     ({"classes": (True,)}, "classes must be 'all' or"),
     ({"ndirs": 0}, "ndirs must be a whole number, at least 1, got 0"),
     ({"ndirs": 2.0}, "ndirs must be a whole number, at least 1, got 2.0"),
-    ({"space": "12"}, "space must be start:stop, such as 0:12, got '12'"),
+    ({"space": "12"}, "space must be start:stop, such as 0:12, or coarse, mid or fine, got '12'"),
+    ({"layers": "4"}, "layers must be start:stop, such as 0:4, or coarse, mid or fine, got '4'"),
+    ({"layers": "corse"}, "got 'corse'. Did you mean 'coarse'"),
+    ({"layers": (0, 1)}, r"layers must be start:stop, .* got \(0, 1\)"),
     ({"truncation": 0.0}, "truncation must be above 0 and at most 1, got 0.0"),
     ({"truncation": 1.5}, "truncation must be above 0 and at most 1, got 1.5"),
     ({"steps": 0}, "steps must be a whole number, at least 1, got 0"),
@@ -51,7 +54,12 @@ def test_config_refuses(settings, message):
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"classes": (0, "cube")}, {"classes": "all", "space": "0:4", "ndirs": 3}, {"micro_batch": 4, "weights": "x"}],
+    [
+        {},
+        {"classes": (0, "cube")},
+        {"classes": "all", "space": "0:4", "layers": "fine", "ndirs": 3},
+        {"micro_batch": 4, "weights": "x"},
+    ],
     ids=str,
 )
 def test_config_survives_json(settings):

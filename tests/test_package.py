@@ -20,6 +20,7 @@ PACKAGE = Path(directions.__file__).parent
 LAYERS = [
     ("errors",),
     ("atomic",),
+    ("ranges",),
     ("config",),
     ("devices",),
     ("distributed",),

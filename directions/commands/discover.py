@@ -52,8 +52,19 @@ def discover(
         str | None,
         typer.Option(
             metavar="START:STOP",
-            help="z components to search, such as 0:12; STOP is excluded.",
-            show_default="all of z",
+            help="z components to search, such as 0:12 (STOP is excluded), or a third: coarse, mid, fine. Plain BigGAN "
+            "has a chunk of z for each layer; BigGAN-deep has none, use --layers there.",
+            show_default="all that the layers see",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = None,
+    layers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="START:STOP",
+            help="Layers that directions act on, such as 0:4 (STOP is excluded), or a third: coarse, mid, fine. Layer "
+            "0 is the first linear one, layer i the i-th block. What lies before them is computed once a sample.",
+            show_default="all",
             rich_help_panel=_SEARCH,
         ),
     ] = None,

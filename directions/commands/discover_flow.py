@@ -251,6 +251,7 @@ def _resolved(generator: Generator, config: DiscoverConfig) -> dict[str, Any]:
         "generator": {"name": generator.name, "digest": generator.digest, "dim_z": generator.dim_z},
         "ndirs": search.ndirs,
         "space": str(search.space),
+        "layers": None if search.layers is None else str(search.layers),
         "classes": list(search.classes),
         "device": str(generator.device),
     }

@@ -43,7 +43,9 @@ def _print_origin(directions: Directions) -> None:
     start, stop = header["space"]
     parts = [f"method {header['method']}"]
     parts += [f"{name} {header[name]}" for name in ("steps", "seed", "truncation") if header[name] is not None]
-    typer.echo(", ".join([*parts, f"classes {_classes(header['classes'])}", f"z components {start}:{stop}"]))
+    parts += [f"classes {_classes(header['classes'])}", f"z components {start}:{stop}"]
+    parts += [] if directions.layers is None else [f"layers {directions.layers[0]}:{directions.layers[-1] + 1} only"]
+    typer.echo(", ".join(parts))
     if header["penalty"]:
         scores = (
             f"{name} {header['penalty'][name]:.4g}" for name in _SCORES if header["penalty"].get(name) is not None

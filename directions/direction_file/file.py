@@ -65,6 +65,12 @@ class Directions(Records):
         """The size of z."""
         return int(self.matrix.shape[1])
 
+    @property
+    def layers(self) -> tuple[int, ...] | None:
+        """The layers of the generator that the directions act on, in order and without gaps; ``None`` is all."""
+        layers = self._header["layers"]
+        return None if layers is None else tuple(layers)
+
     def __len__(self) -> int:
         """Count the directions."""
         return len(self.matrix)

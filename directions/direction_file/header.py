@@ -71,7 +71,7 @@ def make_header(
         names: A name for each direction; ``None`` names them ``d0``, ``d1``, …
         activeness: For each direction, how much it changes the images, or ``None``.
         penalty_shares: For each direction, the share of the penalty that it takes part in, or ``None``.
-        layers: The generator layers that the directions act on; ``None`` for all.
+        layers: The generator layers that the directions act on, in order and without gaps; ``None`` for all.
         source: Where converted directions come from, or ``None``.
         joint: What is known about the joint solution that the directions are or started from; ``None`` leaves the key
             out.
@@ -256,13 +256,17 @@ def _indices(value: Any) -> bool:
     return isinstance(value, list) and len(value) > 0 and all(_whole(item) and item >= 0 for item in value)
 
 
+def _run(value: Any) -> bool:
+    return _indices(value) and value == list(range(value[0], value[0] + len(value)))
+
+
 _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "tool_version": (lambda value: isinstance(value, str), "text"),
     "generator": (lambda value: isinstance(value, dict), "an object"),
     "classes": (lambda value: value in (None, "all") or _indices(value), "a list of class indices, 'all' or null"),
     "truncation": (_optional(lambda value: _number(value) and 0 < value <= 1), "a number in (0, 1] or null"),
     "space": (lambda value: _indices(value) and len(value) == 2, "two z indices, [start, stop]"),
-    "layers": (_optional(_indices), "a list of layer indices or null"),
+    "layers": (_optional(_run), "a list of layer indices without gaps or null"),
     "method": (lambda value: isinstance(value, str), "text"),
     "config": (lambda value: isinstance(value, dict), "an object"),
     "steps": (_optional(lambda value: _whole(value) and value >= 0), "a whole number of at least 0 or null"),

@@ -23,6 +23,7 @@ from directions.config import ConfigError, DiscoverConfig
 from directions.devices import full_float32
 from directions.discovery.snapshots import Record, Snapshot, finite
 from directions.errors import UserError
+from directions.generators.edits import chosen_layers
 from directions.held_out import HeldOutSet, draw_held_out, held_out_penalty
 from directions.joint.moments import Moments
 from directions.joint.solve import JointSolution
@@ -220,19 +221,20 @@ def penalty_and_gradient(generator: Generator, Q: Tensor, batch: Batch, config: 
         generator: Frozen and in eval mode.
         Q: Orthonormal rows, (ndirs, |z|).
         batch: The samples.
-        config: Micro-batch, epsilon, reduction, truncation.
+        config: Micro-batch, epsilon, reduction, truncation, layers.
 
     Returns:
         The penalty, and its gradient, (ndirs, |z|).
     """
     Q = Q.detach().requires_grad_()
+    layers = chosen_layers(generator, config.layers)
     size = config.micro_batch or config.batch_size
     penalty = -math.inf if config.reduction == "max" else 0.0
     gradient = torch.zeros_like(Q)
     with full_float32():
         for start in range(0, config.batch_size, size):
             part = slice(start, start + size)
-            f = image_map(generator, batch.points[part], Q, config.truncation)
+            f = image_map(generator, batch.points[part], Q, config.truncation, layers)
             w, probes = batch.w[part], batch.probes[:, part]
             if config.reduction == "mean":
                 share = penalty_per_sample(f, w, epsilon=config.epsilon, probes=probes).sum() / config.batch_size
@@ -255,7 +257,9 @@ def _freeze(generator: Generator) -> None:
 def _check_images(generator: Generator, held_out: HeldOutSet) -> None:
     """Make one image twice: it must be finite, and the same both times."""
     z = held_out.points.z[:1]
-    f = image_map(generator, held_out.points[:1], torch.eye(generator.dim_z).to(z), held_out.truncation)
+    f = image_map(
+        generator, held_out.points[:1], torch.eye(generator.dim_z).to(z), held_out.truncation, held_out.layers
+    )
     check_deterministic(f, torch.zeros_like(z))
     with torch.no_grad():
         if not bool(f(torch.zeros_like(z)).isfinite().all()):

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from directions.generators.edits import edited_images
 from directions.sampling import derived_rng, draw_points
 
 if TYPE_CHECKING:
     from directions.generators.base import Generator
+    from directions.generators.layers import LayerRange
 
 
 @torch.no_grad()
@@ -26,6 +28,7 @@ def activeness(
     samples: int = 300,
     classes: Sequence[int] = (),
     truncation: float = 1.0,
+    layers: LayerRange | None = None,
     seed: int = 0,
     rows: int = 64,
 ) -> Tensor:
@@ -42,6 +45,7 @@ def activeness(
         samples: Number of samples; the same for each direction. The paper takes 300.
         classes: Class indices that samples are drawn from, uniformly; empty for a generator without classes.
         truncation: Spread of z and the generator's setting, in (0, 1].
+        layers: The layers that see the z with another coordinate, the others see z; ``None`` is all.
         seed: Seed of the samples.
         rows: Images to make at once, at most; at least three are.
 
@@ -59,11 +63,11 @@ def activeness(
     totals = torch.zeros(len(basis), dtype=torch.float64)
     for start in range(0, samples, chunk):
         part = points[start : start + chunk]
-        repeated = part.repeat(len(coordinates))
+        make_images = edited_images(generator, part.z, part.y, layers=layers, truncation=truncation)
         for index, direction in enumerate(basis):
             centred = part.z - torch.outer(part.z @ direction, direction)
             moved = centred + coordinates[:, None, None] * direction
-            images = generator(moved.flatten(0, 1), repeated.y, truncation=truncation)
+            images = make_images(moved.flatten(0, 1))
             variance = images.double().unflatten(0, (len(coordinates), len(part))).var(dim=0)
             totals[index] += variance.flatten(1).mean(dim=1).sum().cpu()
     return totals / samples

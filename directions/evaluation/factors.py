@@ -39,6 +39,8 @@ from directions.basis import check_orthonormal
 from directions.errors import UserError
 from directions.evaluation.factor_table import COLUMNS, FactorTable
 from directions.evaluation.scene_reader import FACTORS, HUE_PERIOD, SHAPES, SceneReading
+from directions.generators.edits import chosen_layers, edited_images
+from directions.generators.layers import Layers
 
 if TYPE_CHECKING:
     from directions.generators.base import Generator
@@ -117,6 +119,7 @@ def measure_factors(
     num_points: int = 192,
     classes: Sequence[int | str] | None = None,
     truncation: float = 1.0,
+    layers: Layers = None,
     seed: int = 0,
     batch: int = 64,
     progress: bool = False,
@@ -135,6 +138,7 @@ def measure_factors(
         num_points: Base points.
         classes: Class indices or names to use in turn; ``None`` uses all.
         truncation: Truncation of the latents and of the generator, in (0, 1].
+        layers: The layers that see the moved z, such as ``directions.layers`` of a file; ``None`` is all.
         seed: Seed of the base points.
         batch: Images at a time.
         progress: Whether to show a progress bar on stderr.
@@ -153,14 +157,26 @@ def measure_factors(
     points = draw_base_points(generator, num_points, classes=classes, truncation=truncation, seed=seed)
     Q = Q.detach().cpu().to(points.z.dtype)
 
+    batches = [slice(start, start + batch) for start in range(0, num_points, batch)]
+    chosen = chosen_layers(generator, layers)
+    with torch.no_grad():
+        maps = [
+            edited_images(
+                generator,
+                points.z[rows].to(generator.device),
+                None if points.y is None else points.y[rows].to(generator.device),
+                layers=chosen,
+                truncation=truncation,
+            )
+            for rows in batches
+        ]
+
     def read(z: Tensor) -> Tensor:
         """Factors of the base points moved to ``z``, in standard deviations: (n, 4 + 3)."""
         parts = []
-        for start in range(0, num_points, batch):
-            rows = slice(start, start + batch)
-            y = None if points.y is None else points.y[rows].to(generator.device)
+        for rows, make_images in zip(batches, maps, strict=True):
             with torch.no_grad():
-                images = generator(z[rows].to(generator.device), y, truncation=truncation)
+                images = make_images(z[rows].to(generator.device))
             parts.append(_standard_scores(reader.read(images, batch=batch), reader.deviations))
         return torch.cat(parts)
 

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from directions.generators.edits import edited_images
 from directions.sampling import derived_rng, draw_points
 
 if TYPE_CHECKING:
     from directions.generators.base import Generator
+    from directions.generators.layers import LayerRange
 
 _STAGES = 4
 _STILL_CHANGING = 0.25  # of the fastest stage's rate; well above the noise of the mean, well below a visible slowdown
@@ -50,6 +52,7 @@ def suggested_path_sizes(
     samples: int = 16,
     classes: Sequence[int] = (),
     truncation: float = 1.0,
+    layers: LayerRange | None = None,
     seed: int = 0,
 ) -> tuple[float, ...]:
     """Suggest how far to move along each direction.
@@ -66,6 +69,7 @@ def suggested_path_sizes(
         samples: Number of samples; the same for each direction.
         classes: Class indices that samples are drawn from, uniformly; empty for a generator without classes.
         truncation: Spread of z and the generator's setting, in (0, 1].
+        layers: The layers that see the moved z, the others see z; ``None`` is all.
         seed: Seed of the samples.
 
     Returns:
@@ -76,16 +80,17 @@ def suggested_path_sizes(
     basis = basis.to(points.z)
     limit = min(largest, prior_radius(generator.dim_z, truncation))
     amounts = torch.linspace(-limit, limit, 2 * _STAGES + 1).to(points.z)
-    sizes = []
-    for direction in basis:
-        squared = torch.zeros(2 * _STAGES, dtype=torch.float64)
-        for sample in range(samples):
-            point = points[sample : sample + 1]
+    squared = torch.zeros(len(basis), 2 * _STAGES, dtype=torch.float64)
+    for sample in range(samples):
+        point = points[sample : sample + 1]
+        make_images = edited_images(generator, point.z, point.y, layers=layers, truncation=truncation)
+        for index, direction in enumerate(basis):
             centred = point.z - (point.z @ direction) * direction
-            along = centred + amounts[:, None] * direction
-            images = generator(along, point.repeat(len(along)).y, truncation=truncation).double()
-            squared += images.diff(dim=0).square().flatten(1).mean(dim=1).cpu()
-        outwards = squared[_STAGES:] + squared[:_STAGES].flip(0)
+            images = make_images(centred + amounts[:, None] * direction).double()
+            squared[index] += images.diff(dim=0).square().flatten(1).mean(dim=1).cpu()
+    sizes = []
+    for stages in squared:
+        outwards = stages[_STAGES:] + stages[:_STAGES].flip(0)
         changing = (outwards.sqrt() >= _STILL_CHANGING * outwards.sqrt().max()).nonzero()
         sizes.append(round(limit * (int(changing[-1]) + 1) / _STAGES, 2))
     return tuple(sizes)

@@ -51,7 +51,8 @@ def penalty_shares(generator: Generator, basis: Tensor, held_out: HeldOutSet, *,
     energy = torch.zeros(ndirs, dtype=torch.float64)
     with full_float32():
         for place in range(len(w)):
-            f = image_map(generator, held_out.points[place : place + 1], basis, held_out.truncation)
+            start_point = held_out.points[place : place + 1]
+            f = image_map(generator, start_point, basis, held_out.truncation, held_out.layers)
             for probe in all_probes[:num_probes, place]:
                 probes = (flips * probe).unsqueeze(1)
                 sums = [

@@ -49,6 +49,7 @@ def summarise(generator: Generator, config: DiscoverConfig, snapshot: Snapshot) 
         samples=config.final_samples,
         classes=search.classes,
         truncation=config.truncation,
+        layers=search.layers,
         rows=held_out.rows,
     )
     order = torch.argsort(active, descending=True, stable=True)
@@ -61,6 +62,7 @@ def summarise(generator: Generator, config: DiscoverConfig, snapshot: Snapshot) 
         samples=-(-config.final_samples // 4),  # a stage is kept or not: fewer samples decide that as well
         classes=search.classes,
         truncation=config.truncation,
+        layers=search.layers,
     )
     penalty = {"before": snapshot.held_out_before, "after": held_out_penalty(generator, basis, held_out)}
     penalty |= baseline_penalties(generator, dataclasses.replace(search, ndirs=len(basis)), held_out)
@@ -77,6 +79,7 @@ def summarise(generator: Generator, config: DiscoverConfig, snapshot: Snapshot) 
         classes="all" if config.classes == "all" and search.classes else (search.classes or None),
         truncation=config.truncation,
         space=(search.space.start, search.space.stop),
+        layers=None if search.layers is None else search.layers.indices,
         method=config.method,
         config=config.to_dict(),
         steps=None if config.method == "joint" else snapshot.record.step,

@@ -53,6 +53,7 @@ class _Block(FrozenBlock):
         self.conv1, self.conv2, self.shortcut = (
             _convolution(state, f"{name}.{part}") for part in ("conv1", "conv2", "conv_sc")
         )
+        self.upsample = True
         self.widths = (self.conv1.weight.shape[1], self.conv2.weight.shape[1])
 
     def forward(self, x: Tensor, affines: Sequence[Affine]) -> Tensor:

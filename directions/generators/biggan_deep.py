@@ -46,7 +46,7 @@ class _Block(FrozenBlock):
 
     def __init__(self, source: GenBlock) -> None:
         super().__init__()
-        self.upsample = source.up_sample
+        self.upsample = bool(source.up_sample)
         self.channels_kept = source.conv_3.out_channels
         self.widths = tuple(norm.num_features for norm in _norms(source))
         self.convolutions = nn.ModuleList(

@@ -24,7 +24,7 @@ from directions.generators.frozen_layers import (
     FrozenConvolution,
     truncation_statistics,
 )
-from directions.generators.layers import LayerRange
+from directions.generators.layers import LayerRange, Layers
 
 _CLASSES_KEPT = 64
 
@@ -170,26 +170,50 @@ class FrozenBigGAN(ClassConditional):
         x = self._run(self._start(z, fixed), self._affines(z, fixed, 0, len(self._widths)), 0)
         return self._image(x, fixed)
 
-    def prefix(self, z: Tensor, y: Labels | None = 0, *, layers: LayerRange, truncation: float = 1.0) -> Prefix:
+    @property
+    def layer_sizes(self) -> tuple[int, ...]:
+        """Height and width, in pixels, of what each layer gives."""
+        sizes = [self.bottom_width]
+        for position in self._positions:
+            sizes.append(sizes[-1] * (2 if self.layers[position].upsample else 1))
+        return tuple(sizes)
+
+    def components(self, layers: LayerRange) -> tuple[int, int]:
+        """Find the components of z that some layers see.
+
+        Args:
+            layers: The layers.
+
+        Returns:
+            The first, and one past the last; both 0 if they see none. BigGAN-deep's layers see all of z, plain BigGAN's
+            a chunk each.
+        """
+        seen = torch.zeros(self.dim_z, dtype=torch.bool, device=self.scales.device)
+        if layers.start == 0:
+            seen |= self.first_weight[:, : self.dim_z].any(dim=0)
+        rows = slice(self._starts[max(layers.start, 1) - 1], self._starts[layers.stop - 1])
+        for weight in (self.scales, self.shifts):
+            seen |= weight[rows, : self.dim_z].any(dim=0)
+        positions = seen.nonzero()[:, 0].tolist()
+        return (positions[0], positions[-1] + 1) if positions else (0, 0)
+
+    def prefix(self, z: Tensor, y: Labels | None = 0, *, layers: Layers, truncation: float = 1.0) -> Prefix:
         """Compute what lies before some layers, so that only they and what follows is computed for each edit.
 
         Args:
             z: (batch, dim_z), which the layers outside the range see.
             y: Classes; one for all, or one for each.
-            layers: The layers that are to see another z.
+            layers: The layers that are to see another z, in any form: ``"0:4"``, ``"fine"``, ``directions.layers``.
             truncation: As for a call.
 
         Returns:
             A map from edited latents to images.
 
         Raises:
-            UserError: If the range is of a generator with another number of layers.
+            UserError: If the generator has no such layers.
         """
         self.check_z(z)
-        if layers.num_layers != self.num_layers:
-            raise UserError(
-                f"layers {layers} is of a generator of {layers.num_layers} layers, {self.name!r} has {self.num_layers}."
-            )
+        layers = LayerRange.of(layers, self.num_layers)
         fixed = self._fix(y, len(z), truncation)
         z = z.to(self.scales)
         first_block, stop_block = max(layers.start, 1) - 1, layers.stop - 1

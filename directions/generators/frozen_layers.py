@@ -77,9 +77,11 @@ class FrozenBlock(nn.Module):
 
     Attributes:
         widths: Channels of each of its norms, in the order of use.
+        upsample: Whether it doubles height and width.
     """
 
     widths: tuple[int, ...]
+    upsample: bool
 
     def forward(self, x: Tensor, affines: Sequence[Affine]) -> Tensor:
         """Apply the block."""

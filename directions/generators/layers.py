@@ -1,18 +1,20 @@
 """Which layers of a generator a direction acts on.
 
-Beside ``frozen``, which lets a z of their own enter some layers. A layer is a place where z enters: layer 0 is the
-first linear one, layer i the i-th block. Torch is not imported.
+Beside ``frozen``, which lets a z of their own enter some layers; ``edits`` asks a generator for it. A layer is a place
+where z enters: layer 0 is the first linear one, layer i the i-th block. Torch is not imported.
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias, Union
 
-from directions.errors import UserError, nearest
+from directions.errors import UserError
+from directions.ranges import range_fault, read_range
 
-THIRDS = ("coarse", "mid", "fine")
-"""Names of the first, the second and the last third of the layers."""
+Layers: TypeAlias = Union[str, Sequence[int], "LayerRange", None]
+"""Layers as users give them: a range as text, the name of a third, a list of layers; ``None`` is all of them."""
 
 
 @dataclass(frozen=True)
@@ -40,18 +42,16 @@ class LayerRange:
 
     def __post_init__(self) -> None:
         """Check the range."""
-        if not 0 <= self.start < self.stop <= self.num_layers:
-            raise UserError(
-                f"layers must be START:STOP with 0 <= START < STOP <= {self.num_layers} (the number of layers), got "
-                f"{self.start}:{self.stop}. Leave it out to act on all layers."
-            )
+        fault = range_fault(str(self), self.num_layers, "layers")
+        if fault:
+            raise UserError(f"layers {fault} Leave it out to act on all layers.")
 
     @classmethod
     def parse(cls, text: str, num_layers: int) -> LayerRange:
         """Read a range, or the name of a third.
 
         Args:
-            text: Such as ``"0:4"``, ``"4:"`` or ``"coarse"``; an end left out is that end of the generator.
+            text: Such as ``"0:4"``, ``"4:"``, ``"coarse"`` or ``"all"``; an end left out is that end of the generator.
             num_layers: Layers that the generator has.
 
         Returns:
@@ -60,17 +60,42 @@ class LayerRange:
         Raises:
             UserError: If the text is neither, or the range is not within the generator.
         """
-        text = text.strip()
-        if text in THIRDS:
-            third = THIRDS.index(text)
-            return cls(round(third * num_layers / 3), round((third + 1) * num_layers / 3), num_layers)
-        match = re.fullmatch(r"([0-9]*):([0-9]*)", text)
-        if not match:
-            raise UserError(
-                f"layers must be START:STOP with 0 <= START < STOP <= {num_layers} (the number of layers), or "
-                f"{', '.join(THIRDS)}, got {text!r}.{nearest(text, THIRDS)}"
-            )
-        return cls(int(match[1] or 0), int(match[2] or num_layers), num_layers)
+        fault = range_fault(text, num_layers, "layers")
+        if fault:
+            raise UserError(f"layers {fault} Leave it out to act on all layers.")
+        ends = read_range(text, num_layers)
+        assert ends is not None, "a text without a fault is a range"
+        return cls(*ends, num_layers)
+
+    @classmethod
+    def of(cls, layers: Layers, num_layers: int) -> LayerRange:
+        """Take layers in any form.
+
+        Args:
+            layers: Text as :meth:`parse` reads it; the layers in order and without gaps, as a direction file records
+                them; a range; or ``None`` for all.
+            num_layers: Layers that the generator has.
+
+        Returns:
+            The range.
+
+        Raises:
+            UserError: If they are not layers of such a generator.
+        """
+        if layers is None:
+            return cls(0, num_layers, num_layers)
+        if isinstance(layers, str):
+            return cls.parse(layers, num_layers)
+        if isinstance(layers, LayerRange):
+            if layers.num_layers != num_layers:
+                raise UserError(
+                    f"layers {layers} are of a generator with {layers.num_layers} layers, this one has {num_layers}."
+                )
+            return layers
+        listed = [int(index) for index in layers]
+        if not listed or listed != list(range(listed[0], listed[-1] + 1)):
+            raise UserError(f"layers must follow one another without gaps, got {list(layers)}.")
+        return cls(listed[0], listed[-1] + 1, num_layers)
 
     def __str__(self) -> str:
         """Write the range as :meth:`parse` reads it."""
@@ -80,3 +105,8 @@ class LayerRange:
     def indices(self) -> tuple[int, ...]:
         """The layers, as a direction file records them."""
         return tuple(range(self.start, self.stop))
+
+    @property
+    def is_all(self) -> bool:
+        """Whether these are all layers that there are."""
+        return self.stop - self.start == self.num_layers

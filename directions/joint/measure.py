@@ -26,6 +26,7 @@ from directions.sampling import Points, derived_rng, draw_points, image_map
 
 if TYPE_CHECKING:
     from directions.generators.base import Generator
+    from directions.generators.layers import LayerRange
 
 Kind = Literal["differences", "gradients"]
 
@@ -43,6 +44,8 @@ class Measurement:
     """Class indices to draw from, uniformly; empty for a generator without classes."""
     truncation: float
     """Spread of z and the generator's truncation setting, in (0, 1]."""
+    layers: LayerRange | None = None
+    """The layers that directions act on; ``None`` is all."""
     path_size: float
     """Base points are moved by up to this far, in units of z."""
     base_points: int
@@ -125,7 +128,7 @@ def measure(
     for number in range(moments.base_points, measurement.base_points):
         points, w = draw_base_point(generator, measurement, number)
         basis = measurement.space.embed(torch.eye(w.shape[1]).to(w))
-        f = image_map(generator, points, basis, measurement.truncation)
+        f = image_map(generator, points, basis, measurement.truncation, measurement.layers)
         with full_float32():
             if probed:
                 rng = derived_rng(measurement.seed, number, "output probes")

@@ -35,6 +35,7 @@ def planned_measurement(config: DiscoverConfig, search: Search) -> Measurement:
         space=search.space,
         classes=search.classes,
         truncation=config.truncation,
+        layers=search.layers,
         path_size=config.path_size,
         base_points=config.base_points,
         kind=suggested_kind(size) if config.measurement == "auto" else config.measurement,

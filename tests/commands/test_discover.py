@@ -42,9 +42,10 @@ def test_discover_passes_every_option_on(command, loaded):
     """The resolved configuration of a dry run holds what was given, and nothing is written."""
     given = {
         "generator": "gen", "weights": "w", "classes": [1, "class 2"], "method": "joint+adam", "base_points": 7,
-        "measurement": "gradients", "output_probes": 3, "starts": 2, "ndirs": 2, "space": "1:3", "truncation": 0.5,
-        "steps": 9, "batch_size": 6, "micro_batch": 3, "num_probes": 3, "epsilon": 0.2, "path_size": 4.0,
-        "learning_rate": 0.3, "decay_steps": 7, "init": "identity", "reduction": "max", "seed": 5, "held_out": 8,
+        "measurement": "gradients", "output_probes": 3, "starts": 2, "ndirs": 2, "space": "1:3", "layers": "0:1",
+        "truncation": 0.5, "steps": 9, "batch_size": 6, "micro_batch": 3, "num_probes": 3, "epsilon": 0.2,
+        "path_size": 4.0, "learning_rate": 0.3, "decay_steps": 7, "init": "identity", "reduction": "max",
+        "seed": 5, "held_out": 8,
         "held_out_probes": 4, "eval_every": 11, "checkpoint_every": 13, "final_samples": 15, "device": "auto",
     }  # fmt: skip
     arguments = []
@@ -54,6 +55,7 @@ def test_discover_passes_every_option_on(command, loaded):
     result = command("discover", *arguments, "--dry-run").json
     assert result["config"] == given == DiscoverConfig.from_dict(given).to_dict()
     assert result["resolved"]["ndirs"] == 2
+    assert result["resolved"]["layers"] is None  # the generator has only the one
     assert result["resolved"]["classes"] == [1, 2]
     assert result["name"] == "gen"
     assert loaded == [("gen", "w", "auto")]
@@ -84,7 +86,9 @@ def test_discover_warns_in_a_sentence(discover):
         (["--batch-size", "16", "--micro-batch", "5"], "Error: --micro-batch must divide batch_size 16"),
         (["--ndirs", "5"], "Error: --ndirs must be at most 4, the size of the searched space 0:4, got 5"),
         (["--space", "2:9"], "Error: --space must be START:STOP"),
-        (["--space", "nine"], "Error: --space must be start:stop, such as 0:12, got 'nine'."),
+        (["--layers", "0:2"], "Error: --layers must be START:STOP with 0 <= START < STOP <= 1 (the number of layers)"),
+        (["--layers", "low"], "Error: --layers must be start:stop, such as 0:4, or coarse, mid or fine, got 'low'."),
+        (["--space", "nine"], "Error: --space must be start:stop, such as 0:12, or coarse, mid or fine, got 'nine'."),
         (["-y", "3"], "Error: --classes must be classes of 'closed-form': A class must be from 0 to 2"),
         (["-y", "clas 2"], "Did you mean 'class 2'?"),
         (["-y", "0,,1"], "Error: --classes must be 'all' or one or more class indices or names"),

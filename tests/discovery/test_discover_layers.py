@@ -1,0 +1,244 @@
+"""Directions that act on some layers: every number of a run is that of a generator which gives each layer its own z."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import biggan_models
+import naive_biggan
+import pytest
+import torch
+from naive import textbook_variances
+
+from directions.config import ConfigError, DiscoverConfig
+from directions.discovery.loop import discover, penalty_and_gradient
+from directions.errors import UserError
+from directions.evaluation.activeness import activeness
+from directions.evaluation.path_size import suggested_path_sizes
+from directions.evaluation.penalty_share import penalty_shares
+from directions.evaluation.summary import summarise
+from directions.generators.biggan import BigGAN
+from directions.generators.biggan_deep import BigGANDeep
+from directions.generators.closed_form import ClosedFormGenerator
+from directions.generators.edits import chosen_layers, edited_images
+from directions.generators.frozen_layers import FrozenBlock
+from directions.generators.layers import LayerRange
+from directions.held_out import draw_held_out, held_out_penalty
+from directions.joint.measure import measure
+from directions.joint.start import planned_measurement
+from directions.sampling import image_map
+from directions.search import Search, draw_batch
+
+CONFIG = DiscoverConfig(
+    method="adam", steps=2, batch_size=2, held_out=2, held_out_probes=2, eval_every=1, final_samples=2, base_points=2,
+    classes=(0, 2), truncation=0.5, ndirs=None, space="0:4", checkpoint_every=1,
+)  # fmt: skip
+
+
+class PerLayer:
+    """The naive reference, on top of the package's own layers: every image by itself, every layer with its own z.
+
+    What `edited_images` is replaced by; the generator is only asked for its prior.
+    """
+
+    def __init__(self, model):
+        self.model = model
+
+    def __call__(self, generator, z, y, *, layers=None, truncation=1.0):
+        labels = generator.class_indices(y, len(z)).tolist()
+        span = layers or LayerRange(0, 7, 7)
+
+        def images(edited):
+            rows = []
+            for r, edit in enumerate(edited):
+                own, label = z[r % len(z)], labels[r % len(z)]
+                rows.append(self.image([edit if i in span.indices else own for i in range(7)], label, truncation))
+            return torch.stack(rows)
+
+        return images
+
+    def image(self, zs, y, truncation):
+        inner, embedded = self.model.generator, self.model.embeddings.weight[:, y]
+        conditions = iter([torch.cat([z.double(), embedded])[None] for z in zs])
+        x = inner.gen_z(next(conditions)).view(1, 4, 4, -1).permute(0, 3, 1, 2)
+        for layer in inner.layers:
+            x = layer(x, next(conditions), truncation) if hasattr(layer, "bn_0") else layer(x)
+        return inner.conv_to_rgb(inner.relu(inner.bn(x, truncation)))[0, :3].tanh()
+
+
+@pytest.fixture(scope="module")
+def model():
+    return biggan_models.random_model(attention_layer_position=3)
+
+
+@pytest.fixture
+def deep(model, monkeypatch):
+    """A BigGAN-deep of seven layers, in float64 throughout."""
+    generator = BigGANDeep(model, name="deep", digest="d")
+    draw = type(generator).sample_z_from
+    monkeypatch.setattr(type(generator), "sample_z_from", lambda *arguments: draw(*arguments).double())
+    return generator
+
+
+@pytest.fixture
+def plain():
+    return BigGAN(naive_biggan.random_state(), name="plain", digest="p")
+
+
+@pytest.fixture
+def naive(model, monkeypatch):
+    """Make everything downstream use the reference within the block that calls it."""
+
+    def use():
+        reference = PerLayer(model)
+        for module in ("sampling", "evaluation.activeness", "evaluation.path_size"):
+            monkeypatch.setattr(f"directions.{module}.edited_images", reference)
+
+    return use
+
+
+def measured(generator, config):
+    """Every number that a run takes of a basis."""
+    search, held_out = Search.resolve(generator, config), draw_held_out(generator, config)
+    basis = torch.linalg.qr(torch.randn(12, 12, generator=torch.Generator().manual_seed(0)).double()).Q[:3]
+    search = dataclasses.replace(search, ndirs=3)
+    penalty, gradient = penalty_and_gradient(generator, basis, draw_batch(generator, config, search, 1), config)
+    settings = {"samples": 2, "classes": search.classes, "truncation": 0.5, "layers": search.layers}
+    *_, moments = measure(generator, planned_measurement(config, search))
+    return {
+        "penalty": torch.tensor(penalty),
+        "gradient": gradient,
+        "held-out": torch.tensor(held_out_penalty(generator, basis, held_out)),
+        "shares": penalty_shares(generator, basis, held_out),
+        "activeness": activeness(generator, basis, **settings),
+        "path sizes": torch.tensor(suggested_path_sizes(generator, basis, largest=5.0, **settings)),
+        "moments": torch.stack(moments.state_dict()["sums"]),
+    }
+
+
+@pytest.mark.parametrize("layers", ["0:2", "3:5"])
+def test_every_number_is_that_of_a_generator_with_a_z_for_each_layer(deep, naive, layers):
+    """Penalty and gradient, held-out score, shares, activeness, path sizes, measured Hessians."""
+    config = dataclasses.replace(CONFIG, layers=layers)
+    got = measured(deep, config)
+    naive()
+    expected = measured(deep, config)
+    for what, value in expected.items():
+        torch.testing.assert_close(
+            got[what], value, rtol=1e-7, atol=1e-9, msg=lambda text, what=what: f"{what}: {text}"
+        )
+        assert value.abs().max() > 0
+
+
+def test_penalty_is_the_textbook_s_with_a_z_for_each_layer(deep, model):
+    """Var over probes of second differences by separate forwards of the package's own layers."""
+    config = dataclasses.replace(CONFIG, layers="4:6", space="0:3")
+    search = Search.resolve(deep, config)
+    batch = draw_batch(deep, config, search, 1)
+    Q = search.space.embed(torch.eye(3)).double()
+    images = PerLayer(model)(deep, batch.points.z, batch.points.y, layers=search.layers, truncation=0.5)
+    with torch.no_grad():
+        expected = textbook_variances(lambda w: images(batch.points.z + w @ Q), batch.w, batch.probes, 0.1).mean()
+    assert penalty_and_gradient(deep, Q, batch, config)[0] == pytest.approx(float(expected), rel=1e-7)
+
+
+@pytest.mark.parametrize("layers", ["0:7", "all", ":"])
+def test_all_layers_are_none_at_all(deep, layers):
+    """A run on all layers is the run without layers, bit by bit, and its file says so."""
+    runs = [list(discover(deep, dataclasses.replace(CONFIG, layers=choice)))[-1] for choice in (None, layers)]
+    assert torch.equal(runs[0].basis, runs[1].basis)
+    assert runs[0].record.penalty == runs[1].record.penalty
+    assert runs[0].record.held_out == runs[1].record.held_out
+    assert summarise(deep, dataclasses.replace(CONFIG, layers=layers), runs[1]).layers is None
+
+
+@pytest.mark.parametrize("method", ["adam", "joint+adam"])
+@pytest.mark.parametrize(("kind", "layers", "expected"), [("deep", "mid", (2, 3, 4)), ("plain", "2:4", (2, 3))])
+def test_discover_on_layers_ends_in_a_file_that_names_them(request, method, kind, layers, expected):
+    """From the configuration to the header, on both kinds of BigGAN, with either method."""
+    generator = request.getfixturevalue(kind)
+    space = "0:4" if kind == "deep" else None
+    config = dataclasses.replace(CONFIG, method=method, layers=layers, truncation=0.5, space=space)
+    snapshot = list(discover(generator, config))[-1]
+    directions = summarise(generator, config, snapshot)
+    assert directions.layers == expected
+    assert directions.header["layers"] == list(expected)
+    assert directions.header["space"] == ([0, 4] if kind == "deep" else [6, 12])
+    assert min(directions.activeness) > 0
+
+
+def test_layers_of_a_plain_biggan_search_the_chunks_that_they_see(plain):
+    """Other components would only add directions that do nothing; asking for them is refused."""
+    for layers, space in (("0:1", "0:3"), ("1:3", "3:9"), ("fine", "9:12")):
+        assert str(Search.resolve(plain, DiscoverConfig(layers=layers)).space) == space
+    assert str(Search.resolve(plain, DiscoverConfig(layers="1:3", space="4:6")).space) == "4:6"
+    with pytest.raises(ConfigError, match=r"space must lie within 3:9, .* layers 1:3 of 'plain' see, got 0:4"):
+        Search.resolve(plain, DiscoverConfig(layers="1:3", space="coarse"))
+
+
+def test_layers_that_see_no_z_are_refused():
+    """A plain BigGAN whose z enters the first layer only."""
+    generator = BigGAN(naive_biggan.random_state(hierarchical=False, chunk=7), name="flat", digest="")
+    with pytest.raises(ConfigError, match=r"layers 1:3 of 'flat' see no z. Generator 'flat' has 4 layers: 0 is"):
+        Search.resolve(generator, DiscoverConfig(layers="1:3"))
+    assert str(Search.resolve(generator, DiscoverConfig(layers="0:2")).space) == "0:7"
+
+
+def test_what_lies_before_the_layers_is_computed_once_a_sample(deep):
+    """A step's eight evaluations of two samples pass through the blocks before the range as two rows."""
+    rows = [[] for _ in range(6)]
+    blocks = [layer for layer in deep.layers if isinstance(layer, FrozenBlock)]
+    hooks = [
+        block.register_forward_hook(lambda _, inputs, __, seen=seen: seen.append(len(inputs[0])))
+        for block, seen in zip(blocks, rows, strict=True)
+    ]
+    config = dataclasses.replace(CONFIG, layers="4:6")
+    search = Search.resolve(deep, config)
+    Q = search.space.embed(torch.eye(search.space.size)).double()
+    penalty_and_gradient(deep, Q, draw_batch(deep, config, search, 1), config)
+    assert rows == [[2], [2], [2], [8], [8], [8]]
+    for seen in rows:
+        seen.clear()
+    points = draw_batch(deep, config, search, 1).points
+    f = image_map(deep, points, Q, 0.5, search.layers)
+    for _ in range(3):
+        f(torch.zeros(4, len(Q), dtype=torch.float64))
+    assert rows == [[2], [2], [2], [4, 4, 4], [4, 4, 4], [4, 4, 4]]
+    for hook in hooks:
+        hook.remove()
+
+
+def test_layers_in_any_form(deep):
+    """Text, a name, what a file records, a range."""
+    for layers in ("2:5", "mid", (2, 3, 4), [2, 3, 4], LayerRange(2, 5, 7)):
+        assert chosen_layers(deep, layers) == LayerRange(2, 5, 7)
+    for layers in (None, "all", "0:7", range(7)):
+        assert chosen_layers(deep, layers) is None
+    z = deep.sample_z(2, seed=0)
+    torch.testing.assert_close(edited_images(deep, z, 1)(z), deep(z, 1))
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ("0:8", r"STOP <= 7 .*, got 0:8. .* 7 layers: 0 is the first linear one .4 pixels., 1 to 6 are .*, 16 pixels"),
+        ((1, 3), r"layers must follow one another without gaps, got \[1, 3\]"),
+        ((), "without gaps, got"),
+        (LayerRange(0, 2, 11), "layers 0:2 are of a generator with 11 layers, this one has 7"),
+    ],
+)  # fmt: skip
+def test_layers_that_are_not_there_are_refused(deep, layers, message):
+    """With the number of layers, and which they are."""
+    with pytest.raises(UserError, match=message):
+        chosen_layers(deep, layers)
+
+
+def test_layers_of_a_generator_without_any_are_refused():
+    """One with a single layer has no thirds; one that cannot edit layers says so."""
+    generator = ClosedFormGenerator()
+    assert chosen_layers(generator, "0:1") is None
+    with pytest.raises(UserError, match=r"got 'mid': 1 layers have no thirds. .* has 1 layer\."):
+        chosen_layers(generator, "mid")
+    generator.num_layers = 3
+    with pytest.raises(UserError, match=r"layers 0:1 cannot be edited alone: .* 'closed-form' has no method prefix"):
+        chosen_layers(generator, "coarse")
