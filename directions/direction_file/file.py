@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,10 +19,16 @@ from directions.direction_file.annotations import annotate, reorder, undo
 from directions.direction_file.container import pack, unpack
 from directions.direction_file.fits import generator_misfit
 from directions.direction_file.header import DescribesGenerator, as_json, header_fault, matrix_fault, upgraded
+from directions.direction_file.images import edited
 from directions.direction_file.lookup import Key, is_key, keys_of
 from directions.direction_file.moves import Latent, add_steps
 from directions.direction_file.records import Records
 from directions.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from directions.generators.base import Generator, Labels
 
 __all__ = ["Directions", "Key", "load_directions"]
 
@@ -64,12 +70,6 @@ class Directions(Records):
     def dim_z(self) -> int:
         """The size of z."""
         return int(self.matrix.shape[1])
-
-    @property
-    def layers(self) -> tuple[int, ...] | None:
-        """The layers of the generator that the directions act on, in order and without gaps; ``None`` is all."""
-        layers = self._header["layers"]
-        return None if layers is None else tuple(layers)
 
     def __len__(self) -> int:
         """Count the directions."""
@@ -214,6 +214,9 @@ class Directions(Records):
     def move(self, z: Latent, direction: Key | Sequence[Key], amount: Any) -> Latent:
         """Add amount × direction to z.
 
+        This is about z alone. Directions that act on some layers (:attr:`layers`) are for :meth:`images`, or for
+        ``generator.prefix(z, y, layers=directions.layers)``, which take the moved z for those layers only.
+
         Args:
             z: (…, dim_z) NumPy array or torch tensor of floats, with any batch shape.
             direction: Index or name; or a sequence of them, to move along several at once.
@@ -260,6 +263,61 @@ class Directions(Records):
         distances = np.asarray(steps, dtype=np.float64)
         batch_axes = max(getattr(z, "ndim", 1) - 1, 0)
         return self.move(z, direction, distances.reshape(-1, *[1] * batch_axes))
+
+    def images(
+        self,
+        generator: Generator,
+        z: Tensor,
+        direction: Key | Sequence[Key],
+        amount: Any,
+        *,
+        y: Labels | None = 0,
+        truncation: float = 1.0,
+    ) -> Tensor:
+        """Move z and make the images, as these directions are meant: on the layers that they act on.
+
+        Where that is all layers, it is ``generator(directions.move(z, direction, amount), y)``. Where it is some,
+        the others see z, and what lies before the first of them is computed once, however many amounts there are.
+
+        Args:
+            generator: In which the directions were found.
+            z: (batch, dim_z) torch tensor.
+            direction: As for :meth:`move`.
+            amount: As for :meth:`move`. It may add axes in front of the batch: amounts of shape (steps, 1) give a
+                path of each z.
+            y: Classes; one for all, or one for each z.
+            truncation: The generator's truncation setting, in (0, 1]; z must have been drawn with the same.
+
+        Returns:
+            (batch, 3, resolution, resolution) in [-1, 1], with further axes in front where the amounts have them.
+            Gradients flow through z and amount.
+
+        Raises:
+            UserError: If the directions are of another generator, it has no such layers, or z, direction or amount do
+                not fit.
+
+        Example:
+            >>> from directions.direction_file.header import make_header
+            >>> from directions.generators.registry import load_generator
+            >>> generator = load_generator("builtin")
+            >>> header = make_header(generator, path_sizes=[3.0], names=["size"], classes=None, truncation=1.0,
+            ...                      space=(0, 12), layers=[0, 1, 2], method="adam", config={}, steps=0, seed=0,
+            ...                      penalty=None)
+            >>> directions, z = Directions(np.eye(1, 12), header), generator.sample_z(4, seed=0)
+            >>> directions.images(generator, z, "size", 3.0, y="sphere").shape
+            torch.Size([4, 3, 64, 64])
+            >>> directions.images(generator, z, "size", [[-3.0], [0.0], [3.0]], y="sphere").shape
+            torch.Size([3, 4, 3, 64, 64])
+        """
+        self.require_fits(generator)
+        return edited(
+            generator,
+            z,
+            lambda start: self.move(start, direction, amount),
+            y=y,
+            layers=self.layers,
+            truncation=truncation,
+        )
 
     def require_fits(self, generator: DescribesGenerator) -> None:
         """Check that these directions were found in this generator.

@@ -38,6 +38,12 @@ class Records:
         return str(self._header["generator"]["name"])
 
     @property
+    def layers(self) -> tuple[int, ...] | None:
+        """The layers of the generator that the directions act on, in order and without gaps; ``None`` is all."""
+        layers = self._header["layers"]
+        return None if layers is None else tuple(layers)
+
+    @property
     def path_sizes(self) -> tuple[float, ...]:
         """How far each direction is worth going to either side, in latent units."""
         return tuple(float(entry["path_size"]) for entry in self._header["directions"])
