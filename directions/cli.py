@@ -13,10 +13,12 @@ from typing import TextIO
 import typer
 
 import directions
+from directions.commands.combine import merge, select
 from directions.commands.convert import convert
 from directions.commands.discover import discover
 from directions.commands.generators import generators
 from directions.commands.inspect import inspect
+from directions.commands.name import name
 from directions.commands.render import render
 from directions.errors import UserError
 
@@ -32,6 +34,9 @@ app = typer.Typer(
 app.command()(discover)
 app.command()(render)
 app.command()(inspect)
+app.command()(name)
+app.command()(select)
+app.command()(merge)
 app.command()(convert)
 app.command()(generators)
 

@@ -15,19 +15,28 @@ if TYPE_CHECKING:
     from directions.direction_file import Directions
 
 _BAR_WIDTH = 12
+_NOTE_WIDTH = 40
 _SCORES = ("before", "after", "random", "axes")
 
 
 def inspect(
     file: Annotated[Path, typer.Argument(help="A direction file, or the run folder that it is in.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print the whole header as JSON instead of a table.")] = False,
+    history: Annotated[
+        bool, typer.Option("--history", help="Show what was changed in the file, when, and by which version.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the whole header, or with --history that, as JSON.")
+    ] = False,
 ) -> None:
     """Show which directions a file holds, how they were found, and what was measured about them."""
     from directions.direction_file import load_directions
 
     directions = load_directions(direction_file(file))
     if as_json:
-        print_json(directions.header)
+        print_json(directions.header["history"] if history else directions.header)
+        return
+    if history:
+        _print_history(directions)
         return
     _print_origin(directions)
     _print_directions(directions)
@@ -63,11 +72,15 @@ def _print_origin(directions: Directions) -> None:
 
 
 def _print_directions(directions: Directions) -> None:
+    """Print a row for each direction, in the file's order."""
     entries = directions.header["directions"]
     largest = max((entry["activeness"] or 0.0 for entry in entries), default=0.0)
-    joint = "joint" in directions.header
-    rows = [("", "name", "activeness", "", "path size", "penalty share", *(["halves agree"] if joint else []))]
-    for index, entry in enumerate(entries):
+    joint, noted = "joint" in directions.header, any(directions.notes)
+    marked = any(directions.hidden) or any(directions.starred)
+    heading = ("", "name", "activeness", "", "path size", "penalty share")
+    rows = [(*heading, *(["halves agree"] * joint), *([""] * marked), *(["note"] * noted))]
+    for index in directions.order:
+        entry = entries[index]
         active, share = entry["activeness"], entry["penalty_share"]
         rows.append(
             (
@@ -78,9 +91,45 @@ def _print_directions(directions: Directions) -> None:
                 f"{entry['path_size']:g}",
                 "" if share is None else f"{share:.1%}",
                 *([_confidence(entry)] if joint else []),
+                *([_marks(entry)] if marked else []),
+                *([_first_line(entry["note"])] if noted else []),
             )
         )
-    print_table(rows, "rlrlrr" + "r" * joint)
+    print_table(rows, "rlrlrr" + "r" * joint + "l" * marked + "l" * noted)
+
+
+def _print_history(directions: Directions) -> None:
+    """Print the changes, the newest last, as --undo takes them back."""
+    if not directions.history:
+        typer.echo("Nothing was changed in this file since it was made.")
+        return
+    rows = [("", "when (UTC)", "version", "what")]
+    for number, change in enumerate(directions.history, start=1):
+        when = change["time"].replace("T", " ").removesuffix("Z")
+        fixed = "" if change["before"] is not None else "  (cannot be undone)"
+        rows.append((str(number), _plain(when), _plain(change["tool_version"]), _plain(change["what"]) + fixed))
+    print_table(rows, "rlll")
+
+
+def _marks(entry: dict[str, Any]) -> str:
+    marks = (_symbol("★", "*"),) * entry["starred"] + ("hidden",) * entry["hidden"]
+    return " ".join(marks)
+
+
+def _first_line(note: str) -> str:
+    """Shorten a note to what fits in a table."""
+    line, *more = note.split("\n")
+    return line if len(line) <= _NOTE_WIDTH and not more else line[: _NOTE_WIDTH - 1] + _symbol("…", "...")
+
+
+def _plain(text: str) -> str:
+    """Show text from a file without letting it control the terminal."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def _symbol(wanted: str, plain: str) -> str:
+    """Choose a symbol that the terminal can show."""
+    return wanted if (sys.stdout.encoding or "").lower().startswith("utf") else plain
 
 
 def _confidence(entry: dict[str, Any]) -> str:
@@ -90,8 +139,7 @@ def _confidence(entry: dict[str, Any]) -> str:
 
 
 def _bar(value: float | None, largest: float) -> str:
-    block = "█" if (sys.stdout.encoding or "").lower().startswith("utf") else "#"
-    return block * round(_BAR_WIDTH * value / largest) if value and largest else ""
+    return _symbol("█", "#") * round(_BAR_WIDTH * value / largest) if value and largest else ""
 
 
 def _classes(classes: Any) -> str:

@@ -7,6 +7,9 @@ function takes a header as JSON gives it and returns another; nothing is changed
 from __future__ import annotations
 
 import copy
+import itertools
+import json
+import math
 import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
@@ -27,6 +30,9 @@ LONGEST_NOTE = 2000
 HISTORY_LENGTH = 200
 """Changes that a file remembers; the oldest are forgotten, and can then not be undone."""
 
+HISTORY_SIZE = 1_000_000
+"""Characters that they take in the file, about, at most: many long notes in turn would fill it."""
+
 _SHOWN = 40
 _NAMED_PARTS = 4
 
@@ -46,6 +52,9 @@ def annotation_fault(index: int, entry: Mapping[str, Any]) -> str | None:
         return f"the name of direction {index} must be 1 to 64 printable characters, trimmed, got {_short(name)}."
     if name.isdecimal():
         return f"the name of direction {index} must not be a number (that is an index), got {name!r}."
+    size = entry.get("path_size")
+    if isinstance(size, bool) or not isinstance(size, int | float) or not (math.isfinite(size) and size > 0):
+        return f"the path_size of direction {index} must be a positive number, got {_short(size)}."
     note = entry.get("note", "")
     if not isinstance(note, str) or len(note) > LONGEST_NOTE or not note.replace("\n", "").isprintable():
         return (
@@ -172,6 +181,25 @@ def undo(header: Mapping[str, Any]) -> dict[str, Any]:
     return new
 
 
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[int | None, str, Any, Any]]:
+    """List what differs between two headers of the same directions.
+
+    Args:
+        before: A header.
+        after: Another.
+
+    Returns:
+        For each annotation that differs: the direction's index, the annotation, its old and its new value; at the end
+        ``None`` and ``"order"`` with the two orders, if they differ.
+    """
+    found: list[tuple[int | None, str, Any, Any]] = []
+    for index, (old, new) in enumerate(zip(before["directions"], after["directions"], strict=True)):
+        found += [(index, key, old[key], new[key]) for key in ANNOTATIONS if old[key] != new[key]]
+    if before["order"] != after["order"]:
+        found.append((None, "order", before["order"], after["order"]))
+    return found
+
+
 def begin_history(header: Mapping[str, Any], what: str) -> dict[str, Any]:
     """Start a history anew, for directions that come from another file: its indices mean nothing here.
 
@@ -189,7 +217,10 @@ def _remember(header: dict[str, Any], what: str, before: dict[str, Any] | None) 
     """Add a change to the history."""
     now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     change = {"time": now, "tool_version": __version__, "what": what, "before": before}
-    return header | {"history": [*header["history"], change][-HISTORY_LENGTH:]}
+    history = [*header["history"], change][-HISTORY_LENGTH:]
+    sizes = list(itertools.accumulate(len(json.dumps(entry)) for entry in reversed(history)))
+    kept = max(1, sum(size <= HISTORY_SIZE for size in sizes))
+    return header | {"history": history[-kept:]}
 
 
 def _composed(value: Any) -> Any:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 from directions.errors import UserError
 
@@ -29,6 +29,10 @@ One key, because safetensors writes several in a random order.
 CHECKSUM = "sha256"
 """Key of the header under which a file (from format 2 on) keeps its checksum; other code never sees it."""
 
+LONGEST_HEADER = 8_000_000
+"""Bytes of the preamble, which holds the header, at most: reading a hostile file must not take much memory."""
+
+_AGAIN = "Get it again from where it came."
 _HOW_TO_CONVERT = (
     "If it holds a matrix of directions, convert it, which unpickles nothing: directions convert FILE --to "
     "OUT.safetensors"
@@ -58,10 +62,19 @@ def pack(matrix: np.ndarray, header: dict[str, Any]) -> bytes:
 
     Returns:
         The whole file.
+
+    Raises:
+        UserError: If the header is longer than what is read again.
     """
     matrix = np.ascontiguousarray(matrix, dtype=np.float32)
     text = _canonical(header | {CHECKSUM: _checksum(matrix, header)})
-    return bytes(save({TENSOR: matrix}, metadata={TENSOR: text}))
+    packed = bytes(save({TENSOR: matrix}, metadata={TENSOR: text}))
+    length = len(packed) - matrix.nbytes
+    if length > LONGEST_HEADER:
+        raise UserError(
+            f"The header must have at most {LONGEST_HEADER:,} bytes, got {length:,}. Shorten config or notes."
+        )
+    return packed
 
 
 def unpack(path: str | os.PathLike[str]) -> tuple[np.ndarray, dict[str, Any]]:
@@ -78,42 +91,24 @@ def unpack(path: str | os.PathLike[str]) -> tuple[np.ndarray, dict[str, Any]]:
             which, and what to do.
     """
     path = Path(path)
-    layout = _read_layout(path)
-    metadata = layout.pop("__metadata__", {})
-    if set(layout) != {TENSOR}:
-        found = ", ".join(sorted(layout)[:3]) + (", …" if len(layout) > 3 else "") if layout else "none"
-        raise UserError(
-            _refused(path, f"it must hold one tensor, 'directions', but holds: {found}. Are these model weights?")
-        )
-    if TENSOR not in metadata:
-        raise UserError(
-            _refused(path, "it has no header to say what they belong to. Save it with directions.Directions.")
-        )
-    dtype, shape = layout[TENSOR]["dtype"], layout[TENSOR]["shape"]
-    if dtype != "F32":
-        raise UserError(
-            _refused(path, f"its numbers must be float32 (F32), got {dtype}. Save it with directions.Directions.")
-        )
-    if len(shape) != 2 or 0 in shape:
-        raise UserError(_refused(path, f"its tensor must have the shape (directions, |z|), got {tuple(shape)}."))
+    layout, data = _read(path)
     try:
-        header = json.loads(metadata[TENSOR], parse_constant=_refuse_constant)
-        canonical = _canonical(header) == metadata[TENSOR]
+        header = json.loads(layout["__metadata__"][TENSOR], parse_constant=_refuse_constant)
+        canonical = _canonical(header) == layout["__metadata__"][TENSOR]
     except (ValueError, RecursionError) as error:
-        raise UserError(_refused(path, f"its header is damaged ({error}). Get it again from where it came.")) from error
+        raise UserError(_refused(path, f"its header is damaged ({error}). {_AGAIN}")) from error
     if not isinstance(header, dict):
         raise UserError(_refused(path, f"its header must be a JSON object, got {type(header).__name__}."))
     try:
-        with safe_open(path, framework="numpy") as file:
-            matrix: np.ndarray = file.get_tensor(TENSOR)
-    except (SafetensorError, OSError) as error:
-        raise UserError(_refused(path, f"it is damaged ({error}). Get it again from where it came.")) from error
+        matrix = load(data)[TENSOR]
+    except SafetensorError as error:
+        raise UserError(_refused(path, f"it is damaged ({error}). {_AGAIN}")) from error
     if not _is_verified(matrix, header, canonical=canonical):
         raise UserError(
             _refused(
                 path,
-                "its checksum is not that of its content: it is damaged, or another program changed it. Get it again "
-                "from where it came; change it with directions name.",
+                "its checksum is not that of its content: it is damaged, or another program changed it. "
+                f"{_AGAIN} Change it with directions name.",
             )
         )
     return matrix, {key: value for key, value in header.items() if key != CHECKSUM}
@@ -149,15 +144,21 @@ def _refused(path: Path, why: str) -> str:
     return f"{path} is not a usable direction file: {why}"
 
 
-def _read_layout(path: Path) -> dict[str, Any]:
-    """Read the safetensors preamble (tensor names, types, shapes, metadata); check that the file has all its bytes."""
+def _read(path: Path) -> tuple[dict[str, Any], bytes]:
+    """Read the safetensors preamble, and then, if it is that of a direction file, the whole file."""
+    # Through one handle: another program may put a new file in the place of this one meanwhile.
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():  # opening a pipe would wait for its writer
+            raise UserError(_refused(path, "it is not a regular file. Give the path of one."))
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             head = file.read(64)
             length = _preamble_length(path, head, size)
             file.seek(8)
             preamble = file.read(length)
+            layout = _parse_layout(path, preamble)
+            _check_layout(path, layout, size=size, start=8 + length)
+            return layout, head[:8] + preamble + file.read(size - 8 - length)
     except IsADirectoryError:
         inside = path / "directions.safetensors"
         hint = f"Did you mean {inside}?" if inside.is_file() else "Give the path of a file in it."
@@ -166,23 +167,42 @@ def _read_layout(path: Path) -> dict[str, Any]:
         raise UserError(f"There is no direction file {path}. Check the path; runs are in outputs/.") from None
     except OSError as error:
         raise UserError(f"Cannot read {path}: {error.strerror}. Check that you may read it.") from error
+
+
+def _parse_layout(path: Path, preamble: bytes) -> dict[str, Any]:
+    """Read what a preamble says: tensor names, types, shapes, metadata."""
     try:
         if not preamble.rstrip(b" ").endswith(b"}"):  # blanks pad it; JSON would take other white space as well
             raise ValueError("they do not end where they say")
-        layout = _checked_layout(json.loads(preamble.decode("utf-8")))
+        return _checked_layout(json.loads(preamble.decode("utf-8")))
     except (ValueError, RecursionError) as error:
-        raise UserError(
-            _refused(path, f"its first bytes are damaged ({error}). Get it again from where it came.")
-        ) from error
-    ends = [entry["data_offsets"][1] for name, entry in layout.items() if name != "__metadata__"]
-    expected = 8 + length + max(ends, default=0)
+        raise UserError(_refused(path, f"its first bytes are damaged ({error}). {_AGAIN}")) from error
+
+
+def _check_layout(path: Path, layout: dict[str, Any], *, size: int, start: int) -> None:
+    """Check that a file has all its bytes and holds what a direction file holds."""
+    tensors = {name: entry for name, entry in layout.items() if name != "__metadata__"}
+    expected = start + max((entry["data_offsets"][1] for entry in tensors.values()), default=0)
     if size < expected:
         raise UserError(_truncated(path, size, expected))
     if size > expected:
+        raise UserError(_refused(path, f"it has {size - expected} bytes too many at the end. {_AGAIN}"))
+    if set(tensors) != {TENSOR}:
+        found = ", ".join(sorted(tensors)[:3]) + (", …" if len(tensors) > 3 else "") if tensors else "none"
         raise UserError(
-            _refused(path, f"it has {size - expected} bytes too many at the end. Get it again from where it came.")
+            _refused(path, f"it must hold one tensor, 'directions', but holds: {found}. Are these model weights?")
         )
-    return layout
+    if TENSOR not in layout.get("__metadata__", {}):
+        raise UserError(
+            _refused(path, "it has no header to say what they belong to. Save it with directions.Directions.")
+        )
+    dtype, shape = tensors[TENSOR]["dtype"], tensors[TENSOR]["shape"]
+    if dtype != "F32":
+        raise UserError(
+            _refused(path, f"its numbers must be float32 (F32), got {dtype}. Save it with directions.Directions.")
+        )
+    if len(shape) != 2 or 0 in shape:
+        raise UserError(_refused(path, f"its tensor must have the shape (directions, |z|), got {tuple(shape)}."))
 
 
 def _checked_layout(layout: object) -> dict[str, Any]:
@@ -215,7 +235,13 @@ def _preamble_length(path: Path, head: bytes, size: int) -> int:
     # A safetensors file opens with a small little-endian length, so its 2nd to 8th bytes rarely spell anything: look
     # for other formats first only where the preamble does not follow.
     (length,) = struct.unpack("<Q", head[:8].ljust(8, b"\0"))
-    if head[8:9] == b"{" and length <= 100_000_000:
+    if head[8:9] == b"{" and length <= 100_000_000:  # what safetensors itself allows
+        if length > LONGEST_HEADER:
+            raise UserError(
+                _refused(
+                    path, f"its header has {length:,} bytes, of at most {LONGEST_HEADER:,}. Are these model weights?"
+                )
+            )
         if 8 + length > size:
             raise UserError(_truncated(path, size, 8 + length))
         return int(length)

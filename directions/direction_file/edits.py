@@ -51,7 +51,7 @@ def edit_directions(
         return load_directions(path)  # says what is wrong with it
     lock = target.with_name(f".{target.name}.lock")
     try:
-        held = FileLock(lock, timeout=timeout).acquire()
+        held = FileLock(lock, timeout=timeout).acquire(poll_interval=0.02)
     except Timeout:
         raise UserError(
             f"Cannot change {path}: another program has been changing it for more than {timeout:g} seconds. Close that "

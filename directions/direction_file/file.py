@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from directions.atomic import write_bytes
-from directions.direction_file.annotations import annotate, reorder, undo
+from directions.direction_file.annotations import annotate, annotation_fault, reorder, undo
 from directions.direction_file.container import pack, unpack
 from directions.direction_file.fits import generator_misfit
 from directions.direction_file.header import DescribesGenerator, as_json, header_fault, matrix_fault, upgraded
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from directions.generators.base import Generator, Labels
 
 __all__ = ["Directions", "Key", "load_directions"]
+
+EachChange = Mapping[int, Mapping[str, Any]] | Mapping[str, Mapping[str, Any]] | Mapping[Key, Mapping[str, Any]]
+"""For each of several directions, by index or name, what to write on it."""
 
 
 class Directions(Records):
@@ -152,7 +155,7 @@ class Directions(Records):
         wanted = {"name": name, "path_size": path_size, "note": note, "hidden": hidden, "starred": starred}
         return self.annotated_each({key: {field: value for field, value in wanted.items() if value is not None}})
 
-    def annotated_each(self, changes: Mapping[Key, Mapping[str, Any]]) -> Directions:
+    def annotated_each(self, changes: EachChange) -> Directions:
         """Write on several directions at once, all or none: two may swap their names.
 
         Args:
@@ -203,13 +206,13 @@ class Directions(Records):
 
     def _with_header(self, header: Mapping[str, Any]) -> Directions:
         """Return the same matrix with another header, in which only annotations differ."""
-        new = as_json(header)
-        if new == self._header:
+        if header == self._header:
             return self
-        fault = header_fault(new, self.matrix)
+        faults = (annotation_fault(index, entry) for index, entry in enumerate(header["directions"]))
+        fault = next(filter(None, faults), None) or header_fault(as_json(header), self.matrix)
         if fault:
             raise UserError(fault[0].upper() + fault[1:])
-        return Directions(self.matrix, new)
+        return Directions(self.matrix, header)
 
     def move(self, z: Latent, direction: Key | Sequence[Key], amount: Any) -> Latent:
         """Add amount × direction to z.

@@ -225,8 +225,6 @@ def _entries_fault(entries: Sequence[Any], ndirs: int) -> str | None:
         if name in seen:
             return f"directions {seen[name]} and {index} have the same name, {name!r}; names must be unique."
         seen[name] = index
-        if not _number(entry.get("path_size")) or entry["path_size"] <= 0:
-            return f"the path_size of direction {index} must be a positive number, got {entry.get('path_size')!r}."
         for key in ("activeness", "penalty_share", "confidence"):
             if not _optional(_number)(entry.get(key)):
                 return f"the {key} of direction {index} must be a number or null, got {entry[key]!r}."

@@ -74,7 +74,7 @@ def test_names_are_compared_as_they_look(found):
         ({0: {"name": "a\u202eb"}}, r"The name of direction 0 must be .* printable characters, trimmed, got 'a\\u202"),
         ({0: {"name": "x" * 10_000}}, "The name of direction 0 must be 1 to 64 .* got 'x{39}…"),
         ({0: {"path_size": 0}}, "The path_size of direction 0 must be a positive number, got 0"),
-        ({0: {"path_size": float("nan")}}, "The header must hold what JSON can"),
+        ({0: {"path_size": float("nan")}}, "The path_size of direction 0 must be a positive number, got nan"),
         ({0: {"note": "\x1b[2J"}}, r"The note of direction 0 must be at most 2000 printable characters \(and"),
         ({0: {"note": "x" * 2001}}, "The note of direction 0 must be at most 2000"),
         ({0: {"hidden": 1}}, "The hidden of direction 0 must be true or false, got 1"),
@@ -136,6 +136,15 @@ def test_history_forgets_the_oldest(found, monkeypatch):
     for size in (1, 2, 3, 4):
         found = found.annotated(0, path_size=size)
     assert [change["what"].split()[-1] for change in found.history] == ["2", "3", "4"]
+
+
+def test_history_forgets_what_does_not_fit(found, monkeypatch):
+    """A few long notes push out what was before, but never the last change."""
+    monkeypatch.setattr(module, "HISTORY_SIZE", 5000)
+    for letter in "abcd":
+        found = found.annotated_each({index: {"note": letter * 1500} for index in range(2)})
+    assert len(found.history) == 1
+    assert found.undone().notes[0] == "c" * 1500
 
 
 def test_history_survives_the_file(found, tmp_path):

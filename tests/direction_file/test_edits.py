@@ -56,20 +56,20 @@ def _count_up(path, number, times):
 
 
 def test_processes_lose_nothing(path):
-    """Four write on directions of one file at once: every change is in the history, and the last of each stands."""
-    times = 12
+    """Three write on directions of one file at once: every change is in the history, and the last of each stands."""
+    times = 5
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["directions.direction_file", "filelock"])
-    workers = [context.Process(target=_count_up, args=(path, number, times)) for number in range(4)]
+    workers = [context.Process(target=_count_up, args=(path, number, times)) for number in range(3)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join(120)
-    assert [worker.exitcode for worker in workers] == [0] * 4
+    assert [worker.exitcode for worker in workers] == [0] * 3
     found = load_directions(path)
-    assert found.notes[:4] == (f"{times - 1}",) * 4
-    assert len(found.history) == 4 * times
-    for number in range(4):
+    assert found.notes[:3] == (f"{times - 1}",) * 3
+    assert len(found.history) == 3 * times
+    for number in range(3):
         said = [change["what"] for change in found.history if change["what"].startswith(f"{number} ")]
         assert len(said) == times
 
