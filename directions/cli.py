@@ -20,7 +20,8 @@ from directions.commands.generators import generators
 from directions.commands.inspect import inspect
 from directions.commands.name import name
 from directions.commands.render import render
-from directions.errors import UserError
+from directions.errors import OutOfMemoryError, UserError
+from directions.memory import explained
 
 app = typer.Typer(
     name="directions",
@@ -69,13 +70,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warnings.showwarning = _show_warning
         warnings.filterwarnings("default", category=UserWarning, module=r"directions\.")
         try:
-            app(arguments, prog_name="directions")
+            with explained(_out_of_memory):
+                app(arguments, prog_name="directions")
         except UserError as error:
             typer.echo(f"Error: {error}", err=True)
             return 2
         except SystemExit as end:  # how Typer ends, also when all went well
             return end.code if isinstance(end.code, int) else int(bool(end.code))
     return 0
+
+
+def _out_of_memory() -> OutOfMemoryError:
+    """What is said where nobody nearer knew more, such as while weights are loaded."""
+    return OutOfMemoryError("Out of memory. Close other programs, use a smaller generator, or another --device.")
 
 
 def _show_warning(

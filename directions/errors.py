@@ -40,6 +40,19 @@ class NonFiniteError(RuntimeError):
     """The penalty, its gradient or a Hessian is no longer a number; the message says where and what to try."""
 
 
+class OutOfMemoryError(UserError):
+    """What was asked for does not fit into memory; the message says what to make smaller.
+
+    Args:
+        message: The whole of it.
+        micro_batch: The micro-batch to try next in discovery, or ``None`` where that is not the answer.
+    """
+
+    def __init__(self, message: str, micro_batch: int | None = None) -> None:
+        super().__init__(message)
+        self.micro_batch = micro_batch
+
+
 class RankLostError(RuntimeError):
     """Another process of the same run does not answer any more; the message says what is known of it."""
 

@@ -22,6 +22,7 @@ LAYERS = [
     ("atomic",),
     ("ranges",),
     ("config",),
+    ("memory",),
     ("devices",),
     ("distributed",),
     ("generators",),

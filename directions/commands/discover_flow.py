@@ -143,7 +143,7 @@ def _run(
     folder: RunFolder,
     reporting: Reporting,
 ) -> None:
-    from directions.errors import NonFiniteError
+    from directions.errors import NonFiniteError, OutOfMemoryError
     from directions.runs.discovery_run import record_run
     from directions.runs.signals import Interrupted
 
@@ -165,6 +165,10 @@ def _run(
         resume = f"directions discover --resume {shlex.quote(str(folder.path))}"
         typer.echo(f"{stop} To go on: {resume}", err=True)
         raise typer.Exit(stop.exit_code) from None
+    except OutOfMemoryError as error:
+        smaller = "" if error.micro_batch is None else f" --micro-batch {error.micro_batch}"
+        go_on = f"directions discover --resume {shlex.quote(str(folder.path))}{smaller or ' --device …'}"
+        raise UserError(f"{error} The run is kept. To go on: {go_on}") from error
     except NonFiniteError as error:
         typer.echo(f"Error: {error} Run folder: {folder.path}", err=True)
         raise typer.Exit(1) from None

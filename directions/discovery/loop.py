@@ -21,6 +21,7 @@ from torch import Tensor
 from directions.basis import gram_schmidt, initial_matrix
 from directions.config import ConfigError, DiscoverConfig
 from directions.devices import full_float32
+from directions.discovery.shortage import watched
 from directions.discovery.snapshots import Record, Snapshot, finite
 from directions.errors import UserError
 from directions.generators.edits import chosen_layers
@@ -85,7 +86,7 @@ def discover(
     run = _Run(generator, config, search, held_out, A, torch.optim.Adam([A]))
     if resume_from is not None:
         run.restore(resume_from)
-    return _loop(run, resume_from or {})
+    return watched(_loop(run, resume_from or {}), config)
 
 
 @dataclass(eq=False)

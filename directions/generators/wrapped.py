@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from directions.errors import UserError
 from directions.generators.base import ClassConditional, Labels, check_truncation
+from directions.memory import is_out_of_memory
 
 _WIDTHS = ("dim_z", "z_dim", "latent_dim", "nz", "z_size", "latent_size")
 _TRIED = 8
@@ -152,7 +153,9 @@ def _problem(module: nn.Module, width: int, spatial: bool) -> str | None:
     """What a module raises for a |z|, or ``None``."""
     try:
         _call(module, torch.zeros(2, width).to(_like(module)), spatial)
-    except Exception as error:  # noqa: BLE001 — the module is not ours: a wrong width may raise anything
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
         return f"{type(error).__name__}: {error}"
     return None
 
@@ -176,9 +179,9 @@ def _call(module: nn.Module, z: Tensor, spatial: bool) -> object:
 def _images(module: nn.Module, z: Tensor, spatial: bool, name: str) -> Tensor:
     try:
         images = _call(module, z, spatial)
-    except torch.cuda.OutOfMemoryError:
-        raise
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         raise UserError(f"{name} raised {type(error).__name__} for z of shape {tuple(z.shape)}: {error}.") from error
     if not isinstance(images, Tensor):
         raise UserError(f"{name} must give a tensor of images, got a {type(images).__name__}. Return the images alone.")

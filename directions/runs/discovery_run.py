@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from directions.config import DiscoverConfig
 from directions.direction_file import Directions
+from directions.discovery.shortage import too_large
 from directions.discovery.snapshots import Record, Snapshot
-from directions.errors import NonFiniteError, UserError
+from directions.errors import NonFiniteError, OutOfMemoryError, UserError
 from directions.evaluation.summary import summarise
+from directions.memory import explained
 from directions.runs.folder import RunFolder
 from directions.runs.signals import StopSignals
 
@@ -48,6 +50,7 @@ def record_run(
 
     Raises:
         NonFiniteError: If the penalty is no longer a number; the checkpoint holds the step before.
+        OutOfMemoryError: If a micro-batch does not fit into memory; the checkpoint holds the step before.
     """
     last: Snapshot | None = None
     with StopSignals() as stop, _event_writer(folder, tensorboard) as write_events:
@@ -70,7 +73,7 @@ def record_run(
                         folder.write_checkpoint(snapshot.state, generator)
                     folder.log(f"Interrupted after step {record.step}; checkpoint written.")
                 stop.stop_if_requested()
-        except NonFiniteError as error:
+        except (NonFiniteError, OutOfMemoryError) as error:
             if last is not None:
                 folder.write_checkpoint(last.state, generator)
             folder.log(str(error))
@@ -78,7 +81,8 @@ def record_run(
         assert last is not None, "discover yields its starting point"
         stop.stop_at_once()
         on_stage("Measuring activeness, path sizes, penalty shares and baselines.")
-        directions = summarise(generator, config, last)
+        with explained(lambda: too_large(config)):
+            directions = summarise(generator, config, last)
         directions.save(folder.directions_path)
         folder.log(f"Finished: {folder.directions_path.name} written.")
     return directions
