@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from directions.commands.common import (
-    HARDWARE,
-    OUTPUT,
-    SAMPLES,
-    direction_file,
-    options_named,
-    print_json,
-)
-from directions.config import Classes, parse_classes
+from directions.commands.common import HARDWARE, OUTPUT, SAMPLES, options_named
 
 _MOTION = "How to move"
 _PICTURE = "The pictures"
@@ -31,12 +22,41 @@ def render(
             "--directions", "-d", metavar="DIRECTION,…", help="By index or name; or all.", rich_help_panel=_MOTION
         ),
     ] = "all",
+    with_hidden: Annotated[
+        bool, typer.Option("--all", help="Show hidden directions too.", rich_help_panel=_MOTION)
+    ] = False,
+    plane: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIRECTION,DIRECTION",
+            help="A plane of two directions: one across, the other upwards.",
+            rich_help_panel=_MOTION,
+        ),
+    ] = None,
     path_size: Annotated[
         float | None,
         typer.Option(
             metavar="FLOAT>0",
             help="How far to go to either side, in units of z.",
             show_default="each direction's own",
+            rich_help_panel=_MOTION,
+        ),
+    ] = None,
+    motion: Annotated[
+        str | None,
+        typer.Option(
+            metavar="smooth|linear",
+            help="Slow down towards the ends, or keep one speed.",
+            show_default="smooth",
+            rich_help_panel=_MOTION,
+        ),
+    ] = None,
+    loop: Annotated[
+        bool | None,
+        typer.Option(
+            "--loop/--no-loop",
+            help="There and back, again and again; or once, from one end to the other.",
+            show_default="loop",
             rich_help_panel=_MOTION,
         ),
     ] = None,
@@ -49,15 +69,21 @@ def render(
         ),
     ] = False,
     samples: Annotated[
-        int, typer.Option(metavar="INT>=1", help="Columns, each with a z of its own.", rich_help_panel=SAMPLES)
-    ] = 4,
+        int | None,
+        typer.Option(
+            metavar="INT>=1",
+            help="How many, each with a z of its own, the same for every direction.",
+            show_default="4; 1 for a plane",
+            rich_help_panel=SAMPLES,
+        ),
+    ] = None,
     classes: Annotated[
         str | None,
         typer.Option(
             "--classes",
             "-y",
             metavar="CLASS,…",
-            help="Classes of the columns by index or name, repeated as needed; or all.",
+            help="Classes of the samples by index or name, in turn; or all. Several are named above the columns.",
             show_default="those that the directions were learned on",
             rich_help_panel=SAMPLES,
         ),
@@ -72,20 +98,48 @@ def render(
             rich_help_panel=SAMPLES,
         ),
     ] = None,
-    frames: Annotated[
-        int, typer.Option(metavar="INT>=4", help="Frames of an animation.", rich_help_panel=_PICTURE)
-    ] = 60,
-    fps: Annotated[
-        float,
+    format: Annotated[  # noqa: A002 - the option's name, which error messages are matched with
+        str | None,
         typer.Option(
-            metavar="1..50", help="Frames per second; a GIF takes the nearest 100 / n.", rich_help_panel=_PICTURE
+            "--format",
+            metavar="gif|webp|mp4|strip|plane|gallery",
+            help="Animations, a PNG with a row a sample and a column a step, a PNG of two directions, or a web page.",
+            show_default="by the ending of --out; gif",
+            rich_help_panel=_PICTURE,
         ),
-    ] = 20.0,
+    ] = None,
+    frames: Annotated[
+        int | None,
+        typer.Option(
+            metavar="INT",
+            help="Frames of an animation, columns of a strip or plane, places on a gallery's slider.",
+            show_default="60, 7, 25",
+            rich_help_panel=_PICTURE,
+        ),
+    ] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option(
+            metavar="1..60",
+            help="Frames per second; a GIF takes the nearest 100 / n, up to 50.",
+            show_default="20; 30 for mp4",
+            rich_help_panel=_PICTURE,
+        ),
+    ] = None,
+    captions: Annotated[
+        str | None,
+        typer.Option(
+            metavar="name|amount|none",
+            help="Write names and path sizes; names and where on the path each frame is; or nothing.",
+            show_default="name",
+            rich_help_panel=_PICTURE,
+        ),
+    ] = None,
     scale: Annotated[
         int | None,
         typer.Option(
             metavar="1..16",
-            help="How many times larger to show the images.",
+            help="How many times larger to show the images; twice as much for retina screens.",
             show_default="at least 128 pixels",
             rich_help_panel=_PICTURE,
         ),
@@ -104,91 +158,57 @@ def render(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for the pictures; made if it is not there.",
-            show_default="pictures, beside the file",
+            help="A folder, made if it is not there; or one file that ends in .gif, .webp, .mp4 or .png.",
+            show_default="pictures, or gallery, beside the file",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Print which files would be written and how many images made, and stop.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print the paths of the pictures as JSON.", rich_help_panel=OUTPUT)
+        bool, typer.Option("--json", help="Print the paths of the files as JSON.", rich_help_panel=OUTPUT)
     ] = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="No progress on stderr.", rich_help_panel=OUTPUT)
     ] = False,
 ) -> None:
-    """Render a GIF of each direction, an overview of all, and a contact sheet."""
+    """Render directions: animations, strips, planes of two, or a gallery to look through."""
+    from directions.commands.render_flow import Request, carry_out
+
     with options_named(context):
-        written = _render(
-            direction_file(file),
-            None if directions.strip() == "all" else [key.strip() for key in directions.split(",")],
-            None if classes is None else parse_classes(classes),
-            out=out,
-            generator=generator,
-            weights=weights,
-            device=device,
-            truncation=truncation,
-            samples=samples,
-            frames=frames,
-            fps=fps,
-            scale=scale,
-            path_size=path_size,
-            seed=seed,
-            remove_projection=remove_projection,
-            progress=not quiet,
+        carry_out(
+            Request(
+                file=file,
+                directions=directions,
+                with_hidden=with_hidden,
+                plane=plane,
+                classes=classes,
+                out=out,
+                format=format,
+                generator=generator,
+                weights=weights,
+                device=device,
+                truncation=truncation,
+                settings={
+                    "samples": samples,
+                    "frames": frames,
+                    "fps": fps,
+                    "motion": motion,
+                    "loop": loop,
+                    "captions": captions,
+                    "path_size": path_size,
+                    "scale": scale,
+                    "seed": seed,
+                    "remove_projection": remove_projection,
+                },
+            ),
+            dry_run=dry_run,
+            as_json=as_json,
+            quiet=quiet,
         )
-    if as_json:
-        print_json([str(picture) for picture in written])
-        return
-    for picture in written:
-        typer.echo(picture)
-
-
-def _render(
-    path: Path,
-    keys: list[str] | None,
-    classes: Classes | None,
-    *,
-    out: Path | None,
-    generator: str | None,
-    weights: str | None,
-    device: str,
-    truncation: float | None,
-    samples: int,
-    **settings: Any,
-) -> list[Path]:
-    """Load what is asked for, fill in what the file decides, and render."""
-    from directions.direction_file import load_directions
-
-    directions = load_directions(path)
-    indices = None if keys is None else [directions.index(key) for key in keys]
-
-    # Only now torch: a wrong file or name is reported at once.
-    from directions.generators.registry import load_generator
-    from directions.rendering.render import render as render_to
-    from directions.sampling import resolve_classes
-
-    model = load_generator(generator or directions.generator, weights=weights, device=device)
-    directions.require_fits(model)
-    known = resolve_classes(model, _learned_on(directions.header["classes"]) if classes is None else classes)
-    return render_to(
-        directions,
-        model,
-        out=out if out is not None else path.parent / "pictures",
-        indices=indices,
-        samples=samples,
-        y=_spread(known, samples),
-        truncation=truncation if truncation is not None else directions.header["truncation"] or 1.0,
-        **settings,
-    )
-
-
-def _learned_on(classes: Sequence[int] | str | None) -> Classes:
-    return "all" if classes is None or isinstance(classes, str) else tuple(classes)
-
-
-def _spread(classes: Sequence[int], samples: int) -> list[int] | None:
-    """Choose a class for each column: all in turn, or, of more classes than columns, some at even distances."""
-    if not classes:
-        return None
-    step = max(1, len(classes) // max(1, samples))  # render itself refuses samples below 1
-    return [classes[(column * step) % len(classes)] for column in range(samples)]

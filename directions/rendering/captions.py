@@ -1,12 +1,12 @@
 """The page that images are laid on: a grid with a caption for each row, and above the columns where they need one.
 
-Between the images (``frames.py``) and what is written (``sheets.py`` stills, ``render.py`` animations): both lay their
-images on the same page.
+Between the images (``frames.py``) and what is written (``sheets.py``, ``animations.py``): stills and animations are
+laid on the same page.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,14 @@ CAPTION_COLOURS: np.ndarray = np.unique(
     np.concatenate([np.linspace(PAPER, ink, _SHADES).round() for ink in (INK, PALE_INK)]), axis=0
 ).astype(np.uint8)
 """What captions are drawn in, with the steps that make their edges smooth; a palette keeps these exactly."""
+
+_WIDER_FONTS = (
+    "DejaVuSans.ttf",
+    "NotoSans-Regular.ttf",
+    "Arial Unicode.ttf",
+    "arialuni.ttf",
+    "NotoSansCJK-Regular.ttc",
+)
 
 _LONGEST_NAME = 12
 """Widest caption, in heights of its letters; a longer name ends in an ellipsis."""
@@ -48,6 +56,7 @@ class Page:
         tile: Height and width of an image, after enlargement.
         column_captions: A caption for each column, or none.
         corner: What the column captions mean; stands at their left.
+        bare: Leave captions, gaps and margins away: nothing but the images.
 
     Attributes:
         blank: (height, width, 3) uint8, the page with its captions and no images.
@@ -62,33 +71,62 @@ class Page:
         tile: tuple[int, int],
         column_captions: Sequence[str] = (),
         corner: str = "",
+        *,
+        bare: bool = False,
     ) -> None:
         self._tile = tile
-        size = min(max(min(tile) // 9, 12), 24)
-        name_font, detail_font = ImageFont.load_default(size), ImageFont.load_default(max(size - 2, 11))
+        if bare:
+            self._gap = self._left = self._top = 0
+            self._pitch = tile[0]
+            self.blank = np.full((len(rows) * tile[0], columns * tile[1], 3), PAPER, dtype=np.uint8)
+            return
+        size = min(max(min(tile) // 9, 12), 48)
+        name_font = font_for("".join(row.name for row in rows), size)
+        small = max(size - 2, 11)
+        self._detail_font = font_for("".join([corner, *column_captions, *(row.detail for row in rows)]), small)
         names = [_shorten(row.name, name_font, _LONGEST_NAME * size) for row in rows]
         self._gap = max(2, min(tile) // 32)
-        margin = 3 * self._gap + 2
+        self._margin = margin = 3 * self._gap + 2
+        details = [_shorten(row.detail, self._detail_font, _LONGEST_NAME * size) for row in rows]
         widths = [name_font.getlength(name) for name in names]
-        widths += [detail_font.getlength(text) for text in (corner, *(row.detail for row in rows))]
+        widths += [self._detail_font.getlength(text) for text in (corner, *details)]
         self._left = margin + int(np.ceil(max(widths))) + margin
         self._top = margin + (round(1.6 * size) if column_captions else 0)
-        line = round(1.25 * size)
+        self._line = line = round(1.25 * size)
         self._pitch = max(tile[0], 2 * line) + self._gap
         height = self._top + len(rows) * self._pitch - self._gap + margin
         width = self._left + columns * (tile[1] + self._gap) - self._gap + margin
         page = Image.new("RGB", (width, height), PAPER)
         draw = ImageDraw.Draw(page)
-        for index, (name, row) in enumerate(zip(names, rows, strict=True)):
+        for index, (name, detail) in enumerate(zip(names, details, strict=True)):
             middle = self._top + index * self._pitch + tile[0] / 2
             draw.text((margin, middle - line / 2), name, INK, name_font, anchor="lm")
-            draw.text((margin, middle + line / 2), row.detail, PALE_INK, detail_font, anchor="lm")
+            draw.text((margin, middle + line / 2), detail, PALE_INK, self._detail_font, anchor="lm")
         heading = margin + (self._top - margin) / 2 - self._gap
-        draw.text((margin, heading), corner, PALE_INK, detail_font, anchor="lm")
+        draw.text((margin, heading), corner, PALE_INK, self._detail_font, anchor="lm")
         for index, text in enumerate(column_captions):
             centre = self._left + index * (tile[1] + self._gap) + tile[1] / 2
-            draw.text((centre, heading), text, PALE_INK, detail_font, anchor="mm")
+            shown = _shorten(text, self._detail_font, tile[1])
+            draw.text((centre, heading), shown, PALE_INK, self._detail_font, anchor="mm")
         self.blank = np.asarray(page).copy()
+
+    def write_detail(
+        self, page: np.ndarray, row: int, text: str, drawing: Callable[[np.ndarray], np.ndarray] = lambda part: part
+    ) -> None:
+        """Replace the second line of a row's caption, in place.
+
+        Args:
+            page: (height, width, …), a page of this grid.
+            row: Which row.
+            text: What to write; must not be longer than what the page was made with.
+            drawing: Turns (height, width, 3) uint8 captions into what the page holds.
+        """
+        middle = self._top + row * self._pitch + self._tile[0] / 2
+        top, bottom = round(middle), round(middle) + self._line
+        part = Image.new("RGB", (self._left - self._margin, bottom - top), PAPER)
+        place = (0, middle + self._line / 2 - top)
+        ImageDraw.Draw(part).text(place, text, PALE_INK, self._detail_font, anchor="lm")
+        page[top:bottom, self._margin : self._left] = drawing(np.asarray(part))
 
     def lay(self, page: np.ndarray, images: np.ndarray) -> np.ndarray:
         """Copy a page and lay images on it.
@@ -101,12 +139,23 @@ class Page:
             The filled page.
         """
         filled = page.copy()
-        height, width = self._tile
-        for row, across in enumerate(images):
-            for column, image in enumerate(across):
-                top, left = self._top + row * self._pitch, self._left + column * (width + self._gap)
-                filled[top : top + height, left : left + width] = image
+        for column in range(images.shape[1]):
+            self.lay_column(filled, column, images[:, column])
         return filled
+
+    def lay_column(self, page: np.ndarray, column: int, images: np.ndarray) -> None:
+        """Lay the images of a column on a page, in place.
+
+        Args:
+            page: (height, width, …).
+            column: Which column.
+            images: (rows, tile height, tile width, …), of the same kind as the page.
+        """
+        height, width = self._tile
+        left = self._left + column * (width + self._gap)
+        for row, image in enumerate(images):
+            top = self._top + row * self._pitch
+            page[top : top + height, left : left + width] = image
 
 
 def enlarge(images: np.ndarray, scale: int) -> np.ndarray:
@@ -125,6 +174,37 @@ def enlarge(images: np.ndarray, scale: int) -> np.ndarray:
     flat = images.reshape(-1, *images.shape[-3:])
     larger = [np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC)) for image in flat]
     return np.stack(larger).reshape(*images.shape[:-3], height, width, 3)
+
+
+def font_for(text: str, size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Choose a font that has the letters of a text.
+
+    Pillow's own has Latin letters without accents; for others, fonts that many systems have are looked for.
+
+    Args:
+        text: What will be written.
+        size: In pixels.
+
+    Returns:
+        The first font that has all the letters, or Pillow's own, which shows boxes for what it lacks.
+    """
+    own = ImageFont.load_default(size)
+    if _has_letters(own, text):
+        return own
+    for name in _WIDER_FONTS:
+        try:
+            font = ImageFont.truetype(name, size)
+        except OSError:
+            continue
+        if _has_letters(font, text):
+            return font
+    return own
+
+
+def _has_letters(font: ImageFont.FreeTypeFont | ImageFont.ImageFont, text: str) -> bool:
+    """Whether a font has a picture for each letter, other than the one that it has for what it lacks."""
+    lacking = bytes(font.getmask("\uffff"))
+    return all(letter.isspace() or bytes(font.getmask(letter)) != lacking for letter in set(text))
 
 
 def _shorten(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:

@@ -1,141 +1,174 @@
-"""Write an animated GIF frame by frame, wholly or not at all.
+"""One way to write an animation, whatever the format: what the writers of ``gif.py``, ``webp.py`` and ``mp4.py`` share.
 
-Takes palette indices (``palette.py``) that ``render.py`` has laid out. Pillow compresses each frame; its own animation
-writer is not used because it holds all frames in memory and may change the palette.
+An :class:`Encoder` knows a format's rate and its colours, turns images and captions into what the format keeps (palette
+indices for a GIF, RGB for the others), and opens files, each of which appears when it is complete.
 """
 
 from __future__ import annotations
 
 import contextlib
-import io
 import os
-import struct
-from collections.abc import Iterator
-from typing import BinaryIO
+from collections.abc import Callable, Iterator
+from typing import Literal, Protocol, get_args
 
 import numpy as np
-from PIL import Image
 
 from directions.atomic import atomic_write
 from directions.errors import UserError
-from directions.rendering.palette import TRANSPARENT
+from directions.rendering.captions import CAPTION_COLOURS
+from directions.rendering.gif import gif_delay, gif_writer
+from directions.rendering.mp4 import Mp4Writer, ffmpeg
+from directions.rendering.palette import Palette
+from directions.rendering.webp import WebpWriter
 
-MAX_FPS = 50
-"""Browsers slow a GIF with a shorter delay than 1/50 s down to 10 frames a second."""
+Animation = Literal["gif", "webp", "mp4"]
 
-_LOOP_FOREVER = b"\x21\xff\x0bNETSCAPE2.0\x03\x01\x00\x00\x00"
+MAX_FPS = 60
+"""Of WebP and MP4; screens rarely show more."""
 
 
-def gif_delay(fps: float) -> int:
-    """Find the frame delay that comes closest to a frame rate; a GIF counts in hundredths of a second.
+class Encoder(Protocol):
+    """What writes animations of one format, all with the same rate and colours."""
+
+    fps: float
+    """Frames a second, as the format holds them."""
+
+    def images(self, tiles: np.ndarray) -> np.ndarray:
+        """Turn (…, height, width, 3) uint8 images into what a page of this format holds."""
+        ...
+
+    def drawing(self, page: np.ndarray) -> np.ndarray:
+        """Turn a (height, width, 3) uint8 drawing in the captions' colours into what a page of this format holds."""
+        ...
+
+    def open(self, path: str | os.PathLike[str]) -> contextlib.AbstractContextManager[Callable[[np.ndarray], None]]:
+        """Open a file, which appears when the block has succeeded; gives the function that appends a page."""
+        ...
+
+
+class GifEncoder:
+    """Writes GIFs with one palette.
 
     Args:
         fps: Frames a second, from 1 to 50.
-
-    Returns:
-        The delay of every frame in hundredths of a second; the actual frame rate is 100 over it.
-
-    Raises:
-        UserError: If the frame rate is not in the range.
-
-    Example:
-        >>> [(fps, 100 / gif_delay(fps)) for fps in (20, 25, 50)]
-        [(20, 20.0), (25, 25.0), (50, 50.0)]
-        >>> round(100 / gif_delay(30), 1)
-        33.3
-    """
-    if not 1 <= fps <= MAX_FPS:
-        raise UserError(f"fps must be from 1 to {MAX_FPS} frames a second (browsers slow faster GIFs), got {fps}.")
-    return round(100 / fps)
-
-
-class GifWriter:
-    """Writes frames to an open file; made by :func:`gif_writer`.
-
-    Every frame has the same delay. A frame holds only the rectangle that changed, and in it only the pixels that did,
-    where that takes fewer bytes.
+        loop: Repeat forever; otherwise play once.
+        pixels: (n, 3) uint8, a fair sample of what will be shown.
     """
 
-    def __init__(self, file: BinaryIO, colours: np.ndarray, delay: int) -> None:
-        self._file = file
-        self._colours = colours
-        self._delay = delay
-        self._shown: np.ndarray | None = None
+    def __init__(self, fps: float, pixels: np.ndarray, *, loop: bool) -> None:
+        self._delay = gif_delay(fps)
+        self._loop = loop
+        self._palette = Palette(pixels, CAPTION_COLOURS)
+        self.fps = 100 / self._delay
 
-    def add(self, indices: np.ndarray) -> None:
-        """Append a frame.
+    def images(self, tiles: np.ndarray) -> np.ndarray:
+        """Find palette indices, dithered."""
+        return self._palette.index(tiles)
 
-        Args:
-            indices: (height, width) uint8 palette indices, of the same size for every frame.
-        """
-        if self._shown is None:
-            self._begin(*indices.shape)
-            self._write_frame(indices, 0, 0, transparent=False)
-        else:
-            self._add_changes(indices, indices != self._shown)
-        self._shown = indices.copy()
+    def drawing(self, page: np.ndarray) -> np.ndarray:
+        """Find palette indices of captions, undithered."""
+        return self._palette.nearest_fixed(page, len(CAPTION_COLOURS))
 
-    def finish(self) -> None:
-        """Write the end of the file."""
-        assert self._shown is not None, "a GIF needs a frame"
-        self._file.write(b"\x3b")
-
-    def _begin(self, height: int, width: int) -> None:
-        if max(height, width) > 65535:
-            raise UserError(
-                f"A GIF can be at most 65535 pixels wide and high, got {width} × {height}. Render fewer samples, or at "
-                "a smaller scale."
-            )
-        # 0xF7: a global table of 256 colours of 8 bits.
-        self._file.write(b"GIF89a" + struct.pack("<HHBBB", width, height, 0xF7, 0, 0))
-        self._file.write(self._colours.astype(np.uint8).tobytes() + _LOOP_FOREVER)
-
-    def _add_changes(self, indices: np.ndarray, changed: np.ndarray) -> None:
-        rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
-        if len(rows) == 0:  # Every frame is written, so that the timing stays even.
-            self._write_frame(np.array([[TRANSPARENT]], dtype=np.uint8), 0, 0, transparent=True)
-            return
-        box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        self._write_frame(indices[box], int(rows[0]), int(columns[0]), transparent=False, changed=changed[box])
-
-    def _write_frame(
-        self, indices: np.ndarray, top: int, left: int, *, transparent: bool, changed: np.ndarray | None = None
-    ) -> None:
-        data = _compress(indices)
-        if changed is not None:
-            sparse = _compress(np.where(changed, indices, TRANSPARENT).astype(np.uint8))
-            if len(sparse) < len(data):
-                data, transparent = sparse, True
-        height, width = indices.shape
-        # Disposal 1: leave the frame in place, so that the next can change a part of it.
-        control = struct.pack("<BBBBHBB", 0x21, 0xF9, 4, 1 << 2 | transparent, self._delay, TRANSPARENT, 0)
-        self._file.write(control + struct.pack("<BHHHHB", 0x2C, left, top, width, height, 0) + data)
+    @contextlib.contextmanager
+    def open(self, path: str | os.PathLike[str]) -> Iterator[Callable[[np.ndarray], None]]:
+        """Open a file."""
+        with gif_writer(path, self._palette.colours, self._delay, loop=self._loop) as writer:
+            yield writer.add
 
 
-@contextlib.contextmanager
-def gif_writer(path: str | os.PathLike[str], colours: np.ndarray, delay: int) -> Iterator[GifWriter]:
-    """Write a GIF that repeats forever; it appears when the block has succeeded, and not at all if it fails.
+class _Rgb:
+    """What formats share that hold RGB."""
+
+    def __init__(self, fps: float, *, loop: bool) -> None:
+        self.fps = fps
+        self._loop = loop
+
+    def images(self, tiles: np.ndarray) -> np.ndarray:
+        """Leave images as they are."""
+        return tiles
+
+    def drawing(self, page: np.ndarray) -> np.ndarray:
+        """Leave drawings as they are."""
+        return page
+
+
+class WebpEncoder(_Rgb):
+    """Writes animated WebPs.
 
     Args:
-        path: The file to write; its folder must exist.
-        colours: (256, 3) uint8, the one palette of all frames.
-        delay: Hundredths of a second between frames, from :func:`gif_delay`.
-
-    Yields:
-        The writer, for at least one frame.
+        fps: Frames a second.
+        loop: Repeat forever; otherwise play once.
     """
-    with atomic_write(path) as partial, partial.open("wb") as file:
-        writer = GifWriter(file, colours, delay)
-        yield writer
-        writer.finish()
+
+    @contextlib.contextmanager
+    def open(self, path: str | os.PathLike[str]) -> Iterator[Callable[[np.ndarray], None]]:
+        """Open a file."""
+        with atomic_write(path) as partial, partial.open("w+b") as file:
+            writer = WebpWriter(file, loop=self._loop)
+            shown = 0
+
+            def add(page: np.ndarray) -> None:
+                # Whole milliseconds that add up to the true rate.
+                nonlocal shown
+                shown += 1
+                writer.add(page, round(1000 * shown / self.fps) - round(1000 * (shown - 1) / self.fps))
+
+            yield add
+            writer.finish()
 
 
-def _compress(indices: np.ndarray) -> bytes:
-    """Compress a frame (the GIF's code size and its LZW blocks): Pillow does it, into a GIF of its own."""
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(indices)).save(buffer, "GIF", optimize=False, interlace=False)
-    single = buffer.getvalue()
-    # Header and screen (13 bytes), its colour table, the image descriptor (10 bytes), the data, the trailer.
-    start = 13 + 3 * (2 << (single[10] & 7))
-    assert single[start] == 0x2C, "Pillow wrote an extension that was not asked for"
-    return single[start + 10 : -1]
+class Mp4Encoder(_Rgb):
+    """Writes MP4s.
+
+    Args:
+        fps: Frames a second.
+        loop: Has no place in the format: the player decides.
+    """
+
+    @contextlib.contextmanager
+    def open(self, path: str | os.PathLike[str]) -> Iterator[Callable[[np.ndarray], None]]:
+        """Open a file."""
+        with atomic_write(path) as partial, Mp4Writer(partial, self.fps) as writer:
+            yield writer.add
+            writer.finish()
+
+
+def check_rate(kind: Animation, fps: float) -> float:
+    """Check a frame rate, and that what writes the format is there, before anything is made.
+
+    Args:
+        kind: The format of an animation.
+        fps: Frames a second.
+
+    Returns:
+        The rate that the format will hold: a GIF counts in hundredths of a second.
+
+    Raises:
+        UserError: If the format does not hold such a rate, or ffmpeg is needed and missing.
+    """
+    if kind == "gif":
+        return 100 / gif_delay(fps)
+    if not 1 <= fps <= MAX_FPS:
+        raise UserError(f"fps must be from 1 to {MAX_FPS} frames a second, got {fps}.")
+    if kind == "mp4":
+        ffmpeg()
+    return fps
+
+
+def make_encoder(kind: Animation, fps: float, *, loop: bool, pixels: np.ndarray | None) -> Encoder:
+    """Choose what writes a format.
+
+    Args:
+        kind: The format.
+        fps: Frames a second.
+        loop: Repeat forever; otherwise play once.
+        pixels: (n, 3) uint8, a fair sample of what will be shown; a GIF needs it for its palette.
+
+    Returns:
+        The encoder.
+    """
+    assert kind in get_args(Animation)
+    if kind == "gif":
+        assert pixels is not None, "a palette is chosen from a sample"
+        return GifEncoder(fps, pixels, loop=loop)
+    return (WebpEncoder if kind == "webp" else Mp4Encoder)(fps, loop=loop)

@@ -1,7 +1,7 @@
 """From directions, starting points and amounts to images: one image for each direction and sample, step by step.
 
-Between the path (``path.py``) and its encoding: ``render.py`` lays these images out and writes them. Steps are made one
-at a time, so memory does not grow with their number.
+Between the path (``path.py``) and its encoding: ``animations.py``, ``sheets.py`` and ``gallery.py`` lay these images
+out and write them. A batch is made at a time, so memory does not grow with the number of steps.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ def render_frames(
 ) -> Iterator[np.ndarray]:
     """Move the same samples along each of several directions, step by step.
 
+    Where the images of a step do not fill a batch, those of the next steps are made with them.
+
     Args:
         generator: What makes the images.
         directions: Where to go.
@@ -61,15 +63,19 @@ def render_frames(
     Yields:
         For each step: uint8 images (len(indices), samples, height, width, 3).
     """
-    centres = [_centre(z, directions, index, remove_projection=remove_projection) for index in indices]
-    for step in np.asarray(amounts).T:
+    centres = [without(z, directions, index) if remove_projection else z for index in indices]
+    amounts = np.asarray(amounts)
+    together = max(1, _batch_size(generator) // (len(indices) * len(z)))
+    for start in range(0, amounts.shape[1], together):
+        steps = amounts[:, start : start + together].T
         moved = [
             directions.move(centre, index, float(amount))
+            for step in steps
             for centre, index, amount in zip(centres, indices, step, strict=True)
         ]
-        labels = None if y is None else y.repeat(len(indices))
+        labels = None if y is None else y.repeat(len(moved))
         images = _generate(generator, torch.cat(moved), labels, truncation=truncation, count=count)
-        yield images.reshape(len(indices), len(z), *images.shape[1:])
+        yield from images.reshape(len(steps), len(indices), len(z), *images.shape[1:])
 
 
 def to_uint8(images: Tensor) -> np.ndarray:
@@ -85,10 +91,17 @@ def to_uint8(images: Tensor) -> np.ndarray:
     return (levels + 0.5).floor().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
 
 
-def _centre(z: Tensor, directions: Directions, index: int, *, remove_projection: bool) -> Tensor:
-    """The starting points for one direction."""
-    if not remove_projection:
-        return z
+def without(z: Tensor, directions: Directions, index: int) -> Tensor:
+    """Take from each z its part along a direction.
+
+    Args:
+        z: (samples, dim_z).
+        directions: What the direction is one of.
+        index: Which one.
+
+    Returns:
+        (samples, dim_z), orthogonal to the direction.
+    """
     row = torch.tensor(directions.matrix[index], dtype=z.dtype, device=z.device)
     return directions.move(z, index, -(z @ row))
 
@@ -97,7 +110,7 @@ def _generate(
     generator: MakesImages, z: Tensor, y: Tensor | None, *, truncation: float, count: Callable[[int], object]
 ) -> np.ndarray:
     """Make images of many z in batches that fit in memory."""
-    batch = max(1, PIXELS_AT_ONCE // generator.resolution**2)
+    batch = _batch_size(generator)
     made: list[np.ndarray] = []
     for start in range(0, len(z), batch):
         part = slice(start, start + batch)
@@ -111,3 +124,8 @@ def _generate(
             made.append(to_uint8(images))
         count(len(made[-1]))
     return np.concatenate(made)
+
+
+def _batch_size(generator: MakesImages) -> int:
+    """The number of images that are made at once."""
+    return max(1, PIXELS_AT_ONCE // generator.resolution**2)

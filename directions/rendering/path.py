@@ -5,24 +5,48 @@ First in rendering; ``frames.py`` makes the images at these amounts.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from directions.errors import UserError
+
+Motion = Literal["smooth", "linear"]
+"""``smooth`` slows down towards the ends, ``linear`` keeps one speed."""
 
 MIN_FRAMES = 4
 """Centre, one end, the other end, centre."""
 
 
-def there_and_back(frames: int, path_size: float) -> np.ndarray:
+def animation(frames: int, path_size: float, *, motion: Motion = "smooth", loop: bool = True) -> np.ndarray:
+    """Place the frames of an animation.
+
+    Args:
+        frames: Number of frames: at least 4 there and back, 2 one way.
+        path_size: Distance from the centre to each end, in latent units.
+        motion: How the speed changes.
+        loop: There and back, from the centre to the centre; otherwise once from the one end to the other.
+
+    Returns:
+        (frames,) float64.
+
+    Raises:
+        UserError: If there are too few frames.
+    """
+    return (there_and_back if loop else one_way)(frames, path_size, motion)
+
+
+def there_and_back(frames: int, path_size: float, motion: Motion = "smooth") -> np.ndarray:
     """Go from the centre to one end, through the centre to the other end, and back to the centre.
 
-    The speed changes smoothly and is zero at both ends and at the first and last frame. These two are the same place,
-    where the motion rests for a moment, so the animation loops without a jump at an even frame rate. The frames are
-    laid so that one of them is exactly at each end, and so that the second half mirrors the first.
+    A smooth motion changes its speed smoothly, to zero at both ends and at the first and last frame. These two are the
+    same place, where the motion rests for a moment, so the animation loops without a jump at an even frame rate. The
+    frames are laid so that one of them is exactly at each end, and so that the second half mirrors the first.
 
     Args:
         frames: Number of frames, at least 4.
         path_size: Distance from the centre to each end, in latent units.
+        motion: How the speed changes.
 
     Returns:
         (frames,) float64: exactly 0 first and last, with ``path_size`` and ``-path_size`` reached exactly.
@@ -40,11 +64,35 @@ def there_and_back(frames: int, path_size: float) -> np.ndarray:
     # A quarter of the time out, half of it from end to end, a quarter back, in whole frames.
     turn = max(1, round(last / 4))
     index = np.arange(frames)
-    out = _ease(index / turn)
-    across = 1 - 2 * _ease((index - turn) / (last - 2 * turn))
+    out = _paced(index / turn, motion)
+    across = 1 - 2 * _paced((index - turn) / (last - 2 * turn), motion)
     first_half = np.where(index <= turn, out, across)
     # The first half decides and the second is its negative: the middle of an odd number of frames is then exactly 0.
     return path_size * np.where(2 * index < last, first_half, np.where(2 * index > last, -first_half[::-1], 0.0)) + 0.0
+
+
+def one_way(frames: int, path_size: float, motion: Motion = "smooth") -> np.ndarray:
+    """Go from one end through the centre to the other.
+
+    Args:
+        frames: Number of frames, at least 2.
+        path_size: Distance from the centre to each end, in latent units.
+        motion: How the speed changes.
+
+    Returns:
+        (frames,) float64 from exactly ``-path_size`` to exactly ``path_size``, and as far from both ends in the middle.
+
+    Raises:
+        UserError: If there are too few frames.
+
+    Example:
+        >>> one_way(5, 2.0, "linear")
+        array([-2., -1.,  0.,  1.,  2.])
+    """
+    if frames < 2:
+        raise UserError(f"frames must be at least 2 (one end, the other end), got {frames}.")
+    going = _paced(np.arange(frames) / (frames - 1), motion)
+    return path_size * (going - going[::-1])
 
 
 def strip(columns: int, path_size: float) -> np.ndarray:
@@ -66,7 +114,30 @@ def strip(columns: int, path_size: float) -> np.ndarray:
     return path_size * (twice / (columns - 1))
 
 
-def _ease(time: np.ndarray) -> np.ndarray:
-    """Go from 0 to 1 with zero speed at both (the cubic Hermite step)."""
+def dwell(places: np.ndarray, motion: Motion) -> np.ndarray:
+    """Say for how much of a one-way trip each of some stills stands for the place that is passed.
+
+    The gallery shows the same evenly spaced stills on its slider and in its animations; what makes these smooth is how
+    long each is shown.
+
+    Args:
+        places: (n,) increasing from −1 to 1, at least 2.
+        motion: How the speed changes.
+
+    Returns:
+        (n,) float64 shares of the time, positive, with the sum 1.
+
+    Example:
+        >>> dwell(np.array([-1.0, 0.0, 1.0]), "linear")
+        array([0.25, 0.5 , 0.25])
+    """
+    borders = np.concatenate([[-1.0], (places[1:] + places[:-1]) / 2, [1.0]])
+    # A smooth trip's place at time t, from 0 to 1, is −cos(πt): the time at a place is the inverse of that.
+    times = np.arccos(-borders) / np.pi if motion == "smooth" else (borders + 1) / 2
+    return np.diff(times)
+
+
+def _paced(time: np.ndarray, motion: Motion) -> np.ndarray:
+    """Go from 0 to 1: evenly, or with zero speed at both ends (the cubic Hermite step)."""
     clipped = np.clip(time, 0, 1)
-    return clipped * clipped * (3 - 2 * clipped)
+    return clipped * clipped * (3 - 2 * clipped) if motion == "smooth" else clipped

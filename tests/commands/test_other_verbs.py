@@ -1,4 +1,4 @@
-"""``inspect``, ``render`` and ``generators``."""
+"""``inspect`` and ``generators``, and wrong files for every verb that reads one."""
 
 from __future__ import annotations
 
@@ -62,62 +62,6 @@ def test_wrong_file_is_one_sentence(command, verb, content, message):
     assert result.err.startswith("Error: ")
     assert message in result.err
     assert "Traceback" not in result.err
-
-
-def test_render_writes_pictures_beside_the_file(command, run):
-    """By default into the run folder, all directions, on the classes and truncation of learning."""
-    result = command("render", run, "--frames", "4", "--samples", "2", "--scale", "1", "--json", "--quiet")
-    assert sorted(map(str, (run / "pictures").iterdir())) == sorted(result.json)
-    assert len(result.json) == 6
-    assert result.err == ""
-
-
-def test_render_passes_every_option_on(command, run, monkeypatch):
-    """Classes are spread over the columns; what is not given comes from the file."""
-    calls = []
-    monkeypatch.setattr("directions.rendering.render.render", lambda *_, **settings: calls.append(settings) or [])
-    assert command("render", run).code == 0
-    assert calls[0]["y"] == [2, 0, 2, 0]
-    assert calls[0]["truncation"] == 0.5
-    assert calls[0]["indices"] is None
-    assert calls[0]["out"] == run / "pictures"
-    given = "-d d2,1 --samples 3 --frames 8 --fps 10 --scale 2 --path-size 2.5 --seed 7 -y all --truncation 0.9"
-    assert command("render", run, *given.split(), "--remove-projection", "--out", "x").code == 0
-    assert calls[1] == {
-        "out": Path("x"), "indices": [2, 1], "samples": 3, "frames": 8, "fps": 10.0, "scale": 2, "path_size": 2.5,
-        "seed": 7, "y": [0, 1, 2], "truncation": 0.9, "remove_projection": True, "progress": True,
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["-d", "9"], "There is no direction 9"),
-        (["-d", "x"], "There is no direction 'x'"),
-        (["-y", "7"], "Error: --classes must be classes of 'closed-form'"),
-        (["--samples", "0"], "Error: --samples must be at least 1, got 0"),
-        (["--frames", "2"], "Error: --frames must be at least 4"),
-        (["--fps", "90"], "Error: --fps must be from 1 to 50"),
-        (["--scale", "0"], "Error: --scale must be a whole number from 1 to 16, got 0"),
-        (["--path-size", "-1"], "Error: --path-size must be a positive number"),
-        (["--truncation", "2"], "Error: --truncation must be"),
-    ],
-    ids=" ".join,
-)
-def test_render_refuses_and_leaves_nothing(command, run, arguments, message):
-    """Exit status 2, the option by its name, no folder."""
-    result = command("render", run, *arguments, "--out", "gifs")
-    assert result.code == 2
-    assert message in result.err
-    assert not Path("gifs").exists()
-
-
-def test_render_refuses_directions_of_another_generator(command, tmp_path):
-    """Before any picture."""
-    blob_directions().save(tmp_path / "x.safetensors")
-    result = command("render", tmp_path / "x.safetensors")
-    assert result.code == 2
-    assert "These directions are for |z| = 6" in result.err
 
 
 STATUSES = [

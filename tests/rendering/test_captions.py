@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFont
 
-from directions.rendering.captions import CAPTION_COLOURS, PAPER, Page, RowCaption, enlarge
+from directions.rendering.captions import CAPTION_COLOURS, PAPER, Page, RowCaption, enlarge, font_for
 from directions.rendering.sheets import row_caption, write_contact_sheet
 
 ROWS = [RowCaption("hue", "±3"), RowCaption("a name that is far too long for any caption", "±2.5")]
@@ -70,6 +70,33 @@ def test_contact_sheet_holds_the_images(tmp_path, path_sizes):
         assert ((windows[..., 0, :] == still[0]).all(axis=-1)).sum() == 1
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.png"]
+
+
+def test_page_bare_is_nothing_but_images():
+    """No captions, gaps or margins."""
+    images = np.random.default_rng(0).integers(0, 256, (2, 3, 8, 9, 3), dtype=np.uint8)
+    page = Page(ROWS, 3, (8, 9), ("a", "b", "c"), "step", bare=True)
+    np.testing.assert_array_equal(page.lay(page.blank, images), images.transpose(0, 2, 1, 3, 4).reshape(16, 27, 3))
+
+
+def test_page_rewrites_a_detail_in_its_place():
+    """Writing the same text changes nothing; another text changes only what is left of the images."""
+    page = Page([RowCaption("hue", "step -2.50"), RowCaption("size", "step -2.50")], 2, (64, 64))
+    again = page.blank.copy()
+    page.write_detail(again, 0, "step -2.50")
+    assert (again != page.blank).mean() < 0.001
+    other = page.blank.copy()
+    page.write_detail(other, 1, "step +0.75")
+    rows, columns = np.nonzero((other != page.blank).any(axis=-1))
+    assert rows.min() > 64 + 32
+    images = page.lay(page.blank, np.full((2, 2, 64, 64, 3), 7, np.uint8))
+    assert columns.max() < np.nonzero((images == 7).all(axis=-1))[1].min()
+
+
+def test_font_has_the_letters_where_one_does():
+    """Pillow's own for plain Latin; another, where the system has one, for the rest."""
+    assert font_for("hue", 12).getlength("hue") == ImageFont.load_default(12).getlength("hue")
+    assert font_for("\u05e9 é ü", 12) is not None
 
 
 def test_row_caption_gives_the_path_size():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -84,7 +86,7 @@ def test_render_frames_works_in_batches(generator, monkeypatch):
     """Big images are made a few at a time, with the same result, and each is counted."""
     arguments = (blob_directions(generator), [0, 1], generator.sample_z(3, seed=0), LABELS, np.ones((2, 2)))
     whole = list(render_frames(generator, *arguments))
-    assert generator.batch_sizes == [6, 6]
+    assert generator.batch_sizes == [12], "both steps at once"
     generator.batch_sizes.clear()
     monkeypatch.setattr(frames, "PIXELS_AT_ONCE", 4 * 16 * 16 + 1)
     counted: list[int] = []
@@ -119,8 +121,26 @@ def test_render_frames_refuses_nan(generator):
         next(render_frames(broken, blob_directions(), [0], broken.sample_z(3), LABELS, np.zeros((1, 1))))
 
 
-def test_render_frames_is_lazy(generator):
-    """A step is only made when it is asked for."""
+def test_render_frames_is_lazy(generator, monkeypatch):
+    """A step is only made when it is asked for, with as many of the next as fill the batch, and no more."""
+    monkeypatch.setattr(frames, "PIXELS_AT_ONCE", 10 * 16 * 16)
     stream = render_frames(generator, blob_directions(), [0], generator.sample_z(3), LABELS, np.zeros((1, 1000)))
+    for _ in range(3):
+        next(stream)
+    assert generator.batch_sizes == [9]
     next(stream)
-    assert generator.batch_sizes == [3]
+    assert generator.batch_sizes == [9, 9]
+
+
+def test_render_frames_holds_on_to_no_step(generator, monkeypatch):
+    """However many frames there are, only those of one batch are alive."""
+    monkeypatch.setattr(frames, "PIXELS_AT_ONCE", 4 * 16 * 16)
+    alive: list[weakref.ref[np.ndarray]] = []
+    most = 0
+    for images in render_frames(
+        generator, blob_directions(), [0], generator.sample_z(2), LABELS[:2], np.zeros((1, 60))
+    ):
+        alive.append(weakref.ref(images.base))
+        del images
+        most = max(most, sum(reference() is not None for reference in alive))
+    assert most <= 4

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from directions.errors import UserError
-from directions.rendering.path import strip, there_and_back
+from directions.rendering.path import animation, dwell, one_way, strip, there_and_back
 
 
 @pytest.mark.parametrize("frames", range(4, 201))
@@ -71,3 +71,43 @@ def test_strip_is_even_and_exact(columns):
     np.testing.assert_allclose(np.diff(places), 6.6 / (columns - 1))
     if columns % 2:
         assert places[columns // 2] == 0
+
+
+@pytest.mark.parametrize("frames", [4, 5, 9, 24, 61])
+def test_linear_there_and_back_keeps_its_speed(frames):
+    """Straight lines between the same turns as the smooth motion."""
+    smooth, linear = there_and_back(frames, 2.0), there_and_back(frames, 2.0, "linear")
+    assert linear.argmax() == smooth.argmax()
+    assert linear.argmin() == smooth.argmin()
+    np.testing.assert_array_equal(linear, -linear[::-1])
+    for leg in (linear[: linear.argmax() + 1], linear[linear.argmin() :]):
+        np.testing.assert_allclose(np.diff(leg), np.diff(leg)[0])
+
+
+@pytest.mark.parametrize("motion", ["smooth", "linear"])
+@pytest.mark.parametrize("frames", [2, 3, 7, 60])
+def test_one_way_goes_from_end_to_end(frames, motion):
+    """Exactly −s first, exactly s last, always on; its middle is the centre."""
+    path = one_way(frames, 1.7, motion)
+    assert path[0] == -1.7
+    assert path[-1] == 1.7
+    assert (np.diff(path) > 0).all()
+    np.testing.assert_array_equal(path, -path[::-1])
+
+
+def test_animation_chooses():
+    """There and back, or one way."""
+    np.testing.assert_array_equal(animation(9, 2.0), there_and_back(9, 2.0))
+    np.testing.assert_array_equal(animation(9, 2.0, motion="linear", loop=False), one_way(9, 2.0, "linear"))
+    with pytest.raises(UserError, match=r"frames must be at least 2 .*got 1"):
+        animation(1, 2.0, loop=False)
+
+
+@pytest.mark.parametrize("motion", ["smooth", "linear"])
+def test_dwell_is_the_time_of_the_trip(motion):
+    """Against a trip cut into very many moments, each of which belongs to the nearest still."""
+    places = np.linspace(-1, 1, 9)
+    time = (np.arange(90_000) + 0.5) / 90_000
+    trip = -np.cos(np.pi * time) if motion == "smooth" else 2 * time - 1
+    nearest = np.abs(trip[:, None] - places).argmin(axis=1)
+    np.testing.assert_allclose(dwell(places, motion), np.bincount(nearest) / len(time), atol=1e-4)

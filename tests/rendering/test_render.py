@@ -10,8 +10,11 @@ from fakes import BlobGenerator, blob_directions
 from PIL import Image
 
 from directions.errors import UserError
-from directions.rendering import render as module
+from directions.rendering import frames as frames_module
+from directions.rendering import plan as module
+from directions.rendering.frames import to_uint8
 from directions.rendering.render import render
+from directions.rendering.settings import RenderSettings
 
 NAMES = ["000-left-right.gif", "003-hue.gif", "overview.gif", "contact_sheet.png"]
 
@@ -21,9 +24,9 @@ def generator():
     return BlobGenerator(resolution=16)
 
 
-def draw(generator, out, **settings):
-    defaults = {"indices": [0, "hue"], "samples": 2, "frames": 9, "scale": 1}
-    return render(blob_directions(generator), generator, out=out, **(defaults | settings))
+def draw(generator, out, *, indices=(0, "hue"), y=0, progress=False, **settings):
+    settings = RenderSettings(**({"samples": 2, "frames": 9, "scale": 1} | settings))
+    return render(blob_directions(generator), generator, settings, out=out, indices=indices, y=y, progress=progress)
 
 
 def frames_of(path):
@@ -33,6 +36,11 @@ def frames_of(path):
             image.seek(index)
             shown.append(np.asarray(image.convert("RGB")))
         return np.stack(shown), image.info["duration"]
+
+
+def still(path):
+    with Image.open(path) as image:
+        return np.asarray(image)
 
 
 def files(folder):
@@ -136,23 +144,27 @@ def test_render_path_size_overrides(generator, tmp_path):
 def test_render_file_names_are_safe(generator, tmp_path):
     """A name may hold what a file name may not."""
     directions = blob_directions(generator, names=["a/b: c?", "é ü", "../up", "…", "x", "y"])
-    written = render(directions, generator, out=tmp_path, indices=range(4), samples=1, frames=4, scale=1)
+    written = render(
+        directions, generator, RenderSettings(samples=1, frames=4, scale=1), out=tmp_path, indices=range(4)
+    )
     assert [path.name for path in written[:4]] == ["000-a-b-c.gif", "001-é-ü.gif", "002-up.gif", "003-direction.gif"]
     assert all(path.parent == tmp_path for path in written)
 
 
-def test_render_memory_does_not_grow_with_frames(generator, tmp_path):
+@pytest.mark.parametrize("ending", ["gif", "webp", "mp4"])
+def test_render_memory_does_not_grow_with_frames(generator, tmp_path, monkeypatch, ending):
     """Ten times the frames, the same memory."""
+    monkeypatch.setattr(frames_module, "PIXELS_AT_ONCE", 16 * 16 * 16)
 
     def peak(frames):
         tracemalloc.start()
-        draw(generator, tmp_path, frames=frames)
+        draw(generator, tmp_path, frames=frames, format=ending)
         top = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return top
 
     peak(4)
-    assert peak(160) < 1.05 * peak(16)
+    assert peak(40) < 1.5 * peak(5)
 
 
 class Interrupting(BlobGenerator):
@@ -161,14 +173,15 @@ class Interrupting(BlobGenerator):
     error: type[BaseException] = KeyboardInterrupt
 
     def __call__(self, z, y=0, *, truncation=1.0):
-        if len(self.batch_sizes) == 11:
+        if len(self.batch_sizes) == 3:
             raise self.error
         return super().__call__(z, y)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
-def test_render_interrupted_leaves_no_partial_file(tmp_path, error):
+def test_render_interrupted_leaves_no_partial_file(tmp_path, error, monkeypatch):
     """What is there is complete: the sheet, made first, and an older GIF as it was."""
+    monkeypatch.setattr(frames_module, "PIXELS_AT_ONCE", 16 * 16 * 16)
     generator = Interrupting(resolution=16)
     generator.error = error
     (tmp_path / "003-hue.gif").write_bytes(b"older")
@@ -214,6 +227,84 @@ def test_render_refuses_settings_before_it_makes_anything(generator, tmp_path, s
         draw(generator, tmp_path / "new", **settings)
     assert not (tmp_path / "new").exists()
     assert generator.batch_sizes == []
+
+
+def moved(generator, keys, amounts, sample, seed=0, y=0):
+    """An image from the definition, as bytes."""
+    z = generator.sample_z(2, seed=seed)[sample : sample + 1]
+    return to_uint8(generator(blob_directions(generator).move(z, keys, amounts), y))[0]
+
+
+def test_render_strip_has_a_row_a_sample_and_a_column_a_step(generator, tmp_path):
+    """Without captions it is the images and nothing else; two directions are below one another in one file."""
+    settings = {"format": "strip", "frames": 5, "captions": "none"}
+    (path,) = draw(generator, tmp_path / "a.png", **settings)
+    shown = still(path).reshape(4, 16, 5, 16, 3).swapaxes(1, 2).astype(int)
+    for row, (key, size) in enumerate([(0, 3.0), (0, 3.0), (3, 5.0), (3, 5.0)]):
+        for column, share in enumerate([-1, -0.5, 0, 0.5, 1]):
+            image = moved(generator, [key], [share * size], row % 2)
+            np.testing.assert_allclose(shown[row, column], image, atol=1)
+    separate = draw(generator, tmp_path / "folder", **settings)
+    assert [path.name for path in separate] == ["000-left-right.png", "003-hue.png"]
+    np.testing.assert_array_equal(np.concatenate([still(path) for path in separate]), still(path))
+
+
+@pytest.mark.parametrize("remove_projection", [False, True])
+def test_render_plane_grows_to_the_right_and_upwards(generator, tmp_path, remove_projection):
+    """Each image is z moved along both."""
+    settings = {"format": "plane", "plane": (3, 1), "samples": 2, "frames": 3, "captions": "none"}
+    written = draw(generator, tmp_path, indices=None, remove_projection=remove_projection, **settings)
+    assert [path.name for path in written] == ["plane-3-1-sample0.png", "plane-3-1-sample1.png"]
+    for sample, path in enumerate(written):
+        shown = still(path).reshape(3, 16, 3, 16, 3).swapaxes(1, 2).astype(int)
+        for row, up in enumerate([2.5, 0.0, -2.5]):
+            for column, across in enumerate([-5.0, 0.0, 5.0]):
+                start = generator.sample_z(2, seed=0)[sample, [3, 1]].numpy() if remove_projection else np.zeros(2)
+                image = moved(generator, [3, 1], [across - start[0], up - start[1]], sample)
+                np.testing.assert_allclose(shown[row, column], image, atol=1)
+
+
+@pytest.mark.parametrize("settings", [{"format": "strip"}, {"format": "plane", "plane": (0, 1), "samples": 1}])
+def test_render_stills_have_captions(generator, tmp_path, settings):
+    """By default they are larger than their images."""
+    (path,) = draw(
+        generator, tmp_path / "a.png", frames=3, y=[0] * settings.get("samples", 2), indices=None, **settings
+    )
+    assert still(path).shape[1] > 3 * 16 + 20
+
+
+def test_render_names_several_classes_above_the_columns(generator, tmp_path):
+    """And does not where there is only one."""
+    heights = [
+        frames_of(draw(generator, tmp_path / name / "a.gif", y=y)[0])[0].shape[1]
+        for name, y in (("one", [1, 1]), ("two", [0, 2]))
+        if not (tmp_path / name).mkdir()
+    ]
+    assert heights[0] < heights[1]
+
+
+def test_render_amount_is_written_on_each_frame(generator, tmp_path):
+    """A direction that changes nothing moves its caption alone."""
+    (path,) = draw(generator, tmp_path / "a.gif", indices=[5], captions="amount")
+    shown, _ = frames_of(path)
+    changing = (shown != shown[0]).any(axis=(0, -1))
+    rows, columns = np.nonzero(changing)
+    assert len(rows) > 10
+    assert columns.max() < shown.shape[2] - 2 * 16
+    np.testing.assert_array_equal(shown[0], shown[-1])
+    assert rows.max() - rows.min() < 20
+
+
+def test_render_one_way_plays_once(generator, tmp_path):
+    """From one end to the other."""
+    (path,) = draw(generator, tmp_path / "a.gif", indices=["hue"], loop=False, captions="none", samples=1)
+    shown, _ = frames_of(path)
+    with Image.open(path) as image:
+        assert "loop" not in image.info
+    for frame, amount in ((0, -5.0), (-1, 5.0)):
+        expected = moved(generator, ["hue"], [amount], 0).reshape(4, 4, 4, 4, 3).mean(axis=(1, 3))
+        got = shown[frame].astype(float).reshape(4, 4, 4, 4, 3).mean(axis=(1, 3))
+        assert np.abs(got - expected).max() < 16
 
 
 def test_render_refuses_another_generator(generator, tmp_path):

@@ -1,0 +1,172 @@
+"""``directions render``: options, what they fall back to, nonsense, dry runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import blob_directions
+
+from directions.direction_file import Directions, load_directions
+from directions.direction_file.header import make_header
+from directions.generators.closed_form import ClosedFormGenerator
+
+
+@pytest.fixture
+def run(command):
+    """The folder of a run, with what rendering needs of one."""
+    folder = Path("outputs/00000-a")
+    folder.mkdir(parents=True)
+    generator = ClosedFormGenerator(dim_z=4, resolution=8)
+    settings = {"method": "adam", "config": {}, "steps": 3, "seed": 0, "penalty": None, "space": (0, 4)}
+    header = make_header(generator, path_sizes=[3.0, 2.0, 2.0, 1.0], classes=[2, 0], truncation=0.5, **settings)
+    Directions(np.eye(4), header).save(folder / "directions.safetensors")
+    return folder
+
+
+SMALL = ["--samples", "2", "--scale", "1", "--quiet", "--json"]
+
+
+def test_render_writes_pictures_beside_the_file(command, run):
+    """By default into the run folder, all directions, on the classes and truncation of learning."""
+    result = command("render", run, "--frames", "4", *SMALL)
+    assert sorted(map(str, (run / "pictures").iterdir())) == sorted(result.json)
+    assert len(result.json) == 6
+    assert result.err == ""
+
+
+@pytest.mark.parametrize("ending", ["gif", "webp", "mp4", "png"])
+def test_render_format_follows_the_ending(command, run, ending):
+    """One file, and nothing else."""
+    assert command("render", run, "--frames", "4", "--out", f"x.{ending}", *SMALL).json == [f"x.{ending}"]
+    head = Path(f"x.{ending}").read_bytes()[:12]
+    expected = {"gif": b"GIF89a", "webp": b"WEBP", "mp4": b"ftyp", "png": b"PNG"}[ending]
+    assert expected in head
+    assert not (run / "pictures").exists()
+
+
+def test_render_plane_takes_names(command, run):
+    """Two directions, a file for each sample."""
+    written = command("render", run, "--plane", "d1,3", "--frames", "3", *SMALL).json
+    assert [Path(file).name for file in written] == ["plane-1-3-sample0.png", "plane-1-3-sample1.png"]
+    assert command("render", run, "--plane", "d1,3", "--frames", "3", "--out", "p.png").code == 0
+    assert Path("p.png").exists()
+
+
+def test_render_passes_every_option_on(command, run, monkeypatch):
+    """Classes are spread over the columns; what is not given comes from the file."""
+    calls = []
+    monkeypatch.setattr(
+        "directions.rendering.render.render", lambda _, __, settings, **rest: calls.append((settings, rest)) or []
+    )
+    assert command("render", run).code == 0
+    settings, rest = calls[0]
+    assert rest["y"] == [2, 0, 2, 0]
+    assert settings.truncation == 0.5
+    assert rest["indices"] == [0, 1, 2, 3]
+    assert rest["out"] == run / "pictures"
+    given = (
+        "-d d2,1 --samples 3 --frames 8 --fps 10 --scale 2 --path-size 2.5 --seed 7 -y all --truncation 0.9"
+        " --format webp --motion linear --no-loop --captions amount --remove-projection --out x"
+    )
+    assert command("render", run, *given.split()).code == 0
+    settings, rest = calls[1]
+    assert rest == {"out": Path("x"), "indices": [2, 1], "y": [0, 1, 2], "progress": True}
+    assert settings.to_dict() == {
+        "format": "webp", "plane": None, "samples": 3, "frames": 8, "fps": 10.0, "scale": 2, "path_size": 2.5,
+        "seed": 7, "truncation": 0.9, "remove_projection": True, "motion": "linear", "loop": False,
+        "captions": "amount",
+    }  # fmt: skip
+
+
+def test_render_dry_run_says_what_would_happen(command, run):
+    """The files and the images that a run then makes, and nothing is written."""
+    arguments = ["-d", "0,d2", "--frames", "5", "--samples", "2", "--scale", "1", "--format", "webp", "--out", "new"]
+    dry = command("render", run, *arguments, "--dry-run").json
+    assert not Path("new").exists()
+    assert dry["directions"] == ["d0", "d2"]
+    assert dry["evaluations"] == 2 * 2 * (5 + 7)
+    assert dry["settings"]["motion"] == "smooth"
+    result = command("render", run, *arguments, "--json")
+    assert result.json == dry["files"]
+    assert f"{dry['evaluations']}/{dry['evaluations']}" in result.err
+
+
+def test_render_leaves_hidden_directions_out_of_all(command, run):
+    """Unless --all asks for them, or they are named."""
+    directions = load_directions(run / "directions.safetensors")
+    header = directions.header
+    header["directions"][1]["hidden"] = True
+    Directions(directions.matrix, header).save("x.safetensors")
+
+    def shown(*arguments):
+        return command("render", "x.safetensors", "--dry-run", *arguments).json["directions"]
+
+    assert shown() == ["d0", "d2", "d3"]
+    assert shown("--all") == ["d0", "d1", "d2", "d3"]
+    assert shown("-d", "1") == ["d1"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-d", "9"], "There is no direction 9"),
+        (["-d", "x"], "There is no direction 'x'"),
+        (["-y", "7"], "Error: --classes must be classes of 'closed-form'"),
+        (["--samples", "0"], "Error: --samples must be at least 1, got 0"),
+        (["--frames", "2"], "Error: --frames must be at least 4"),
+        (["--frames", "1", "--no-loop"], "Error: --frames must be at least 2"),
+        (["--fps", "90"], "Error: --fps must be from 1 to 50"),
+        (["--fps", "90", "--format", "webp"], "Error: --fps must be from 1 to 60"),
+        (["--scale", "0"], "Error: --scale must be a whole number from 1 to 16, got 0"),
+        (["--path-size", "-1"], "Error: --path-size must be a positive number"),
+        (["--truncation", "2"], "Error: --truncation must be"),
+        (["--seed", "-1"], "Error: --seed must be"),
+        (["--motion", "wild"], "Error: --motion must be one of smooth, linear, got 'wild'"),
+        (["--captions", "all"], "Error: --captions must be one of none, name, amount, got 'all'"),
+        (
+            ["--format", "gfi"],
+            "Error: --format must be one of gif, webp, mp4, strip, plane, gallery, got 'gfi'. Did",
+        ),
+        (["--format", "webp", "--out", "x.gif"], "Error: --out must be a folder, or end in .webp, for the format webp"),
+        (["--format", "gallery", "--out", "x.png"], "Error: --out must be a folder for the format gallery"),
+        (["--out", "x.avi"], "Error: --out must end in .gif, .webp, .mp4, .png, or be a folder, got x.avi"),
+        (["--out", "nowhere/x.gif"], "Error: --out must be in a folder that exists, got nowhere/x.gif"),
+        (["--plane", "0"], "Error: --plane must be two directions, such as 0,3, got '0'"),
+        (["--plane", "0,d0"], "Error: --plane must be two different directions, got 0 twice"),
+        (["--plane", "0,1", "--format", "gif"], "Error: --plane is for the format plane only, got format gif"),
+        (["--plane", "0,1", "-d", "2"], "Error: --directions are given by --plane"),
+        (["--plane", "0,1", "--samples", "2", "--out", "x.png"], "Error: --samples must be 1 for a plane in one file"),
+        (["--format", "plane"], "Error: --plane needs two directions"),
+        (["--format", "strip", "--fps", "9"], "Error: --fps has no meaning for the format strip, got 9"),
+        (["--format", "strip", "--no-loop"], "Error: --loop has no meaning for the format strip"),
+        (["--format", "strip", "--captions", "amount"], "Error: --captions must be name or none for the format strip"),
+        (["--format", "gallery", "--captions", "none"], "Error: --captions has no meaning for the format gallery"),
+        (["--format", "gallery", "--frames", "1"], "Error: --frames must be from 2 to 512"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_render_refuses_and_leaves_nothing(command, run, arguments, message):
+    """Exit status 2, the option by its name, no folder, no file."""
+    before = sorted(Path().rglob("*"))
+    result = command("render", run, *([] if "--out" in arguments else ["--out", "gifs"]), *arguments)
+    assert result.code == 2
+    assert message in result.err
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_render_mp4_without_ffmpeg_names_the_extra(command, run, monkeypatch):
+    """At once, and with what to install."""
+    monkeypatch.setitem(__import__("sys").modules, "imageio_ffmpeg", None)
+    result = command("render", run, "--format", "mp4")
+    assert result.code == 2
+    assert "pip install 'biggan-directions[video]'" in result.err
+
+
+def test_render_refuses_directions_of_another_generator(command, tmp_path):
+    """Before any picture."""
+    blob_directions().save(tmp_path / "x.safetensors")
+    result = command("render", tmp_path / "x.safetensors")
+    assert result.code == 2
+    assert "These directions are for |z| = 6" in result.err
