@@ -24,6 +24,7 @@ from directions.devices import full_float32
 from directions.discovery.shortage import watched
 from directions.discovery.snapshots import Record, Snapshot, finite
 from directions.errors import UserError
+from directions.generators.checks import check_images
 from directions.generators.edits import chosen_layers
 from directions.held_out import HeldOutSet, draw_held_out, held_out_penalty
 from directions.joint.moments import Moments
@@ -256,12 +257,11 @@ def _freeze(generator: Generator) -> None:
 
 
 def _check_images(generator: Generator, held_out: HeldOutSet) -> None:
-    """Make one image twice: it must be finite, and the same both times."""
+    """Make one image twice: it must be what the generator promises, and the same both times."""
     z = held_out.points.z[:1]
-    f = image_map(
-        generator, held_out.points[:1], torch.eye(generator.dim_z).to(z), held_out.truncation, held_out.layers
-    )
+    basis = torch.eye(generator.dim_z).to(z)
+    f = image_map(generator, held_out.points[:1], basis, held_out.truncation, held_out.layers)
     check_deterministic(f, torch.zeros_like(z))
     with torch.no_grad():
-        if not bool(f(torch.zeros_like(z)).isfinite().all()):
-            raise UserError(f"Generator {generator.name!r} makes images with NaN or infinity. Check its weights.")
+        image = f(torch.zeros_like(z))
+    check_images(image, f"Generator {generator.name!r}", batch=1, resolution=generator.resolution)

@@ -48,11 +48,13 @@ def load_reference(name: str, reference: str, weights: Path | None) -> Any:
         The generator.
 
     Raises:
-        UserError: If there is no such function, it raises, or what it returns is no generator.
+        UserError: If there is no such function, it raises, or what it returns is no generator, or one that does not
+            keep what it promises.
     """
     from torch import nn
 
     from directions.generators.base import Generator
+    from directions.generators.checks import try_out
     from directions.generators.wrapped import wrap
 
     function = _find(reference)
@@ -66,6 +68,7 @@ def load_reference(name: str, reference: str, weights: Path | None) -> Any:
     if isinstance(made, Generator):
         if isinstance(made, nn.Module):
             made.eval().requires_grad_(False)
+        try_out(made)
         return made
     if isinstance(made, nn.Module):
         return wrap(made, name)

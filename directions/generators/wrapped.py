@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from directions.errors import UserError
 from directions.generators.base import ClassConditional, Labels, check_truncation
+from directions.generators.checks import TOLERANCE, check_range, check_same
 from directions.memory import is_out_of_memory
 
 _WIDTHS = ("dim_z", "z_dim", "latent_dim", "nz", "z_size", "latent_size")
 _TRIED = 8
-_TOLERANCE = 1e-3
 
 
 def wrap(module: nn.Module, name: str) -> WrappedModule:
@@ -40,13 +40,9 @@ def wrap(module: nn.Module, name: str) -> WrappedModule:
     dim_z, spatial = _probe(module, name)
     z = torch.randn(_TRIED, dim_z, generator=torch.Generator().manual_seed(0)).to(_like(module))
     images = _images(module, z, spatial, name)
-    _check_images(images, name)
+    check_range(images, name)
     again = _images(module, z, spatial, name)
-    if again.shape == images.shape and not torch.equal(images, again):
-        raise UserError(
-            f"{name} gives other images each time for the same z (they differ by up to "
-            f"{(images - again).abs().max():.2g}): it draws noise of its own. Fix the noise, such as with a buffer."
-        )
+    check_same(images, again, name)
     for part in (z[:1], z[:3]):
         alone = _images(module, part, spatial, name)
         if alone.shape[1:] != images.shape[1:] or len(alone) != len(part):
@@ -54,7 +50,7 @@ def wrap(module: nn.Module, name: str) -> WrappedModule:
                 f"{name} gives {_size(images)} for {_TRIED} latents, and {_size(alone)} for {len(part)}: the size of "
                 "an image must not change."
             )
-        if not torch.allclose(alone, images[: len(part)], atol=_TOLERANCE):
+        if not torch.allclose(alone, images[: len(part)], atol=TOLERANCE):
             raise UserError(
                 f"{name} gives another image for the same z when it comes with other latents. An image must depend on "
                 "its own z only: let batch norms use running statistics."
@@ -190,17 +186,6 @@ def _images(module: nn.Module, z: Tensor, spatial: bool, name: str) -> Tensor:
             f"{name} must give square images, (batch, 3 or 1, size, size), got shape {tuple(images.shape)}."
         )
     return images
-
-
-def _check_images(images: Tensor, name: str) -> None:
-    if not images.isfinite().all():
-        raise UserError(f"{name} gives NaN or infinity. Check its weights.")
-    low, high = float(images.min()), float(images.max())
-    if low < -1 - _TOLERANCE or high > 1 + _TOLERANCE:
-        raise UserError(
-            f"{name} must give images in [-1, 1], got values from {low:.3g} to {high:.3g}. End it with tanh, or scale "
-            "its images."
-        )
 
 
 def _size(images: Tensor) -> str:

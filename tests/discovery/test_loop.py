@@ -200,7 +200,7 @@ def test_discover_refuses_a_generator_with_noise(generator):
 def test_discover_refuses_a_generator_of_nan(generator):
     """Broken weights are told apart from a run that diverges."""
     generator.map.weights.fill_(math.nan)
-    with pytest.raises(UserError, match="Generator 'closed-form' makes images with NaN or infinity"):
+    with pytest.raises(UserError, match="Generator 'closed-form' gives NaN or infinity"):
         discover(generator, SMALL)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import biggan_models
 import pytest
 import torch
+from pytorch_pretrained_biggan.model import BigGANBatchNorm
 
 from directions.errors import UserError
 from directions.generators.base import Generator
@@ -81,6 +82,26 @@ def test_package_picks_other_rows_and_ours_are_right() -> None:
         mean, variance = truncation_statistics(means, means + 1, truncation)
         assert mean[0].item() == round(truncation * 50)
         assert variance[0].item() == round(truncation * 50) + 1
+
+
+def test_rows_are_the_package_s_wherever_it_is_right() -> None:
+    """On all 50 rows but five, against its own batch norm; between rows it swaps the two weights, and we do not."""
+    norm = BigGANBatchNorm(1, n_stats=51, eps=0.0, conditional=False).double()
+    norm.running_means.copy_(torch.arange(51.0)[:, None])
+    torch.nn.init.ones_(norm.weight)
+    torch.nn.init.zeros_(norm.bias)
+
+    def package_mean(truncation: float) -> float:
+        with torch.no_grad():
+            return -float(norm(torch.zeros(1, 1, 1, 1, dtype=torch.float64), truncation))
+
+    truncations = [round(row * 0.02, 2) for row in range(1, 51)]
+    ours = [float(truncation_statistics(norm.running_means, norm.running_vars, t)[0]) for t in truncations]
+    assert ours == pytest.approx(list(range(1, 51)))
+    differing = [t for t, mean in zip(truncations, ours, strict=True) if abs(package_mean(t) - mean) > 1e-6]
+    assert differing == list(WRONG_ROWS)
+    assert package_mean(0.505) == pytest.approx(25.75)
+    assert float(truncation_statistics(norm.running_means, norm.running_vars, 0.505)[0]) == pytest.approx(25.25)
 
 
 def test_statistics_between_rows_are_interpolated_towards_the_nearer_one() -> None:

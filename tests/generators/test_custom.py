@@ -98,13 +98,48 @@ class Bare:
     name, dim_z, num_classes, resolution, num_layers, digest, class_names = "bare", 2, 0, 2, 1, "", None
     device = torch.device("cpu")
 
-    def __call__(self, z, y=0, *, truncation=1.0): ...
-    def sample_z(self, n, *, seed=None, truncation=1.0): ...
+    def __call__(self, z, y=0, *, truncation=1.0): return z[:, :1, None, None].expand(-1, 3, 2, 2).tanh()
+    def sample_z(self, n, *, seed=None, truncation=1.0): return torch.arange(2.0 * n).view(n, 2) / 9
     def sample_z_from(self, n, rng, truncation=1.0): ...
     def class_indices(self, y, n): ...
 
 
+class BareWide(Bare):
+    def __call__(self, z, y=0, *, truncation=1.0): return torch.zeros(len(z), 3, 4, 4)
+
+
+class BareBright(Bare):
+    def __call__(self, z, y=0, *, truncation=1.0): return torch.full((len(z), 3, 2, 2), 255.0)
+
+
+class BareNoisy(Bare):
+    def __call__(self, z, y=0, *, truncation=1.0): return torch.rand(len(z), 3, 2, 2)
+
+
+class BareBatchwise(Bare):
+    def __call__(self, z, y=0, *, truncation=1.0): return super().__call__(z - z.mean(0))
+
+
+class BareFailing(Bare):
+    def __call__(self, z, y=0, *, truncation=1.0): return {}["key"]
+
+
+class BareLatents(Bare):
+    def sample_z(self, n, *, seed=None, truncation=1.0): return torch.zeros(n, 3)
+
+
+class BareNothing(Bare):
+    def __call__(self, z, y=0, *, truncation=1.0): ...
+
+
 def bare(): return Bare()
+def bare_wide(): return BareWide()
+def bare_bright(): return BareBright()
+def bare_noisy(): return BareNoisy()
+def bare_batchwise(): return BareBatchwise()
+def bare_failing(): return BareFailing()
+def bare_latents(): return BareLatents()
+def bare_nothing(): return BareNothing()
 def images(): return Images()
 def grey(): return Images(channels=1)
 def pixel(): return Pixel()
@@ -213,6 +248,16 @@ def test_digest_tells_weights_apart():
         ("mine:wide", r"square images, .* got shape \(8, 3, 2, 4\)"),
         ("mine:several", "must give a tensor of images, got a tuple"),
         ("mine:failing", r"raised RuntimeError for z of shape \(8, 6\): no luck"),
+        (
+            "mine:bare_wide",
+            r"images of shape \(2, 3, 2, 2\) for 2 latents .* got torch.float32 of shape \(2, 3, 4, 4\)",
+        ),
+        ("mine:bare_bright", r"bare must give images in \[-1, 1\], got values from 255 to 255"),
+        ("mine:bare_noisy", "bare gives other images each time for the same z .* draws noise of its own"),
+        ("mine:bare_batchwise", "bare gives another image for the same z when it comes with other latents"),
+        ("mine:bare_failing", r"bare, called with z of shape \(2, 2\), raised KeyError: 'key'"),
+        ("mine:bare_latents", r"sample_z\(2\) of bare must give floats of shape \(2, 2\), got .* \(2, 3\)"),
+        ("mine:bare_nothing", "bare must give a tensor of images, got a NoneType"),
     ],
 )
 def test_what_does_not_do_is_refused(name, message):
