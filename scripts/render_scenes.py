@@ -254,13 +254,16 @@ def _to_linear(value: float) -> float:
 
 
 def _work(settings: Settings, seed: int, folder: str, threads: int, tasks: object, done: object) -> None:
-    """Render the indices that come through ``tasks`` until ``None`` comes; report each through ``done``."""
+    """Render the indices that come through ``tasks`` until ``None`` comes; report each through ``done``.
+
+    A parent that was killed takes its workers along: they look after it before each image.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1)  # Blender prints a paragraph an image
     scene_set = SETS[settings.set]
     studio = Studio(settings, scene_set.num_objects, threads)
-    while (index := tasks.get()) is not None:
+    while (index := tasks.get()) is not None and multiprocessing.parent_process().is_alive():
         studio.render(draw_factors(scene_set, seed, index), image_path(Path(folder), index))
         done.put(index)
 
