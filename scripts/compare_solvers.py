@@ -133,8 +133,9 @@ def large_target(budget: float) -> Target:
     adam = {"learning_rate": 0.1, "decay_steps": 100, "batch_size": 4, "seconds": budget}
     cells = [
         Cell("baselines", "baselines"),
-        Cell("joint-0", "joint", 0, {"kind": "gradients", "output_probes": 4, "points": [1, 2, 4, 8],
+        Cell("joint-0", "joint", 0, {"kind": "gradients", "output_probes": 4, "points": [1, 2, 3, 4, 6, 8],
              "seconds": budget}),
+        Cell("joint+adam-0", "joint+adam", 0, {"learning_rate": 0.001, "batch_size": 4, "steps": 20}, "joint-0"),
         Cell("adam-tuned-0", "adam, best settings", 0, adam),
         Cell("adam-paper-0", "adam, the paper's settings", 0, adam | {"learning_rate": PAPER_RATE, "decay_steps": 0,
              "batch_size": 96, "micro_batch": 4}),
