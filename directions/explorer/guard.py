@@ -1,0 +1,144 @@
+"""Keeps strangers out: other sites in the user's browser, names that point here, bodies that never end.
+
+Around the routes (``app.py``), as plain ASGI. The server listens on this machine only, but so does every browser on it:
+a page anywhere can send requests to 127.0.0.1, or, with a name of its own that it points there, even read the answers.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
+TOKEN_HEADER = "X-Directions-Token"
+MAX_BODY = 2**18
+"""Bytes of a request; all sliders of 4096 directions fit."""
+
+_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+class JSONReply(Response):
+    """JSON in ASCII: whatever a file or a request holds, unpaired surrogates included, can be sent."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        """Write the content as JSON.
+
+        Args:
+            content: What JSON can hold.
+
+        Returns:
+            ASCII.
+        """
+        return json.dumps(content, allow_nan=False).encode("ascii")
+
+
+def refusal(status: int, message: str) -> JSONReply:
+    """Make the answer to a request that is not answered.
+
+    Args:
+        status: HTTP status.
+        message: What is wrong, and what to do.
+
+    Returns:
+        JSON with the message as ``error``.
+    """
+    return JSONReply({"error": message}, status)
+
+
+class TooLargeError(Exception):
+    """A body is longer than it may be."""
+
+
+class Guard:
+    """Refuses what no page of ours sends, and adds the headers that every answer has.
+
+    Args:
+        app: What answers the rest.
+        token: Secret of this start; a page has it, another site has not.
+    """
+
+    def __init__(self, app: ASGIApp, token: str) -> None:
+        self._app, self._token = app, token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or have it answered.
+
+        Args:
+            scope: As in ASGI.
+            receive: As in ASGI.
+            send: As in ASGI.
+        """
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self._app(scope, receive, send)
+            return
+        started = False
+
+        async def send_guarded(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers[name] = value
+            await send(message)
+
+        length = 0
+
+        async def receive_bounded() -> Message:
+            nonlocal length
+            message = await receive()
+            length += len(message.get("body", b""))
+            if length > MAX_BODY:
+                raise TooLargeError
+            return message
+
+        answer = self._refusal(scope["method"], scope["path"], Headers(scope=scope))
+        try:
+            await (answer or self._app)(scope, receive_bounded, send_guarded)
+        except TooLargeError:
+            if not started:
+                too_large = refusal(413, f"A request may have at most {MAX_BODY} bytes.")
+                too_large.headers["Connection"] = "close"
+                await too_large(scope, receive, send_guarded)
+
+    def _refusal(self, method: str, path: str, headers: Headers) -> Response | None:
+        """The answer to a request that comes from elsewhere or cannot be right."""
+        host = headers.get("host", "")
+        if host.rpartition(":")[0] not in LOOPBACK_NAMES and host not in LOOPBACK_NAMES:
+            return refusal(403, "This page answers to 127.0.0.1 and localhost only. Open the address that was printed.")
+        # A link may lead here from anywhere; nothing else may come from another site.
+        opened = method == "GET" and path == "/"
+        if headers.get("sec-fetch-site", "none") not in ("none", "same-origin") and not opened:
+            return refusal(403, "Another site may not use this page.")
+        if headers.get("origin", f"http://{host}") != f"http://{host}":
+            return refusal(403, "Another site may not use this page.")
+        if method in ("GET", "HEAD"):
+            return None
+        if not secrets.compare_digest(headers.get(TOKEN_HEADER, "").encode(), self._token.encode()):
+            return refusal(403, "The program was started anew: load the page again.")
+        if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            return refusal(415, "A request must be of the type application/json.")
+        if headers.get("content-length", "0").isdecimal() and int(headers.get("content-length", "0")[:20]) > MAX_BODY:
+            too_large = refusal(413, f"A request may have at most {MAX_BODY} bytes.")
+            too_large.headers["Connection"] = "close"
+            return too_large
+        return None

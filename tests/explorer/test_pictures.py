@@ -1,0 +1,282 @@
+"""Pictures: what the generator makes at that place, whoever asks, and the same whatever was asked before."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from explorer_page import TOKEN, make_page
+from fakes import BlobGenerator, blob_directions
+from PIL import Image
+
+from directions import load_generator
+from directions.direction_file import Directions, load_directions
+from directions.direction_file.header import make_header
+from directions.explorer.painter import Store, encode
+from directions.generators.layers import LayerRange
+from directions.rendering.frames import to_uint8
+
+
+def pixels(response) -> np.ndarray:
+    """The picture that was answered, (height, width, 3)."""
+    assert response.status_code == 200, response.text
+    return np.asarray(Image.open(io.BytesIO(response.content)).convert("RGB"))
+
+
+def expected(generator, directions, seed, moves, y=0, truncation=1.0) -> np.ndarray:
+    """The image of one sample, by the generator itself."""
+    z = generator.sample_z(1, seed=seed, truncation=truncation)
+    for index, amount in moves.items():
+        z = directions.move(z, index, amount)
+    return to_uint8(generator(z, y, truncation=truncation))[0]
+
+
+@pytest.fixture(scope="module")
+def builtin_page(tmp_path_factory):
+    """A page of three axes of the built-in generator."""
+    generator = load_generator("builtin")
+    header = make_header(
+        generator, path_sizes=[3.0] * 3, names=["one", 'two "2"', "shift\\n"], classes=[1], truncation=0.9,
+        space=(0, 12), method="adam", config={}, steps=0, seed=0, penalty=None,
+    )  # fmt: skip
+    path = tmp_path_factory.mktemp("builtin") / "it's here.safetensors"
+    Directions(np.eye(12)[:3], header).save(path)
+    page = make_page(generator, path)
+    with page.client:
+        yield page
+
+
+def test_picture_is_the_generators_at_that_place(page):
+    """Sample, class, truncation and several directions at once."""
+    moves = {0: 1.5, 3: -2.25, 5: 0.0}
+    answer = page.image(
+        seeds=[7], truncation=0.5, moves={page.ids[index]: amount for index, amount in moves.items()}, **{"class": 2}
+    )
+    assert answer.headers["content-type"] == "image/png"
+    np.testing.assert_array_equal(
+        pixels(answer), expected(page.generator, load_directions(page.path), 7, moves, y=2, truncation=0.5)
+    )
+
+
+def test_picture_lays_samples_out_row_by_row(page):
+    """Three samples in two columns; the fourth place is black."""
+    size = page.generator.resolution
+    sheet = pixels(page.image(seeds=[4, 9, 2], columns=2))
+    assert sheet.shape == (2 * size, 2 * size, 3)
+    for place, seed in enumerate([4, 9, 2]):
+        row, column = divmod(place, 2)
+        tile = sheet[row * size : (row + 1) * size, column * size : (column + 1) * size]
+        np.testing.assert_array_equal(tile, expected(page.generator, load_directions(page.path), seed, {}))
+    assert not sheet[size:, size:].any()
+
+
+@pytest.mark.parametrize(("form", "worst"), [("png", 0), ("webp", 12), ("jpeg", 12)])
+def test_picture_has_the_format_that_is_asked_for(page, form, worst):
+    """WebP and JPEG lose little."""
+    answer = page.image(format=form, seeds=[3])
+    assert answer.headers["content-type"] == f"image/{form}"
+    difference = pixels(answer).astype(int) - expected(page.generator, load_directions(page.path), 3, {})
+    assert abs(difference).mean() <= worst / 4
+
+
+def test_picture_is_made_in_batches_that_fit(page, monkeypatch):
+    """Sixteen large images do not enter the generator at once, and are the same."""
+    whole = pixels(page.image(seeds=list(range(16)), columns=4))
+    monkeypatch.setattr("directions.explorer.painter.PIXELS_AT_ONCE", 5 * page.generator.resolution**2)
+    page.generator.batch_sizes.clear()
+    np.testing.assert_array_equal(
+        whole,
+        pixels(page.image(seeds=list(range(16)), columns=4, format="png", truncation=1.0, moves={page.ids[0]: 1e-12})),
+    )
+    assert page.generator.batch_sizes == [5, 5, 5, 1]
+
+
+def test_picture_is_kept_for_the_next_who_asks(page):
+    """The generator does not make it again, and another amount is another picture."""
+    first = page.image(moves={page.ids[1]: 1.0})
+    calls = len(page.generator.batch_sizes)
+    assert page.image(moves={page.ids[1]: 1.0, page.ids[2]: 0.0}).content == first.content
+    assert len(page.generator.batch_sizes) == calls
+    assert page.image(moves={page.ids[1]: 1.01}).content != first.content
+
+
+def test_store_forgets_what_was_not_asked_for_the_longest():
+    """It never grows above its size, but keeps at least the newest."""
+    store: Store[str] = Store(10, len)
+    for text in ("aaaa", "bbbb", "aaaa", "cccc"):
+        store.get(text, lambda text=text: text)
+    made = []
+    for text in ("aaaa", "cccc", "bbbb"):
+        store.get(text, lambda text=text: made.append(text) or text)
+    assert made == ["bbbb"]
+    store.get("long", lambda: "x" * 99)
+    assert len(store) == 1
+
+
+def test_pictures_of_clients_at_once_are_their_own(page):
+    """Four users move sliders in four threads; each gets the picture of what they asked for, or nothing."""
+    directions = load_directions(page.path)
+    z = torch.stack([page.generator.sample_z(1, seed=seed)[0] for seed in range(4)])
+    truth = {}
+    for user, amount in itertools.product(range(4), range(12)):
+        moved = directions.move(z[user : user + 1], user, amount / 4)
+        truth[user, amount] = to_uint8(page.generator(moved, user % 3))[0]
+
+    def use(user):
+        wrong = answered = 0
+        for amount in range(12):
+            answer = page.client.post(
+                "/api/image",
+                json={
+                    "client": f"user-{user:04d}", "number": amount, "seeds": [user], "class": user % 3,
+                    "moves": {page.ids[user]: amount / 4},
+                },
+                headers={"X-Directions-Token": TOKEN},
+            )  # fmt: skip
+            if answer.status_code != 204:
+                answered += 1
+                wrong += not np.array_equal(pixels(answer), truth[user, amount])
+        return answered, wrong
+
+    with ThreadPoolExecutor(4) as threads:
+        results = list(threads.map(use, range(4)))
+    assert [wrong for _, wrong in results] == [0] * 4
+    assert all(answered == 12 for answered, _ in results)
+
+
+def test_newer_request_of_a_client_drops_the_waiting_one(page):
+    """While the generator is busy, a client's older request is answered with nothing, and never computed."""
+    release, busy = threading.Event(), threading.Event()
+    plain = page.generator.sample_z
+
+    def slow(n, *, seed=None, truncation=1.0):
+        if seed == 999:
+            busy.set()
+            release.wait(10)
+        return plain(n, seed=seed, truncation=truncation)
+
+    page.generator.sample_z = slow
+
+    def ask(client, number, seed):
+        body = page.view(seeds=[seed], client=client, number=number)
+        return page.post("image", body).status_code
+
+    with ThreadPoolExecutor(4) as threads:
+        first = threads.submit(ask, "another-1", 0, 999)
+        busy.wait(10)
+        old = threads.submit(ask, "client-01", 1, 1)
+        while not old.running():
+            pass
+        new = None
+        while not old.done():  # until the newer one has arrived behind it
+            new = new or threads.submit(ask, "client-01", 2, 2)
+        release.set()
+        assert (first.result(), old.result(), new.result()) == (200, 204, 200)
+
+
+def test_layers_move_only_what_they_make(builtin_page):
+    """With layers, the others see the sample where it was; what lies before is kept and the picture the same."""
+    page = builtin_page
+    z = page.generator.sample_z(1, seed=3, truncation=0.9)
+    moved = load_directions(page.path).move(z, 0, 2.0)
+    layers = LayerRange(4, 9, page.generator.num_layers)
+    truth = to_uint8(page.generator.prefix(z, 1, layers=layers, truncation=0.9)(moved))[0]
+    for form in ("png", "webp", "png"):
+        answer = page.image(
+            seeds=[3], truncation=0.9, layers=[4, 9], moves={page.ids[0]: 2.0}, format=form, **{"class": 1}
+        )
+    np.testing.assert_array_equal(pixels(answer), truth)
+    whole = page.image(seeds=[3], truncation=0.9, layers=[0, 9], moves={page.ids[0]: 2.0}, **{"class": 1})
+    assert whole.content != answer.content
+
+
+@pytest.mark.parametrize("layers", [None, [0, 3]], ids=["all", "some"])
+@pytest.mark.parametrize(("seeds", "amounts"), [([5], {}), ([5], {1: -2.5}), ([2, 3], {2: 1.25, 0: 0.5})])
+def test_copied_code_makes_the_picture_again(builtin_page, tmp_path, monkeypatch, layers, seeds, amounts):
+    """Executed, it saves the pixels that the page shows, whatever the names and the path are."""
+    page = builtin_page
+    view = page.view(
+        seeds=seeds, truncation=0.9, layers=layers, moves={page.ids[index]: value for index, value in amounts.items()},
+        **{"class": 2},
+    )  # fmt: skip
+    code = page.post("python", view).json()["python"]
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "copied", "exec"), {})
+    sheet = pixels(page.image(**view, columns=2))
+    for place, seed in enumerate(seeds):
+        copied = np.asarray(Image.open(Path(f"sample-{seed}.png")))
+        np.testing.assert_array_equal(copied, sheet[:, place * 64 : (place + 1) * 64])
+
+
+def test_encode_refuses_nothing_and_loses_nothing_as_png():
+    """One image is a sheet of its own."""
+    image = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(encode(image, 5, "png")))), image[0])
+
+
+def test_unconditional_generator_needs_no_class(tmp_path):
+    """And none may be given."""
+    generator = BlobGenerator(num_classes=0)
+    blob_directions(generator).save(tmp_path / "x.safetensors")
+    page = make_page(generator, tmp_path / "x.safetensors")
+    with page.client:
+        assert page.client.get("/api/generator").json()["classes"] == []
+        assert page.image(**{"class": None}).status_code == 200
+        assert "the generator has no classes" in page.image(**{"class": 1}).json()["error"]
+
+
+def test_generator_that_gives_nan_is_reported(page):
+    """As a sentence, not as a black picture."""
+    page.generator.sample_z = lambda n, *, seed, truncation: torch.full((n, 6), torch.nan)
+    answer = page.image(seeds=[12345])
+    assert answer.status_code == 400
+    assert "NaN or infinity" in answer.json()["error"]
+
+
+def test_gif_goes_along_the_direction_from_where_the_sliders_stand(page):
+    """There and back; the first frame is the page's picture without the direction's own amount."""
+    moves = {page.ids[0]: 1.0, page.ids[2]: -2.0}
+    body = page.view(seeds=[1, 2], moves=moves) | {"direction": page.ids[2], "frames": 5, "fps": 10}
+    answer = page.post("animation", body)
+    assert answer.headers["content-type"] == "image/gif"
+    gif = Image.open(io.BytesIO(answer.content))
+    assert (gif.n_frames, gif.info["duration"]) == (5, 100)
+    frames = []
+    for frame in range(5):
+        gif.seek(frame)
+        frames.append(np.asarray(gif.convert("RGB")).astype(int))
+    tile = 128  # small images are enlarged
+    still = pixels(page.image(seeds=[1], moves={page.ids[0]: 1.0}))
+    large = np.asarray(Image.fromarray(still).resize((tile, tile), Image.Resampling.BICUBIC)).astype(int)
+    wide = frames[0].shape[1]
+    ahead = frames[0][:, : wide // 2 + 20]
+    places = [
+        abs(ahead[top : top + tile, left : left + tile] - large).mean()
+        for top in range(ahead.shape[0] - tile + 1)
+        for left in range(ahead.shape[1] - tile + 1)
+    ]
+    assert min(places) < 6  # dithered to one palette
+    assert abs(frames[0] - frames[4]).max() == 0
+    assert abs(frames[0] - frames[1]).max() > 40
+
+
+def test_gif_stops_when_nobody_waits(page):
+    """No image is made after the client has gone."""
+    from directions.explorer.animation import Animation, CancelledError, animate
+    from directions.explorer.open_file import OpenFile
+    from directions.explorer.painter import Painter
+    from directions.explorer.view import View
+
+    gone = threading.Event()
+    gone.set()
+    view = View((0,), 0, 1.0, (), None)
+    page.generator.batch_sizes.clear()
+    with pytest.raises(CancelledError, match=r"^$"):
+        animate(Animation(view, page.ids[0], 8, 20.0), Painter(page.generator), OpenFile(page.path).read(), gone)
+    assert page.generator.batch_sizes == []

@@ -1,0 +1,324 @@
+"""Requests: what is written on the file, what is refused, and who is turned away."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from explorer_page import TOKEN
+from fakes import BlobGenerator, blob_directions
+
+from directions.direction_file import edit_directions, load_directions
+from directions.explorer.guard import MAX_BODY
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "../../etc/passwd",
+    "{{ 7*7 }}",
+    "שלום עולם",
+    "مرحبا",
+    "'\"`; DROP TABLE",
+    "x" * 64,
+]
+
+
+@pytest.mark.parametrize(
+    ("change", "key", "value"),
+    [
+        ({"name": "rotation"}, "name", "rotation"),
+        ({"name": "  trimmed "}, "name", "trimmed"),
+        ({"path_size": 2.5}, "path_size", 2.5),
+        ({"path_size": 3}, "path_size", 3.0),
+        ({"note": "turns\nleft"}, "note", "turns\nleft"),
+        ({"starred": True}, "starred", True),
+        ({"hidden": True}, "hidden", True),
+    ],
+    ids=str,
+)
+def test_change_writes_on_the_file(page, change, key, value):
+    """It is in the file and in the answer; nothing else changes."""
+    before = page.file()
+    answer = page.post("change", {"id": page.ids[2], **change})
+    assert answer.status_code == 200
+    assert load_directions(page.path).header["directions"][2][key] == value
+    after = answer.json()
+    assert after == page.file()
+    assert after["directions"][2] == before["directions"][2] | {key: value}
+    assert after["directions"][3:] == before["directions"][3:]
+    assert after["revision"] != before["revision"]
+
+
+def test_change_of_the_order_keeps_indices_and_ids(page):
+    """The page shows the directions in the new order; the matrix stays."""
+    order = [page.ids[index] for index in (3, 1, 0, 2, 5, 4)]
+    answer = page.post("change", {"order": order}).json()
+    assert [entry["id"] for entry in answer["directions"]] == order
+    assert [entry["index"] for entry in answer["directions"]] == [3, 1, 0, 2, 5, 4]
+    assert load_directions(page.path).order == (3, 1, 0, 2, 5, 4)
+
+
+def test_undo_takes_the_last_change_back(page):
+    """One by one, until there is none."""
+    page.post("change", {"id": page.ids[0], "name": "first"})
+    page.post("change", {"id": page.ids[0], "starred": True})
+    assert "starred" in page.file()["last_change"]
+    page.post("change", {"undo": True})
+    answer = page.post("change", {"undo": True}).json()
+    assert answer["last_change"] is None
+    assert answer["directions"][0]["name"] == "left-right"
+    assert "no change to undo" in page.post("change", {"undo": True}).json()["error"]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_names_are_kept_as_they_are(page, name):
+    """In the file and in JSON; the page shows them as text (see test_browser)."""
+    assert page.post("change", {"id": page.ids[1], "name": name, "note": name}).status_code == 200
+    assert load_directions(page.path).names[1] == name
+    answer = page.client.get("/api/file")
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.json()["directions"][1]["name"] == name
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({}, "There is nothing to write"),
+        ({"name": ""}, "must be 1 to 64 printable characters"),
+        ({"name": "up-down"}, "have the same name"),
+        ({"name": "7"}, "must not be a number"),
+        ({"name": "\u202egnp.exe"}, "printable"),
+        ({"name": "\ud800"}, "printable"),
+        ({"name": "x" * 5000}, "name must be text of at most"),
+        ({"name": 5}, "name must be text"),
+        ({"name": None}, "name must be text"),
+        ({"path_size": 0}, "path_size must be a number above 0 and at most 100, got 0"),
+        ({"path_size": True}, "path_size must be a number"),
+        ({"path_size": 10**400}, "path_size must be a number"),
+        ({"note": "x" * 3000}, "at most 2000 printable characters"),
+        ({"starred": 1}, "starred must be true or false, got 1"),
+        ({"nmae": "x"}, "unknown field 'nmae'. Did you mean 'name'?"),
+        ({"name": "x", "matrix": []}, "unknown field 'matrix'"),
+        ({"undo": False}, "undo must be true"),
+        ({"order": ["0" * 16]}, "any more: load the page again"),
+        ({"order": []}, "order must be a list"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_change_that_is_wrong_leaves_the_file(page, change, message):
+    """With a sentence that says why."""
+    before = page.path.read_bytes()
+    body = change if "undo" in change or "order" in change else {"id": page.ids[0], **change}
+    if change == {"name": "up-down"}:
+        assert page.file()["directions"][1]["name"] == "up-down"
+    answer = page.post("change", body)
+    assert answer.status_code in (400, 409)
+    assert message in answer.json()["error"]
+    assert len(answer.content) < 2000
+    assert page.path.read_bytes() == before
+
+
+def test_direction_that_is_gone_is_a_conflict(page):
+    """A page of an older file is told to load again."""
+    for where, body in [
+        ("change", {"id": "0" * 16, "name": "x"}),
+        ("image", page.view(client="c" * 8, number=1, moves={"0" * 16: 1.0})),
+        ("python", page.view(moves={"0" * 16: 1.0})),
+        ("animation", page.view() | {"direction": "0" * 16}),
+    ]:
+        answer = page.post(where, body)
+        assert answer.status_code == 409, where
+        assert "load the page again" in answer.json()["error"]
+
+
+def test_changes_by_others_are_seen(page):
+    """The command line and other pages write on the same file; neither's change is lost."""
+    edit_directions(page.path, lambda found: found.renamed(0, "theirs"))
+    assert page.file()["directions"][0]["name"] == "theirs"
+    page.post("change", {"id": page.ids[1], "name": "ours"})
+    assert load_directions(page.path).names[:2] == ("theirs", "ours")
+
+
+def test_file_that_went_bad_is_reported(page):
+    """Missing, damaged or of another generator: a sentence, and the page goes on when it is back."""
+    good = page.path.read_bytes()
+    page.path.unlink()
+    assert "no direction file" in page.client.get("/api/file").json()["error"]
+    page.path.write_bytes(good[:-7])
+    assert "truncated" in page.client.get("/api/file").json()["error"]
+    other = BlobGenerator()
+    other.digest = "0" * 64
+    blob_directions(other).save(page.path)
+    assert "Load the same weights" in page.client.get("/api/file").json()["error"]
+    page.path.write_bytes(good)
+    assert page.client.get("/api/file").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seeds": []}, "seeds must be a list of 1 to 16, got []"),
+        ({"seeds": [0] * 17}, "seeds must be a list of 1 to 16"),
+        ({"seeds": [1.0]}, "seeds[0] must be a whole number"),
+        ({"seeds": [-1]}, "seeds[0] must be a whole number from 0"),
+        ({"seeds": [2**40]}, "seeds[0] must be a whole number from 0 to 4294967295"),
+        ({"seeds": "0"}, "seeds must be a list"),
+        ({"class": 3}, "class must be a whole number from 0 to 2, got 3"),
+        ({"class": "sphere"}, "class must be a whole number"),
+        ({"truncation": 0}, "truncation must be a number above 0 and at most 1, got 0"),
+        ({"truncation": 1.5}, "truncation must be"),
+        ({"moves": []}, "moves must be an object"),
+        ({"moves": {"../x": 1}}, "moves must be ids of directions"),
+        ({"moves": {"0" * 16: "1"}}, "must be a number from -100 to 100, got '1'"),
+        ({"moves": {"0" * 16: 101}}, "must be a number from -100 to 100, got 101"),
+        ({"layers": [0]}, "layers must be a list of 2 to 2"),
+        ({"layers": [2, 1]}, "layers"),
+        ({"layers": "all"}, "layers must be a list"),
+        ({"columns": 0}, "columns must be"),
+        ({"format": "svg"}, "format must be one of png, webp, jpeg, got 'svg'"),
+        ({"client": "<b>"}, "client must be 8 to 64 letters"),
+        ({"number": -1}, "number must be"),
+        ({"sedes": [1]}, "Did you mean 'seeds'?"),
+    ],
+    ids=str,
+)
+def test_image_request_that_is_wrong_is_explained(page, changes, message):
+    """What, what was got, what is allowed."""
+    answer = page.image(**changes)
+    assert answer.status_code == 400
+    assert message in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"{", b"[]", b"null", b'{"seeds": [NaN]}', b'{"seeds": [1e999]}', b"\xff\xfe", b"[" * 100_000, b"9" * 5000],
+    ids=lambda data: repr(data[:20]),
+)
+@pytest.mark.parametrize("where", ["image", "animation", "python", "change"])
+def test_body_that_is_no_object_is_explained(page, where, data):
+    """Also what Python's JSON reader lets through or chokes on."""
+    headers = {"X-Directions-Token": TOKEN, "Content-Type": "application/json"}
+    answer = page.client.post(f"/api/{where}", content=data, headers=headers)
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith(("The request ", "seeds"))
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/nothing", 404),
+        ("GET", "/page/../app.py", 404),
+        ("GET", "/page/%2e%2e/app.py", 404),
+        ("GET", "/page/..%2f..%2fconfig.py", 404),
+        ("GET", "/page/page.html", 404),
+        ("GET", "/page/", 404),
+        ("GET", "//etc/passwd", 404),
+        ("GET", "/page/explore.css%00.html", 404),
+        ("GET", "/api/image", 405),
+        ("PUT", "/api/change", 405),
+        ("DELETE", "/", 405),
+    ],
+)
+def test_nothing_else_is_served(page, method, path, status):
+    """No file but the page's own three, whatever the path."""
+    headers = {"X-Directions-Token": TOKEN, "Content-Type": "application/json"}
+    answer = page.client.request(method, path, headers=headers)
+    assert answer.status_code == status
+    assert set(answer.json()) == {"error"}
+
+
+@pytest.mark.parametrize("path", ["/", "/page/explore.js", "/page/explore.css", "/page/icon.svg", "/api/file", "/none"])
+def test_every_answer_has_the_headers_that_keep_it_in(page, path):
+    """Scripts, styles and requests from this address only; nobody frames it or guesses at its type."""
+    headers = page.client.get(path).headers
+    policy = headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "http" not in policy
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["cross-origin-resource-policy"] == "same-origin"
+    assert headers["cache-control"] == "no-store"
+
+
+def test_page_has_no_inline_script_style_or_address_of_others(page):
+    """So the policy breaks nothing, and nothing is loaded from elsewhere."""
+    text = page.client.get("/").text
+    for name in ("/page/explore.js", "/page/explore.css"):
+        text += page.client.get(name).text
+    assert "<script>" not in text
+    assert "style=" not in text
+    assert "onclick=" not in text
+    assert "innerHTML" not in text
+    assert "http://" not in text
+    assert "https://" not in text
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8160", "127.0.0.1.evil.example", "localhost.evil", "", "[::2]"]
+)
+def test_other_host_names_are_turned_away(page, host):
+    """A name elsewhere that points to this machine (DNS rebinding) reads nothing."""
+    answer = page.client.get("/api/file", headers={"Host": host})
+    assert answer.status_code == 403
+    assert "127.0.0.1 and localhost only" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost:9000", "[::1]:8160"])
+def test_this_machine_s_names_are_served(page, host):
+    """With any port, as a tunnel has its own."""
+    assert page.client.get("/", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 403),
+        ({"X-Directions-Token": "wrong"}, 403),
+        ({"X-Directions-Token": "t\u00f6ken".encode("latin-1")}, 403),
+        ({"X-Directions-Token": TOKEN, "Origin": "http://evil.example"}, 403),
+        ({"X-Directions-Token": TOKEN, "Origin": "null"}, 403),
+        ({"X-Directions-Token": TOKEN, "Origin": "http://127.0.0.1:9999"}, 403),
+        ({"X-Directions-Token": TOKEN, "Sec-Fetch-Site": "cross-site"}, 403),
+        ({"X-Directions-Token": TOKEN, "Content-Type": "text/plain"}, 415),
+        ({"X-Directions-Token": TOKEN, "Content-Type": "application/x-www-form-urlencoded"}, 415),
+        ({"X-Directions-Token": TOKEN, "Origin": "http://127.0.0.1:8160", "Sec-Fetch-Site": "same-origin"}, 200),
+    ],
+    ids=str,
+)
+def test_other_sites_can_change_nothing(page, headers, status):
+    """A write needs the token of this start, JSON, and no origin but the page's."""
+    before = page.path.read_bytes()
+    content = json.dumps({"id": page.ids[0], "name": "hacked"})
+    answer = page.client.post("/api/change", content=content, headers={"Content-Type": "application/json"} | headers)
+    assert answer.status_code == status
+    assert (page.path.read_bytes() == before) == (status != 200)
+
+
+def test_other_sites_may_link_here_but_embed_nothing(page):
+    """A link opens the page; a picture or script of another site is refused."""
+    elsewhere = {"Sec-Fetch-Site": "cross-site"}
+    assert page.client.get("/", headers=elsewhere).status_code == 200
+    assert page.client.get("/page/explore.js", headers=elsewhere).status_code == 403
+    assert page.client.get("/api/file", headers=elsewhere).status_code == 403
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_body_that_is_too_large_is_refused(page, streamed):
+    """By its length if it says it, else when it is reached."""
+    data = b" " * (MAX_BODY + 1)
+    headers = {"X-Directions-Token": TOKEN, "Content-Type": "application/json"}
+    content = (data[start : start + 4096] for start in range(0, len(data), 4096)) if streamed else data
+    answer = page.client.post("/api/change", content=content, headers=headers)
+    assert answer.status_code == 413
+    assert str(MAX_BODY) in answer.json()["error"]
+
+
+def test_failure_of_ours_is_told_without_its_inside(page, monkeypatch, caplog):
+    """The terminal gets the traceback, the page a sentence."""
+    page.client.__init__(page.client.app, base_url="http://127.0.0.1", raise_server_exceptions=False)
+    monkeypatch.setattr("directions.explorer.painter.encode", lambda *_: 1 / 0)
+    answer = page.image(seeds=[77])
+    assert answer.status_code == 500
+    assert answer.json() == {"error": "The program failed; its terminal says how."}
+    assert "division by zero" in caplog.text

@@ -1,0 +1,119 @@
+"""The server itself: addresses that it takes and refuses, a real connection, Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import urllib.request
+
+import pytest
+from fakes import BlobGenerator, blob_directions
+
+from directions.cli import main
+from directions.errors import UserError
+from directions.explorer.server import USUAL_PORT, address, listen, make_server
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.2", "example.org", "", "::", "127.0.0.1; rm"])
+def test_listen_refuses_addresses_that_others_reach(host):
+    """With the way that there is instead."""
+    with pytest.raises(UserError, match=r"host must be localhost, 127\.0\.0\.1 or ::1, got .*ssh -L"):
+        listen(host, 0)
+
+
+@pytest.mark.parametrize("port", [-1, 65536, 10**30])
+def test_listen_refuses_ports_that_are_none(port):
+    """Before anything is bound."""
+    with pytest.raises(UserError, match="port must be from 0"):
+        listen("127.0.0.1", port)
+
+
+def test_listen_says_that_a_port_is_taken():
+    """And what to do."""
+    with listen("localhost", 0) as first:
+        with pytest.raises(UserError, match=r"port \d+ of 127.0.0.1 cannot be had: another program has it. Give"):
+            listen("127.0.0.1", first.getsockname()[1])
+        assert address(first) == f"http://127.0.0.1:{first.getsockname()[1]}/"
+
+
+def test_listen_takes_a_free_port_where_the_usual_is_taken():
+    """Two pages of two files may be open at once."""
+    with listen("127.0.0.1", None) as first, listen("127.0.0.1", None) as second:
+        ports = first.getsockname()[1], second.getsockname()[1]
+    assert ports[0] != ports[1]
+    assert ports[1] != USUAL_PORT
+
+
+def test_server_answers_over_a_real_connection(page):
+    """As over the test client; without a header that names the program."""
+    bound = listen("127.0.0.1", 0)
+    server = make_server(page.client.app)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
+    thread.start()
+    try:
+        with urllib.request.urlopen(address(bound) + "api/file", timeout=20) as answer:
+            assert json.load(answer) == page.file()
+            assert "server" not in answer.headers
+    finally:
+        server.should_exit = True
+        thread.join(20)
+        bound.close()
+    assert not thread.is_alive()
+
+
+def test_command_serves_and_ends_with_ctrl_c(tmp_path):
+    """It prints the address on stdout, and ends with status 0 and no traceback."""
+    file = tmp_path / "file.safetensors"
+    code = (
+        "import sys\nfrom fakes import BlobGenerator\nfrom directions.generators import registry\n"
+        "registry.load_generator = lambda *_, **__: BlobGenerator()\nfrom directions.cli import main\n"
+        f"sys.exit(main(['explore', {str(file)!r}, '--no-open', '--port', '0']))"
+    )
+    blob_directions(BlobGenerator()).save(file)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+    try:
+        url = process.stdout.readline().strip()
+        assert url.startswith("http://127.0.0.1:")
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            assert b"file.safetensors" in answer.read()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 0, err
+    assert out == ""
+    assert err.splitlines() == ["Loading blob …", "Ctrl-C ends it.", "Ended."]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--host", "0.0.0.0"], "--host must be localhost"),
+        (["--port", "70000"], "--port must be from 0"),
+        (["--generator", "builtin"], "These directions are for |z| = 6"),
+    ],
+    ids=" ".join,
+)
+def test_command_refuses_what_is_wrong(tmp_path, capsys, monkeypatch, arguments, message):
+    """Exit status 2 and one sentence."""
+    blob_directions().save(tmp_path / "x.safetensors")
+    monkeypatch.setattr(
+        "directions.generators.registry.load_generator", lambda *_, **__: BlobGenerator(dim_z=12), raising=True
+    )
+    assert main(["explore", str(tmp_path / "x.safetensors"), "--no-open", *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_command_names_the_extra_that_is_missing(tmp_path, capsys, monkeypatch):
+    """Instead of a traceback."""
+    blob_directions().save(tmp_path / "x.safetensors")
+    monkeypatch.setitem(sys.modules, "starlette", None)
+    assert main(["explore", str(tmp_path / "x.safetensors"), "--no-open"]) == 2
+    assert "pip install 'biggan-directions[explore]'" in capsys.readouterr().err
