@@ -6,7 +6,7 @@ order by it, and those at the end of a list can be ignored.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -31,6 +31,7 @@ def activeness(
     layers: LayerRange | None = None,
     seed: int = 0,
     rows: int = 64,
+    count: Callable[[int], object] = lambda images: None,
 ) -> Tensor:
     r"""Measure how much the image varies along each direction.
 
@@ -48,6 +49,7 @@ def activeness(
         layers: The layers that see the z with another coordinate, the others see z; ``None`` is all.
         seed: Seed of the samples.
         rows: Images to make at once, at most; at least three are.
+        count: Called with the number of images that were just made (a progress bar).
 
     Returns:
         (ndirs,) float64, in units of image². Images are in [−1, 1].
@@ -68,6 +70,7 @@ def activeness(
             centred = part.z - torch.outer(part.z @ direction, direction)
             moved = centred + coordinates[:, None, None] * direction
             images = make_images(moved.flatten(0, 1))
+            count(len(images))
             variance = images.double().unflatten(0, (len(coordinates), len(part))).var(dim=0)
             totals[index] += variance.flatten(1).mean(dim=1).sum().cpu()
     return totals / samples

@@ -6,7 +6,7 @@ those that are left. Activeness itself is measured by :mod:`~directions.evaluati
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +54,7 @@ def component_activeness(
     truncation: float = 1.0,
     seed: int = 0,
     rows: int = 64,
+    count: Callable[[int], object] = lambda images: None,
 ) -> ComponentActiveness:
     """Measure the activeness of each component of z, as the paper's code does.
 
@@ -67,13 +68,14 @@ def component_activeness(
         truncation: Spread of z and the generator's setting, in (0, 1]; the component's values are multiplied by it.
         seed: Seed of the latents.
         rows: Images to make at once, at most; at least three are.
+        count: Called with the number of images that were just made (a progress bar).
 
     Returns:
         The activeness of each component.
     """
     axes = torch.eye(generator.dim_z)
     measured = activeness(
-        generator, axes, samples=samples, classes=classes, truncation=truncation, seed=seed, rows=rows
+        generator, axes, samples=samples, classes=classes, truncation=truncation, seed=seed, rows=rows, count=count
     )
     return ComponentActiveness(tuple(measured.tolist()))
 

@@ -26,7 +26,7 @@ that are measured (its card gives them).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -123,6 +123,7 @@ def measure_factors(
     seed: int = 0,
     batch: int = 64,
     progress: bool = False,
+    count: Callable[[int], object] = lambda directions: None,
 ) -> FactorTable:
     """Measure what directions do to the factors; see the module for the definition.
 
@@ -142,6 +143,7 @@ def measure_factors(
         seed: Seed of the base points.
         batch: Images at a time.
         progress: Whether to show a progress bar on stderr.
+        count: Called with 1 after each direction (a progress bar of one's own).
 
     Returns:
         The table.
@@ -188,6 +190,7 @@ def measure_factors(
             changes = [_squared_changes(read(points.z + sign * step) - centre, reader.deviations) for sign in (1, -1)]
             effects[i] = torch.cat(changes).mean(dim=0).numpy()
             bar.update()
+            count(1)
     return FactorTable(labels, tuple(sizes), effects, num_points, truncation, seed)
 
 
