@@ -16,6 +16,7 @@ import directions
 from directions.commands.combine import merge, select
 from directions.commands.convert import convert
 from directions.commands.discover import discover
+from directions.commands.evaluate import evaluate
 from directions.commands.explore import explore
 from directions.commands.generators import generators
 from directions.commands.inspect import inspect
@@ -37,6 +38,7 @@ app.command()(discover)
 app.command()(render)
 app.command()(explore)
 app.command()(inspect)
+app.command()(evaluate)
 app.command()(name)
 app.command()(select)
 app.command()(merge)

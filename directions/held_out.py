@@ -90,17 +90,18 @@ def _sign(values: Tensor) -> Tensor:
     return torch.where(values < 0, -1.0, 1.0).to(values)
 
 
-def draw_held_out(generator: Generator, config: DiscoverConfig) -> HeldOutSet:
+def draw_held_out(generator: Generator, config: DiscoverConfig, *, seed: int = 0) -> HeldOutSet:
     """Draw the held-out set of a configuration; the run's seed plays no part in it.
 
     Args:
         generator: What will be scored.
         config: Number of points and probes, classes, truncation, path size, epsilon, layers.
+        seed: Which set: discovery always takes 0; others tell how much a score depends on the places.
 
     Returns:
         The set, on the generator's device.
     """
-    rng = derived_rng(0, purpose="held-out")
+    rng = derived_rng(seed, purpose="held-out")
     classes = resolve_classes(generator, config.classes)
     n, dim = config.held_out, generator.dim_z
     points = draw_points(generator, n, rng, classes=classes, truncation=config.truncation)

@@ -11,7 +11,7 @@ import pytest
 import directions
 from directions.cli import main
 
-VERBS = ["discover", "render", "explore", "inspect", "name", "select", "merge", "convert", "generators"]
+VERBS = ["discover", "render", "explore", "inspect", "evaluate", "name", "select", "merge", "convert", "generators"]
 
 
 @pytest.mark.parametrize("arguments", [[], *([verb] for verb in VERBS)], ids=" ".join)

@@ -31,6 +31,7 @@ from directions.sampling import derived_rng, draw_points, image_map
 
 if TYPE_CHECKING:
     from directions.generators.base import Generator
+    from directions.generators.layers import LayerRange
 
 FLOOR = 1e-3
 """Curvature, in image / latent², below which an output is taken for flat: half of it, the change of the second order
@@ -88,6 +89,7 @@ def diagonalness(
     step: float = 0.1,
     classes: Sequence[int] = (),
     truncation: float = 1.0,
+    layers: LayerRange | None = None,
     seed: int = 0,
     rows: int = 64,
     floor: float = FLOOR,
@@ -107,6 +109,7 @@ def diagonalness(
             The penalty's epsilon by default.
         classes: Class indices that samples are drawn from, uniformly; empty for a generator without classes.
         truncation: Spread of z and the generator's setting, in (0, 1].
+        layers: The layers that see the moved z, the others see z; ``None`` is all.
         seed: Seed of the samples.
         rows: Images to make at once, at most; at least four are.
         floor: Outputs whose largest absolute entry is below this do not count for the share, in image / latent².
@@ -125,7 +128,7 @@ def diagonalness(
     basis = basis.to(points.z)
     totals = _Totals()
     for sample in range(samples):
-        images = image_map(generator, points[sample : sample + 1], basis, truncation)
+        images = image_map(generator, points[sample : sample + 1], basis, truncation, layers)
 
         def counted(w: Tensor, images: Callable[[Tensor], Tensor] = images) -> Tensor:
             made = images(w)

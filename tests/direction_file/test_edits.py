@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 import pytest
+from edited import write_notes
 from fakes import blob_directions
 from filelock import FileLock
 
@@ -49,18 +50,12 @@ def test_edit_follows_a_link(path, tmp_path):
     assert not (tmp_path / ".link.safetensors.lock").exists()
 
 
-def _count_up(path, number, times):
-    for turn in range(times):
-        changes = {number: {"note": str(turn), "path_size": turn + 1}}
-        edit_directions(path, lambda found, changes=changes: found.annotated_each(changes), timeout=60)
-
-
 def test_processes_lose_nothing(path):
     """Three write on directions of one file at once: every change is in the history, and the last of each stands."""
     times = 5
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["directions.direction_file", "filelock"])
-    workers = [context.Process(target=_count_up, args=(path, number, times)) for number in range(3)]
+    context.set_forkserver_preload(["edited", "filelock"])
+    workers = [context.Process(target=write_notes, args=(path, number, times)) for number in range(3)]
     for worker in workers:
         worker.start()
     for worker in workers:
