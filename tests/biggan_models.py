@@ -15,7 +15,7 @@ TINY = {
 }
 
 
-def random_model(seed: int = 0, **config: object) -> BigGAN:
+def random_model(seed: int = 0, samples: int = 6, **config: object) -> BigGAN:
     """A tiny model in float64: settled spectral norms, statistics that differ from row to row, attention that acts."""
     torch.manual_seed(seed)
     model = build_generator({**TINY, **config}).double()
@@ -32,6 +32,6 @@ def random_model(seed: int = 0, **config: object) -> BigGAN:
     classes = torch.eye(model.config.num_classes, dtype=torch.float64)
     with torch.no_grad():  # spectral norm keeps its last weight, which must not hold a graph if models are to be copied
         for _ in range(3):  # its power iteration runs in training mode
-            z = torch.randn(6, model.config.z_dim, dtype=torch.float64)
-            model(z, classes[torch.arange(6) % len(classes)], 1.0)
+            z = torch.randn(samples, model.config.z_dim, dtype=torch.float64)
+            model(z, classes[torch.arange(samples) % len(classes)], 1.0)
     return model.eval()

@@ -17,7 +17,14 @@ from directions.errors import UserError
 from directions.generators.base import check_truncation
 from directions.generators.biggan_architecture import SPECTRAL, Architecture, State, normal_names, read_architecture
 from directions.generators.frozen import Conditioning, FrozenBigGAN
-from directions.generators.frozen_layers import Affine, FrozenAttention, FrozenBlock, FrozenConvolution
+from directions.generators.frozen_layers import (
+    Affine,
+    FrozenAttention,
+    FrozenBlock,
+    FrozenConvolution,
+    FrozenDoubling,
+)
+from directions.generators.frozen_operations import affine_relu
 from directions.generators.state_dict import first_difference, shapes
 
 _EPS = 1e-5
@@ -36,33 +43,48 @@ def _folded(state: State, name: str) -> Tensor:
     return weight / torch.linalg.vector_norm(v @ matrix.mT)
 
 
-def _convolution(state: State, name: str) -> FrozenConvolution:
-    return FrozenConvolution(_folded(state, name), state.get(f"{name}.bias"))
-
-
-def _attention(state: State, name: str) -> FrozenAttention:
-    query, key, value, out = (_convolution(state, f"{name}.{part}") for part in ("theta", "phi", "g", "o"))
-    return FrozenAttention(query, key, value, out, state[f"{name}.gamma"])
+def _attention(state: State, name: str, carried: Tensor) -> FrozenAttention:
+    projections = (_folded(state, f"{name}.{part}") for part in ("theta", "phi", "g", "o"))
+    return FrozenAttention(projections, state[f"{name}.gamma"], carried)
 
 
 class _Block(FrozenBlock):
-    """Two convolutions and a convolution in the shortcut; the resolution doubles."""
+    """Two convolutions and a convolution in the shortcut; the resolution doubles.
+
+    The biases of the convolutions are not added: a norm follows each of them, whose mean is lowered by as much.
+    """
 
     def __init__(self, state: State, name: str) -> None:
         super().__init__()
-        self.conv1, self.conv2, self.shortcut = (
-            _convolution(state, f"{name}.{part}") for part in ("conv1", "conv2", "conv_sc")
-        )
+        self.first = FrozenDoubling(_folded(state, f"{name}.conv1"))
+        self.second = FrozenConvolution(_folded(state, f"{name}.conv2"))
+        self.shortcut = FrozenConvolution(_folded(state, f"{name}.conv_sc"))
+        self.widths = (self.first.weight.shape[0], self.second.weight.shape[1])
         self.upsample = True
-        self.widths = (self.conv1.weight.shape[1], self.conv2.weight.shape[1])
 
     def forward(self, x: Tensor, affines: Sequence[Affine]) -> Tensor:
-        (scale1, shift1), (scale2, shift2) = affines
-        residual = torch.addcmul(shift1, x, scale1).relu_()
-        residual = self.conv1(F.interpolate(residual, scale_factor=2, mode="nearest"))
-        residual = self.conv2(torch.addcmul(shift2, residual, scale2).relu_())
+        residual = self.first(affine_relu(x, *affines[0]))
+        residual = self.second(affine_relu(residual, *affines[1]))
         # A 1×1 convolution of repeated pixels is the repeated convolution, at a quarter of the cost.
-        return residual + F.interpolate(self.shortcut(x), scale_factor=2, mode="nearest")
+        return residual.add_(F.interpolate(self.shortcut(x), scale_factor=2, mode="nearest"))
+
+
+def _layers(state: State, sizes: Architecture) -> tuple[list[FrozenBlock | FrozenAttention], Tensor]:
+    """The layers, and what their biases would have added to the input of each norm, the last one included."""
+    layers: list[FrozenBlock | FrozenAttention] = []
+    carried = torch.zeros_like(state["blocks.0.0.bn1.stored_mean"])
+    added = []
+    for index in range(sizes.blocks):
+        name = f"blocks.{index}.0"
+        block = _Block(state, name)
+        layers.append(block)
+        added += [carried, state[f"{name}.conv1.bias"]]
+        carried = (
+            block.shortcut.weight.flatten(1) @ carried + state[f"{name}.conv2.bias"] + state[f"{name}.conv_sc.bias"]
+        )
+        if index in sizes.attention:
+            layers.append(_attention(state, f"blocks.{index}.1", carried))
+    return layers, torch.cat([*added, carried])
 
 
 class BigGAN(FrozenBigGAN):
@@ -101,15 +123,11 @@ class BigGAN(FrozenBigGAN):
             raise UserError(
                 f"{where} is no whole generator of a plain BigGAN of {sizes.resolution} pixels: {difference}."
             )
-        layers: list[FrozenBlock | FrozenAttention] = []
-        for index in range(sizes.blocks):
-            layers.append(_Block(state, f"blocks.{index}.0"))
-            if index in sizes.attention:
-                layers.append(_attention(state, f"blocks.{index}.1"))
+        layers, added = _layers(state, sizes)
         super().__init__(
             layers,
-            _convolution(state, "output_layer.2"),
-            _conditioning(state, sizes),
+            FrozenConvolution(_folded(state, "output_layer.2"), state["output_layer.2.bias"]),
+            _conditioning(state, sizes, added),
             name=name,
             digest=digest,
             bottom_width=sizes.bottom_width,
@@ -138,7 +156,7 @@ class BigGAN(FrozenBigGAN):
         return truncation * torch.randn(n, self.dim_z, generator=rng)
 
 
-def _conditioning(state: State, sizes: Architecture) -> Conditioning:
+def _conditioning(state: State, sizes: Architecture, added: Tensor) -> Conditioning:
     names = [f"blocks.{index}.0.{norm}" for index in range(sizes.blocks) for norm in ("bn1", "bn2")]
     every = [*names, "output_layer.0"]
     # The repository's first layer gives channel, height, width; ours height, width, channel.
@@ -151,7 +169,7 @@ def _conditioning(state: State, sizes: Architecture) -> Conditioning:
         first_bias=state["linear.bias"][order],
         scales=torch.cat([_columns(_folded(state, f"{norm}.gain"), norm, sizes) for norm in names]),
         shifts=torch.cat([_columns(_folded(state, f"{norm}.bias"), norm, sizes) for norm in names]),
-        means=torch.cat([state[f"{norm}.stored_mean"] for norm in every])[None],
+        means=torch.cat([state[f"{norm}.stored_mean"] for norm in every])[None] - added,
         variances=torch.cat([state[f"{norm}.stored_var"] for norm in every])[None],
         last_gain=state["output_layer.0.gain"],
         last_bias=state["output_layer.0.bias"],

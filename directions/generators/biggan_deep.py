@@ -10,12 +10,19 @@ from collections.abc import Sequence
 
 import torch
 from pytorch_pretrained_biggan import BigGAN
-from pytorch_pretrained_biggan.model import BigGANBatchNorm, GenBlock, SelfAttn
+from pytorch_pretrained_biggan.model import BigGANBatchNorm, GenBlock, Generator, SelfAttn
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from directions.generators.frozen import Conditioning, FrozenBigGAN
-from directions.generators.frozen_layers import Affine, FrozenAttention, FrozenBlock, FrozenConvolution
+from directions.generators.frozen_layers import (
+    Affine,
+    FrozenAttention,
+    FrozenBlock,
+    FrozenConvolution,
+    FrozenDoubling,
+)
+from directions.generators.frozen_operations import affine_relu
 
 
 def folded_weight(module: nn.Module) -> Tensor:
@@ -35,49 +42,55 @@ def folded_weight(module: nn.Module) -> Tensor:
     return weight / sigma
 
 
-def _convolution(source: nn.Conv2d, channels_out: int | None = None) -> FrozenConvolution:
-    # Cut after the norm is divided out: the norm is that of all channels.
-    bias = None if source.bias is None else source.bias[:channels_out]
-    return FrozenConvolution(folded_weight(source)[:channels_out], bias)
-
-
 class _Block(FrozenBlock):
-    """Four convolutions between bottlenecks; surplus channels of the shortcut are dropped."""
+    """Four convolutions between bottlenecks; surplus channels of the shortcut are dropped.
+
+    The biases of the convolutions are not added: a norm follows each of them, whose mean is lowered by as much.
+    """
 
     def __init__(self, source: GenBlock) -> None:
         super().__init__()
         self.upsample = bool(source.up_sample)
         self.channels_kept = source.conv_3.out_channels
         self.widths = tuple(norm.num_features for norm in _norms(source))
-        self.convolutions = nn.ModuleList(
-            map(_convolution, (source.conv_0, source.conv_1, source.conv_2, source.conv_3))
-        )
+        self.narrow = FrozenConvolution(folded_weight(source.conv_0))
+        self.first = (FrozenDoubling if self.upsample else FrozenConvolution)(folded_weight(source.conv_1))
+        self.second = FrozenConvolution(folded_weight(source.conv_2))
+        self.widen = FrozenConvolution(folded_weight(source.conv_3))
 
     def forward(self, x: Tensor, affines: Sequence[Affine]) -> Tensor:
-        residual = x
-        for number, (conv, (scale, shift)) in enumerate(zip(self.convolutions, affines, strict=True)):
-            residual = torch.addcmul(shift, residual, scale).relu_()
-            if number == 1 and self.upsample:
-                residual = F.interpolate(residual, scale_factor=2, mode="nearest")
-            residual = conv(residual)
+        residual = self.narrow(affine_relu(x, *affines[0]))
+        residual = self.first(affine_relu(residual, *affines[1]))
+        residual = self.second(affine_relu(residual, *affines[2]))
         shortcut = x[:, : self.channels_kept]
         if self.upsample:
             shortcut = F.interpolate(shortcut, scale_factor=2, mode="nearest")
-        return residual + shortcut
+        return self.widen(affine_relu(residual, *affines[3])).add_(shortcut)
 
 
 def _norms(block: GenBlock) -> tuple[BigGANBatchNorm, ...]:
     return (block.bn_0, block.bn_1, block.bn_2, block.bn_3)
 
 
-def _layer(source: nn.Module) -> FrozenBlock | FrozenAttention:
-    if isinstance(source, GenBlock):
-        return _Block(source)
-    assert isinstance(source, SelfAttn)
-    query, key, value, out = map(
-        _convolution, (source.snconv1x1_theta, source.snconv1x1_phi, source.snconv1x1_g, source.snconv1x1_o_conv)
-    )
-    return FrozenAttention(query, key, value, out, source.gamma)
+def _attention(source: SelfAttn, carried: Tensor) -> FrozenAttention:
+    projections = (source.snconv1x1_theta, source.snconv1x1_phi, source.snconv1x1_g, source.snconv1x1_o_conv)
+    return FrozenAttention(map(folded_weight, projections), source.gamma, carried)
+
+
+def _layers(inner: Generator) -> tuple[list[FrozenBlock | FrozenAttention], Tensor]:
+    """The layers, and what their biases would have added to the input of each norm, the last one included."""
+    layers: list[FrozenBlock | FrozenAttention] = []
+    carried = torch.zeros(16 * inner.config.channel_width).to(inner.bn.running_means)
+    added: list[Tensor] = []
+    for source in inner.layers:
+        if isinstance(source, SelfAttn):
+            layers.append(_attention(source, carried))
+            continue
+        assert isinstance(source, GenBlock)
+        layers.append(_Block(source))
+        added += [carried, source.conv_0.bias, source.conv_1.bias, source.conv_2.bias]
+        carried = carried[: source.conv_3.out_channels] + source.conv_3.bias.detach()
+    return layers, torch.cat([*added, carried]).detach()
 
 
 class BigGANDeep(FrozenBigGAN):
@@ -103,9 +116,11 @@ class BigGANDeep(FrozenBigGAN):
         inner = model.generator
         blocks = [layer for layer in inner.layers if isinstance(layer, GenBlock)]
         norms = [norm for block in blocks for norm in _norms(block)]
+        layers, added = _layers(inner)
         super().__init__(
-            [_layer(layer) for layer in inner.layers],
-            _convolution(inner.conv_to_rgb, channels_out=3),
+            layers,
+            # Cut after the norm is divided out: the norm is that of all channels.
+            FrozenConvolution(folded_weight(inner.conv_to_rgb)[:3], inner.conv_to_rgb.bias[:3]),
             Conditioning(
                 dim_z=model.config.z_dim,
                 embeddings=model.embeddings.weight.mT,
@@ -113,7 +128,7 @@ class BigGANDeep(FrozenBigGAN):
                 first_bias=inner.gen_z.bias,
                 scales=torch.cat([folded_weight(norm.scale) for norm in norms]),
                 shifts=torch.cat([folded_weight(norm.offset) for norm in norms]),
-                means=torch.cat([norm.running_means for norm in [*norms, inner.bn]], dim=1),
+                means=torch.cat([norm.running_means for norm in [*norms, inner.bn]], dim=1) - added,
                 variances=torch.cat([norm.running_vars for norm in [*norms, inner.bn]], dim=1),
                 last_gain=inner.bn.weight,
                 last_bias=inner.bn.bias,

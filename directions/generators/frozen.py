@@ -24,6 +24,7 @@ from directions.generators.frozen_layers import (
     FrozenConvolution,
     truncation_statistics,
 )
+from directions.generators.frozen_operations import affine_relu
 from directions.generators.layers import LayerRange, Layers
 
 _CLASSES_KEPT = 64
@@ -232,20 +233,23 @@ class FrozenBigGAN(ClassConditional):
             if len(self._class_parts) >= _CLASSES_KEPT:
                 self._class_parts.clear()
             embedded = self.embeddings[classes]
-            self._class_parts[key] = (
-                F.linear(embedded, self.first_weight[:, self.dim_z :], self.first_bias),
-                F.linear(embedded, self.scales[:, self.dim_z :]),
-                F.linear(embedded, self.shifts[:, self.dim_z :]),
-            )
+            with self._in_full(), torch.inference_mode(False):
+                self._class_parts[key] = (
+                    F.linear(embedded, self.first_weight[:, self.dim_z :], self.first_bias),
+                    F.linear(embedded, self.scales[:, self.dim_z :]),
+                    F.linear(embedded, self.shifts[:, self.dim_z :]),
+                )
         if truncation not in self._statistics:
-            mean, variance = truncation_statistics(self.means, self.variances, truncation)
-            self._statistics[truncation] = ((variance + self.eps).rsqrt(), mean)
+            with torch.inference_mode(False):  # kept, and needed where gradients are taken
+                mean, variance = truncation_statistics(self.means, self.variances, truncation)
+                self._statistics[truncation] = ((variance + self.eps).rsqrt(), mean)
         first, scales, shifts = (part[rows] for part in self._class_parts[key])
         return _Fixed(first, scales, shifts, *self._statistics[truncation])
 
     def _start(self, z: Tensor, fixed: _Fixed) -> Tensor:
         """What the first linear layer gives, (batch, channels, bottom_width, bottom_width)."""
-        first = torch.addmm(fixed.first, z, self.first_weight[:, : self.dim_z].mT)
+        with self._in_full():
+            first = torch.addmm(fixed.first, z, self.first_weight[:, : self.dim_z].mT)
         return first.view(len(z), self.bottom_width, self.bottom_width, -1).permute(0, 3, 1, 2)
 
     def _affines(self, z: Tensor, fixed: _Fixed, block: int, stop: int) -> list[list[Affine]]:
@@ -253,8 +257,9 @@ class FrozenBigGAN(ClassConditional):
         rows = slice(self._starts[block], self._starts[stop])
         if rows.start == rows.stop:
             return []
-        scale = torch.addmm(fixed.scales[:, rows], z, self.scales[rows, : self.dim_z].mT)
-        shift = torch.addmm(fixed.shifts[:, rows], z, self.shifts[rows, : self.dim_z].mT)
+        with self._in_full():
+            scale = torch.addmm(fixed.scales[:, rows], z, self.scales[rows, : self.dim_z].mT)
+            shift = torch.addmm(fixed.shifts[:, rows], z, self.shifts[rows, : self.dim_z].mT)
         # x -> (x - mean)/std · (1 + scale) + shift, as one multiplication and one addition a channel.
         rate = fixed.rate[rows]
         scale = torch.addcmul(rate, scale, rate)
@@ -283,8 +288,13 @@ class FrozenBigGAN(ClassConditional):
         gain, bias = self.last_affine
         scale = gain * fixed.rate[rows]
         shift = bias - fixed.mean[rows] * scale
-        x = torch.addcmul(shift[:, None, None], x, scale[:, None, None]).relu_()
-        return self.to_rgb(x).tanh()
+        with self._in_full():  # a small layer, whose rounding would be seen at once
+            x = affine_relu(x.to(scale), scale[None, :, None, None], shift[None, :, None, None])
+            return self.to_rgb(x).tanh()
+
+    def _in_full(self) -> torch.autocast:
+        """Within the block, no autocast: where z enters, and where the image comes out, digits count."""
+        return torch.autocast(self.scales.device.type, enabled=False)
 
 
 class Prefix:

@@ -5,11 +5,13 @@ Put together by ``frozen``. Weights are buffers: nothing here has a gradient of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from directions.generators.frozen_operations import attend, convolve, convolve_doubled, doubling_weight
 
 Affine = tuple[Tensor, Tensor]
 """Scale and shift of one batch norm, (batch, channels, 1, 1) each."""
@@ -26,50 +28,60 @@ class FrozenConvolution(nn.Module):
     weight: Tensor
     bias: Tensor | None
 
-    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
         super().__init__()
         self.register_buffer("weight", weight.detach().clone(memory_format=torch.channels_last))
         self.register_buffer("bias", None if bias is None else bias.detach().clone())
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve, keeping height and width."""
-        return F.conv2d(x, self.weight, self.bias, padding=self.weight.shape[-1] // 2)
+        return convolve(x, self.weight, self.bias)
+
+
+class FrozenDoubling(nn.Module):
+    """A convolution of repeated pixels: height and width double.
+
+    Args:
+        weight: (out, in, 3, 3), as the layer uses it on the repeated pixels.
+    """
+
+    weight: Tensor
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        doubled = doubling_weight(weight.detach())
+        self.register_buffer("weight", doubled.clone(memory_format=torch.channels_last))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Repeat each pixel in a 2×2 square and convolve."""
+        return convolve_doubled(x, self.weight)
 
 
 class FrozenAttention(nn.Module):
-    """Self-attention over positions, through the fused kernel.
+    """Self-attention over positions, which never holds the whole matrix.
 
     Args:
-        query: 1×1 convolution to an eighth of the channels.
-        key: 1×1 convolution to an eighth of the channels.
-        value: 1×1 convolution to half of the channels.
-        out: 1×1 convolution back to all of them.
+        weights: Of the 1×1 convolutions to query (out, in, 1, 1), key, value, and back to all channels.
         gamma: Weight of the attention's part, one number.
+        carried: (channels,) what is to be added to the input given here to have the layer's own.
     """
 
-    gamma: Tensor
-
-    def __init__(
-        self,
-        query: FrozenConvolution,
-        key: FrozenConvolution,
-        value: FrozenConvolution,
-        out: FrozenConvolution,
-        gamma: Tensor,
-    ) -> None:
+    def __init__(self, weights: Iterable[Tensor], gamma: Tensor, carried: Tensor) -> None:
         super().__init__()
-        self.query, self.key, self.value, self.out = query, key, value, out
-        self.register_buffer("gamma", gamma.detach().reshape(1).clone())
+        query, key, value, out = weights
+        self.widths = (len(query), len(key) + len(value))
+        self.key_width = len(key)
+        projections = torch.cat((query, key, value))
+        self.projections = FrozenConvolution(projections, projections.flatten(1) @ carried)
+        self.out = FrozenConvolution(gamma.detach().reshape(1, 1, 1, 1) * out)
 
     def forward(self, x: Tensor) -> Tensor:
         """Add what attention gathers; keys and values are pooled 2×2."""
-        batch, _, height, width = x.shape
-        query = self.query(x).flatten(2).mT
-        key = F.max_pool2d(self.key(x), 2).flatten(2).mT
-        value = F.max_pool2d(self.value(x), 2).flatten(2).mT
-        attended = F.scaled_dot_product_attention(query, key, value, scale=1.0)
-        attended = attended.mT.reshape(batch, -1, height, width).contiguous(memory_format=torch.channels_last)
-        return torch.addcmul(x, self.gamma, self.out(attended))
+        height, width = x.shape[2:]
+        query, others = self.projections(x).split(self.widths, dim=1)
+        key, value = F.max_pool2d(others, 2).flatten(2).mT.tensor_split((self.key_width,), dim=2)
+        gathered = attend(query.flatten(2).mT, key, value)
+        return self.out(gathered.unflatten(1, (height, width)).permute(0, 3, 1, 2)).add_(x)
 
 
 class FrozenBlock(nn.Module):

@@ -1,0 +1,194 @@
+"""The frozen form at the three published sizes, and what it holds for the backward pass."""
+
+from __future__ import annotations
+
+import functools
+
+import biggan_models
+import naive_biggan
+import pytest
+import torch
+from torch.nn import functional as F
+
+from directions.generators.biggan import BigGAN
+from directions.generators.biggan_deep import BigGANDeep
+from directions.generators.frozen_operations import affine_relu, attend, convolve, convolve_doubled, doubling_weight
+from directions.generators.published import PUBLISHED
+
+DOUBLE = torch.float64
+
+
+@functools.cache
+def published(name: str):
+    """The package's model with the blocks of a published size, four channels where that has 128; and the frozen one."""
+    sizes = {**PUBLISHED[name].config, "channel_width": 4, "z_dim": 12, "num_classes": 3}
+    model = biggan_models.random_model(samples=1, **sizes).requires_grad_(False)
+    return model, BigGANDeep(model, name=name, digest="")
+
+
+def normal(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=DOUBLE)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_frozen_form_of_each_size_is_the_package_function(name):
+    """Images and gradients, to rounding in float64 and closely in float32."""
+    model, generator = published(name)
+    z, y = normal(2, 12).requires_grad_(), torch.tensor([2, 0])
+    expected = model(z, torch.eye(3, dtype=DOUBLE)[y], 0.4)
+    direction = normal(*expected.shape, seed=1)
+    (expected_gradient,) = torch.autograd.grad(expected, z, direction)
+    assert expected.shape[2] == PUBLISHED[name].resolution
+    assert expected.std() > 0.05
+    try:
+        for dtype, image_error, gradient_error in ((DOUBLE, 1e-10, 1e-9), (torch.float32, 2e-3, 1e-2)):
+            generator.to(dtype)
+            images = generator(z, y, truncation=0.4)
+            (gradient,) = torch.autograd.grad(images, z, direction.to(dtype))
+            torch.testing.assert_close(images.to(DOUBLE), expected, rtol=0, atol=image_error)
+            assert (gradient - expected_gradient).norm() < gradient_error * expected_gradient.norm()
+    finally:
+        generator.to(DOUBLE)
+
+
+def every_layer(generator) -> list[torch.Tensor]:
+    """What each layer of a generator gives for two latents."""
+    outputs = []
+    hooks = [
+        module.register_forward_hook(lambda module, inputs, output: outputs.append(output))
+        for module in generator.modules()
+        if not list(module.children())
+    ]
+    generator(normal(2, generator.dim_z), 0)
+    for hook in hooks:
+        hook.remove()
+    return outputs
+
+
+@pytest.mark.parametrize("kind", ["deep", "plain"])
+def test_all_features_are_channels_last(kind):
+    """The layout in which convolutions are fast, from the first layer to the image."""
+    if kind == "deep":
+        generator = BigGANDeep(biggan_models.random_model(attention_layer_position=3), name="deep", digest="")
+    else:
+        generator = BigGAN(naive_biggan.random_state(), name="plain", digest="")
+    outputs = every_layer(generator)
+    assert len(outputs) > 8
+    assert all(output.is_contiguous(memory_format=torch.channels_last) for output in outputs if output.ndim == 4)
+
+
+def held(action) -> int:
+    """Bytes that a computation keeps for its backward pass, each storage counted once; weights not counted."""
+    storages: dict[int, int] = {}
+
+    def pack(tensor):
+        storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        kept = action()
+    assert kept.requires_grad
+    return sum(storages.values())
+
+
+def test_frozen_form_holds_at_most_45_percent_of_the_package_form():
+    """For the backward pass, at the same batch, weights included in neither."""
+    model, generator = published("biggan-deep-128")
+    z, one_hot = normal(8, 12).requires_grad_(), torch.eye(3, dtype=DOUBLE)[[0] * 8]
+    weights = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+    assert weights
+    assert held(lambda: generator(z, 0)) < 0.45 * held(lambda: model(z, one_hot, 1.0))
+
+
+def test_affine_relu_has_the_values_and_gradients_of_the_plain_operations():
+    """In every layout, also with affines that do not belong to one sample, and twice."""
+    g = normal(3, 5, 6, 4, seed=3)
+    for last, rows in ((True, 3), (False, 3), (True, 1)):
+        x, scale, shift = normal(3, 5, 6, 4), normal(rows, 5, 1, 1, seed=1), normal(rows, 5, 1, 1, seed=2)
+        x = x.contiguous(memory_format=torch.channels_last) if last else x
+        inputs = [tensor.requires_grad_() for tensor in (x, scale, shift)]
+        expected = torch.relu(x * scale + shift)
+        got = affine_relu(*inputs)
+        torch.testing.assert_close(got, expected)
+        torch.testing.assert_close(
+            torch.autograd.grad(got, inputs, g, retain_graph=True), torch.autograd.grad(expected, inputs, g)
+        )
+        assert torch.autograd.gradgradcheck(affine_relu, inputs)
+
+
+def test_affine_relu_without_some_gradients():
+    """What is not asked for is not computed, and the rest is right."""
+    x, scale, shift = normal(2, 3, 4, 4), normal(2, 3, 1, 1, seed=1), normal(2, 3, 1, 1, seed=2)
+    x = x.contiguous(memory_format=torch.channels_last)
+    g = normal(2, 3, 4, 4, seed=3)
+    for wanted in ((x,), (scale,), (shift, scale)):
+        for tensor in (x, scale, shift):
+            tensor.requires_grad_(any(tensor is other for other in wanted))
+        got = torch.autograd.grad(affine_relu(x, scale, shift), wanted, g)
+        torch.testing.assert_close(got, torch.autograd.grad(torch.relu(x * scale + shift), wanted, g))
+
+
+def test_large_affine_relu_is_the_sum_over_its_chunks(monkeypatch):
+    """Sums over pixels do not depend on how they are cut."""
+    monkeypatch.setattr("directions.generators.frozen_operations._CHUNK", 21)
+    test_affine_relu_has_the_values_and_gradients_of_the_plain_operations()
+
+
+def test_convolutions_have_the_gradients_of_the_plain_ones():
+    """Of one image, of one that is first doubled, and their second derivatives."""
+    x, weight = normal(2, 3, 5, 4).requires_grad_(), normal(4, 3, 3, 3, seed=1)
+    doubled = doubling_weight(weight)
+    for got, expected in (
+        (convolve(x, weight), F.conv2d(x, weight, padding=1)),
+        (
+            convolve_doubled(x, doubled),
+            F.conv2d(F.interpolate(x, scale_factor=2, mode="nearest"), weight, padding=1),
+        ),
+    ):
+        torch.testing.assert_close(got, expected)
+        g = normal(*expected.shape, seed=2)
+        torch.testing.assert_close(torch.autograd.grad(got, x, g), torch.autograd.grad(expected, x, g))
+    assert torch.autograd.gradgradcheck(lambda x: convolve(x, weight) ** 2, x)
+    assert torch.autograd.gradgradcheck(lambda x: convolve_doubled(x, doubled) ** 2, x)
+
+
+def test_attention_has_the_values_and_gradients_of_the_plain_one(monkeypatch):
+    """With more places than are looked at together, and second derivatives."""
+    monkeypatch.setattr("directions.generators.frozen_operations._QUERIES", 4)
+    inputs = [normal(2, n, width, seed=n).requires_grad_() for n, width in ((10, 3), (6, 3), (6, 5))]
+    query, key, value = inputs
+    got, expected = attend(*inputs), torch.softmax(query @ key.mT, dim=2) @ value
+    torch.testing.assert_close(got, expected)
+    g = normal(2, 10, 5, seed=9)
+    torch.testing.assert_close(torch.autograd.grad(got, inputs, g), torch.autograd.grad(expected, inputs, g))
+    assert torch.autograd.gradgradcheck(attend, inputs)
+
+
+def test_function_transforms_see_through_the_frozen_form():
+    """torch.func differentiates it, twice and over a batch."""
+    generator = BigGANDeep(biggan_models.random_model(attention_layer_position=3), name="deep", digest="")
+    z = normal(1, 12)
+
+    def f(z):
+        return generator(z, 0)[0, :, 4:6, 4:6].sum()
+
+    leaf = z.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(f(leaf), leaf, create_graph=True)
+    torch.testing.assert_close(torch.func.grad(f)(z), gradient.detach())
+    rows = [torch.autograd.grad(gradient[0, i], leaf, retain_graph=True)[0][0] for i in range(12)]
+    hessian = torch.func.jacrev(torch.func.jacrev(f))(z)[0, :, 0]
+    torch.testing.assert_close(hessian, torch.stack(rows))
+
+
+def test_frozen_form_under_autocast_is_close():
+    """Reduced precision goes through the plain operations; the places where z enters stay in full precision."""
+    model = biggan_models.random_model(attention_layer_position=3)
+    generator = BigGANDeep(model, name="deep", digest="").float()
+    z = normal(2, 12).float().requires_grad_()
+    exact = generator(z, 0)
+    with torch.autocast("cpu", torch.bfloat16):
+        images = generator(z, 0)
+    assert 0 < (images.float() - exact).abs().mean() < 0.05
+    gradients = [torch.autograd.grad(image.float().square().sum(), z)[0] for image in (images, exact)]
+    assert (gradients[0] - gradients[1]).norm() < 0.2 * gradients[1].norm()
