@@ -68,6 +68,15 @@ def render(
             rich_help_panel=_MOTION,
         ),
     ] = False,
+    layers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="START:STOP",
+            help="Layers that see the moved z, such as 0:4, or coarse, mid, fine, all; others keep the sample's own.",
+            show_default="those that the directions were learned on",
+            rich_help_panel=_MOTION,
+        ),
+    ] = None,
     samples: Annotated[
         int | None,
         typer.Option(
@@ -206,6 +215,7 @@ def render(
                     "scale": scale,
                     "seed": seed,
                     "remove_projection": remove_projection,
+                    "layers": layers,
                 },
             ),
             dry_run=dry_run,

@@ -78,6 +78,7 @@ def carry_out(request: Request, *, dry_run: bool, as_json: bool, quiet: bool) ->
         raise UserError(f"out must be in a folder that exists, got {out}. Create {out.parent}, or give another.")
 
     # Only now torch: a wrong file, name or setting is reported at once.
+    from directions.generators.edits import chosen_layers
     from directions.generators.registry import load_generator
     from directions.rendering.render import render
     from directions.sampling import resolve_classes
@@ -92,6 +93,8 @@ def carry_out(request: Request, *, dry_run: bool, as_json: bool, quiet: bool) ->
     if dry_run:
         files = [str(file) for file in plan.files]
         content = {"files": files, "evaluations": plan.evaluations, "classes": y, "settings": settings.to_dict()}
+        layers = chosen_layers(generator, directions.layers if settings.layers is None else settings.layers)
+        content |= {"layers": None if layers is None else str(layers)}
         print_json(content | {"directions": [directions.names[index] for index in indices]})
         return
     given = None if settings.format == "plane" else indices

@@ -24,7 +24,7 @@ from directions.explorer.view import Picture, View
 from directions.generators.base import Generator
 from directions.generators.edits import edited_images
 from directions.generators.layers import LayerRange
-from directions.rendering.frames import PIXELS_AT_ONCE, to_uint8
+from directions.rendering.maker import PIXELS_AT_ONCE, to_uint8
 
 Kept = TypeVar("Kept")
 

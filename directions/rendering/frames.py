@@ -1,71 +1,53 @@
 """From directions, starting points and amounts to images: one image for each direction and sample, step by step.
 
 Between the path (``path.py``) and its encoding: ``animations.py``, ``sheets.py`` and ``gallery.py`` lay these images
-out and write them. A batch is made at a time, so memory does not grow with the number of steps.
+out and write them. ``maker.py`` calls the
+generator. A batch is made at a time, so memory does not grow with the number of steps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from directions.direction_file import Directions
-from directions.errors import UserError
+from directions.rendering.maker import ImageMaker
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-PIXELS_AT_ONCE = 2**17
-"""Pixels that a generator makes in one call: 32 images at 64 × 64, 8 at 128 × 128, one at 512 × 512."""
-
-
-class MakesImages(Protocol):
-    """What rendering needs of a generator."""
-
-    resolution: int
-
-    def __call__(self, z: Tensor, y: Any, *, truncation: float) -> Tensor:
-        """Make images (batch, 3, height, width) in [-1, 1]."""
-        ...
-
 
 def render_frames(
-    generator: MakesImages,
+    maker: ImageMaker,
     directions: Directions,
     indices: Sequence[int],
-    z: Tensor,
-    y: Tensor | None,
+    starts: Tensor,
     amounts: np.ndarray,
     *,
-    truncation: float = 1.0,
     remove_projection: bool = False,
-    count: Callable[[int], object] = lambda images: None,
 ) -> Iterator[np.ndarray]:
-    """Move the same samples along each of several directions, step by step.
+    """Move the same starting points along each of several directions, step by step.
 
     Where the images of a step do not fill a batch, those of the next steps are made with them.
 
     Args:
-        generator: What makes the images.
+        maker: The generator and the samples.
         directions: Where to go.
         indices: The directions to show.
-        z: (samples, dim_z), the same for every direction.
-        y: (samples,) class indices, or ``None`` for a generator without classes.
-        amounts: (len(indices), steps) signed distances from the centre, in latent units.
-        truncation: Truncation that the generator is called with.
-        remove_projection: First take from each z its part along the direction, so that all samples start at the same
-            place along it.
-        count: Called with the number of images that were just made (a progress bar).
+        starts: (m · samples, dim_z), the same for every direction; row r is an edit of the maker's sample r % samples.
+        amounts: (len(indices), steps) signed distances from the start, in latent units.
+        remove_projection: First take from each start its part along the direction, so that all start at the same place
+            along it.
 
     Yields:
-        For each step: uint8 images (len(indices), samples, height, width, 3).
+        For each step: uint8 images (len(indices), m · samples, height, width, 3).
     """
-    centres = [without(z, directions, index) if remove_projection else z for index in indices]
+    centres = [without(starts, directions, index) if remove_projection else starts for index in indices]
     amounts = np.asarray(amounts)
-    together = max(1, _batch_size(generator) // (len(indices) * len(z)))
+    together = max(1, maker.batch // (len(indices) * len(starts)))
     for start in range(0, amounts.shape[1], together):
         steps = amounts[:, start : start + together].T
         moved = [
@@ -73,22 +55,8 @@ def render_frames(
             for step in steps
             for centre, index, amount in zip(centres, indices, step, strict=True)
         ]
-        labels = None if y is None else y.repeat(len(moved))
-        images = _generate(generator, torch.cat(moved), labels, truncation=truncation, count=count)
-        yield from images.reshape(len(steps), len(indices), len(z), *images.shape[1:])
-
-
-def to_uint8(images: Tensor) -> np.ndarray:
-    """Turn images in [-1, 1] into bytes, rounding to the nearest and halves up.
-
-    Args:
-        images: (batch, 3, height, width); what is outside [-1, 1] is clipped.
-
-    Returns:
-        (batch, height, width, 3) uint8.
-    """
-    levels = (images.detach().float() + 1) * 127.5
-    return (levels + 0.5).floor().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+        images = maker.make(torch.cat(moved))
+        yield from images.reshape(len(steps), len(indices), len(starts), *images.shape[1:])
 
 
 def without(z: Tensor, directions: Directions, index: int) -> Tensor:
@@ -104,28 +72,3 @@ def without(z: Tensor, directions: Directions, index: int) -> Tensor:
     """
     row = torch.tensor(directions.matrix[index], dtype=z.dtype, device=z.device)
     return directions.move(z, index, -(z @ row))
-
-
-def _generate(
-    generator: MakesImages, z: Tensor, y: Tensor | None, *, truncation: float, count: Callable[[int], object]
-) -> np.ndarray:
-    """Make images of many z in batches that fit in memory."""
-    batch = _batch_size(generator)
-    made: list[np.ndarray] = []
-    for start in range(0, len(z), batch):
-        part = slice(start, start + batch)
-        with torch.inference_mode():
-            images = generator(z[part], None if y is None else y[part], truncation=truncation)
-            if not bool(torch.isfinite(images).all()):
-                raise UserError(
-                    "The generator gave images with NaN or infinity. Use a smaller path size, a smaller truncation or "
-                    "other weights."
-                )
-            made.append(to_uint8(images))
-        count(len(made[-1]))
-    return np.concatenate(made)
-
-
-def _batch_size(generator: MakesImages) -> int:
-    """The number of images that are made at once."""
-    return max(1, PIXELS_AT_ONCE // generator.resolution**2)

@@ -6,6 +6,7 @@ Puts together a scene (``scene.py``) and a plan of the files (``plan.py``), and 
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from collections.abc import Sequence
@@ -17,10 +18,11 @@ from tqdm import tqdm
 from directions.direction_file import Directions
 from directions.direction_file.file import Key
 from directions.errors import UserError
+from directions.generators.base import Generator
 from directions.rendering.animations import write_animations
 from directions.rendering.encode import check_rate
 from directions.rendering.plan import make_plan
-from directions.rendering.scene import Generator, Scene
+from directions.rendering.scene import Scene
 from directions.rendering.settings import ANIMATIONS, RenderSettings
 from directions.rendering.sheets import write_plane, write_strip
 
@@ -70,7 +72,7 @@ def render(
         if settings.format == animation:
             title = f"render at {check_rate(animation, settings.rate):.4g} fps"
     with tqdm(total=plan.evaluations, unit="image", desc=title, file=sys.stderr, disable=not progress) as bar:
-        scene = Scene(directions, generator, settings, scene.z, scene.y, bar.update)
+        scene = dataclasses.replace(scene, made=bar.update)
         if settings.format == "strip":
             for page in plan.pages:
                 write_strip(page.animations[0], scene, page.rows)

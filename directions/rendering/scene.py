@@ -6,39 +6,21 @@ images and captions, and know nothing of z.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from directions.direction_file import Directions
+from directions.generators.base import Generator
+from directions.generators.edits import chosen_layers
+from directions.generators.layers import LayerRange
 from directions.rendering.frames import render_frames, without
+from directions.rendering.maker import ImageMaker
 from directions.rendering.settings import RenderSettings
-
-
-class Generator(Protocol):
-    """What rendering needs of a generator."""
-
-    name: str
-    digest: str
-    dim_z: int
-    num_classes: int
-    resolution: int
-    class_names: tuple[str, ...] | None
-
-    def __call__(self, z: Tensor, y: Any, *, truncation: float) -> Tensor:
-        """Make images (batch, 3, height, width) in [-1, 1]."""
-        ...
-
-    def sample_z(self, n: int, *, seed: int | None, truncation: float) -> Tensor:
-        """Draw (n, dim_z)."""
-        ...
-
-    def class_indices(self, y: Any, n: int) -> Tensor:
-        """Turn a class in any form into (n,) indices."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -51,6 +33,7 @@ class Scene:
         settings: How.
         z: (samples, dim_z).
         y: (samples,) class indices, or ``None`` without classes.
+        layers: The layers that see the moved z, the others see z; ``None`` is all.
         made: Called with the number of images that were just made.
     """
 
@@ -59,6 +42,7 @@ class Scene:
     settings: RenderSettings
     z: Tensor
     y: Tensor | None
+    layers: LayerRange | None = None
     made: Callable[[int], object] = lambda images: None
 
     @classmethod
@@ -75,7 +59,7 @@ class Scene:
         Args:
             directions: What to show.
             generator: What makes the images.
-            settings: How many samples, from which seed and truncation.
+            settings: How many samples, from which seed and truncation; on which layers, if not those of the directions.
             y: The class of all samples, or a list with one for each; not used without classes.
             made: Called with the number of images that were just made.
 
@@ -84,7 +68,23 @@ class Scene:
         """
         z = generator.sample_z(settings.count, seed=settings.seed, truncation=settings.truncation)
         labels = generator.class_indices(y, settings.count).to(z.device) if generator.num_classes else None
-        return cls(directions, generator, settings, z, labels, made)
+        layers = chosen_layers(generator, directions.layers if settings.layers is None else settings.layers)
+        return cls(directions, generator, settings, z, labels, layers, made)
+
+    @functools.cached_property
+    def maker(self) -> ImageMaker:
+        """What makes all images of the scene."""
+        return self._maker(slice(None))
+
+    def _maker(self, samples: slice) -> ImageMaker:
+        return ImageMaker(
+            self.generator,
+            self.z[samples],
+            None if self.y is None else self.y[samples],
+            layers=self.layers,
+            truncation=self.settings.truncation,
+            count=self.made,
+        )
 
     def images(self, rows: Sequence[int], amounts: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
         """Move the samples along directions.
@@ -97,15 +97,12 @@ class Scene:
             For each step: uint8 images (rows, samples, height, width, 3).
         """
         return render_frames(
-            self.generator,
+            self.maker,
             self.directions,
             rows,
             self.z,
-            self.y,
             np.stack(amounts),
-            truncation=self.settings.truncation,
             remove_projection=self.settings.remove_projection,
-            count=self.made,
         )
 
     def plane(self, across: int, up: int, places: np.ndarray, heights: np.ndarray, sample: int) -> Iterator[np.ndarray]:
@@ -125,15 +122,12 @@ class Scene:
         if self.settings.remove_projection:
             z = without(z, self.directions, up)
         steps = render_frames(
-            self.generator,
+            self._maker(slice(sample, sample + 1)),
             self.directions,
             [across],
             self.directions.move(z.repeat(len(heights), 1), up, heights),
-            None if self.y is None else self.y[sample : sample + 1].repeat(len(heights)),
             places[None],
-            truncation=self.settings.truncation,
             remove_projection=self.settings.remove_projection,
-            count=self.made,
         )
         return (images[0] for images in steps)
 

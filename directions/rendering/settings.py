@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from directions.errors import UserError, nearest
+from directions.ranges import THIRDS, is_range
 from directions.rendering.encode import Animation, check_rate
 from directions.rendering.path import MIN_FRAMES, Motion
 
@@ -103,6 +104,9 @@ class RenderSettings:
     """Truncation in (0, 1] of the samples and of the generator."""
     remove_projection: bool = False
     """First take from each z its part along the direction, so that all samples start alike."""
+    layers: str | None = None
+    """The layers that see the moved z, as a range or the name of a third, or ``all``; ``None`` takes those that the
+    directions act on."""
 
     def __post_init__(self) -> None:
         """Check, and fill in."""
@@ -151,6 +155,11 @@ class RenderSettings:
             raise UserError(f"path_size must be a positive number of latent units, got {self.path_size}.")
         if not 0 < self.truncation <= 1:
             raise UserError(f"truncation must be in (0, 1], got {self.truncation}.")
+        if self.layers is not None and not is_range(self.layers):
+            raise UserError(
+                f"layers must be start:stop, such as 0:4, or coarse, mid, fine or all, got {self.layers!r}."
+                f"{nearest(str(self.layers), THIRDS)}"
+            )
         if not 0 <= self.seed < 2**63:
             raise UserError(f"seed must be a whole number from 0, got {self.seed}.")
 

@@ -68,7 +68,7 @@ def test_render_passes_every_option_on(command, run, monkeypatch):
     assert rest["out"] == run / "pictures"
     given = (
         "-d d2,1 --samples 3 --frames 8 --fps 10 --scale 2 --path-size 2.5 --seed 7 -y all --truncation 0.9"
-        " --format webp --motion linear --no-loop --captions amount --remove-projection --out x"
+        " --format webp --motion linear --no-loop --captions amount --remove-projection --layers 0:1 --out x"
     )
     assert command("render", run, *given.split()).code == 0
     settings, rest = calls[1]
@@ -76,7 +76,7 @@ def test_render_passes_every_option_on(command, run, monkeypatch):
     assert settings.to_dict() == {
         "format": "webp", "plane": None, "samples": 3, "frames": 8, "fps": 10.0, "scale": 2, "path_size": 2.5,
         "seed": 7, "truncation": 0.9, "remove_projection": True, "motion": "linear", "loop": False,
-        "captions": "amount",
+        "captions": "amount", "layers": "0:1",
     }  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from directions.direction_file import Directions, load_directions
 from directions.direction_file.header import make_header
 from directions.explorer.painter import Store, encode
 from directions.generators.layers import LayerRange
-from directions.rendering.frames import to_uint8
+from directions.rendering.maker import to_uint8
 
 
 def pixels(response) -> np.ndarray:

@@ -10,10 +10,17 @@ import torch
 from fakes import BlobGenerator, blob_directions
 
 from directions.errors import UserError
-from directions.rendering import frames
-from directions.rendering.frames import render_frames, to_uint8
+from directions.rendering import maker
+from directions.rendering.frames import render_frames
+from directions.rendering.maker import ImageMaker, to_uint8
 
 LABELS = torch.tensor([0, 1, 2])
+
+
+def frames_of(generator, directions, indices, z, y, amounts, *, remove_projection=False, **settings):
+    """Frames that start at the samples themselves."""
+    made = ImageMaker(generator, z, y, **settings)
+    return render_frames(made, directions, indices, z, amounts, remove_projection=remove_projection)
 
 
 @pytest.fixture
@@ -48,7 +55,7 @@ def test_render_frames_is_the_naive_loop(generator, remove_projection):
     amounts = np.array([[0.0, 1.0, -2.0], [3.0, 0.0, 0.5]])
     chosen = [3, 0]
     made = list(
-        render_frames(generator, directions, chosen, z, LABELS, amounts, remove_projection=remove_projection)
+        frames_of(generator, directions, chosen, z, LABELS, amounts, remove_projection=remove_projection)
     )  # fmt: skip
     assert len(made) == 3
     for step, images in enumerate(made):
@@ -65,7 +72,7 @@ def test_render_frames_is_the_naive_loop(generator, remove_projection):
 def test_render_frames_shows_the_same_samples_in_every_row(generator):
     """At the centre all rows are equal, and the columns are not."""
     z = generator.sample_z(3, seed=0)
-    (images,) = render_frames(generator, blob_directions(generator), [0, 1, 2], z, LABELS, np.zeros((3, 1)))
+    (images,) = frames_of(generator, blob_directions(generator), [0, 1, 2], z, LABELS, np.zeros((3, 1)))
     np.testing.assert_array_equal(images[0], images[1])
     np.testing.assert_array_equal(images[0], images[2])
     assert (images[0, 0] != images[0, 1]).any()
@@ -76,7 +83,7 @@ def test_render_frames_removed_projection_starts_at_the_same_place(generator):
     directions = blob_directions(generator)
     z = torch.zeros(4, generator.dim_z)
     z[:, 3] = torch.tensor([-2.0, -1.0, 1.0, 2.0])
-    (images,) = render_frames(
+    (images,) = frames_of(
         generator, directions, [3], z, torch.zeros(4, dtype=torch.long), np.zeros((1, 1)), remove_projection=True
     )
     assert (images == images[:, :1]).all()
@@ -85,13 +92,13 @@ def test_render_frames_removed_projection_starts_at_the_same_place(generator):
 def test_render_frames_works_in_batches(generator, monkeypatch):
     """Big images are made a few at a time, with the same result, and each is counted."""
     arguments = (blob_directions(generator), [0, 1], generator.sample_z(3, seed=0), LABELS, np.ones((2, 2)))
-    whole = list(render_frames(generator, *arguments))
+    whole = list(frames_of(generator, *arguments))
     assert generator.batch_sizes == [12], "both steps at once"
     generator.batch_sizes.clear()
-    monkeypatch.setattr(frames, "PIXELS_AT_ONCE", 4 * 16 * 16 + 1)
+    monkeypatch.setattr(maker, "PIXELS_AT_ONCE", 4 * 16 * 16 + 1)
     counted: list[int] = []
-    parts = list(render_frames(generator, *arguments, count=counted.append))
-    assert generator.batch_sizes == counted == [4, 2, 4, 2]
+    parts = list(frames_of(generator, *arguments, count=counted.append))
+    assert generator.batch_sizes == counted == [3, 3, 3, 3], "all samples of as many directions as fit"
     np.testing.assert_array_equal(whole, parts)
 
 
@@ -105,7 +112,7 @@ def test_render_frames_without_classes(generator):
             return super().__call__(z, None)
 
     plain = Plain(resolution=16, num_classes=0)
-    list(render_frames(plain, blob_directions(plain), [0], plain.sample_z(2), None, np.zeros((1, 1)), truncation=0.5))
+    list(frames_of(plain, blob_directions(plain), [0], plain.sample_z(2), None, np.zeros((1, 1)), truncation=0.5))
     assert seen == [(None, 0.5)]
 
 
@@ -118,13 +125,13 @@ def test_render_frames_refuses_nan(generator):
 
     broken = Broken(resolution=16)
     with pytest.raises(UserError, match="The generator gave images with NaN or infinity"):
-        next(render_frames(broken, blob_directions(), [0], broken.sample_z(3), LABELS, np.zeros((1, 1))))
+        next(frames_of(broken, blob_directions(), [0], broken.sample_z(3), LABELS, np.zeros((1, 1))))
 
 
 def test_render_frames_is_lazy(generator, monkeypatch):
     """A step is only made when it is asked for, with as many of the next as fill the batch, and no more."""
-    monkeypatch.setattr(frames, "PIXELS_AT_ONCE", 10 * 16 * 16)
-    stream = render_frames(generator, blob_directions(), [0], generator.sample_z(3), LABELS, np.zeros((1, 1000)))
+    monkeypatch.setattr(maker, "PIXELS_AT_ONCE", 10 * 16 * 16)
+    stream = frames_of(generator, blob_directions(), [0], generator.sample_z(3), LABELS, np.zeros((1, 1000)))
     for _ in range(3):
         next(stream)
     assert generator.batch_sizes == [9]
@@ -134,12 +141,10 @@ def test_render_frames_is_lazy(generator, monkeypatch):
 
 def test_render_frames_holds_on_to_no_step(generator, monkeypatch):
     """However many frames there are, only those of one batch are alive."""
-    monkeypatch.setattr(frames, "PIXELS_AT_ONCE", 4 * 16 * 16)
+    monkeypatch.setattr(maker, "PIXELS_AT_ONCE", 4 * 16 * 16)
     alive: list[weakref.ref[np.ndarray]] = []
     most = 0
-    for images in render_frames(
-        generator, blob_directions(), [0], generator.sample_z(2), LABELS[:2], np.zeros((1, 60))
-    ):
+    for images in frames_of(generator, blob_directions(), [0], generator.sample_z(2), LABELS[:2], np.zeros((1, 60))):
         alive.append(weakref.ref(images.base))
         del images
         most = max(most, sum(reference() is not None for reference in alive))

@@ -10,9 +10,9 @@ from fakes import BlobGenerator, blob_directions
 from PIL import Image
 
 from directions.errors import UserError
-from directions.rendering import frames as frames_module
+from directions.rendering import maker as maker_module
 from directions.rendering import plan as module
-from directions.rendering.frames import to_uint8
+from directions.rendering.maker import to_uint8
 from directions.rendering.render import render
 from directions.rendering.settings import RenderSettings
 
@@ -154,7 +154,7 @@ def test_render_file_names_are_safe(generator, tmp_path):
 @pytest.mark.parametrize("ending", ["gif", "webp", "mp4"])
 def test_render_memory_does_not_grow_with_frames(generator, tmp_path, monkeypatch, ending):
     """Ten times the frames, the same memory."""
-    monkeypatch.setattr(frames_module, "PIXELS_AT_ONCE", 16 * 16 * 16)
+    monkeypatch.setattr(maker_module, "PIXELS_AT_ONCE", 16 * 16 * 16)
 
     def peak(frames):
         tracemalloc.start()
@@ -181,7 +181,7 @@ class Interrupting(BlobGenerator):
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
 def test_render_interrupted_leaves_no_partial_file(tmp_path, error, monkeypatch):
     """What is there is complete: the sheet, made first, and an older GIF as it was."""
-    monkeypatch.setattr(frames_module, "PIXELS_AT_ONCE", 16 * 16 * 16)
+    monkeypatch.setattr(maker_module, "PIXELS_AT_ONCE", 16 * 16 * 16)
     generator = Interrupting(resolution=16)
     generator.error = error
     (tmp_path / "003-hue.gif").write_bytes(b"older")
