@@ -8,7 +8,7 @@ PYTHON ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:  # two targets must not install into one environment at once
-.PHONY: help demo test check lint docs bench scenes builtin clean
+.PHONY: help demo test check lint docs bench fuzz scenes builtin clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,10 @@ docs: $(VENV)/.ready-dev ## Build the documentation site in build/site (no netwo
 bench: $(VENV)/.ready-test ## Run the benchmarks (opt-in; quiet machine, please)
 	@echo "==> Running the benchmarks"
 	@for file in benchmarks/bench_*.py; do echo "--> $$file"; $(BIN)/python "$$file" || exit 1; done
+
+fuzz: $(VENV)/.ready-test ## Fuzz the direction-file reader and the page, at length (minutes)
+	@echo "==> Fuzzing"
+	@for file in scripts/fuzz_*.py; do echo "--> $$file"; $(BIN)/python "$$file" || exit 1; done
 
 scenes: $(SCENES_VENV)/.ready ## Render the scenes data set with Blender (half an hour; resumes; Python 3.11)
 	@echo "==> Rendering the scenes to data/; Ctrl-C stops, the same command goes on"

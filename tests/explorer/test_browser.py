@@ -1,0 +1,268 @@
+"""The page in a real browser: what is seen, what is saved, what two tabs do, and that nothing leaves this machine."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from explorer_page import make_page
+from fakes import BlobGenerator, blob_directions
+from PIL import Image
+
+from directions.direction_file import edit_directions, load_directions
+from directions.explorer.server import address, listen, make_server
+
+CHROMIUM = Path("/usr/bin/chromium")
+HOSTILE = ["<img src=x onerror=\"document.title='owned'\">", "שלום <b>", "{{7*7}}", "x" * 64]
+
+playwright = pytest.importorskip("playwright.sync_api", reason="the browser is driven by playwright")
+pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is not there")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """One browser for all tests, with nothing that it does by itself."""
+    with playwright.sync_playwright() as driver:
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=arguments)
+        yield browser
+        browser.close()
+
+
+class Served:
+    """A page that a server serves, and the tabs that look at it."""
+
+    def __init__(self, page, url, browser):
+        self.page, self.url = page, url
+        self.context = browser.new_context(viewport={"width": 1200, "height": 800}, accept_downloads=True)
+        self.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        self.trouble, self.requests = [], []
+
+    def open(self):
+        """Open a tab that is watched, and wait for its first pictures."""
+        tab = self.context.new_page()
+        tab.on(
+            "console", lambda message: self.trouble.append(message.text) if message.type in ("error", "warning") else 0
+        )
+        tab.on("pageerror", lambda error: self.trouble.append(str(error)))
+        tab.on("request", lambda request: self.requests.append(request.url))
+        tab.goto(self.url)
+        self.rest(tab)
+        return tab
+
+    def rest(self, tab):
+        """Wait until the newest state is shown."""
+        tab.wait_for_selector('#tiles[aria-busy="false"] .tile', timeout=30_000)
+
+    def slide(self, tab, index, amount):
+        """Move a slider as the mouse does."""
+        set_value = "(slider, amount) => { slider.value = amount; slider.dispatchEvent(new Event('input')); }"
+        tab.locator(".slider").nth(index).evaluate(set_value, amount)
+        self.rest(tab)
+
+    def shown(self, tab, place=0):
+        """The pixels of a tile, (height, width, 3)."""
+        data = tab.locator(".tile canvas").nth(place).evaluate("canvas => canvas.toDataURL('image/png')")
+        return np.asarray(Image.open(io.BytesIO(base64.b64decode(data.partition(",")[2]))).convert("RGB"))
+
+    def answered(self, seed, moves):
+        """The pixels that the API gives for one sample."""
+        ids = {self.page.ids[index]: amount for index, amount in moves.items()}
+        response = self.page.image(seeds=[seed], moves=ids)
+        return np.asarray(Image.open(io.BytesIO(response.content)))
+
+
+def said(tab, text):
+    """Wait until the page says something."""
+    playwright.expect(tab.locator("#status")).to_have_text(text, timeout=15_000)
+
+
+@pytest.fixture
+def served(page, browser):
+    """The page of the blob's directions, at an address; afterwards, that nothing went wrong and nothing went out."""
+    bound = listen("127.0.0.1", 0)
+    server = make_server(page.client.app)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
+    thread.start()
+    served = Served(page, address(bound), browser)
+    try:
+        yield served
+        assert served.trouble == []
+        assert [url for url in served.requests if not url.startswith((served.url, "blob:"))] == []
+    finally:
+        served.context.close()
+        server.should_exit = True
+        thread.join(20)
+        bound.close()
+
+
+def test_browser_shows_what_the_api_computes(served):
+    """Open, move sliders, see the pixels change; before and after; reset; the next sample."""
+    tab = served.open()
+    start = served.shown(tab)
+    np.testing.assert_array_equal(start, served.answered(0, {}))
+    np.testing.assert_array_equal(served.shown(tab, 3), served.answered(3, {}))
+    served.slide(tab, 0, 1.5)
+    served.slide(tab, 3, -2.0)
+    moved = served.shown(tab)
+    assert (moved != start).any()
+    np.testing.assert_array_equal(moved, served.answered(0, {0: 1.5, 3: -2.0}))
+    assert "left-right +1.50" in tab.locator(".tile").first.get_attribute("aria-label")
+
+    tab.keyboard.press("b")
+    served.rest(tab)
+    np.testing.assert_array_equal(served.shown(tab), start)
+    assert tab.locator("#before").get_attribute("aria-pressed") == "true"
+    tab.keyboard.press("b")
+    served.rest(tab)
+    np.testing.assert_array_equal(served.shown(tab), moved)
+
+    tab.locator(".slider").nth(3).dblclick(position={"x": 10, "y": 10})
+    served.rest(tab)
+    assert tab.locator(".value").nth(3).input_value() == "0.00"
+    tab.locator(".value").nth(1).fill("2.25")
+    tab.locator(".slider").nth(2).focus()
+    tab.keyboard.press("End")
+    served.rest(tab)
+    np.testing.assert_array_equal(served.shown(tab), served.answered(0, {0: 1.5, 1: 2.25, 2: 4.0}))
+
+    tab.locator("#reset").click()
+    tab.locator("#next").click()
+    served.rest(tab)
+    np.testing.assert_array_equal(served.shown(tab), served.answered(4, {}))
+
+
+def test_browser_writes_on_the_file_and_finds_it_again(served):
+    """Name, star, range, note, hide, reorder with the keyboard; reload; undo."""
+    tab = served.open()
+    served.slide(tab, 0, 1.0)
+    row = tab.locator(".direction").first
+    row.locator(".name").fill("sideways")
+    row.locator(".name").press("Enter")
+    said(tab, "Name saved")
+    row.locator(".star").click()
+    row.locator(".more").click()
+    row.locator(".range").fill("1.75")
+    row.locator(".range").press("Enter")
+    row.locator(".note").fill("first\nsecond")
+    row.locator(".note").blur()
+    said(tab, "Note saved")
+    tab.locator(".more").nth(4).click()
+    tab.locator(".hide").nth(4).click()
+    tab.locator(".direction").nth(4).wait_for(state="hidden")
+    tab.locator(".handle").nth(2).press("ArrowUp")
+    said(tab, "Order saved")
+
+    entries = load_directions(served.page.path).header["directions"]
+    expected = {"name": "sideways", "starred": True, "path_size": 1.75, "note": "first\nsecond"}
+    assert {key: entries[0][key] for key in expected} == expected
+    assert entries[4]["hidden"]
+    assert load_directions(served.page.path).order == (0, 2, 1, 3, 4, 5)
+
+    tab.reload()
+    served.rest(tab)
+    names = tab.locator(".name").evaluate_all("inputs => inputs.map(input => input.value)")
+    assert names == ["sideways", "size", "up-down", "hue", "light", "d5"]
+    assert tab.locator(".slider").first.get_attribute("max") == "1.75"
+    assert tab.locator(".value").first.input_value() == "1.00"  # the tab's own, kept over a reload
+    np.testing.assert_array_equal(served.shown(tab), served.answered(0, {0: 1.0}))
+
+    tab.locator(".name").nth(1).fill("sideways")
+    tab.locator(".name").nth(1).press("Enter")
+    tab.locator(".problem").nth(1).wait_for(state="visible")
+    assert "same name" in tab.locator(".problem").nth(1).text_content()
+    served.trouble = [text for text in served.trouble if "400" not in text]  # how Chromium notes every refusal
+    tab.locator("#undo").click()
+    said(tab, re.compile("^Undone: order"))
+    assert load_directions(served.page.path).order == (0, 1, 2, 3, 4, 5)
+
+
+def test_browser_tabs_do_not_disturb_each_other(served):
+    """Two tabs move different sliders at once, each sees its own; a name given in one is seen in the other."""
+    first, second = served.open(), served.open()
+    for step in range(1, 6):
+        for tab, index in ((first, 0), (second, 1)):
+            set_value = "(slider, amount) => { slider.value = amount; slider.dispatchEvent(new Event('input')); }"
+            tab.locator(".slider").nth(index).evaluate(set_value, step / 4)
+    for tab, index in ((first, 0), (second, 1)):
+        served.rest(tab)
+        np.testing.assert_array_equal(served.shown(tab), served.answered(0, {index: 1.25}))
+    first.locator(".name").nth(5).fill("mine")
+    first.locator(".name").nth(5).press("Enter")
+    said(first, "Name saved")
+    second.evaluate("window.dispatchEvent(new Event('focus'))")
+    playwright.expect(second.locator(".name").nth(5)).to_have_value("mine")
+    np.testing.assert_array_equal(served.shown(second), served.answered(0, {1: 1.25}))
+
+
+def test_browser_shows_hostile_names_as_text(served):
+    """Nothing in them is run or rendered, wherever the page shows them."""
+    for index, name in enumerate(HOSTILE):
+        edit_directions(served.page.path, lambda found, i=index, n=name: found.annotated(i, name=n, note=n))
+    tab = served.open()
+    for index, _ in enumerate(HOSTILE):
+        served.slide(tab, index, 1.0)
+    names = tab.locator(".name").evaluate_all("inputs => inputs.map(input => input.value)")
+    assert names[:4] == HOSTILE
+    assert all(name in tab.locator("#caption").text_content() for name in HOSTILE)
+    assert tab.locator(".tiles img, .caption img, .direction img, .direction b").count() == 0
+    assert tab.title() == "blob.safetensors · directions"
+    assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_browser_saves_pictures_gifs_and_code(served):
+    """What is downloaded is what is seen; the code is in the clipboard and runs with another file's names too."""
+    tab = served.open()
+    tab.locator("#count").select_option("1")
+    served.slide(tab, 3, 2.0)
+    with tab.expect_download() as download:
+        tab.locator("#save").click()
+    with Image.open(download.value.path()) as saved:
+        np.testing.assert_array_equal(np.asarray(saved), served.shown(tab))
+    tab.locator(".more").nth(3).click()
+    with tab.expect_download() as download:
+        tab.locator(".gif").nth(3).click()
+    assert download.value.suggested_filename == "hue.gif"
+    with Image.open(download.value.path()) as saved:
+        assert saved.n_frames == 48
+    tab.locator("#python").click()
+    playwright.expect(tab.locator("#python-copy")).to_have_text("Copied")
+    assert "directions.move(z, ['hue'], [2.0])" in tab.evaluate("navigator.clipboard.readText()")
+
+
+def test_browser_finds_one_of_a_thousand_classes(browser, tmp_path):
+    """By typing a part of its name and pressing Enter; on a narrow screen nothing sticks out."""
+    generator = BlobGenerator(num_classes=3)
+    generator.num_classes = 1000
+    generator.class_names = tuple(f"kind {index}" for index in range(1000))
+    blob_directions(generator).save(tmp_path / "x.safetensors")
+    page = make_page(generator, tmp_path / "x.safetensors")
+    with page.client:
+        bound = listen("127.0.0.1", 0)
+        server = make_server(page.client.app)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
+        thread.start()
+        served = Served(page, address(bound), browser)
+        try:
+            tab = served.open()
+            tab.set_viewport_size({"width": 360, "height": 740})
+            assert tab.locator("#class-search").input_value() == "0 kind 0"
+            tab.locator("#class-search").click()
+            tab.keyboard.type("kind 73")
+            tab.keyboard.press("ArrowDown")
+            tab.keyboard.press("Enter")
+            served.rest(tab)
+            assert tab.locator("#class-search").input_value() == "173 kind 173"
+            assert "kind 173" in tab.locator("#caption").text_content()
+            assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            assert served.trouble == []
+        finally:
+            served.context.close()
+            server.should_exit = True
+            thread.join(20)
+            bound.close()
