@@ -16,6 +16,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from directions import __version__
+from directions.direction_file.lookup import short
 from directions.errors import UserError, nearest
 
 ANNOTATIONS = ("name", "path_size", "note", "hidden", "starred")
@@ -33,7 +34,6 @@ HISTORY_LENGTH = 200
 HISTORY_SIZE = 1_000_000
 """Characters that they take in the file, about, at most: many long notes in turn would fill it."""
 
-_SHOWN = 40
 _NAMED_PARTS = 4
 
 
@@ -49,21 +49,21 @@ def annotation_fault(index: int, entry: Mapping[str, Any]) -> str | None:
     """
     name = entry.get("name")
     if not isinstance(name, str) or not name.isprintable() or name.strip() != name or not 1 <= len(name) <= 64:
-        return f"the name of direction {index} must be 1 to 64 printable characters, trimmed, got {_short(name)}."
+        return f"the name of direction {index} must be 1 to 64 printable characters, trimmed, got {short(name)}."
     if name.isdecimal():
         return f"the name of direction {index} must not be a number (that is an index), got {name!r}."
     size = entry.get("path_size")
     if isinstance(size, bool) or not isinstance(size, int | float) or not (math.isfinite(size) and size > 0):
-        return f"the path_size of direction {index} must be a positive number, got {_short(size)}."
+        return f"the path_size of direction {index} must be a positive number, got {short(size)}."
     note = entry.get("note", "")
     if not isinstance(note, str) or len(note) > LONGEST_NOTE or not note.replace("\n", "").isprintable():
         return (
             f"the note of direction {index} must be at most {LONGEST_NOTE} printable characters (and line ends), got "
-            f"{_short(note)}."
+            f"{short(note)}."
         )
     for key in ("hidden", "starred"):
         if not isinstance(entry.get(key, False), bool):
-            return f"the {key} of direction {index} must be true or false, got {_short(entry[key])}."
+            return f"the {key} of direction {index} must be true or false, got {short(entry[key])}."
     return None
 
 
@@ -81,7 +81,7 @@ def order_fault(order: Any, ndirs: int) -> str | None:
         return None
     sound = isinstance(order, list) and all(type(index) is int for index in order)
     if not sound or sorted(order) != list(range(ndirs)):
-        return f"its header's 'order' must name each index from 0 to {ndirs - 1} once, or be null, got {_short(order)}."
+        return f"its header's 'order' must name each index from 0 to {ndirs - 1} once, or be null, got {short(order)}."
     return None
 
 
@@ -126,7 +126,7 @@ def annotate(header: Mapping[str, Any], changes: Mapping[int, Mapping[str, Any]]
                 hint = nearest(key, ANNOTATIONS)
                 raise UserError(f"A direction has no annotation {key!r}; it has {', '.join(ANNOTATIONS)}.{hint}")
         if changed:
-            said.append(f"{index} {_short(entry['name'])}: {', '.join(_said(key, changed[key]) for key in changed)}")
+            said.append(f"{index} {short(entry['name'])}: {', '.join(_said(key, changed[key]) for key in changed)}")
             before[str(index)] = {key: entry[key] for key in changed}
             entry.update(changed)
     if not before:
@@ -232,10 +232,4 @@ def _said(key: str, value: Any) -> str:
     """Say one annotation in the history."""
     if key in ("hidden", "starred"):
         return key if value else f"not {key}"
-    return f"{key} {value:g}" if key == "path_size" and isinstance(value, int | float) else f"{key} {_short(value)}"
-
-
-def _short(value: Any) -> str:
-    """Show a value that may be long."""
-    text = repr(value)
-    return text if len(text) <= _SHOWN + 1 else f"{text[:_SHOWN]}…"
+    return f"{key} {value:g}" if key == "path_size" and isinstance(value, int | float) else f"{key} {short(value)}"

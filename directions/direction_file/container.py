@@ -18,6 +18,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from directions.direction_file.lookup import short
 from directions.errors import UserError
 
 TENSOR = "directions"
@@ -188,7 +189,7 @@ def _check_layout(path: Path, layout: dict[str, Any], *, size: int, start: int) 
     if size > expected:
         raise UserError(_refused(path, f"it has {size - expected} bytes too many at the end. {_AGAIN}"))
     if set(tensors) != {TENSOR}:
-        found = ", ".join(sorted(tensors)[:3]) + (", …" if len(tensors) > 3 else "") if tensors else "none"
+        found = ", ".join(map(short, sorted(tensors)[:3])) + (", …" if len(tensors) > 3 else "") if tensors else "none"
         raise UserError(
             _refused(path, f"it must hold one tensor, 'directions', but holds: {found}. Are these model weights?")
         )
@@ -199,10 +200,10 @@ def _check_layout(path: Path, layout: dict[str, Any], *, size: int, start: int) 
     dtype, shape = tensors[TENSOR]["dtype"], tensors[TENSOR]["shape"]
     if dtype != "F32":
         raise UserError(
-            _refused(path, f"its numbers must be float32 (F32), got {dtype}. Save it with directions.Directions.")
+            _refused(path, f"its numbers must be float32 (F32), got {short(dtype)}. Save it again with directions.")
         )
     if len(shape) != 2 or 0 in shape:
-        raise UserError(_refused(path, f"its tensor must have the shape (directions, |z|), got {tuple(shape)}."))
+        raise UserError(_refused(path, f"its tensor must have the shape (directions, |z|), got {short(tuple(shape))}."))
 
 
 def _checked_layout(layout: object) -> dict[str, Any]:
@@ -211,7 +212,7 @@ def _checked_layout(layout: object) -> dict[str, Any]:
         raise ValueError(f"a JSON {type(layout).__name__} and not an object")
     for name, entry in layout.items():
         if not isinstance(entry, dict):
-            raise ValueError(f"the entry {name!r} is not an object")
+            raise ValueError(f"the entry {short(name)} is not an object")
         if name == "__metadata__":
             sound = all(isinstance(value, str) for value in entry.values())
         else:
@@ -219,7 +220,7 @@ def _checked_layout(layout: object) -> dict[str, Any]:
             sound = isinstance(entry.get("dtype"), str) and _are_counts(entry.get("shape"))
             sound = sound and _are_counts(offsets) and len(offsets) == 2
         if not sound:
-            raise ValueError(f"the entry {name!r} does not describe a tensor")
+            raise ValueError(f"the entry {short(name)} does not describe a tensor")
     return layout
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from directions import __version__
 from directions.basis import check_orthonormal
 from directions.direction_file.annotations import DEFAULTS, annotation_fault, history_fault, order_fault
+from directions.direction_file.lookup import short
 from directions.errors import UserError
 
 FORMAT_VERSION = 2
@@ -178,14 +179,14 @@ def header_fault(header: Mapping[str, Any], matrix: np.ndarray) -> str | None:
     if not _whole(version) or version != FORMAT_VERSION:
         newer = isinstance(version, int) and version > FORMAT_VERSION
         hint = "Upgrade biggan-directions." if newer else "Save it again with directions.Directions."
-        return f"its format_version must be {' or '.join(map(str, READABLE_VERSIONS))}, got {version!r}. {hint}"
+        return f"its format_version must be {' or '.join(map(str, READABLE_VERSIONS))}, got {short(version)}. {hint}"
     for key, (fits, allowed) in _FIELDS.items():
         if key not in header:
             return f"its header lacks {key!r}. Make it with directions.direction_file.header.make_header."
         if not fits(header[key]):
-            return f"its header's {key!r} must be {allowed}, got {header[key]!r}."
+            return f"its header's {key!r} must be {allowed}, got {short(header[key])}."
     if not isinstance(header.get("joint", {}), dict):
-        return f"its header's 'joint' must be an object, got {header['joint']!r}."
+        return f"its header's 'joint' must be an object, got {short(header['joint'])}."
     return (
         _generator_fault(header, matrix)
         or _entries_fault(header["directions"], len(matrix))
@@ -198,10 +199,10 @@ def _generator_fault(header: Mapping[str, Any], matrix: np.ndarray) -> str | Non
     """Check what the header says of z against the matrix."""
     dim_z = header["generator"].get("dim_z")
     if dim_z != matrix.shape[1]:
-        return f"its header says |z| = {dim_z!r}, but its rows have {matrix.shape[1]} numbers."
+        return f"its header says |z| = {short(dim_z)}, but its rows have {matrix.shape[1]} numbers."
     for key in ("name", "digest"):
         if not isinstance(header["generator"].get(key), str):
-            return f"its header's generator {key} must be text, got {header['generator'].get(key)!r}."
+            return f"its header's generator {key} must be text, got {short(header['generator'].get(key))}."
     start, stop = header["space"]
     if not 0 <= start < stop <= dim_z:
         return f"its header's search space {start}:{stop} must lie in 0:{dim_z} and not be empty."
@@ -217,7 +218,7 @@ def _entries_fault(entries: Sequence[Any], ndirs: int) -> str | None:
     seen: dict[str, int] = {}
     for index, entry in enumerate(entries):
         if not isinstance(entry, dict):
-            return f"the entry of direction {index} must be an object, got {entry!r}."
+            return f"the entry of direction {index} must be an object, got {short(entry)}."
         fault = annotation_fault(index, entry)
         if fault:
             return fault
@@ -227,7 +228,7 @@ def _entries_fault(entries: Sequence[Any], ndirs: int) -> str | None:
         seen[name] = index
         for key in ("activeness", "penalty_share", "confidence"):
             if not _optional(_number)(entry.get(key)):
-                return f"the {key} of direction {index} must be a number or null, got {entry[key]!r}."
+                return f"the {key} of direction {index} must be a number or null, got {short(entry[key])}."
     return None
 
 

@@ -12,6 +12,8 @@ from typing import Any, TypeGuard
 
 from directions.errors import UserError, nearest
 
+_SHOWN = 40
+
 Key = int | str
 """A direction's index, its name, or the beginning of its name that no other has."""
 
@@ -72,6 +74,19 @@ def keys_of(value: Key | Sequence[Key]) -> list[Key]:
     if isinstance(value, Iterable):
         return list(value)
     raise UserError(f"A direction is an index or a name, or a sequence of them, got {value!r}.")
+
+
+def short(value: Any) -> str:
+    """Show a value from a file or a user, which may be long or hold control characters, in a message.
+
+    Args:
+        value: Anything.
+
+    Returns:
+        Its ``repr``, cut to some 40 characters.
+    """
+    text = repr(value)
+    return text if len(text) <= _SHOWN + 1 else f"{text[:_SHOWN]}…"
 
 
 def _find_prefix(names: Sequence[str], prefix: str) -> int:
