@@ -71,7 +71,8 @@ def load_generator(name: str = _BUILTIN_NAME, *, weights: str | None = None, dev
 
     Args:
         name: ``"builtin"``; a published one as `list_generators` gives it, such as ``"biggan-deep-128"``; or the path
-            of a folder with config.json and weights.safetensors, or of a plain BigGAN's G_ema.pth; or
+            of a folder with config.json and weights.safetensors, such as a run of ``gan train``, or of a plain BigGAN's
+            G_ema.pth; or
             ``"package.module:function"``, a function that returns a torch module or a Generator.
         weights: Folder or file to read instead of the usual places.
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, … or ``"auto"``.
@@ -130,7 +131,13 @@ def _load_path(name: str, path: Path) -> Generator:
         return _load_plain(name, given(path, PLAIN_FILE_NAMES))
     if path.is_file() and not (path.parent / CONFIG).exists():
         return _load_plain(name, given(path, PLAIN_FILE_NAMES))
-    return _load_deep(name, given(path, deep_file_names(name)), None)
+    found = given(path, deep_file_names(name))
+    config = None if found.config is None else read_json(found.config)
+    if isinstance(config, dict) and config.get("arch") == "progan":
+        from directions.generators.progan import read_progan
+
+        return read_progan(found, config, name)
+    return _load_deep(name, found, None)
 
 
 def _load_plain(name: str, found: Found) -> Generator:

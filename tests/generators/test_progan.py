@@ -1,0 +1,206 @@
+"""ProGAN's generator against naive versions written from the paper, and as a generator that loads from a run folder."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from directions.errors import UserError
+from directions.generators.progan import write_progan
+from directions.generators.progan_layers import (
+    EqualisedConv,
+    EqualisedLinear,
+    activate,
+    downsample,
+    pixel_norm,
+    upsample,
+)
+from directions.generators.progan_network import ProGANNetwork
+from directions.generators.registry import load_generator
+from directions.sampling import derived_rng
+
+CHANNELS = (6, 5, 4)
+
+
+def network(channels=CHANNELS, dim_z=3, dtype=torch.float64):
+    """A small network with weights of its own."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        return ProGANNetwork(dim_z, channels).to(dtype)
+
+
+def latents(n=2, dim_z=3, dtype=torch.float64):
+    return torch.randn(n, dim_z, generator=derived_rng(0, purpose="test"), dtype=dtype)
+
+
+def naive_convolution(x, layer, gain=2**0.5):
+    """Every output pixel as a sum over its neighbourhood, weights scaled by gain over the root of the fan-in."""
+    size = layer.weight.shape[2]
+    padded = F.pad(x, (size // 2,) * 4)
+    out = torch.zeros(len(x), len(layer.weight), *x.shape[2:], dtype=x.dtype)
+    for row in range(x.shape[2]):
+        for column in range(x.shape[3]):
+            patch = padded[:, None, :, row : row + size, column : column + size]
+            out[:, :, row, column] = (patch * layer.weight).sum(dim=(2, 3, 4))
+    return out * gain / layer.weight[0].numel() ** 0.5 + layer.bias.view(1, -1, 1, 1)
+
+
+def naive_norm(x):
+    out = x.detach().clone()
+    for image in out:
+        for index in range(image[0].numel()):
+            feature = image.reshape(len(image), -1)[:, index]
+            feature /= (feature.square().sum() / len(feature) + 1e-8).sqrt()
+    return out
+
+
+@torch.no_grad()
+def naive_images(net, z, level, alpha):
+    """The generator as the paper describes it, block by block."""
+    x = naive_norm(z)
+    dense = net.blocks[0].dense
+    x = x @ (dense.weight.T * (2**0.5 / 4) / dense.weight.shape[1] ** 0.5) + dense.bias
+    x = naive_norm(F.leaky_relu(x.view(len(z), -1, 4, 4), 0.2))
+    x = naive_norm(F.leaky_relu(naive_convolution(x, net.blocks[0].conv), 0.2))
+    features = [x]
+    for block in net.blocks[1 : level + 1]:
+        x = x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+        for layer in (block.conv_0, block.conv_1):
+            x = naive_norm(F.leaky_relu(naive_convolution(x, layer), 0.2))
+        features.append(x)
+    image = naive_convolution(x, net.to_rgb[level], gain=1.0)
+    if level and alpha < 1:
+        old = naive_convolution(features[-2], net.to_rgb[level - 1], gain=1.0)
+        image = alpha * image + (1 - alpha) * old.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+    return image
+
+
+@pytest.mark.parametrize(("level", "alpha"), [(0, 1.0), (1, 1.0), (2, 1.0), (2, 0.3), (1, 0.0)])
+def test_network_equals_the_naive_one(level, alpha):
+    """At every level, faded in and not."""
+    net = network()
+    for parameter in net.parameters():
+        parameter.data.copy_(torch.randn(parameter.shape, generator=derived_rng(len(parameter)), dtype=parameter.dtype))
+    torch.testing.assert_close(net(latents(), level, alpha).detach(), naive_images(net, latents(), level, alpha))
+
+
+def test_pixel_norm_gives_a_mean_square_of_one():
+    """Each pixel by itself, whatever its scale; zeros stay zeros."""
+    x = torch.randn(3, 5, 2, 2, generator=derived_rng(0), dtype=torch.float64)
+    torch.testing.assert_close(pixel_norm(100 * x), naive_norm(100 * x))
+    torch.testing.assert_close(pixel_norm(x).square().mean(dim=1), torch.ones(3, 2, 2, dtype=torch.float64))
+    assert pixel_norm(torch.zeros(1, 2)).eq(0).all()
+
+
+def test_equalised_layers_keep_the_size_of_signals():
+    """Weights are N(0, 1), and a wide layer's outputs have the variance of its inputs times the squared gain."""
+    rng = derived_rng(0)
+    conv, dense = EqualisedConv(64, 256, 3, gain=1.0), EqualisedLinear(512, 1024, gain=1.0)
+    assert conv.weight.std().item() == pytest.approx(1, abs=0.02)
+    assert dense.weight.std().item() == pytest.approx(1, abs=0.02)
+    with torch.no_grad():
+        inner = conv(torch.randn(8, 64, 8, 8, generator=rng))[:, :, 1:-1, 1:-1]
+        assert inner.var().item() == pytest.approx(1, rel=0.1)
+        assert dense(torch.randn(64, 512, generator=rng)).var().item() == pytest.approx(1, rel=0.1)
+
+
+def test_gradient_of_an_equalised_weight_is_scaled():
+    """The stored weight has the gradient of the one that is used, times its scale: that equalises the learning rate."""
+    dense = EqualisedLinear(8, 1, gain=1.0)
+    dense(torch.ones(1, 8)).sum().backward()
+    torch.testing.assert_close(dense.weight.grad, torch.full((1, 8), 8**-0.5))
+
+
+def test_upsampling_repeats_and_downsampling_averages():
+    """And the one undoes the other."""
+    x = torch.arange(8.0).view(1, 2, 2, 2)
+    assert upsample(x)[0, 0].tolist() == [[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 3, 3], [2, 2, 3, 3]]
+    assert downsample(x).flatten().tolist() == [1.5, 5.5]
+    torch.testing.assert_close(downsample(upsample(x, 4), 4), x)
+    assert activate(torch.tensor([-1.0, 2.0])).tolist() == pytest.approx([-0.2, 2.0])
+
+
+def test_activations_are_those_behind_the_image():
+    """Two a level, normalised; later levels are left out; the image is the network's."""
+    net = network()
+    every = net.activations(latents(), range(6), image=True)
+    assert [tuple(t.shape[1:]) for t in every] == [
+        *[(6, 4, 4)] * 2, *[(5, 8, 8)] * 2, *[(4, 16, 16)] * 2, (3, 16, 16)
+    ]  # fmt: skip
+    for tensor in every[:-1]:
+        torch.testing.assert_close(tensor.square().mean(dim=1), torch.ones_like(tensor[:, 0]), rtol=0, atol=1e-4)
+    torch.testing.assert_close(every[-1], net(latents()))
+    some = net.activations(latents(), (1, 2, 5), level=1)
+    assert len(some) == 2
+    torch.testing.assert_close(some, [every[1], every[2]])
+    assert net.activations(latents(), (), level=1) == []
+
+
+def test_network_ignores_the_length_of_z():
+    """z is normalised before anything else."""
+    net = network()
+    torch.testing.assert_close(net(latents()), net(7 * latents()))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder as a training run leaves it."""
+    write_progan(network(dtype=torch.float32), tmp_path / "weights.safetensors", level=2, alpha=1.0, kimg=1.5)
+    config = {"arch": "progan", "dim_z": 3, "channels": list(CHANNELS), "resolution": 16, "training": {}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    return tmp_path
+
+
+def test_generator_loads_from_its_folder(folder):
+    """With the protocol of every generator; images are the network's, cut off at ±1."""
+    generator = load_generator(str(folder))
+    assert (generator.dim_z, generator.num_classes, generator.resolution, generator.num_layers) == (3, 0, 16, 1)
+    z = generator.sample_z(4, seed=0)
+    torch.testing.assert_close(z[:2], generator.sample_z(2, seed=0))
+    torch.testing.assert_close(0.5 * z, generator.sample_z(4, seed=0, truncation=0.5))
+    images = generator(z)
+    assert images.shape == (4, 3, 16, 16)
+    assert not images.requires_grad
+    torch.testing.assert_close(images, network(dtype=torch.float32)(z).clamp(-1, 1))
+    assert generator.sample_z(20000, seed=1).std().item() == pytest.approx(1, abs=0.02)
+    with pytest.raises(UserError, match="truncation must be"):
+        generator.sample_z(1, truncation=0)
+    with pytest.raises(UserError, match="n must be at least 1"):
+        generator.sample_z(0)
+
+
+def test_generator_of_an_unfinished_growth_is_enlarged(folder):
+    """Its images have the last resolution whatever it has grown to."""
+    net = network(dtype=torch.float32)
+    write_progan(net, folder / "weights.safetensors", level=1, alpha=0.25, kimg=0.5)
+    generator = load_generator(str(folder))
+    z = generator.sample_z(2, seed=0)
+    torch.testing.assert_close(generator(z), upsample(net(z, 1, 0.25).clamp(-1, 1)))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"dim_z": 4}, "does not fit"),
+        ({"channels": [6, 5]}, "no ProGAN configuration"),
+        ({"channels": "wide"}, "no ProGAN configuration"),
+        ({"resolution": 32}, "no ProGAN configuration"),
+    ],
+)
+def test_wrong_configuration_is_refused(folder, change, message):
+    """With the file that is wrong."""
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(UserError, match=message):
+        load_generator(str(folder))
+
+
+def test_half_a_file_is_refused(folder):
+    """Before anything is built."""
+    weights = folder / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-10])
+    with pytest.raises(UserError, match="half a file"):
+        load_generator(str(folder))
