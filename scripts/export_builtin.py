@@ -22,7 +22,7 @@ from directions.atomic import write_text
 from directions.errors import UserError
 from directions.evaluation.scene_quality import SceneQuality, Texture, measure_quality, measure_texture
 from directions.evaluation.scene_reader import SHAPES, load_scene_reader
-from directions.gan.data import SceneImages
+from directions.gan.data.scenes import SceneImages
 from directions.gan.export import finished_copy, measure_statistics, write_generator
 from directions.gan.networks import build_generator
 from directions.gan.sheets import sample_sheet

@@ -15,7 +15,7 @@ import torch
 from tqdm import tqdm
 
 from directions.errors import UserError
-from directions.gan.data import SceneImages
+from directions.gan.data.scenes import SceneImages
 from directions.gan.training import Trainer, TrainingConfig, read_checkpoint, resume, save, train
 from directions.runs.signals import Interrupted, StopSignals
 

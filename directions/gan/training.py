@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from directions.atomic import write_bytes
 from directions.errors import UserError
-from directions.gan.data import SceneImages
+from directions.gan.data.scenes import SceneImages
 from directions.gan.losses import (
     TextureStatistics,
     chroma,

@@ -12,7 +12,7 @@ import torch
 
 from directions.errors import UserError
 from directions.evaluation.scene_reader import SHAPES
-from directions.gan.data import SceneImages
+from directions.gan.data.scenes import SceneImages
 from directions.gan.losses import (
     TextureStatistics,
     chroma,

@@ -1,0 +1,243 @@
+"""Images of every kind come out right, once, and what cannot be used is named."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from directions.errors import UserError
+from directions.evaluation.scene_reader import SHAPES
+from directions.gan.config import TrainConfig
+from directions.gan.data.cache import from_files, image_files
+from directions.gan.data.reading import BrokenImageError, cut_to_size, halves, read_rgb
+from directions.gan.data.source import open_data
+
+
+def noise(height, width, seed=0, channels=(3,)):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, *channels), np.uint8)
+
+
+def grey_ramp():
+    return np.arange(256, dtype=np.uint8).reshape(16, 16)
+
+
+def test_rgb_is_left_as_it_is(tmp_path):
+    """Pixel for pixel."""
+    Image.fromarray(noise(8, 9)).save(tmp_path / "a.png")
+    assert np.array_equal(np.asarray(read_rgb(tmp_path / "a.png")), noise(8, 9))
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_sixteen_bit_grey_is_scaled_not_cut_off(tmp_path, suffix):
+    """The whole range of 16 bits becomes that of 8."""
+    values = (np.arange(256, dtype=np.uint32) * 257).astype(np.uint16).reshape(16, 16)
+    Image.fromarray(values).save(tmp_path / f"a.{suffix}")
+    got = np.asarray(read_rgb(tmp_path / f"a.{suffix}"))
+    assert np.array_equal(got, np.repeat(grey_ramp()[:, :, None], 3, axis=2))
+
+
+def test_grey_becomes_three_equal_channels(tmp_path):
+    """Also of one bit."""
+    Image.fromarray(grey_ramp()).save(tmp_path / "a.png")
+    assert np.array_equal(np.asarray(read_rgb(tmp_path / "a.png")), np.repeat(grey_ramp()[:, :, None], 3, axis=2))
+    Image.fromarray(grey_ramp() > 99).save(tmp_path / "b.png")
+    assert np.array_equal(np.asarray(read_rgb(tmp_path / "b.png"))[..., 0], (grey_ramp() > 99) * np.uint8(255))
+
+
+def test_transparency_is_laid_on_white(tmp_path):
+    """Of an alpha channel, grey or colour, and of a palette."""
+    red = np.zeros((2, 2, 4), np.uint8)
+    red[..., 0], red[..., 3] = 255, [[255, 0], [128, 255]]
+    Image.fromarray(red).save(tmp_path / "rgba.png")
+    got = np.asarray(read_rgb(tmp_path / "rgba.png"))
+    assert got[0, 0].tolist() == [255, 0, 0]
+    assert got[0, 1].tolist() == [255, 255, 255]
+    assert got[1, 0].tolist() == pytest.approx([255, 127, 127], abs=1)
+    Image.fromarray(np.stack((grey_ramp(), np.zeros_like(grey_ramp())), axis=2)).save(tmp_path / "la.png")
+    assert (np.asarray(read_rgb(tmp_path / "la.png")) == 255).all()
+    indexed = Image.new("P", (2, 1))
+    indexed.putpalette([255, 0, 0, 0, 0, 255])
+    indexed.putdata([0, 1])
+    indexed.save(tmp_path / "p.png", transparency=1)
+    assert np.asarray(read_rgb(tmp_path / "p.png")).tolist() == [[[255, 0, 0], [255, 255, 255]]]
+    indexed.save(tmp_path / "q.png")
+    assert np.asarray(read_rgb(tmp_path / "q.png")).tolist() == [[[255, 0, 0], [0, 0, 255]]]
+
+
+def test_orientation_of_the_camera_is_applied(tmp_path):
+    """A photograph taken upright is upright."""
+    picture = Image.fromarray(noise(4, 6))
+    exif = picture.getexif()
+    exif[0x0112] = 6  # turn by 90 degrees, clockwise
+    picture.save(tmp_path / "a.png", exif=exif)
+    assert np.array_equal(np.asarray(read_rgb(tmp_path / "a.png")), np.rot90(noise(4, 6), -1))
+
+
+def test_what_cannot_be_shown_is_refused(tmp_path):
+    """With the reason."""
+    Image.fromarray(np.full((2, 2), 0.5, np.float32)).save(tmp_path / "float.tif")
+    with pytest.raises(BrokenImageError, match="floating-point"):
+        read_rgb(tmp_path / "float.tif")
+    Image.fromarray(np.full((2, 2), 70000, np.int32)).save(tmp_path / "wide.tif")
+    with pytest.raises(BrokenImageError, match="32-bit"):
+        read_rgb(tmp_path / "wide.tif")
+    Image.fromarray(noise(64, 64)).save(tmp_path / "half.jpg")
+    (tmp_path / "half.jpg").write_bytes((tmp_path / "half.jpg").read_bytes()[:900])
+    with pytest.raises(BrokenImageError, match="truncated"):
+        read_rgb(tmp_path / "half.jpg")
+    (tmp_path / "text.png").write_text("no image")
+    with pytest.raises(BrokenImageError, match="cannot identify"):
+        read_rgb(tmp_path / "text.png")
+
+
+def test_cutting_takes_the_middle_and_averages_whole_pixels():
+    """A wide image loses its sides; twice the size is averaged by fours."""
+    wide = noise(8, 12)
+    assert np.array_equal(np.asarray(cut_to_size(Image.fromarray(wide), 8)), wide[:, 2:10])
+    half = np.asarray(cut_to_size(Image.fromarray(wide), 4)).astype(float)
+    expected = wide[:, 2:10].reshape(4, 2, 4, 2, 3).mean(axis=(1, 3))
+    assert np.abs(half - expected).max() <= 0.5
+    assert cut_to_size(Image.fromarray(noise(5, 7)), 8).size == (8, 8)
+    flat = Image.new("RGB", (11, 11), (10, 200, 30))
+    assert np.unique(np.asarray(cut_to_size(flat, 8)).reshape(-1, 3), axis=0).tolist() == [[10, 200, 30]]
+
+
+def test_halves_are_the_two_images():
+    """Left, then right; other shapes are refused."""
+    both = noise(4, 8)
+    left, right = halves(Image.fromarray(both))
+    assert np.array_equal(np.asarray(left), both[:, :4])
+    assert np.array_equal(np.asarray(right), both[:, 4:])
+    with pytest.raises(BrokenImageError, match=r"twice as wide as high, it has 8 × 8"):
+        halves(Image.fromarray(noise(8, 8)))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Five images of several sizes, in subfolders, beside files that are none."""
+    folder = tmp_path / "pictures"
+    (folder / "more").mkdir(parents=True)
+    for number, size in enumerate([(8, 8), (16, 20), (9, 9)]):
+        Image.fromarray(noise(*size, seed=number)).save(folder / f"{number}.png")
+    for number in (3, 4):
+        Image.fromarray(noise(8, 8, seed=number)).save(folder / "more" / f"{number}.PNG")
+    (folder / "notes.txt").write_text("no image")
+    (folder / ".hidden.png").write_text("no image")
+    return folder
+
+
+def settings(folder, **changes):
+    cache = str(folder.parent / "cache")
+    return TrainConfig.of(**({"data": str(folder), "resolution": 8, "channels": (4, 4), "cache": cache} | changes))
+
+
+def test_folder_is_cut_once_and_mapped(folder, monkeypatch):
+    """The second time nothing is read; a file that changes makes a new entry."""
+    seen = []
+    data = open_data(settings(folder), on_image=lambda done, total: seen.append((done, total)))
+    assert seen == [(n, 5) for n in range(1, 6)]
+    assert (len(data), data.resolution) == (5, 8)
+    assert isinstance(data.images, np.memmap)
+    assert np.array_equal(data.images[0], noise(8, 8))
+    assert np.array_equal(data.images[3], noise(8, 8, seed=3))
+    images, labels = data.batch(torch.tensor([3, 0]))
+    expected = torch.from_numpy(np.stack((noise(8, 8, seed=3), noise(8, 8)))).permute(0, 3, 1, 2) / 127.5 - 1
+    torch.testing.assert_close(images, expected, rtol=0, atol=1e-6)
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    assert labels.tolist() == [0, 0]
+    assert data.digest == hashlib.sha256(np.asarray(data.images).tobytes()).hexdigest()
+
+    monkeypatch.setattr("directions.gan.data.cache.read_rgb", None)
+    again = open_data(settings(folder))
+    assert again.digest == data.digest
+    monkeypatch.undo()
+    Image.fromarray(noise(8, 8, seed=9)).save(folder / "0.png")
+    os.utime(folder / "0.png", ns=(1, 1))
+    assert open_data(settings(folder)).digest != data.digest
+    assert open_data(settings(folder, resolution=16, channels=(4, 4, 4))).resolution == 16
+
+
+def test_half_written_entry_is_made_anew(folder):
+    """What a kill left is not taken for whole; damage is named."""
+    open_data(settings(folder))
+    (entry,) = (folder.parent / "cache").iterdir()
+    (entry / "dataset.json").unlink()
+    assert len(open_data(settings(folder))) == 5
+    (entry / "images.npy").write_bytes(b"no array")
+    with pytest.raises(UserError, match=r"images.npy is damaged.*Delete the folder"):
+        open_data(settings(folder))
+    np.save(entry / "images.npy", np.zeros((5, 4, 4, 3), np.uint8))
+    with pytest.raises(UserError, match=r"not what its dataset.json says"):
+        open_data(settings(folder))
+
+
+def test_broken_image_is_named_and_refused_or_skipped(folder):
+    """As asked; the others keep their order."""
+    (folder / "1.png").write_text("no image")
+    with pytest.raises(UserError, match=r"1\.png cannot be used: cannot identify.*--on-broken skip"):
+        open_data(settings(folder))
+    for _ in range(2):  # when it is read, and from the cache
+        with pytest.warns(UserWarning, match=r"1 of 5 files in .* are left out: .*1\.png"):
+            data = open_data(settings(folder, on_broken="skip"))
+    assert len(data) == 4
+    assert np.array_equal(data.images[2], noise(8, 8, seed=3))
+    for path in image_files(folder):
+        path.write_text("no image")
+    with pytest.raises(UserError, match="None of the 5 image files"):
+        open_data(settings(folder, on_broken="skip"))
+
+
+def test_pairs_give_both_halves(tmp_path):
+    """As pix2pix lays them out: train and val, two images in a file."""
+    folder = tmp_path / "edges2shoes"
+    for part in ("train", "val"):
+        (folder / part).mkdir(parents=True)
+        Image.fromarray(noise(8, 16, seed=len(part))).save(folder / part / "1_AB.jpg", quality=100)
+        Image.fromarray(noise(8, 16, seed=len(part))).save(folder / part / "2_AB.png")
+    data = open_data(settings(folder, data_format="pairs"))
+    assert len(data) == 8
+    assert np.array_equal(data.images[2], noise(8, 16, seed=5)[:, :8])
+    assert np.array_equal(data.images[3], noise(8, 16, seed=5)[:, 8:])
+    Image.fromarray(noise(8, 8)).save(folder / "train" / "3.png")
+    with pytest.raises(UserError, match=r"3\.png cannot be used: two square images side by side"):
+        open_data(settings(folder, data_format="pairs"))
+
+
+def test_folders_without_images_are_refused(tmp_path):
+    """Also one that is not there, and one with a single image."""
+    with pytest.raises(UserError, match=r"data must be a folder, got .*nowhere"):
+        open_data(settings(tmp_path / "nowhere"))
+    with pytest.raises(UserError, match=r"data must be a folder of images .*which has none"):
+        open_data(settings(tmp_path))
+    with pytest.raises(UserError, match="which does not exist or is a file"):
+        from_files(tmp_path / "nowhere", 8, cache=tmp_path)
+    Image.fromarray(noise(8, 8)).save(tmp_path / "one.png")
+    with pytest.raises(UserError, match="at least 2 images, got 1"):
+        open_data(settings(tmp_path))
+
+
+def test_scenes_are_recognised_and_averaged(tmp_path):
+    """With their classes; the full size is read where it lies."""
+    images = np.stack([noise(16, 16, seed=n) for n in range(3)])
+    np.save(tmp_path / "images.npy", images)
+    rows = [f"{index},{SHAPES[index]},0.1,0.2,0.3,0.5" for index in range(3)]
+    (tmp_path / "factors.csv").write_text("index,shape,hue,x,y,size\n" + "\n".join(rows) + "\n")
+    (tmp_path / "dataset.json").write_text(json.dumps({"sha256": "of-the-scenes"}))
+    cache = str(tmp_path / "cache")
+    full = open_data(settings(tmp_path, resolution=16, channels=(4, 4, 4), cache=cache))
+    assert np.array_equal(full.images, images)
+    assert full.digest == "of-the-scenes"
+    half = open_data(settings(tmp_path, cache=cache))
+    expected = images.reshape(3, 8, 2, 8, 2, 3).mean(axis=(2, 4))
+    assert np.abs(half.images - expected).max() <= 0.5
+    assert half.digest != full.digest
+    assert half.batch(torch.tensor([2, 0]))[1].tolist() == [2, 0]
+    assert half.class_names == SHAPES
+    with pytest.raises(UserError, match="resolution must divide the renders' 16 pixels, got 32"):
+        open_data(settings(tmp_path, resolution=32, channels=(4,) * 4, cache=cache))
