@@ -15,10 +15,10 @@ import os
 import random
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from directions.atomic import write_bytes, write_text
 from directions.config import ConfigError, DiscoverConfig
@@ -33,6 +33,14 @@ CHECKPOINT_VERSION = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
+class Settings(Protocol):
+    """What a run can be started with."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as plain JSON types."""
+        ...
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """The files of one run; make one with `create` or `open`."""
@@ -40,7 +48,7 @@ class RunFolder:
     path: Path
 
     @classmethod
-    def create(cls, out: str | os.PathLike[str], name: str, config: DiscoverConfig) -> RunFolder:
+    def create(cls, out: str | os.PathLike[str], name: str, config: Settings) -> RunFolder:
         """Make the next numbered folder, with the configuration and the environment in it.
 
         Args:
@@ -88,7 +96,8 @@ class RunFolder:
             raise UserError(f"{path} is not a run folder: it does not exist. Give one such as outputs/00000-builtin.")
         if not folder.config_path.is_file():
             raise UserError(
-                f"{path} is not a run folder: it has no config.json. Give the folder that `discover` printed."
+                f"{path} is not a run folder: it has no config.json. Give the folder that `discover` or `gan train` "
+                "printed."
             )
         return folder
 
@@ -117,7 +126,7 @@ class RunFolder:
         """What came out."""
         return self.path / "directions.safetensors"
 
-    def write_config(self, config: DiscoverConfig) -> None:
+    def write_config(self, config: Settings) -> None:
         """Write the configuration, also when a run is extended."""
         write_text(self.config_path, _json(config.to_dict()))
 
@@ -197,8 +206,12 @@ class RunFolder:
             left.unlink()
 
     def append_stats(self, record: Record) -> None:
-        """Add the line of a step and force it to disk, so that no line is missing before a checkpoint."""
-        line = json.dumps(vars(record))
+        """Add the line of a step."""
+        self.append_line(vars(record))
+
+    def append_line(self, content: Mapping[str, Any]) -> None:
+        """Add a line to ``stats.jsonl`` and force it to disk, so that none is missing before a checkpoint."""
+        line = json.dumps(content)
         with _explained(self.stats_path), self.stats_path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
             file.flush()
@@ -210,7 +223,11 @@ class RunFolder:
         Args:
             record: The first one that will be written again.
         """
-        kept = [line for line in self.read_stats() if _position(line) < record.position]
+        self.keep_lines(lambda line: _position(line) < record.position)
+
+    def keep_lines(self, wanted: Callable[[Mapping[str, Any]], bool]) -> None:
+        """Drop the lines of ``stats.jsonl`` that are not wanted, and whatever a kill left of a line."""
+        kept = [line for line in self.read_stats() if wanted(line)]
         write_text(self.stats_path, "".join(json.dumps(line) + "\n" for line in kept))
 
     def read_stats(self) -> list[dict[str, Any]]:

@@ -1,0 +1,110 @@
+"""Record a training run in its folder: numbers as they come, checkpoints, sheets of samples, the generator to load.
+
+After ``trainer``, which writes nothing itself; the command line and scripts hand it a trainer and a folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from directions.atomic import atomic_write
+from directions.errors import NonFiniteError, UserError
+from directions.gan.run_folder import TrainingFolder
+from directions.gan.sheets import sample_sheet
+from directions.gan.trainer import Record, Trainer, train
+from directions.runs.discovery_run import require_tensorboard
+from directions.runs.signals import StopSignals
+
+_COLUMNS = 12
+
+
+def record_training(
+    trainer: Trainer,
+    folder: TrainingFolder,
+    *,
+    tensorboard: bool = False,
+    on_step: Callable[[Trainer, Record | None], None] = lambda trainer, record: None,
+) -> None:
+    """Train to the end, or to a signal, and keep everything that a later resume needs.
+
+    Args:
+        trainer: Fresh, or as a checkpoint of the folder left it.
+        folder: Where everything goes.
+        tensorboard: Whether to write TensorBoard events too.
+        on_step: Called after each step, with the record where there is one.
+
+    Raises:
+        NonFiniteError: If a loss or a weight is no number any more; the last good checkpoint is kept.
+        UserError: If a file cannot be written.
+    """
+    config, run = trainer.config, folder.run
+    run.remove_partial_files()
+    run.keep_lines(lambda line: line["step"] <= trainer.step)
+    folder.sheets_path.mkdir(exist_ok=True)
+    with StopSignals() as stop, _event_writer(folder, tensorboard, trainer.seen) as write_events:
+        saved = time.monotonic()
+        try:
+            for record in train(trainer):
+                if record is not None:
+                    run.append_line(record.to_dict())
+                    write_events(record)
+                requested = stop.requested
+                if requested or trainer.finished or time.monotonic() - saved >= 60 * config.checkpoint_minutes:
+                    _keep(trainer, folder)
+                    saved = time.monotonic()
+                if trainer.finished or _crossed(trainer, config.sheet_kimg):
+                    _write_sheet(trainer, folder)
+                on_step(trainer, record)
+                if requested:
+                    run.log(f"Interrupted after step {trainer.step}; checkpoint written.")
+                    stop.stop_if_requested()
+        except (NonFiniteError, UserError) as error:
+            run.log(str(error))
+            raise
+        if not folder.weights_path.exists():  # a run that had ended before its generator was written
+            _keep(trainer, folder)
+        run.log(f"Finished after {trainer.seen / 1000:g} kimg: {folder.weights_path.name} written.")
+
+
+def _keep(trainer: Trainer, folder: TrainingFolder) -> None:
+    trainer.check_finite()
+    folder.write_checkpoint(trainer.state_dict())
+    trainer.export(folder.path)
+
+
+def _crossed(trainer: Trainer, kimg: float) -> bool:
+    """Whether the last step went past a multiple of so many kimg."""
+    images = max(round(1000 * kimg), 1)
+    return trainer.seen // images != (trainer.seen - trainer.last_batch) // images
+
+
+def _write_sheet(trainer: Trainer, folder: TrainingFolder) -> None:
+    sheet = sample_sheet(trainer.samples(_COLUMNS), columns=_COLUMNS)
+    with atomic_write(folder.sheets_path / f"kimg-{trainer.seen / 1000:09.3f}.png") as partial:
+        sheet.save(partial)
+
+
+@contextlib.contextmanager
+def _event_writer(folder: TrainingFolder, wanted: bool, seen: int) -> Iterator[Callable[[Record], None]]:
+    if not wanted:
+        yield lambda record: None
+        return
+    require_tensorboard()
+    from torch.utils.tensorboard import SummaryWriter
+
+    # Events after the checkpoint, from before an interruption, are hidden.
+    writer: Any = SummaryWriter(str(folder.path / "tensorboard"), purge_step=seen + 1)
+
+    def write(record: Record) -> None:
+        images = round(1000 * record.kimg)
+        for name, value in record.to_dict().items():
+            if name not in ("step", "kimg"):
+                writer.add_scalar(name, value, images)
+
+    try:
+        yield write
+    finally:
+        writer.close()

@@ -1,0 +1,209 @@
+"""ProGAN's discriminator, its losses and its penalty, against closed forms and naive versions."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from naive import textbook_variances
+from torch import nn
+from torch.nn import functional as F
+
+from directions.gan.adversarial import (
+    gradient_norms,
+    gradient_penalty,
+    nonsaturating_discriminator,
+    nonsaturating_generator,
+    r1_penalty,
+    wasserstein_discriminator,
+    wasserstein_generator,
+)
+from directions.gan.architecture import Batch
+from directions.gan.config import TrainConfig
+from directions.gan.progan import GrowingGAN
+from directions.gan.progan_discriminator import ProGANDiscriminator, minibatch_stddev
+from directions.gan.schedule import Stage
+from directions.penalties.probes import rademacher
+from directions.sampling import derived_rng
+
+CHANNELS = (6, 5, 4)
+
+
+def gan(**settings):
+    config = TrainConfig.of(data="none", resolution=16, channels=CHANNELS, dim_z=3, **settings)
+    made = GrowingGAN(config, torch.device("cpu"))
+    made.generator.double()
+    made.discriminator.double()
+    return made
+
+
+def images(n=4, size=16, seed=0):
+    return torch.randn(n, 3, size, size, generator=derived_rng(seed), dtype=torch.float64)
+
+
+def test_minibatch_stddev_equals_the_naive_one():
+    """A channel with one number for each group of four."""
+    x = torch.randn(8, 3, 4, 4, generator=derived_rng(0), dtype=torch.float64)
+    out = minibatch_stddev(x)
+    torch.testing.assert_close(out[:, :3], x)
+    for start in (0, 4):
+        group = x[start : start + 4]
+        deviations = ((group - group.mean(0)) ** 2).sum(0) / 4
+        expected = (deviations + 1e-8).sqrt().mean()
+        torch.testing.assert_close(out[start : start + 4, 3], expected.expand(4, 4, 4))
+    assert minibatch_stddev(x[:2]).shape == (2, 4, 4, 4)  # a small batch is one group
+    assert minibatch_stddev(x[:1].repeat(4, 1, 1, 1))[:, 3].max() < 2e-4  # collapse is seen
+
+
+@pytest.mark.parametrize(("level", "alpha"), [(0, 1.0), (2, 1.0), (2, 0.25)])
+def test_discriminator_equals_the_naive_one(level, alpha):
+    """From the image down to 4 pixels, with the new block faded in."""
+    net = gan(infogan=2).discriminator
+    x = images(size=4 * 2**level)
+
+    def layer(name, module, x, gain=2**0.5):
+        weight = module.weight * gain / module.weight[0].numel() ** 0.5
+        if weight.ndim == 2:
+            return F.linear(x, weight, module.bias)
+        return F.conv2d(x, weight, module.bias, padding="same")
+
+    act = lambda x: torch.where(x > 0, x, 0.2 * x)  # noqa: E731 - a formula
+    half = lambda x: (x[..., ::2, ::2] + x[..., 1::2, ::2] + x[..., ::2, 1::2] + x[..., 1::2, 1::2]) / 4  # noqa: E731
+    h = act(layer("rgb", net.from_rgb[level], x))
+    for number in range(level, 0, -1):
+        block = net.blocks[number - 1]
+        h = half(act(layer("conv_1", block.conv_1, act(layer("conv_0", block.conv_0, h)))))
+        if number == level:
+            h = alpha * h + (1 - alpha) * act(layer("rgb", net.from_rgb[level - 1], half(x)))
+    torch.testing.assert_close(net.features(x, level, alpha), h)
+    scores = act(layer("conv", net.conv, minibatch_stddev(h))).flatten(1)
+    scores = layer("dense_1", net.dense_1, act(layer("dense_0", net.dense_0, scores)), 1.0)[:, 0]
+    torch.testing.assert_close(net(x, level, alpha), scores)
+    head = net.latent_head
+    read = act(layer("dense_0", head.dense_0, act(layer("conv", head.conv, h)).flatten(1)))
+    torch.testing.assert_close(head(h), layer("dense_1", head.dense_1, read, 1.0))
+
+
+def test_losses_on_known_scores():
+    """Worked out by hand."""
+    real, fake = torch.tensor([2.0, -1.0]), torch.tensor([0.5, 0.0])
+    assert wasserstein_discriminator(real, fake, drift=0.1).item() == pytest.approx(0.25 - 0.5 + 0.1 * 2.5)
+    assert wasserstein_generator(fake).item() == pytest.approx(-0.25)
+    softplus = lambda x: torch.log1p(torch.exp(torch.tensor(x))).item()  # noqa: E731 - a formula
+    expected = (softplus(-2.0) + softplus(1.0) + softplus(0.5) + softplus(0.0)) / 2
+    assert nonsaturating_discriminator(real, fake).item() == pytest.approx(expected)
+    assert nonsaturating_generator(fake).item() == pytest.approx((softplus(-0.5) + softplus(0.0)) / 2)
+
+
+def test_gradient_penalties_of_a_known_slope():
+    """The score a·x² has gradient 2a·x: its norm, R1 and the penalty between two images follow."""
+    a = torch.tensor(0.5, dtype=torch.float64, requires_grad=True)
+    score = lambda x: a * x.square().sum(dim=(1, 2, 3))  # noqa: E731 - a formula
+    real, fake = images(2, 4), images(2, 4, seed=1)
+    squares = real.square().sum(dim=(1, 2, 3))
+    torch.testing.assert_close(gradient_norms(score, real), squares)
+    torch.testing.assert_close(r1_penalty(score, real), squares.mean() / 2)
+    mix = torch.tensor([0.0, 0.25], dtype=torch.float64)
+    between = torch.stack((real[0], 0.75 * real[1] + 0.25 * fake[1]))
+    norms = between.flatten(1).norm(dim=1)
+    penalty = gradient_penalty(score, real, fake, mix)
+    torch.testing.assert_close(penalty, ((norms - 1) ** 2).mean())
+    penalty.backward()  # the weights are reached through the gradient: d/da (2a|x| - 1)² = 4|x|(2a|x| - 1)
+    torch.testing.assert_close(a.grad, (4 * norms * (norms - 1)).mean())
+
+
+@pytest.mark.parametrize(("level", "alpha"), [(2, 1.0), (1, 1.0), (2, 0.3)])
+@pytest.mark.parametrize("layers", ["paper", "1,4", "image"])
+def test_penalty_equals_the_textbook(layers, level, alpha):
+    """2k + 1 evaluations, the largest of each layer over everything, added up; a new block counts by its weight."""
+    made = gan(penalty="hessian", penalty_layers=layers, num_probes=3)
+    z = torch.randn(2, 3, generator=derived_rng(0), dtype=torch.float64)
+    probes = rademacher((3, 2, 3), derived_rng(1), dtype=torch.float64)
+    got = made.penalty(z, probes, Stage(level, alpha, 2))
+    if layers == "image":
+        expected = textbook_variances(lambda w: made.generator(w, level, alpha), z, probes, 0.1).max()
+    else:
+        expected = 0
+        for layer in range(6) if layers == "paper" else (1, 4):
+            if layer // 2 > level:
+                continue
+
+            def of(w, n=layer):
+                return made.generator.activations(w, (n,), level)[0]
+
+            weight = alpha if layer // 2 == level else 1
+            expected = expected + weight * textbook_variances(of, z, probes, 0.1).max()
+    torch.testing.assert_close(got, expected)
+
+
+def test_penalty_of_layers_that_have_not_grown_is_nothing():
+    """Growth begins below the layers looked at."""
+    made = gan(penalty="hessian", penalty_layers="4,5")
+    z = torch.zeros(2, 3, dtype=torch.float64)
+    assert made.penalty(z, rademacher((2, 2, 3), dtype=torch.float64), Stage(1, 1.0, 2)).item() == 0
+
+
+def batch(seen=0, step=0, stage=None):
+    stage = stage or Stage(2, 1.0, 4)
+    real = images(stage.batch_size, stage.resolution)
+    labels = torch.zeros(len(real), dtype=torch.int64)
+    return Batch(real=real, labels=labels, rng=derived_rng(0, step), stage=stage, step=step, seen=seen)
+
+
+class Float64Draws:
+    """Draw latents in float64, so that the networks under test need not be float32."""
+
+    def __enter__(self):
+        self.original = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float64)
+
+    def __exit__(self, *error):
+        torch.set_default_dtype(self.original)
+
+
+def test_penalty_weight_ramps_linearly():
+    """From 0 at the start, where the penalty is not even computed, to λ."""
+    made = gan(penalty="hessian", penalty_weight=0.2, penalty_ramp_kimg=1.0)
+    with Float64Draws():
+        assert "penalty" not in made.generator_terms(batch(seen=0))
+        terms = [made.generator_terms(batch(seen=seen)) for seen in (250, 1000, 5000)]
+    assert [t["penalty_weight"].item() for t in terms] == pytest.approx([0.05, 0.2, 0.2])
+    adversarial = [(t["loss"] - t["penalty_weight"] * t["penalty"]).item() for t in terms]
+    assert adversarial == pytest.approx([adversarial[0]] * 3)
+
+
+def test_latent_head_learns_from_both_losses():
+    """The error is added to both, reaches the head in the one and the generator in the other."""
+    plain, with_head = gan(), gan(infogan=2, infogan_weight=3.0)
+    with_head.generator.load_state_dict(plain.generator.state_dict())
+    with_head.discriminator.load_state_dict(plain.discriminator.state_dict(), strict=False)
+    with Float64Draws():
+        of_d = with_head.discriminator_terms(batch())
+        alone = plain.discriminator_terms(batch())["loss"]
+        of_g, g_alone = with_head.generator_terms(batch())["loss"], plain.generator_terms(batch())["loss"]
+    torch.testing.assert_close(of_d["loss"], alone + 3 * of_d["infogan"])
+    assert of_g > g_alone
+    of_d["loss"].backward()
+    assert with_head.discriminator.latent_head.conv.weight.grad.abs().sum() > 0
+    with Float64Draws():
+        z = torch.randn(4, 3, generator=derived_rng(0, 0))
+        features = with_head.discriminator.features(with_head.generator(z))
+        read = with_head.discriminator.latent_head(features)
+    torch.testing.assert_close(of_d["infogan"], ((read - z[:, :2]) ** 2).mean())
+
+
+def test_r1_counts_for_the_steps_it_leaves_out():
+    """Every third step it is three times as much."""
+    often, rarely = gan(loss="nonsaturating"), gan(loss="nonsaturating", r1_every=3)
+    with Float64Draws():
+        expected = often.discriminator_terms(batch(step=3))
+        got = rarely.discriminator_terms(batch(step=3))
+        left_out = rarely.discriminator_terms(batch(step=4))
+    torch.testing.assert_close(got["loss"], expected["loss"] + 20 * expected["gradient_penalty"])
+    assert "gradient_penalty" not in left_out
+
+
+def test_discriminator_widths_follow_the_generator():
+    """Growing from one level to the next needs the same widths on both sides."""
+    net = ProGANDiscriminator(CHANNELS)
+    assert [layer.out_channels for layer in net.from_rgb if isinstance(layer, nn.Conv2d)] == list(CHANNELS)
+    assert net.latent_head is None
