@@ -18,6 +18,7 @@ from directions.commands.convert import convert
 from directions.commands.discover import discover
 from directions.commands.evaluate import evaluate
 from directions.commands.explore import explore
+from directions.commands.gan import gan
 from directions.commands.generators import generators
 from directions.commands.inspect import inspect
 from directions.commands.name import name
@@ -44,6 +45,7 @@ app.command()(select)
 app.command()(merge)
 app.command()(convert)
 app.command()(generators)
+app.add_typer(gan)
 
 
 def _print_version(wanted: bool) -> None:

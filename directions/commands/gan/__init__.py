@@ -1,0 +1,15 @@
+"""``directions gan``: generators trained with the penalty. One module a verb."""
+
+from __future__ import annotations
+
+import typer
+
+from directions.commands.gan.train import train
+
+gan = typer.Typer(
+    name="gan",
+    help="Train generators whose latent components are disentangled, with the Hessian Penalty.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+gan.command()(train)
