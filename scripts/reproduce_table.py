@@ -1,0 +1,367 @@
+"""Train and score the GANs of the paper's table, and print it next to the published one.
+
+    python scripts/reproduce_table.py                          # small, CLEVR-Simple and CLEVR-1FOV, seed 0
+    python scripts/reproduce_table.py --seeds 0,1 --jobs 2             # a second seed; what is there is not run again
+    python scripts/reproduce_table.py --scale paper --device cuda      # the paper's setting, for GPUs
+    python scripts/reproduce_table.py --report                         # table from the cells that are there
+
+A cell is a row of the table on one data set with one seed. Each runs in a process of its own with one thread, in a
+folder of its own, and goes on where it was stopped (Ctrl-C, kill, a reboot): run the same command again. The rows:
+
+    infogan    a head of the discriminator reads components of z back
+    progan     nothing added; the start of fine-tuning
+    progan+    the same run, trained on for as long as the others
+    hp         with the Hessian Penalty from the beginning
+    hp-ft      progan, fine-tuned with the penalty
+
+``table_report.py`` has the published figures and writes docs/gan_table.md and .json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from table_report import ROWS, write_report
+from table_scores import score_run
+
+from directions.atomic import write_text
+from directions.errors import NonFiniteError, UserError
+from directions.gan.config import PAPER_CHANNELS, TrainConfig
+from directions.gan.data.source import open_data
+from directions.gan.recording import record_training
+from directions.gan.run_folder import TrainingFolder
+from directions.gan.starting import starting_state
+from directions.gan.trainer import Record, Trainer
+from directions.runs.signals import Interrupted
+
+AFTER = {"progan+": "progan", "hp-ft": "progan"}
+"""Rows that go on from another one."""
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """One column of the table."""
+
+    folder: str
+    infogan: int
+    """Components that InfoGAN reads back."""
+    penalty_weight: float = 0.05
+    """The paper's λ for the unbiased variance: half of what its TensorFlow code says."""
+    dim_z: int = 12
+    data_format: str = "scenes"
+
+
+SETS = {
+    "edges-shoes": DataSet("data/edges2shoes", infogan=12, data_format="pairs"),
+    "clevr-simple": DataSet("data/clevr-simple-64", infogan=4),
+    "clevr-complex": DataSet("data/clevr-complex-64", infogan=10),
+    "clevr-u": DataSet("data/clevr-simple-64", infogan=3, penalty_weight=0.0125, dim_z=3),
+    "clevr-1fov": DataSet("data/clevr-1fov-64", infogan=1, penalty_weight=0.0125),
+}
+
+# Non-saturating with R1 at every fourth step takes a third of the time that WGAN-GP takes to look as good here. Its
+# losses are of the order of 1, those of WGAN-GP of that of 10 and more; λ is smaller in proportion.
+SMALL: dict[str, Any] = {
+    "resolution": 32,
+    "channels": (48, 48, 32, 24),
+    "batch_size": (16,),
+    "stable_kimg": (2, 3, 5, 0),
+    "fade_kimg": (0, 3, 5, 6),
+    "loss": "nonsaturating",
+    "gradient_weight": 2.0,
+    "r1_every": 4,
+    "learning_rate": 0.0015,
+    "ema_kimg": 2.0,
+    "bfloat16": True,
+    "sheet_kimg": 10.0,
+    "checkpoint_minutes": 1.0,
+}
+PAPER: dict[str, Any] = {"resolution": 128, "channels": PAPER_CHANNELS, "sheet_kimg": 500.0, "checkpoint_minutes": 15.0}
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much is trained."""
+
+    settings: dict[str, Any]
+    kimg: float
+    """Length of every row but progan, in all."""
+    penalty_factor: float = 1.0
+    """λ is the paper's times this."""
+    ramp: float = 0.4
+    """λ of hp-ft rises over this share of the fine-tuning; the paper's example: 10,000 of 25,000 kimg."""
+
+
+SCALES = {"small": Scale(SMALL, 60.0, penalty_factor=0.02), "paper": Scale(PAPER, 50_000.0)}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A row on a data set with a seed."""
+
+    data: str
+    row: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.data}/{self.row}-{self.seed}"
+
+
+def settings_of(cell: Cell, arguments: argparse.Namespace) -> TrainConfig:
+    """The configuration of a cell's training."""
+    scale, data = SCALES[arguments.scale], SETS[cell.data]
+    total = arguments.kimg or scale.kimg
+    settings = scale.settings | {
+        "data": str(arguments.data.get(cell.data, data.folder)),
+        "data_format": data.data_format,
+        "dim_z": data.dim_z,
+        "seed": cell.seed,
+        "device": arguments.device,
+        "kimg": total / 2 if cell.row in ("progan", "hp-ft") else total,
+    }
+    if cell.row == "infogan":
+        settings["infogan"] = data.infogan
+    if cell.row in ("hp", "hp-ft"):
+        weight = data.penalty_weight * (arguments.penalty_factor or scale.penalty_factor)
+        settings |= {"penalty": "hessian", "penalty_weight": weight}
+    if cell.row == "hp-ft":
+        settings |= {
+            "fine_tune": str(run_of(before(cell), arguments)),
+            "penalty_ramp_kimg": scale.ramp * total / 2,
+            "stable_kimg": (0,),
+            "fade_kimg": (0,),
+            "batch_size": settings["batch_size"][-1:] if "batch_size" in settings else (16,),
+        }
+    return TrainConfig.of(**settings)
+
+
+def before(cell: Cell) -> Cell:
+    """The cell that this one goes on from."""
+    return Cell(cell.data, AFTER[cell.row], cell.seed)
+
+
+def folder_of(cell: Cell, arguments: argparse.Namespace) -> Path:
+    """Folder of a cell."""
+    folder: Path = arguments.folder / cell.name
+    return folder
+
+
+def run_of(cell: Cell, arguments: argparse.Namespace) -> Path:
+    """Run folder of a cell; not there before it has begun."""
+    return folder_of(cell, arguments) / "00000-run"
+
+
+def opened(cell: Cell, config: TrainConfig, trainer: Trainer, arguments: argparse.Namespace) -> TrainingFolder:
+    """The run folder of a cell, with the trainer as its checkpoint left it."""
+    path = run_of(cell, arguments)
+    if cell.row == "progan+" and not path.exists():
+        # What goes on from a whole copy is, bit for bit, one long run.
+        partial = path.with_name("copy.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(run_of(before(cell), arguments), partial)
+        partial.rename(path)
+    if not (path / "config.json").exists():
+        shutil.rmtree(path, ignore_errors=True)
+        folder = TrainingFolder.create(path.parent, "run", config, trainer.arch.export_config())
+    else:
+        folder = TrainingFolder.open(path)
+        folder.write_config(config, trainer.arch.export_config())
+    state = folder.read_checkpoint()
+    if state is not None:
+        trainer.load_state_dict(state)
+    elif config.fine_tune is not None:
+        trainer.start_from(starting_state(config.fine_tune)[1])
+    return folder
+
+
+def run_cell(cell: Cell, arguments: argparse.Namespace) -> None:
+    """Train a cell to its end and score it, in this process."""
+    torch.set_flush_denormal(True)  # the first steps of a fading block make numbers that a CPU is very slow with
+    config = settings_of(cell, arguments)
+    trainer = Trainer(config, open_data(config), config.device)
+    folder = opened(cell, config, trainer, arguments)
+    first, begun, cpu = trainer.seen, time.time(), time.process_time()
+
+    def tell(trainer: Trainer, record: Record | None) -> None:
+        if record is not None and trainer.step % 200 == 0:
+            shown = " ".join(f"{name} {value:.4g}" for name, value in record.terms.items())
+            print(f"{record.kimg:.1f} of {config.kimg:g} kimg, {record.resolution} px: {shown}", flush=True)
+
+    if not trainer.finished:
+        try:
+            record_training(trainer, folder, on_step=tell)
+        finally:
+            sitting = {
+                "from_kimg": first / 1000,
+                "to_kimg": trainer.seen / 1000,
+                "cpu_seconds": round(time.process_time() - cpu, 1),
+                "seconds": round(time.time() - begun, 1),
+            }
+            with (folder_of(cell, arguments) / "sittings.jsonl").open("a") as file:
+                file.write(json.dumps(sitting) + "\n")
+    if arguments.no_scores:
+        return
+    result = {
+        "cell": {"data": cell.data, "row": cell.row, "seed": cell.seed},
+        "kimg": trainer.seen / 1000 + (config.kimg if cell.row == "hp-ft" else 0.0),
+        "settings": config.to_dict(),
+        "scores": score_run(folder.path, trainer.data, config, arguments.samples),
+    }
+    write_text(folder_of(cell, arguments) / "score.json", json.dumps(result, indent=2) + "\n")
+
+
+def cells_of(arguments: argparse.Namespace) -> list[Cell]:
+    """All cells that are asked for, in the order in which they are run: each after what it goes on from."""
+    first = [row for row in ("progan", "hp", "infogan") if row in arguments.rows or row in _needed(arguments.rows)]
+    rows = first + [row for row in AFTER if row in arguments.rows]
+    return [Cell(data, row, seed) for seed in arguments.seeds for row in rows for data in arguments.sets]
+
+
+def _needed(rows: list[str]) -> set[str]:
+    return {AFTER[row] for row in rows if row in AFTER}
+
+
+class Children:
+    """Processes of cells that are running; a signal to this one is passed on, and nothing is started after it."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.arguments = arguments
+        self.signum = 0
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._ended = {cell: threading.Event() for cell in cells_of(arguments)}
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(signum, self._stop)
+
+    def _stop(self, signum: int, frame: FrameType | None) -> None:
+        self.signum = signum
+        for process in list(self._running):
+            process.send_signal(signal.SIGTERM)
+
+    def run(self, cell: Cell) -> int:
+        """Run one cell; its exit status."""
+        try:
+            if cell.row in AFTER:
+                self._ended[before(cell)].wait()
+            return self._run(cell)
+        finally:
+            self._ended[cell].set()
+
+    def _run(self, cell: Cell) -> int:
+        arguments, folder = self.arguments, folder_of(cell, self.arguments)
+        if self.signum:
+            return 128 + self.signum
+        if (folder / "score.json").exists() or (arguments.no_scores and _trained(cell, arguments)):
+            print(f"{cell.name}: there already", flush=True)
+            return 0
+        if cell.row in AFTER and not _trained(before(cell), arguments):
+            print(f"{cell.name}: left out, as {before(cell).name} is not there", flush=True)
+            return 1
+        folder.mkdir(parents=True, exist_ok=True)
+        started = time.time()
+        environment = os.environ | ({"OMP_NUM_THREADS": "1"} if arguments.device == "cpu" else {})
+        print(f"{cell.name}: started, see {folder / 'log.txt'}", flush=True)
+        with (folder / "log.txt").open("a") as log:
+            command = [sys.executable, __file__, *sys.argv[1:], "--cell", cell.name]
+            # A session of its own: a Ctrl-C comes from here, once, and not from the terminal too.
+            with subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True) as process:
+                self._running.add(process)
+                code = process.wait()
+                self._running.discard(process)
+        how = {0: "finished", 143: "stopped, goes on next time"}.get(code, f"failed with exit code {code}")
+        print(f"{cell.name}: {how} after {(time.time() - started) / 60:.1f} minutes", flush=True)
+        return code
+
+
+def _trained(cell: Cell, arguments: argparse.Namespace) -> bool:
+    """Whether a cell's training has come to its end."""
+    log = run_of(cell, arguments) / "log.txt"
+    path = run_of(cell, arguments) / "stats.jsonl"
+    if not log.exists() or not path.exists():
+        return False
+    lines = path.read_text().splitlines()
+    done = json.loads(lines[-1])["kimg"] if lines else 0.0
+    return bool(done >= settings_of(cell, arguments).kimg and "Finished" in log.read_text().splitlines()[-1])
+
+
+def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read and check the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scale", choices=sorted(SCALES), default="small", help="how much is trained (default: small)")
+    parser.add_argument("--kimg", type=float, help="budget of a cell in kimg (default: small 60, paper 50000)")
+    parser.add_argument(
+        "--penalty-factor", type=float, help="λ is the paper's times this (default: small 0.02, paper 1)"
+    )
+    parser.add_argument("--sets", default="clevr-simple,clevr-1fov", help=f"columns, of: {', '.join(SETS)}")
+    parser.add_argument("--rows", default=",".join(ROWS), help=f"rows, of: {', '.join(ROWS)}")
+    parser.add_argument("--seeds", default="0", help="seeds, separated by commas (default: 0)")
+    parser.add_argument("--data", nargs="*", default=[], metavar="SET=FOLDER", help="where a set's images are")
+    parser.add_argument("--jobs", type=int, default=2, help="cells at a time, one thread each on a CPU (default: 2)")
+    parser.add_argument("--samples", type=int, default=5000, help="images for each distance (default: 5000)")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:N or auto (default: cpu)")
+    parser.add_argument("--folder", type=Path, help="folder of the cells (default: outputs/gan_table-SCALE)")
+    parser.add_argument("--out", type=Path, default=Path("docs/gan_table"), help="report, without suffix")
+    parser.add_argument("--no-scores", action="store_true", help="train only")
+    parser.add_argument("--report", action="store_true", help="run nothing, write the report")
+    parser.add_argument("--cell", help=argparse.SUPPRESS)
+    arguments = parser.parse_args(argv)
+    for name, allowed in (("sets", SETS), ("rows", ROWS)):
+        chosen = getattr(arguments, name).split(",")
+        unknown = [entry for entry in chosen if entry not in allowed]
+        if unknown:
+            parser.error(f"--{name} must be of {', '.join(allowed)}, got {', '.join(unknown)}.")
+        setattr(arguments, name, chosen)
+    try:
+        arguments.seeds = [int(seed) for seed in arguments.seeds.split(",")]
+        arguments.data = dict(entry.split("=", 1) for entry in arguments.data)
+    except ValueError:
+        parser.error("--seeds must be whole numbers separated by commas, and --data SET=FOLDER.")
+    if arguments.jobs < 1 or arguments.samples < 2 or (arguments.kimg is not None and arguments.kimg <= 0):
+        parser.error("--jobs must be at least 1, --samples at least 2, --kimg above 0.")
+    arguments.folder = arguments.folder or Path(f"outputs/gan_table-{arguments.scale}")
+    return arguments
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run cells and write the report; 1 if a cell failed, 2 after bad input, 130 or 143 after a signal."""
+    arguments = parse_arguments(argv)
+    try:
+        if arguments.cell:
+            data, _, rest = arguments.cell.partition("/")
+            row, _, seed = rest.rpartition("-")
+            run_cell(Cell(data, row, int(seed)), arguments)
+            return 0
+        codes = [0]
+        if not arguments.report:
+            children = Children(arguments)
+            with ThreadPoolExecutor(arguments.jobs) as pool:
+                codes = list(pool.map(children.run, cells_of(arguments)))
+            if children.signum:
+                print("Stopped; the same command goes on from here.", file=sys.stderr)
+                return 128 + children.signum
+        if not arguments.no_scores:
+            write_report(arguments.folder, arguments.out, arguments.scale)
+        return int(any(codes))
+    except Interrupted as stop:
+        return stop.exit_code
+    except (UserError, NonFiniteError) as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UserError) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,182 @@
+"""Lay the cells of ``reproduce_table.py`` out next to the published table: docs/gan_table.md and .json.
+
+The published figures are those of the paper's slides: PPL / FID, lower is better.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from directions.atomic import write_text
+
+ROWS = {
+    "infogan": "InfoGAN",
+    "progan+": "ProGAN+",
+    "progan": "ProGAN",
+    "hp": "with HP",
+    "hp-ft": "with HP, fine-tuned",
+}
+TITLES = {
+    "edges-shoes": "Edges+Shoes",
+    "clevr-simple": "CLEVR-Simple",
+    "clevr-complex": "CLEVR-Complex",
+    "clevr-u": "CLEVR-U",
+    "clevr-1fov": "CLEVR-1FOV",
+}
+PUBLISHED: dict[str, dict[str, tuple[float, float]]] = {
+    "infogan": dict(zip(TITLES, [(2952.2, 10.4), (56.2, 2.9), (83.9, 4.2), (766.7, 3.6), (22.1, 6.2)], strict=True)),
+    "progan+": dict(zip(TITLES, [(3154.1, 10.8), (64.5, 3.8), (84.4, 5.5), (697.7, 3.4), (30.3, 9.0)], strict=True)),
+    "progan": dict(zip(TITLES, [(1809.7, 14.0), (61.5, 3.5), (92.8, 5.8), (720.2, 3.2), (35.5, 11.5)], strict=True)),
+    "hp": dict(zip(TITLES, [(1301.3, 21.2), (45.7, 25.0), (73.1, 21.1), (68.7, 26.6), (20.8, 2.3)], strict=True)),
+    "hp-ft": dict(zip(TITLES, [(554.1, 17.3), (39.7, 6.1), (74.7, 7.1), (61.6, 26.8), (10.0, 4.5)], strict=True)),
+}
+
+
+def write_report(folder: Path, out: Path, scale: str) -> str:
+    """Write the report from the cells that are there, and print its tables.
+
+    Args:
+        folder: Of the cells.
+        out: Path without suffix.
+        scale: For the heading.
+    """
+    cells = [json.loads(path.read_text()) for path in sorted(folder.glob("*/*/score.json"))]
+    if not cells:
+        print("No cell has been scored yet.")
+        return ""
+    for cell in cells:
+        cell["sittings"] = _sittings(folder / cell["cell"]["data"] / f"{cell['cell']['row']}-{cell['cell']['seed']}")
+    parts = [f"# The table of the paper, at scale `{scale}`", _introduction(cells), "## What came out"]
+    for data in (name for name in TITLES if any(cell["cell"]["data"] == name for cell in cells)):
+        parts += [f"### {TITLES[data]}", _table(_of(cells, data=data), data), _ordering(_of(cells, data=data), data)]
+    parts += ["## Components that are left", _components(cells), "## What it cost", _costs(cells)]
+    text = "\n\n".join(part for part in parts if part) + "\n"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_text(out.with_suffix(".md"), text)
+    write_text(out.with_suffix(".json"), json.dumps({"scale": scale, "cells": cells}, indent=2) + "\n")
+    print(text)
+    return text
+
+
+def _introduction(cells: Sequence[dict[str, Any]]) -> str:
+    settings = cells[0]["settings"]
+    seeds = sorted({cell["cell"]["seed"] for cell in cells})
+    budgets = sorted({cell["kimg"] for cell in cells if cell["cell"]["row"] == "hp"})
+    budget = ", ".join(f"{kimg:g}" for kimg in budgets) or f"{max(cell['kimg'] for cell in cells):g}"
+    return (
+        f"Printed by `python scripts/reproduce_table.py`. Images of {settings['resolution']} pixels, channels "
+        f"{', '.join(map(str, settings['channels']))}, loss {settings['loss']}, {budget} kimg in all (ProGAN: half of "
+        f"it), seed {', '.join(map(str, seeds))}. The paper trained at 128 pixels for thousands of kimg on GPUs and "
+        "measured PPL with LPIPS and FID with Inception; here both are measured in the features of EfficientNet-Lite0 "
+        "(`ppl_zend_effnetlite0`, `fd_effnetlite0`), so only orderings can be compared, not values."
+    )
+
+
+def _table(cells: Sequence[dict[str, Any]], data: str) -> str:
+    rows = [("", "PPL, ours", "FD, ours", "on the diagonal", "DCI D", "components", "PPL, paper", "FID, paper")]
+    for row, title in ROWS.items():
+        ours = _of(cells, row=row)
+        paper = PUBLISHED[row][data]
+        rows.append(
+            (
+                title,
+                _mean(_metric(cell, "ppl_") for cell in ours),
+                _mean(_metric(cell, "fd_") for cell in ours),
+                _mean(cell["scores"].get("diagonalness", {}).get("share") for cell in ours),
+                _mean(cell["scores"].get("dci", {}).get("disentanglement") for cell in ours),
+                _mean(cell["scores"]["activeness"]["carrying_95"] for cell in ours),
+                f"{paper[0]:g}",
+                f"{paper[1]:g}",
+            )
+        )
+    return _markdown(rows) + (
+        "\n\nPPL and FD: lower is better. On the diagonal: share of the outputs whose Hessian by z has its largest "
+        "entry there. DCI D: disentanglement of the factors that the scene reader sees. Components: how many carry "
+        "95 % of the activeness. Several seeds: mean (least to most)."
+    )
+
+
+def _ordering(cells: Sequence[dict[str, Any]], data: str) -> str:
+    """Say which of the paper's comparisons of PPL hold."""
+    ours = {row: _average(_metric(cell, "ppl_") for cell in _of(cells, row=row)) for row in ROWS}
+    lines = []
+    for better in ("hp", "hp-ft"):
+        for worse in ("infogan", "progan+", "progan"):
+            a, b = ours[better], ours[worse]
+            if math.isnan(a) or math.isnan(b):
+                continue
+            said = PUBLISHED[better][data][0] < PUBLISHED[worse][data][0]
+            same = "as in the paper" if (a < b) == said else "unlike the paper"
+            lines.append(f"- PPL of {ROWS[better]} over that of {ROWS[worse]}: {a / b:.2f}, {same} "
+                         f"({PUBLISHED[better][data][0] / PUBLISHED[worse][data][0]:.2f}).")  # fmt: skip
+    return "\n".join(lines)
+
+
+def _components(cells: Sequence[dict[str, Any]]) -> str:
+    rows = [("", "seed", "activeness of the components, most active first (share of the sum)", "factors' R²")]
+    for cell in cells:
+        values = sorted(cell["scores"]["activeness"]["activeness"], reverse=True)
+        total = sum(values) or 1.0
+        read = cell["scores"].get("dci", {}).get("scores", {})
+        rows.append(
+            (
+                f"{TITLES[cell['cell']['data']]}, {ROWS[cell['cell']['row']]}",
+                str(cell["cell"]["seed"]),
+                " ".join(f"{value / total:.2f}" for value in values),
+                ", ".join(f"{name} {value:.2f}" for name, value in read.items()),
+            )
+        )
+    return _markdown(rows)
+
+
+def _costs(cells: Sequence[dict[str, Any]]) -> str:
+    rows = [("", "seed", "kimg in all", "processor minutes", "minutes")]
+    rows += [
+        (
+            f"{TITLES[cell['cell']['data']]}, {ROWS[cell['cell']['row']]}",
+            str(cell["cell"]["seed"]),
+            f"{cell['kimg']:g}",
+            f"{sum(sitting['cpu_seconds'] for sitting in cell['sittings']) / 60:.1f}",
+            f"{sum(sitting['seconds'] for sitting in cell['sittings']) / 60:.1f}",
+        )
+        for cell in cells
+    ]
+    return _markdown(rows) + (
+        "\n\nMinutes are of the cell's own part: those of ProGAN+ and of fine-tuning come on top of ProGAN's."
+    )
+
+
+def _of(cells: Iterable[dict[str, Any]], **wanted: str) -> list[dict[str, Any]]:
+    return [cell for cell in cells if all(cell["cell"][name] == value for name, value in wanted.items())]
+
+
+def _metric(cell: dict[str, Any], prefix: str) -> float:
+    return next(float(value["value"]) for name, value in cell["scores"].items() if name.startswith(prefix))
+
+
+def _average(values: Iterable[float | None]) -> float:
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known else math.nan
+
+
+def _mean(values: Iterable[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    if not known:
+        return ""
+    spread = f" ({min(known):.3g} to {max(known):.3g})" if len(known) > 1 else ""
+    return f"{statistics.fmean(known):.3g}{spread}"
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
+
+
+def _sittings(folder: Path) -> list[dict[str, float]]:
+    path = folder / "sittings.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
