@@ -11,7 +11,8 @@ import contextlib
 import errno
 import os
 import secrets
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from directions.errors import UserError
@@ -73,6 +74,64 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | os.PathLike[str], *, replaces: Callable[[Path], bool]) -> Iterator[Path]:
+    """Fill a folder under a temporary name, and put it in place only if the block succeeds.
+
+    A folder cannot be moved over another in one step: the old one is moved aside first, and back if that fails. A kill
+    between the two leaves it beside, as ``.….partial-old``.
+
+    Args:
+        path: The folder to write; the one around it must exist.
+        replaces: Whether a folder that is there and not empty may be replaced; anything else is left alone.
+
+    Yields:
+        The temporary folder, beside the other and empty; the block fills it.
+
+    Raises:
+        UserError: If the folder cannot be written, or holds what may not be replaced.
+        OSError: If the block raises one that is about something else; it passes unchanged.
+    """
+    target = Path(os.path.realpath(path))
+    if not target.parent.is_dir():
+        raise UserError(f"Cannot write {path}: the folder {target.parent} does not exist. Create it, or give another.")
+    token = secrets.token_hex(8)
+    partial, old = target.parent / f".{token}.partial", target.parent / f".{token}.partial-old"
+    try:
+        _check_replaceable(path, target, replaces)
+        partial.mkdir()
+        yield partial
+        for file in partial.rglob("*"):
+            if file.is_file():
+                _flush(file)
+        _check_replaceable(path, target, replaces)
+        if target.exists():
+            target.rename(old)
+        try:
+            partial.rename(target)
+        except BaseException:
+            if old.exists():
+                old.rename(target)
+            raise
+        _flush_folder(target.parent)
+    except OSError as error:
+        about = error.filename is None or Path(str(error.filename)).is_relative_to(partial) or target == error.filename
+        if error.errno is None or not about:
+            raise
+        raise UserError(_explain(path, error)) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _check_replaceable(path: str | os.PathLike[str], target: Path, replaces: Callable[[Path], bool]) -> None:
+    """Refuse to put a folder where something else is."""
+    if target.exists() and not target.is_dir():
+        raise UserError(f"Cannot write the folder {path}: there is a file of this name. Give another name.")
+    if target.is_dir() and any(target.iterdir()) and not replaces(target):
+        raise UserError(f"Cannot write the folder {path}: it holds other files. Give another, or empty it.")
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:

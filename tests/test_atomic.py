@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from directions.atomic import atomic_write, write_bytes, write_text
+from directions.atomic import atomic_folder, atomic_write, write_bytes, write_text
 from directions.errors import UserError
 
 
@@ -143,6 +143,86 @@ def test_atomic_write_follows_a_symbolic_link(tmp_path):
     write_text(link, "new")
     assert link.is_symlink()
     assert real.read_text() == "new"
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Every file in a folder, by its path in it."""
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def fill(path, text, *, replaces=True, then=None):
+    """Write a folder with a file in a folder of its own, and then perhaps fail."""
+    with atomic_folder(path, replaces=lambda folder: replaces) as partial:
+        partial.joinpath("inside").mkdir()
+        partial.joinpath("inside", "a.txt").write_text(text)
+        assert partial.parent == path.parent
+        if then is not None:
+            raise then
+
+
+def test_atomic_folder_appears_and_is_replaced_whole(tmp_path):
+    """A new one, and one over an older one whose files are all gone; nothing is left beside."""
+    fill(tmp_path / "g", "old")
+    (tmp_path / "g" / "more.txt").write_text("more")
+    fill(tmp_path / "g", "new")
+    assert contents(tmp_path) == {"g/inside/a.txt": "new"}
+    assert [path.name for path in tmp_path.iterdir()] == ["g"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("stop"), KeyboardInterrupt("stop"), ValueError("stop")])
+def test_atomic_folder_failure_leaves_the_old_one(tmp_path, error):
+    """Any exception in the block passes; what was there stays, also if it was nothing."""
+    with pytest.raises(type(error), match="stop"):
+        fill(tmp_path / "new", "x", then=error)
+    fill(tmp_path / "g", "old")
+    with pytest.raises(type(error), match="stop"):
+        fill(tmp_path / "g", "x", then=error)
+    assert contents(tmp_path) == {"g/inside/a.txt": "old"}
+    assert [path.name for path in tmp_path.iterdir()] == ["g"]
+
+
+def test_atomic_folder_on_a_full_disk_names_the_folder(tmp_path):
+    """And not the temporary file that did not fit."""
+    with (
+        pytest.raises(UserError, match=r"Cannot write .*/g: No space left on device\. Free some space"),
+        atomic_folder(tmp_path / "g", replaces=lambda folder: True) as partial,
+    ):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(partial / "thumbs" / "000.webp"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_atomic_folder_passes_an_error_about_another_file_unchanged(tmp_path):
+    """Reading something that is not there is not a failure to write the folder."""
+    with pytest.raises(FileNotFoundError, match="elsewhere"), atomic_folder(tmp_path / "g", replaces=bool):
+        (tmp_path / "elsewhere").read_bytes()
+
+
+def test_atomic_folder_moves_the_old_one_back_when_the_new_cannot_take_its_place(tmp_path, monkeypatch):
+    """The moment between the two renames."""
+    fill(tmp_path / "g", "old")
+    rename = Path.rename
+
+    def refuse(self, target):
+        if self.name.endswith(".partial"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(self))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(UserError, match="Input/output error"):
+        fill(tmp_path / "g", "new")
+    assert contents(tmp_path) == {"g/inside/a.txt": "old"}
+
+
+def test_atomic_folder_does_not_replace_what_it_may_not(tmp_path):
+    """A folder with other files, or a file; an empty folder is taken. No parent is made."""
+    fill(tmp_path / "g", "old")
+    (tmp_path / "file").touch()
+    (tmp_path / "empty").mkdir()
+    for name, message in (("g", "it holds other files"), ("file", "there is a file"), ("no/g", "no does not exist")):
+        with pytest.raises(UserError, match=message):
+            fill(tmp_path / name, "new", replaces=False)
+    fill(tmp_path / "empty", "new", replaces=False)
+    assert contents(tmp_path) == {"g/inside/a.txt": "old", "file": "", "empty/inside/a.txt": "new"}
 
 
 def test_write_text_respects_the_umask(tmp_path):

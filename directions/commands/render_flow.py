@@ -81,6 +81,7 @@ def carry_out(request: Request, *, dry_run: bool, as_json: bool, quiet: bool) ->
     from directions.generators.edits import chosen_layers
     from directions.generators.registry import load_generator
     from directions.rendering.render import render
+    from directions.runs.folder import RunFolder
     from directions.sampling import resolve_classes
 
     generator = load_generator(
@@ -91,18 +92,19 @@ def carry_out(request: Request, *, dry_run: bool, as_json: bool, quiet: bool) ->
     known = resolve_classes(generator, _learned_on(directions.header["classes"]) if classes is None else classes)
     y = _spread(known, settings.count)
     if dry_run:
-        files = [str(file) for file in plan.files]
+        files = [str(file) for file in [*plan.files, *plan.parts]]
         content = {"files": files, "evaluations": plan.evaluations, "classes": y, "settings": settings.to_dict()}
         layers = chosen_layers(generator, directions.layers if settings.layers is None else settings.layers)
         content |= {"layers": None if layers is None else str(layers)}
         print_json(content | {"directions": [directions.names[index] for index in indices]})
         return
     given = None if settings.format == "plane" else indices
-    written = render(directions, generator, settings, out=out, indices=given, y=y, progress=not quiet)
+    stats = RunFolder(path.parent).read_stats()
+    written = render(directions, generator, settings, out=out, indices=given, y=y, stats=stats, progress=not quiet)
     if as_json:
         print_json([str(file) for file in written])
         return
-    for file in written:
+    for file in plan.files:
         typer.echo(file)
 
 
@@ -126,8 +128,7 @@ def _chosen(directions: Directions, request: Request, settings: RenderSettings) 
         return list(settings.plane)
     if named:
         return [directions.index(key.strip()) for key in request.directions.split(",")]
-    entries = directions.header["directions"]
-    shown = [index for index, entry in enumerate(entries) if request.with_hidden or not entry.get("hidden")]
+    shown = [index for index, hidden in enumerate(directions.hidden) if request.with_hidden or not hidden]
     if not shown:
         raise UserError("All directions of this file are hidden. Show them with --all, or name some with --directions.")
     return shown

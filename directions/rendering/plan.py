@@ -12,6 +12,7 @@ from pathlib import Path
 
 from directions.direction_file import Directions
 from directions.errors import UserError
+from directions.rendering.gallery import gallery_files
 from directions.rendering.settings import ANIMATIONS, RenderSettings, is_file
 from directions.rendering.sheets import COLUMNS
 
@@ -50,6 +51,7 @@ class Plan:
         one_file: Whether ``out`` is a file.
         pages: Directions that are rendered together, each with its files.
         looks_ahead: Whether stills are made first.
+        parts: Files that belong to those of the pages: a gallery's pictures.
         evaluations: How many images the generator makes.
     """
 
@@ -58,10 +60,11 @@ class Plan:
     pages: list[PlannedPage]
     looks_ahead: bool
     evaluations: int
+    parts: list[Path] = field(default_factory=list)
 
     @property
     def files(self) -> list[Path]:
-        """All files; of a gallery its page alone."""
+        """All files but the parts."""
         return [
             path for page in self.pages for path in [*page.animations, *([] if page.sheet is None else [page.sheet])]
         ]
@@ -94,7 +97,10 @@ def make_plan(directions: Directions, indices: Sequence[int], settings: RenderSe
     if settings.format == "gallery":
         if one_file:
             raise UserError(f"out must be a folder for the format gallery, got {out}.")
-        return Plan(out, False, [PlannedPage(chosen, overview=out / "index.html")], False, stills)
+        chosen.sort(key=lambda index: -(directions.activeness[index] or 0.0))
+        pages = [PlannedPage(chosen, overview=out / "index.html")]
+        parts = [out / name for name in gallery_files(chosen, settings.length)]
+        return Plan(out, False, pages, False, stills, parts)
     if settings.format == "plane":
         return _plan_plane(chosen, settings, out, one_file=one_file)
     if settings.format == "strip":

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from directions.errors import UserError
 from directions.generators.base import Generator
 from directions.rendering.animations import write_animations
 from directions.rendering.encode import check_rate
+from directions.rendering.gallery import write_gallery
 from directions.rendering.plan import make_plan
 from directions.rendering.scene import Scene
 from directions.rendering.settings import ANIMATIONS, RenderSettings
@@ -35,6 +36,7 @@ def render(
     out: str | os.PathLike[str],
     indices: Sequence[Key] | None = None,
     y: Any = 0,
+    stats: Sequence[Mapping[str, Any]] = (),
     progress: bool = False,
 ) -> list[Path]:
     """Show what directions do: the same samples for each, moved along one direction or two.
@@ -42,8 +44,8 @@ def render(
     An animation in a folder: ``NNN-name.gif`` (or ``.webp``, ``.mp4``) for each direction, ``overview.gif`` with a row
     for each, and ``contact_sheet.png`` with stills of the first sample. Beyond 12 directions there are several of
     these, numbered. In a file: one animation with a row for each direction. A strip: ``NNN-name.png`` for each
-    direction, or one file with them below one another. A plane: ``plane-A-B.png``, for each sample. Each file appears
-    when it is complete.
+    direction, or one file with them below one another. A plane: ``plane-A-B.png``, for each sample. A gallery: a folder
+    with ``index.html``, the most active first. Each file, and a gallery's folder, appears when it is complete.
 
     Args:
         directions: What to show; must belong to the generator.
@@ -52,6 +54,7 @@ def render(
         out: Folder for the pictures, made if it is not there; or a file with an ending of the format.
         indices: Which directions, by index or name, in which order; ``None`` shows all, or the two of a plane.
         y: The class of all samples, or a list with one for each; not used by a generator without classes.
+        stats: The lines of the run's ``stats.jsonl``, for a gallery's curve.
         progress: Show a progress bar on stderr.
 
     Returns:
@@ -66,7 +69,7 @@ def render(
     plan = make_plan(directions, chosen, settings, Path(out))
     scene = Scene.draw(directions, generator, settings, y)
     if not plan.one_file:
-        _make_folder(plan.out)
+        _make_folder(plan.out.parent if settings.format == "gallery" else plan.out)
     title = "render"
     for animation in ANIMATIONS:
         if settings.format == animation:
@@ -79,10 +82,11 @@ def render(
         elif settings.format == "plane":
             for sample, path in enumerate(plan.files):
                 write_plane(path, scene, chosen[0], chosen[1], sample)
+        elif settings.format == "gallery":
+            write_gallery(scene, plan.pages[0].rows, stats, plan.out)
         else:
-            assert settings.format != "gallery"
             write_animations(scene, settings.format, plan)
-    return plan.files
+    return [*plan.files, *plan.parts]
 
 
 def which(directions: Directions, settings: RenderSettings, indices: Sequence[Key] | None) -> list[int]:

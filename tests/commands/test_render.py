@@ -54,6 +54,19 @@ def test_render_plane_takes_names(command, run):
     assert Path("p.png").exists()
 
 
+def test_render_gallery_goes_beside_the_file_with_the_runs_curve(command, run):
+    """A folder of its own; the page is printed, JSON has every file, as the dry run says."""
+    (run / "stats.jsonl").write_text('{"step": 0, "held_out": 2.0}\n{"step": 5, "held_out": 1.0}\n')
+    arguments = ["render", run, "--format", "gallery", "-d", "0,1", "--frames", "3", "--samples", "2", "--scale", "1"]
+    dry = command(*arguments, "--dry-run").json
+    assert dry["evaluations"] == 2 * 3 * 2
+    result = command(*arguments, "--quiet")
+    assert result.out.split() == [str(run / "gallery" / "index.html")]
+    assert "over 5 steps: 2 at the start, 1 at the end" in (run / "gallery" / "index.html").read_text()
+    assert command(*arguments, "--quiet", "--json").json == dry["files"]
+    assert sorted(dry["files"]) == sorted(str(path) for path in (run / "gallery").rglob("*") if path.is_file())
+
+
 def test_render_passes_every_option_on(command, run, monkeypatch):
     """Classes are spread over the columns; what is not given comes from the file."""
     calls = []
@@ -72,7 +85,7 @@ def test_render_passes_every_option_on(command, run, monkeypatch):
     )
     assert command("render", run, *given.split()).code == 0
     settings, rest = calls[1]
-    assert rest == {"out": Path("x"), "indices": [2, 1], "y": [0, 1, 2], "progress": True}
+    assert rest == {"out": Path("x"), "indices": [2, 1], "y": [0, 1, 2], "stats": [], "progress": True}
     assert settings.to_dict() == {
         "format": "webp", "plane": None, "samples": 3, "frames": 8, "fps": 10.0, "scale": 2, "path_size": 2.5,
         "seed": 7, "truncation": 0.9, "remove_projection": True, "motion": "linear", "loop": False,

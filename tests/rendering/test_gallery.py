@@ -1,0 +1,232 @@
+"""The gallery's folder: what is in it, that it is whole or not there, that no text of a file gets out of hand."""
+
+from __future__ import annotations
+
+import errno
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from fakes import BlobGenerator, blob_directions
+from PIL import Image
+
+from directions.direction_file import Directions
+from directions.errors import UserError
+from directions.rendering.gallery import is_gallery
+from directions.rendering.gallery_curve import make_curve
+from directions.rendering.render import render
+from directions.rendering.settings import RenderSettings
+
+HOSTILE = "<script>alert(1)</script>\"'&{{7*7}}</title>"
+RIGHT_TO_LEFT = "שלום עולם"
+LONG = "W" * 64
+STATS = [
+    {"step": 0, "penalty": None, "held_out": 15.0, "base_points": 0},
+    {"step": 0, "penalty": None, "held_out": None, "base_points": 1},
+    {"step": 0, "penalty": None, "held_out": 12.0, "base_points": None},
+    *({"step": step, "penalty": 14.0 + step % 3, "held_out": None} for step in range(1, 100)),
+    {"step": 100, "penalty": 13.0, "held_out": 9.0},
+]
+
+
+@pytest.fixture
+def generator():
+    return BlobGenerator(resolution=16)
+
+
+def make(generator, out, *, names=None, note="", stats=(), indices=None, **settings):
+    directions = blob_directions(generator, **({} if names is None else {"names": names}))
+    if note:
+        header = directions.header
+        header["directions"][0] |= {"note": note, "starred": True}
+        directions = Directions(directions.matrix, header)
+    settings = RenderSettings(format="gallery", **({"frames": 5, "samples": 4, "scale": 1} | settings))
+    return render(directions, generator, settings, out=out, indices=indices, stats=stats)
+
+
+class Texts(HTMLParser):
+    """The text of a page, its tags, and the data for its script."""
+
+    def __init__(self, page):
+        super().__init__(convert_charrefs=True)
+        self.tags, self.text, self.scripts, self._inside = [], [], [], None
+        self.feed(page.read_text(encoding="utf-8"))
+        self.data = json.loads(self.scripts[0])
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self._inside = tag
+
+    def handle_endtag(self, tag):
+        self._inside = None
+
+    def handle_data(self, data):
+        if self._inside == "script":
+            self.scripts.append(data)
+        elif self._inside != "style":
+            self.text.append(data)
+
+
+def test_gallery_holds_what_is_listed(generator, tmp_path):
+    """A page, and for each direction a thumbnail, a still and a frame for each place; nothing from elsewhere."""
+    written = make(generator, tmp_path / "g", indices=[1, "hue"])
+    assert written[0] == tmp_path / "g" / "index.html"
+    assert sorted(written) == sorted(path for path in (tmp_path / "g").rglob("*") if path.is_file())
+    assert len(written) == 1 + 2 * (1 + 1 + 5)
+    page = written[0].read_text(encoding="utf-8")
+    assert "http" not in page.replace("http-equiv", "")
+    for _, attributes in Texts(written[0]).tags:
+        for key in ("src", "srcset"):
+            if key in attributes:
+                assert (tmp_path / "g" / attributes[key]).is_file()
+
+
+def test_gallery_frames_are_the_samples_at_even_places(generator, tmp_path):
+    """From one end to the other, the samples side by side."""
+    make(generator, tmp_path / "g", indices=["hue"])
+    z = generator.sample_z(4, seed=0)
+    for place, amount in enumerate([-5.0, -2.5, 0.0, 2.5, 5.0]):
+        images = generator(blob_directions(generator).move(z, "hue", amount), 0)
+        expected = ((images + 1) * 127.5).numpy().transpose(0, 2, 3, 1)
+        with Image.open(tmp_path / "g" / "frames" / "003" / f"{place:03d}.webp") as frame:
+            assert np.abs(np.asarray(frame.convert("RGB")) - np.concatenate(expected, axis=1)).mean() < 8
+
+
+@pytest.mark.parametrize(("motion", "even"), [("linear", True), ("smooth", False)])
+def test_gallery_thumbnails_go_there_and_back(generator, tmp_path, motion, even):
+    """Each place twice but the ends, which they rest at; in the time that the frames take at the rate."""
+    make(generator, tmp_path / "g", indices=["hue"], motion=motion, fps=10)
+    with Image.open(tmp_path / "g" / "thumbs" / "003.webp") as thumb:
+        assert thumb.size == (32, 32)
+        assert thumb.info["loop"] == 0
+        frames, times = [], []
+        for index in range(thumb.n_frames):
+            thumb.seek(index)
+            frames.append(np.asarray(thumb.convert("RGB")).astype(int))
+            times.append(thumb.info["duration"])
+    assert len(frames) == 8
+    for there, back in ((1, 7), (2, 6), (3, 5)):
+        np.testing.assert_array_equal(frames[there], frames[back])
+    assert sum(times) == pytest.approx(800, abs=8)
+    assert (max(times) - min(times) <= 1) == even
+    with Image.open(tmp_path / "g" / "stills" / "003.webp") as still:
+        shown = np.asarray(still.convert("RGB")).astype(int)
+    assert np.abs(shown[:16, :16] - frames[0][:16, :16]).mean() < 6
+    assert np.abs(shown[:16, 16:] - frames[4][:16, :16]).mean() < 6
+
+
+def test_gallery_orders_by_activeness_and_shows_the_numbers(generator, tmp_path):
+    """The most active first, whatever the file's order; a bar as a share of the largest."""
+    directions = blob_directions(generator, activeness=[0.1, 0.5, None, 0.25, 0.0, 0.3], penalty_shares=[0.125] * 6)
+    written = render(
+        directions, generator, RenderSettings(format="gallery", frames=2, samples=1, scale=1), out=tmp_path / "g"
+    )
+    page = Texts(written[0])
+    cards = [attributes["data-index"] for tag, attributes in page.tags if "data-index" in attributes]
+    assert cards == ["1", "5", "3", "0", "2", "4"]
+    bars = [attributes["width"] for tag, attributes in page.tags if tag == "rect" and attributes["class"] == "fill"]
+    assert bars == ["100.0", "60.0", "50.0", "20.0", "0.0"]
+    text = " ".join(page.text)
+    for number in ("0.25", "±2.5", "12%", "adam", "num_probes", "b10bb10b"):
+        assert number in text
+
+
+@pytest.mark.parametrize("name", [HOSTILE, RIGHT_TO_LEFT, LONG], ids=["html", "right to left", "long"])
+def test_gallery_shows_hostile_names_as_text(generator, tmp_path, name):
+    """No tag, attribute or script comes out of a name or a note; it is there as it was written."""
+    plain = Texts(make(generator, tmp_path / "plain", indices=[0], frames=2, note="n")[0])
+    names = [name, "b", "c", "d", "e", "f"]
+    page = Texts(make(generator, tmp_path / "g", indices=[0], frames=2, names=names, note=name)[0])
+    assert [tag for tag, _ in page.tags] == [tag for tag, _ in plain.tags]
+    assert page.text.count(name) == 2
+    assert page.data["directions"][0]["name"] == page.data["directions"][0]["note"] == name
+    assert page.scripts[1:] == plain.scripts[1:]
+
+
+def test_gallery_draws_the_runs_curve(generator, tmp_path):
+    """Where there is one."""
+    with_curve = make(generator, tmp_path / "a", indices=[0], frames=2, stats=STATS)[0].read_text(encoding="utf-8")
+    without = make(generator, tmp_path / "b", indices=[0], frames=2)[0].read_text(encoding="utf-8")
+    assert "The held-out penalty over 100 steps: 12 at the start, 9 at the end." in with_curve
+    assert "polyline" in with_curve
+    assert "<polyline" not in without
+
+
+def test_curve_is_drawn_to_scale():
+    """Dots are where axes say; a level that others reach has its own line; broken lines are passed over."""
+    curve = make_curve([*STATS, {"step": "x", "held_out": float("nan")}, {}], {"random": 14.0})
+    (x0, y0), (x1, y1) = curve.dots
+    columns, rows = ({tick.text: tick.at for tick in ticks} for ticks in (curve.columns, curve.rows))
+    assert (x0, x1) == (columns["0"], columns["100"])
+    per_unit = (rows["10"] - rows["14"]) / 4
+    assert y0 == pytest.approx(rows["10"] - 2 * per_unit, abs=0.2)
+    assert y1 == pytest.approx(rows["10"] + per_unit, abs=0.2)
+    assert curve.levels[0].at == pytest.approx(rows["14"], abs=0.2)
+    assert len(curve.noisy.split()) <= 50
+
+
+@pytest.mark.parametrize("stats", [[], STATS[:3], [{"step": 3, "held_out": 1.0}]])
+def test_curve_needs_two_steps(stats):
+    """Otherwise there is nothing to draw."""
+    assert make_curve(stats, {}) is None
+
+
+def test_curve_of_constant_numbers():
+    """A penalty that never changes still has an axis."""
+    assert make_curve([{"step": 0, "held_out": 0.0}, {"step": 5, "held_out": 0.0}], {}).dots
+
+
+def test_gallery_replaces_a_gallery_and_nothing_else(generator, tmp_path):
+    """An older gallery goes wholly; a folder with other files, or a file, is refused before anything is made."""
+    out = tmp_path / "g"
+    make(generator, out, indices=[0, 1], frames=2)
+    make(generator, out, indices=[2], frames=2)
+    assert sorted(path.name for path in (out / "thumbs").iterdir()) == ["002.webp"]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "index.html").write_text("my page")
+    (tmp_path / "file").touch()
+    generator.batch_sizes.clear()
+    for name, message in (("mine", "it holds other files"), ("file", "there is a file of this name")):
+        with pytest.raises(UserError, match=message):
+            make(generator, tmp_path / name, frames=2)
+    assert generator.batch_sizes == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "g", "mine"]
+    assert is_gallery(out)
+    assert not is_gallery(tmp_path / "mine")
+    assert not is_gallery(tmp_path / "nowhere")
+
+
+class Failing(BlobGenerator):
+    """Fails in the second direction."""
+
+    error: BaseException = KeyboardInterrupt()
+
+    def __call__(self, z, y=0, *, truncation=1.0):
+        if len(self.batch_sizes) == 1:
+            raise self.error
+        return super().__call__(z, y)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("x"), OSError(errno.ENOSPC, "No space")])
+def test_gallery_failure_keeps_the_old_one(tmp_path, generator, error):
+    """Ctrl-C, a failure, a full disk: the folder is as it was, and nothing is beside it."""
+    out = tmp_path / "g"
+    make(generator, out, indices=[0], frames=2)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    failing = Failing(resolution=16)
+    failing.error = error
+    with pytest.raises(UserError if isinstance(error, OSError) else type(error)):
+        make(failing, out, indices=[1, 2], frames=2)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["g"]
+
+
+def test_gallery_policy_allows_only_its_own_script_and_style(generator, tmp_path):
+    """By their digests; nothing inline besides, no attribute with style or script."""
+    page = Texts(make(generator, tmp_path / "g", indices=[0], frames=2)[0])
+    (policy,) = [attributes["content"] for _, attributes in page.tags if "http-equiv" in attributes]
+    assert policy.startswith("default-src 'none'; img-src 'self' file: data:; style-src 'sha256-")
+    assert "unsafe" not in policy
+    assert not [key for _, attributes in page.tags for key in attributes if key == "style" or re.match("on[a-z]", key)]
