@@ -32,7 +32,8 @@ from directions.explorer.snippet import Origin
 from directions.generators.closed_form import ClosedFormGenerator
 
 TOKEN = "token"
-SECONDS = 10.0
+SECONDS = 10.0  # of processor time; on a machine that does something else as well, the clock says less
+WALL_SECONDS = 120.0
 REFUSALS = {400, 403, 404, 405, 409, 413, 415}
 ANSWERS = {200, 204}
 LONGEST_MESSAGE = 4000
@@ -89,12 +90,13 @@ class Target:
 
     def send(self, method: str, path: str, content: bytes, headers: dict[str, bytes]) -> None:
         """Send a request and check its answer."""
-        start = time.perf_counter()
+        start, wall_start = time.process_time(), time.perf_counter()
         answer = self.client.request(method, path, content=content, headers=headers)
-        taken = time.perf_counter() - start
+        taken, wall = time.process_time() - start, time.perf_counter() - wall_start
         status = answer.status_code
         self.counts[status] = self.counts.get(status, 0) + 1
-        assert taken < SECONDS, f"{method} {path} took {taken:.1f} s"
+        assert taken < SECONDS, f"{method} {path} took {taken:.1f} s of processor time"
+        assert wall < WALL_SECONDS, f"{method} {path} took {wall:.1f} s"
         assert status in REFUSALS | ANSWERS, f"{method} {path} gave {status}: {answer.text[:500]}"
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["content-security-policy"].startswith("default-src 'none'")

@@ -7,10 +7,9 @@ picture, JSON, or one of the page's own files, which are read at the start: no r
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from typing import TypeVar
@@ -84,20 +83,11 @@ class Explorer:
             Route("/api/change", self._post_change, methods=["POST"]),
         ]
 
-    @contextlib.asynccontextmanager
-    async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
-        """Stop what is running when the server stops.
-
-        Args:
-            app: Not used.
-
-        Yields:
-            While the server runs.
-        """
-        yield
+    def stop(self) -> None:
+        """Give up what is being made; nobody will wait for it."""
         for cancelled in self._animations:
             cancelled.set()
-        self._animator.shutdown(wait=False, cancel_futures=True)
+        self._animator.shutdown(wait=False)
         self._turns.close()
 
     async def _get_page(self, request: Request) -> Response:
@@ -184,13 +174,12 @@ def make_app(file: OpenFile, generator: Generator, origin: Origin, token: str) -
         token: Secret of this start: letters and digits.
 
     Returns:
-        An ASGI app.
+        An ASGI app; ``app.state.stop()`` gives up what it is making, for when the server ends.
     """
     explorer = Explorer(file, generator, origin, token)
-    return Starlette(
+    app = Starlette(
         routes=explorer.routes(),
         middleware=[Middleware(Guard, token=token)],
-        lifespan=explorer.lifespan,
         exception_handlers={
             HTTPException: _answer_http,
             ChangedError: _answer_with(409),
@@ -201,6 +190,8 @@ def make_app(file: OpenFile, generator: Generator, origin: Origin, token: str) -
             Exception: _answer_failure,
         },
     )
+    app.state.stop = explorer.stop
+    return app
 
 
 async def _while_connected(request: Request, making: Awaitable[Result], cancelled: threading.Event) -> Result:

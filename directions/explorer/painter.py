@@ -7,7 +7,6 @@ lies before the edited layers, and pictures, each as much as a fixed number of v
 from __future__ import annotations
 
 import io
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from directions.direction_file import Directions
 from directions.errors import UserError
+from directions.explorer.fair_lock import FairLock
 from directions.explorer.view import Picture, View
 from directions.generators.base import Generator
 from directions.generators.edits import edited_images
@@ -81,7 +81,7 @@ class Painter:
 
     def __init__(self, generator: Generator) -> None:
         self.generator = generator
-        self._lock = threading.Lock()
+        self._lock = FairLock()
         self._latents: Store[Tensor] = Store(_LATENTS_KEPT)
         self._starts: Store[Callable[[Tensor], Tensor]] = Store(_STARTS_KEPT)
         self._pictures: Store[bytes] = Store(_BYTES_KEPT, len)

@@ -22,7 +22,8 @@ from directions.errors import UserError
 USUAL_PORT = 8160
 """The same each time where it is free: a page that is open finds the program again when it is started anew."""
 
-_SECONDS_TO_END = 2
+_SECONDS_TO_END = 60
+"""How long the last picture may take when all is over; a second Ctrl-C does not wait."""
 
 
 def listen(host: str, port: int | None) -> socket.socket:
@@ -82,28 +83,43 @@ def address(bound: socket.socket) -> str:
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
+class _Server(uvicorn.Server):
+    """Gives up what is being made before it waits for its connections."""
+
+    def __init__(self, app: Starlette, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End."""
+        self._app.state.stop()
+        await super().shutdown(sockets)
+
+
 def make_server(app: Starlette) -> uvicorn.Server:
     """Make the server of an app; its ``run`` takes the socket.
 
     Args:
-        app: What answers.
+        app: What answers, from `directions.explorer.app.make_app`, which logs its own failures.
 
     Returns:
         The server.
     """
-    return uvicorn.Server(
+    return _Server(
+        app,
         uvicorn.Config(
             app,
             loop="asyncio",
             http="h11",
             ws="none",
-            lifespan="on",
+            lifespan="off",
             log_config=None,
+            log_level="critical",
             access_log=False,
             server_header=False,
             proxy_headers=False,
             timeout_graceful_shutdown=_SECONDS_TO_END,
-        )
+        ),
     )
 
 

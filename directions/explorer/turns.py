@@ -48,6 +48,7 @@ class Turns:
         self._line: dict[str, _Waiting] = {}  # in the order of the turns
         self._newest: OrderedDict[str, int] = OrderedDict()
         self._running = False
+        self._closed = False
 
     async def take(self, client: str, number: int, job: Callable[[], Result]) -> Result:
         """Do a job when it is the client's turn.
@@ -61,10 +62,10 @@ class Turns:
             What the job gives.
 
         Raises:
-            SupersededError: If the client has asked for something newer, now or before.
+            SupersededError: If the client has asked for something newer, now or before, or all is over.
             BusyError: If too many clients wait.
         """
-        if number <= self._newest.get(client, -1):
+        if self._closed or number <= self._newest.get(client, -1):
             raise SupersededError
         before = self._line.get(client)
         if before is None and len(self._line) >= self._most_waiting:
@@ -103,5 +104,10 @@ class Turns:
         self._next()
 
     def close(self) -> None:
-        """Start no further job."""
-        self._worker.shutdown(wait=False, cancel_futures=True)
+        """Drop who waits, and start no further job; the one that runs is finished."""
+        self._closed = True
+        for waiting in self._line.values():
+            if not waiting.done.done():
+                waiting.done.set_exception(SupersededError())
+        self._line.clear()
+        self._worker.shutdown(wait=False)

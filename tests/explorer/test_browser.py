@@ -112,7 +112,7 @@ def test_browser_shows_what_the_api_computes(served):
     moved = served.shown(tab)
     assert (moved != start).any()
     np.testing.assert_array_equal(moved, served.answered(0, {0: 1.5, 3: -2.0}))
-    assert "left-right +1.50" in tab.locator(".tile").first.get_attribute("aria-label")
+    assert "\u2068left-right\u2069 +1.50" in tab.locator(".tile").first.get_attribute("aria-label")
 
     tab.keyboard.press("b")
     served.rest(tab)

@@ -280,3 +280,21 @@ def test_gif_stops_when_nobody_waits(page):
     with pytest.raises(CancelledError, match=r"^$"):
         animate(Animation(view, page.ids[0], 8, 20.0), Painter(page.generator), OpenFile(page.path).read(), gone)
     assert page.generator.batch_sizes == []
+
+
+def test_gif_is_given_up_when_the_program_ends(page):
+    """Its request is answered with nothing, at once."""
+    drawn = threading.Event()
+    plain = page.generator.sample_z
+
+    def watched(n, *, seed=None, truncation=1.0):
+        drawn.set()
+        return plain(n, seed=seed, truncation=truncation)
+
+    page.generator.sample_z = watched
+    body = page.view(seeds=list(range(16))) | {"direction": page.ids[0], "frames": 240}
+    with ThreadPoolExecutor(1) as threads:
+        answer = threads.submit(page.post, "animation", body)
+        drawn.wait(10)
+        page.client.app.state.stop()
+        assert answer.result().status_code == 204

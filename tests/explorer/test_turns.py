@@ -89,3 +89,23 @@ def test_turns_skip_a_client_that_went_away():
         return log
 
     assert asyncio.run(leave()) == ["c"]
+
+
+def test_turns_that_are_closed_let_nobody_wait():
+    """Who stands in line is told, who comes later too; what runs is finished."""
+
+    async def end():
+        turns, started, release, log = Turns(), threading.Event(), threading.Event(), []
+        holding = asyncio.create_task(turns.take("a", 0, lambda: (started.set(), release.wait(10), "done")[-1]))
+        await asyncio.to_thread(started.wait, 10)
+        waiting = asyncio.create_task(turns.take("b", 0, lambda: log.append("b")))
+        await asyncio.sleep(0)
+        turns.close()
+        release.set()
+        late = asyncio.create_task(turns.take("c", 0, lambda: log.append("c")))
+        return log, await asyncio.gather(holding, waiting, late, return_exceptions=True)
+
+    log, results = asyncio.run(end())
+    assert log == []
+    assert results[0] == "done"
+    assert [type(result) for result in results[1:]] == [SupersededError, SupersededError]

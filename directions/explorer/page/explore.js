@@ -157,8 +157,11 @@
   let several = 4;
   const signed = (amount) => (amount > 0 ? "+" : "") + amount.toFixed(2).replace("-", "−");
 
+  const isolated = (name) => `\u2068${name}\u2069`; // so that a right-to-left name does not turn what stands around it
+
   function moveTexts(moves) {
-    return file.directions.filter((direction) => moves[direction.id]).map((direction) => `${direction.name} ${signed(moves[direction.id])}`);
+    const moved = file.directions.filter((direction) => moves[direction.id]);
+    return moved.map((direction) => `${isolated(direction.name)} ${signed(moves[direction.id])}`);
   }
 
   function described(seed, shown) {
@@ -426,11 +429,12 @@
 
     function show(next) {
       direction = next;
-      if (document.activeElement !== name) name.value = direction.name;
+      // What was refused stays to be mended.
+      if (document.activeElement !== name && !name.hasAttribute("aria-invalid")) name.value = direction.name;
       if (document.activeElement !== range) range.value = rounded(direction.path_size);
       if (document.activeElement !== note) note.value = direction.note;
-      name.title = direction.note ? `${direction.name}: ${direction.note}` : direction.name;
-      const called = direction.name;
+      const called = isolated(direction.name);
+      name.title = direction.note ? `${called}: ${direction.note}` : called;
       name.setAttribute("aria-label", `Name of direction ${direction.index}`);
       slider.setAttribute("aria-label", called);
       value.setAttribute("aria-label", `Amount of ${called}`);
@@ -466,14 +470,15 @@
     function problem(text, field) {
       part("problem").textContent = text;
       part("problem").hidden = !text;
-      for (const input of [name, range, note, value]) input.toggleAttribute("aria-invalid", false);
+      for (const input of [name, range, note]) input.removeAttribute("aria-invalid");
       if (text && field) field.setAttribute("aria-invalid", "true");
     }
 
     async function write(changes, field, said) {
       try {
-        apply(await (await ask("/api/change", { id, ...changes })).json());
+        const next = await (await ask("/api/change", { id, ...changes })).json();
         problem("");
+        apply(next);
         fine();
         say(said);
       } catch (error) {
