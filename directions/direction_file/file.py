@@ -10,25 +10,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from directions.atomic import write_bytes
 from directions.direction_file.annotations import annotate, annotation_fault, reorder, undo
 from directions.direction_file.container import pack, unpack
-from directions.direction_file.fits import generator_misfit
-from directions.direction_file.header import DescribesGenerator, as_json, header_fault, matrix_fault, upgraded
-from directions.direction_file.images import edited
-from directions.direction_file.lookup import Key, is_key, keys_of
-from directions.direction_file.moves import Latent, add_steps
-from directions.direction_file.records import Records
+from directions.direction_file.display import html_table
+from directions.direction_file.header import as_json, header_fault, matrix_fault, upgraded
+from directions.direction_file.lookup import Key, keys_of
+from directions.direction_file.usable import Usable
 from directions.errors import UserError
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from directions.generators.base import Generator, Labels
 
 __all__ = ["Directions", "Key", "load_directions"]
 
@@ -36,7 +29,7 @@ EachChange = Mapping[int, Mapping[str, Any]] | Mapping[str, Mapping[str, Any]] |
 """For each of several directions, by index or name, what to write on it."""
 
 
-class Directions(Records):
+class Directions(Usable):
     """Orthonormal directions in the latent space of one generator, with a header that says how they came to be.
 
     Its content does not change: the matrix is read-only, ``header`` gives a copy, and what writes on directions
@@ -52,27 +45,35 @@ class Directions(Records):
 
     Raises:
         UserError: If the rows are not finite and orthonormal, or the header is not sound or does not fit them.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> from directions.direction_file.header import make_header
+        >>> toy = SimpleNamespace(name="toy", digest="", dim_z=3, resolution=8)
+        >>> header = make_header(toy, path_sizes=[3.0, 2.0], names=["hue", "size"], classes=None, truncation=None,
+        ...                      space=(0, 3), method="adam", config={}, steps=0, seed=0, penalty=None)
+        >>> directions = Directions(np.eye(2, 3), header)
+        >>> directions
+        Directions(2 × 3, generator='toy': hue, size)
+        >>> z = np.zeros((2, 3))
+        >>> directions.move(z, "size", [1.0, -1.0])                     # one direction, an amount for each z
+        array([[ 0.,  1.,  0.],
+               [ 0., -1.,  0.]])
+        >>> directions.move(z, ["hue", 1], [0.5, 2.0])[0]               # two at once
+        array([0.5, 2. , 0. ])
+        >>> directions.path(z, "hue", [-3.0, 0.0, 3.0]).shape           # three places on the way of each z
+        (3, 2, 3)
+        >>> directions.project(np.array([[0.5, 2.0, 7.0]]))             # how far an edit goes along each
+        array([[0.5, 2. ]])
+        >>> directions[["size"]].names, directions.renamed("hue", "colour").names
+        (('size',), ('colour', 'size'))
     """
 
-    matrix: np.ndarray
-
     def __init__(self, matrix: np.ndarray, header: Mapping[str, Any]) -> None:
-        self.matrix = np.array(matrix, dtype=np.float32)
-        self.matrix.flags.writeable = False
-        super().__init__(upgraded(as_json(header)))
+        super().__init__(matrix, upgraded(as_json(header)))
         fault = matrix_fault(self.matrix) or header_fault(self._header, self.matrix)
         if fault:
             raise UserError(f"These directions are not usable: {fault}")
-
-    @property
-    def ndirs(self) -> int:
-        """The number of directions."""
-        return len(self.matrix)
-
-    @property
-    def dim_z(self) -> int:
-        """The size of z."""
-        return int(self.matrix.shape[1])
 
     def __len__(self) -> int:
         """Count the directions."""
@@ -110,6 +111,10 @@ class Directions(Records):
         """Say what these directions are, briefly."""
         shown = ", ".join(self.names[:4]) + (", …" if len(self) > 4 else "")
         return f"Directions({len(self)} × {self.dim_z}, generator={self.generator!r}: {shown})"
+
+    def _repr_html_(self) -> str:
+        """Show them in a notebook, as a table with bars."""
+        return html_table(self, self.matrix.shape)
 
     def renamed(self, key: Key, name: str) -> Directions:
         """Give a direction another name.
@@ -213,129 +218,6 @@ class Directions(Records):
         if fault:
             raise UserError(fault[0].upper() + fault[1:])
         return Directions(self.matrix, header)
-
-    def move(self, z: Latent, direction: Key | Sequence[Key], amount: Any) -> Latent:
-        """Add amount × direction to z.
-
-        This is about z alone. Directions that act on some layers (:attr:`layers`) are for :meth:`images`, or for
-        ``generator.prefix(z, y, layers=directions.layers)``, which take the moved z for those layers only.
-
-        Args:
-            z: (…, dim_z) NumPy array or torch tensor of floats, with any batch shape.
-            direction: Index or name; or a sequence of them, to move along several at once.
-            amount: How far, in latent units: a number, or an array that broadcasts with the batch shape of z. For a
-                sequence of directions: a sequence with as many amounts, each of them a number or such an array.
-
-        Returns:
-            The moved z: a new array or tensor of the type, dtype and device of z. Gradients of torch tensors flow
-            through z and amount.
-
-        Raises:
-            UserError: If z is not (…, dim_z) floats, a direction does not exist, or the amounts do not fit.
-
-        Example:
-            >>> from directions.direction_file.header import make_header
-            >>> from types import SimpleNamespace
-            >>> toy = SimpleNamespace(name="toy", digest="", dim_z=2, resolution=8)
-            >>> header = make_header(toy, path_sizes=[3.0, 3.0], names=["hue", "size"], classes=None, truncation=None,
-            ...                      space=(0, 2), method="adam", config={}, steps=0, seed=0, penalty=None)
-            >>> Directions(np.eye(2), header).move(np.zeros((2, 2)), "size", [1.0, -1.0])
-            array([[ 0.,  1.],
-                   [ 0., -1.]])
-        """
-        keys, amounts = keys_of(direction), [amount] if is_key(direction) else amount
-        if not hasattr(amounts, "__len__") or len(amounts) != len(keys):
-            got = len(amounts) if hasattr(amounts, "__len__") else f"the one number {amounts!r}"
-            raise UserError(f"{len(keys)} directions need {len(keys)} amounts, one each, got {got}.")
-        return add_steps(z, self.matrix[[self.index(key) for key in keys]], amounts)
-
-    def path(self, z: Latent, direction: Key, steps: Sequence[float] | np.ndarray) -> Latent:
-        """Take z to several places along one direction.
-
-        Args:
-            z: (…, dim_z) NumPy array or torch tensor of floats.
-            direction: Index or name.
-            steps: The signed distances from z, in latent units.
-
-        Returns:
-            (len(steps), …, dim_z), of the type, dtype and device of z.
-
-        Raises:
-            UserError: If z is not (…, dim_z) floats, or the direction does not exist.
-        """
-        distances = np.asarray(steps, dtype=np.float64)
-        batch_axes = max(getattr(z, "ndim", 1) - 1, 0)
-        return self.move(z, direction, distances.reshape(-1, *[1] * batch_axes))
-
-    def images(
-        self,
-        generator: Generator,
-        z: Tensor,
-        direction: Key | Sequence[Key],
-        amount: Any,
-        *,
-        y: Labels | None = 0,
-        truncation: float = 1.0,
-    ) -> Tensor:
-        """Move z and make the images, as these directions are meant: on the layers that they act on.
-
-        Where that is all layers, it is ``generator(directions.move(z, direction, amount), y)``. Where it is some,
-        the others see z, and what lies before the first of them is computed once, however many amounts there are.
-
-        Args:
-            generator: In which the directions were found.
-            z: (batch, dim_z) torch tensor.
-            direction: As for :meth:`move`.
-            amount: As for :meth:`move`. It may add axes in front of the batch: amounts of shape (steps, 1) give a
-                path of each z.
-            y: Classes; one for all, or one for each z.
-            truncation: The generator's truncation setting, in (0, 1]; z must have been drawn with the same.
-
-        Returns:
-            (batch, 3, resolution, resolution) in [-1, 1], with further axes in front where the amounts have them.
-            Gradients flow through z and amount.
-
-        Raises:
-            UserError: If the directions are of another generator, it has no such layers, or z, direction or amount do
-                not fit.
-
-        Example:
-            >>> from directions.direction_file.header import make_header
-            >>> from directions.generators.registry import load_generator
-            >>> generator = load_generator("builtin")
-            >>> header = make_header(generator, path_sizes=[3.0], names=["size"], classes=None, truncation=1.0,
-            ...                      space=(0, 12), layers=[0, 1, 2], method="adam", config={}, steps=0, seed=0,
-            ...                      penalty=None)
-            >>> directions, z = Directions(np.eye(1, 12), header), generator.sample_z(4, seed=0)
-            >>> directions.images(generator, z, "size", 3.0, y="sphere").shape
-            torch.Size([4, 3, 64, 64])
-            >>> directions.images(generator, z, "size", [[-3.0], [0.0], [3.0]], y="sphere").shape
-            torch.Size([3, 4, 3, 64, 64])
-        """
-        self.require_fits(generator)
-        return edited(
-            generator,
-            z,
-            lambda start: self.move(start, direction, amount),
-            y=y,
-            layers=self.layers,
-            truncation=truncation,
-        )
-
-    def require_fits(self, generator: DescribesGenerator) -> None:
-        """Check that these directions were found in this generator.
-
-        Where both have a digest of the weights it decides; otherwise the name does.
-
-        Args:
-            generator: What is to be moved along them.
-
-        Raises:
-            UserError: If it is another generator, has another |z| or other weights.
-        """
-        fault = generator_misfit(self._header, generator)
-        if fault:
-            raise UserError(fault)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a direction file, wholly or not at all; the same directions always give the same bytes.

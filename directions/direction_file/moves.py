@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
@@ -21,14 +21,14 @@ Latent = TypeVar("Latent")
 """A NumPy array or a torch tensor."""
 
 
-def add_steps(z: Latent, rows: np.ndarray, amounts: Sequence[Any]) -> Latent:
+def add_steps(z: Latent, rows: Any, amounts: Sequence[Any]) -> Latent:
     """Add amounts[k] × rows[k] to z for every k.
 
     Half precision is added in single precision and rounded once, at the end.
 
     Args:
         z: (…, dim_z) NumPy array or torch tensor of floats.
-        rows: (k, dim_z) float32.
+        rows: (k, dim_z) float32, a NumPy array, or a tensor on the device of z.
         amounts: k numbers or arrays, each of which broadcasts with the batch shape of z.
 
     Returns:
@@ -37,39 +37,80 @@ def add_steps(z: Latent, rows: np.ndarray, amounts: Sequence[Any]) -> Latent:
     Raises:
         UserError: If z is something else, or an amount does not fit it.
     """
-    torch = sys.modules.get("torch")  # Whoever has a tensor has imported it already.
-    if torch is not None and isinstance(z, torch.Tensor):
-        _check_latent(z.shape, rows.shape[1], floating=z.is_floating_point(), dtype=z.dtype)
-        moved: Any = _add_to_tensor(z, rows, amounts)
-    elif isinstance(z, np.ndarray):
-        _check_latent(z.shape, rows.shape[1], floating=np.issubdtype(z.dtype, np.floating), dtype=z.dtype)
-        moved = _add_to_array(z, rows, amounts)
+    if _is_tensor(z, rows.shape[1], "z"):
+        moved: Any = _add_to_tensor(cast("Any", z), rows, amounts)
     else:
-        raise UserError(f"z must be a NumPy array or a torch tensor, got {type(z).__name__}.")
+        moved = _add_to_array(cast("Any", z), rows, amounts)
     result: Latent = moved
     return result
 
 
-def _check_latent(shape: tuple[int, ...], dim_z: int, *, floating: bool, dtype: Any) -> None:
+def products(edit: Latent, rows: Any) -> Latent:
+    """Multiply edits with directions.
+
+    Half precision is multiplied in single precision and rounded once, at the end.
+
+    Args:
+        edit: (…, dim_z) NumPy array or torch tensor of floats.
+        rows: (ndirs, dim_z) float32, a NumPy array, or a tensor on the device of the edit.
+
+    Returns:
+        (…, ndirs), of the type, dtype and device of the edit.
+
+    Raises:
+        UserError: If the edit is something else.
+    """
+    value: Any = edit
+    if _is_tensor(edit, rows.shape[1], "edit"):
+        import torch
+
+        wide = torch.promote_types(value.dtype, torch.float32)
+        amounts: Any = (value.to(wide) @ _as_tensor(rows, wide, value.device).T).to(value.dtype)
+    else:
+        amounts = (value.astype(np.result_type(value.dtype, np.float32)) @ rows.T).astype(value.dtype)
+    result: Latent = amounts
+    return result
+
+
+def _is_tensor(z: Any, dim_z: int, name: str) -> bool:
+    """Tell a torch tensor from a NumPy array, after checking that it is one of them and fits."""
+    torch = sys.modules.get("torch")  # Whoever has a tensor has imported it already.
+    if torch is not None and isinstance(z, torch.Tensor):
+        _check_latent(z.shape, dim_z, name, floating=z.is_floating_point(), dtype=z.dtype)
+        return True
+    if isinstance(z, np.ndarray):
+        _check_latent(z.shape, dim_z, name, floating=np.issubdtype(z.dtype, np.floating), dtype=z.dtype)
+        return False
+    raise UserError(f"{name} must be a NumPy array or a torch tensor, got {type(z).__name__}.")
+
+
+def _as_tensor(rows: Any, dtype: Any, device: Any) -> torch.Tensor:
+    """Put rows where they are needed; a NumPy matrix is copied, since it may be read-only."""
+    import torch
+
+    return torch.tensor(rows, dtype=dtype, device=device) if isinstance(rows, np.ndarray) else rows.to(device, dtype)
+
+
+def _check_latent(shape: tuple[int, ...], dim_z: int, name: str, *, floating: bool, dtype: Any) -> None:
     """Check that z has the width of the directions and can hold a fraction."""
     if not shape or shape[-1] != dim_z:
-        raise UserError(f"z must have the shape (…, {dim_z}), as the directions do, got {tuple(shape)}.")
+        raise UserError(f"{name} must have the shape (…, {dim_z}), as the directions do, got {tuple(shape)}.")
     if not floating:
-        raise UserError(f"z must be of a floating-point type, got {dtype}. Convert it, for example to float32.")
+        raise UserError(f"{name} must be of a floating-point type, got {dtype}. Convert it, for example to float32.")
 
 
-def _add_to_tensor(z: torch.Tensor, rows: np.ndarray, amounts: Sequence[Any]) -> torch.Tensor:
+def _add_to_tensor(z: torch.Tensor, rows: Any, amounts: Sequence[Any]) -> torch.Tensor:
     import torch
 
     wide = torch.promote_types(z.dtype, torch.float32)
     moved = z.to(wide)
-    for row, amount in zip(rows, amounts, strict=True):
+    for row, amount in zip(_as_tensor(rows, wide, z.device), amounts, strict=True):
         try:
             step = torch.as_tensor(amount, dtype=wide, device=z.device)
         except (TypeError, ValueError, RuntimeError) as error:
             raise _not_numbers(amount) from error
         _check_broadcast(z.shape[:-1], step.shape)
-        moved = moved + step[..., None] * torch.tensor(row, dtype=wide, device=z.device)
+        moved = moved + step[..., None] * row
     return moved.to(z.dtype)
 
 

@@ -332,6 +332,56 @@ def test_path_stacks_moves(directions, batch):
     np.testing.assert_allclose(directions.path(torch.from_numpy(z), "hue", steps).numpy(), path, atol=1e-12)
 
 
+# How far an edit goes.
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    amounts=hnp.arrays(np.float64, (2, 3), elements=st.floats(-5, 5)),
+    rest=st.floats(-3, 3),
+    order=st.permutations(range(3)),
+)
+def test_project_is_the_inverse_of_move(amounts, rest, order):
+    """In any order of the directions, with either library; what is perpendicular to all of them does not count."""
+    full = orthonormal(4, 4)
+    directions = Directions(full[:3], header_for())[list(order)]
+    z = np.random.default_rng(0).standard_normal((2, 4))
+    edit = directions.move(z, list(range(3)), list(amounts.T)) - z + rest * full[3]
+    np.testing.assert_allclose(directions.project(edit), amounts, atol=1e-5)
+    np.testing.assert_allclose(directions.project(torch.from_numpy(edit)).numpy(), directions.project(edit), atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_project_keeps_type_and_batch_shape(directions, dtype):
+    """(…, dim_z) becomes (…, ndirs)."""
+    edit = np.ones((5, 2, 4), dtype)
+    assert directions.project(edit).dtype == edit.dtype
+    assert directions.project(edit).shape == (5, 2, 3)
+    assert directions.project(torch.from_numpy(edit)).dtype == getattr(torch, dtype)
+    with pytest.raises(UserError, match=r"edit must have the shape \(…, 4\), as the directions do, got \(3,\)"):
+        directions.project(np.ones(3))
+    with pytest.raises(UserError, match="edit must be a NumPy array or a torch tensor, got list"):
+        directions.project([1.0])
+
+
+# Where the rows are.
+
+
+def test_to_keeps_rows_on_a_device(directions):
+    """Only tensors there use them (the meta device stands for any other); the rest is as before."""
+    there = directions.to("meta")
+    assert there.tensor.device.type == "meta"
+    assert directions.tensor.device.type == "cpu"
+    assert there.move(torch.empty(2, 4, device="meta"), 0, 1.0).device.type == "meta"
+    z = np.zeros((2, 4))
+    np.testing.assert_array_equal(there.move(z, 0, 1.0), directions.move(z, 0, 1.0))
+    torch.testing.assert_close(there.move(torch.zeros(2, 4), 0, 1.0), directions.move(torch.zeros(2, 4), 0, 1.0))
+    here = directions.to("cpu")
+    torch.testing.assert_close(here.tensor, torch.tensor(directions.matrix))
+    torch.testing.assert_close(here.move(torch.zeros(2, 4), 1, 2.0), directions.move(torch.zeros(2, 4), 1, 2.0))
+    assert here.names == directions.names
+
+
 # Whose directions they are.
 
 
@@ -455,9 +505,10 @@ def test_load_refuses_paths(tmp_path):
         load_directions(tmp_path / "directions.safetensors" / "x")
 
 
-def test_load_refuses_every_changed_byte(path):
+def test_load_refuses_every_changed_byte(directions, path):
     """Each byte of a small file in turn: the checksum tells where nothing else does."""
-    good = good_bytes()
+    directions[:1].save(path)
+    good = path.read_bytes()
     changes = np.random.default_rng(0).integers(1, 256, len(good))
     for position, change in enumerate(changes.tolist()):
         data = bytearray(good)
