@@ -81,9 +81,11 @@ def print_table(rows: Sequence[Sequence[str]], right: str) -> None:
         typer.echo("  ".join(cells).rstrip())
 
 
-def progress_bar(*, total: int, initial: int = 0, unit: str, quiet: bool) -> tqdm[Any]:
+def progress_bar(*, total: int, initial: int = 0, unit: str, quiet: bool, title: str | None = None) -> tqdm[Any]:
     """Make a progress bar on stderr; where that is no terminal it adds a line now and then."""
     from tqdm import tqdm
 
     interval = 0.2 if sys.stderr.isatty() else 15.0
-    return tqdm(total=total, initial=initial, unit=unit, disable=quiet, mininterval=interval, dynamic_ncols=True)
+    return tqdm(
+        desc=title, total=total, initial=initial, unit=unit, disable=quiet, mininterval=interval, dynamic_ncols=True
+    )

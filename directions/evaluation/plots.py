@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from directions.atomic import atomic_write
 from directions.errors import MissingExtraError
 from directions.evaluation.components import CARRIED, components_carrying
+from directions.evaluation.named_metrics import Kind
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -92,6 +93,35 @@ def plot_heat_map(
     bar.ax.tick_params(labelsize=7)
     bar.outline.set_visible(False)
     _finish(figure, axes, path)
+
+
+def plot_results(path: str | os.PathLike[str], kind: Kind, results: Mapping[str, Any]) -> bool:
+    """Draw the results of a named metric, if there is something to draw.
+
+    Args:
+        path: The PNG to write; its folder must exist.
+        kind: The metric's kind.
+        results: As in ``metrics.jsonl``.
+
+    Returns:
+        Whether it was drawn.
+    """
+    if kind == "activeness":
+        plot_activeness(path, {"activeness": results["activeness"]})
+    elif kind == "factor_effects":
+        matrix = np.array([list(row["effects"].values()) for row in results["directions"]])
+        names = [row["name"] for row in results["directions"]]
+        title, scale = "What each component does to the factors", "mean squared change (variances of the factor)"
+        plot_heat_map(path, matrix, names, list(results["directions"][0]["effects"]), title=title, scale=scale)
+    elif kind in ("dci", "mig") and results["factors"]:
+        matrix = np.array(results["importances" if kind == "dci" else "information"])
+        names = [f"z{i}" for i in range(len(matrix))]
+        title = "Importance of components for factors" if kind == "dci" else "What components say about factors"
+        scale = "share of the importance" if kind == "dci" else "mutual information / entropy of the factor"
+        plot_heat_map(path, matrix, names, results["factors"], title=title, scale=scale, top=1.0)
+    else:
+        return False
+    return True
 
 
 def _figure(width: float, height: float) -> Figure:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from directions.commands.gan.evaluate import evaluate, metrics_epilog
+from directions.commands.gan.sample import sample
 from directions.commands.gan.train import train
 
 gan = typer.Typer(
@@ -13,3 +15,5 @@ gan = typer.Typer(
     rich_markup_mode="rich",
 )
 gan.command()(train)
+gan.command()(sample)
+gan.command(epilog=metrics_epilog())(evaluate)
