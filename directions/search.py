@@ -15,13 +15,14 @@ from torch import Tensor
 from directions.basis import SearchSpace
 from directions.config import ConfigError, DiscoverConfig
 from directions.generators.edits import EditsLayers, chosen_layers, described_layers
+from directions.generators.layers import LayerRange
 from directions.penalties.probes import rademacher
+from directions.ranges import THIRDS
 from directions.sampling import Points, derived_rng, draw_points, resolve_classes
 from directions.steps import draw_steps, one_hot_steps
 
 if TYPE_CHECKING:
     from directions.generators.base import Generator
-    from directions.generators.layers import LayerRange
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,28 @@ def _searched_space(generator: Generator, config: DiscoverConfig, layers: LayerR
             f"{asked}. Leave it out to search all of these.",
         )
     return asked
+
+
+def warn_if_no_third(generator: Generator, config: DiscoverConfig) -> None:
+    """Warn if a third of z is searched by its name, as in plain BigGAN, in a generator whose layers all see all of z.
+
+    Args:
+        generator: Which components its layers see.
+        config: The search space, and the layers.
+
+    Warns:
+        UserWarning: If so.
+    """
+    named = config.space is not None and config.space.strip() in THIRDS
+    if not named or config.layers is not None or not isinstance(generator, EditsLayers):
+        return
+    first = LayerRange(0, 1, generator.num_layers)
+    if generator.num_layers > 1 and generator.components(first) == (0, generator.dim_z):
+        warnings.warn(
+            f"space {config.space} is a third of z, but z has no segments in {generator.name!r}: every layer sees all "
+            f"of it. To search for {config.space} changes, give layers {config.space} instead.",
+            stacklevel=3,
+        )
 
 
 @dataclass(frozen=True)

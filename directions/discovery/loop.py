@@ -33,7 +33,7 @@ from directions.joint.start import measured, solution_state, solved
 from directions.penalties.derivatives import check_deterministic
 from directions.penalties.hessian import hessian_penalty, penalty_per_sample
 from directions.sampling import derived_rng, image_map
-from directions.search import Batch, Search, draw_batch
+from directions.search import Batch, Search, draw_batch, warn_if_no_third
 
 if TYPE_CHECKING:
     from directions.generators.base import Generator
@@ -63,7 +63,8 @@ def discover(
             belongs to another run.
 
     Warns:
-        UserWarning: If method ``"adam"`` is to learn fewer directions than the searched space has components.
+        UserWarning: If method ``"adam"`` is to learn fewer directions than the searched space has components, or a
+            third of z is asked for by name in a generator that has no segments of z.
 
     Example:
         >>> from directions import DiscoverConfig, discover
@@ -74,6 +75,7 @@ def discover(
         [0, 1, 2]
     """
     search = Search.resolve(generator, config)
+    warn_if_no_third(generator, config)
     if config.method == "adam":
         search.warn_if_narrow()
     else:

@@ -184,6 +184,19 @@ def test_layers_that_see_no_z_are_refused():
     assert str(Search.resolve(generator, DiscoverConfig(layers="0:2")).space) == "0:7"
 
 
+def test_thirds_of_z_are_pointed_at_layers_where_z_has_none(deep, plain, recwarn):
+    """By name only: a range of components is what it says."""
+    config = dataclasses.replace(CONFIG, space="coarse")
+    with pytest.warns(
+        UserWarning, match="z has no segments in 'deep': every layer sees all of it. .* give layers coarse"
+    ):
+        discover(deep, config)
+    discover(plain, config)
+    discover(deep, dataclasses.replace(config, layers="coarse"))
+    discover(deep, dataclasses.replace(config, space="0:4"))
+    assert len(recwarn) == 0
+
+
 def test_what_lies_before_the_layers_is_computed_once_a_sample(deep):
     """A step's eight evaluations of two samples pass through the blocks before the range as two rows."""
     rows = [[] for _ in range(6)]
