@@ -1,9 +1,9 @@
 """Time one step of discovery on some layers against all of them, in turn, in one process.
 
-On the built-in generator, or on BigGAN-deep-128 at full size with random weights (times do not depend on the weights).
-What lies before the first edited layer is computed once a sample instead of 2k times, and without a gradient. Beside the
-time, which is the processor's (other programs then matter less), it counts the multiplications, on which nothing else has
-an influence.
+On the built-in generator, or on BigGAN-deep-128 at full size with random weights (times do not depend on them). What
+lies before the first edited layer is computed once a sample instead of 2k times, and without a gradient. Beside the
+time, which is the processor's (so that other programs matter less), it counts the operations, which do not depend on
+the machine.
 """
 
 from __future__ import annotations
