@@ -132,6 +132,8 @@ class GrowingGAN:
 
         def looked_at(w: Tensor) -> list[Tensor]:
             tensors = self.generator.activations(w, layers, stage.level, stage.alpha, image=self._image)
+            # As they lie in memory: what follows, and its backward pass, then goes through it in order.
+            tensors = [tensor.permute(0, 2, 3, 1) for tensor in tensors]
             if stage.alpha >= 1:
                 return tensors
             # The penalty is quadratic in what it looks at: the root of the weight there is the weight in the sum.

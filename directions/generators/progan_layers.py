@@ -6,6 +6,7 @@ Used by the generator in ``progan_network`` and by the discriminator in ``direct
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +33,44 @@ def pixel_norm(x: Tensor) -> Tensor:
         >>> pixel_norm(torch.tensor([[3.0, 4.0]])).square().mean().round(decimals=4)
         tensor(1.)
     """
-    return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + PIXEL_NORM_EPSILON)
+    normalised: Tensor = _PixelNorm.apply(x)
+    return normalised
+
+
+class _PixelNorm(torch.autograd.Function):
+    """Pixel norm with a derivative written out: a third of the passes over memory that autograd would take.
+
+    With y = x·r and r = (mean x² + ε)^(−1/2), the Jacobian at a pixel is r (I − y yᵀ / channels), a symmetric matrix.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return x * _scale(x)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs, output)
+        ctx.save_for_forward(*inputs, output)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _times_jacobian(gradient, *ctx.saved_tensors)
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor) -> Tensor:
+        return _times_jacobian(tangent, *ctx.saved_tensors)
+
+
+def _scale(x: Tensor) -> Tensor:
+    square = torch.linalg.vector_norm(x, dim=1, keepdim=True).square() / x.shape[1]
+    return (square + PIXEL_NORM_EPSILON).rsqrt()
+
+
+def _times_jacobian(vector: Tensor, x: Tensor, normalised: Tensor) -> Tensor:
+    along = (vector * normalised).mean(dim=1, keepdim=True)
+    return torch.addcmul(vector, normalised, along, value=-1) * _scale(x)
 
 
 def activate(x: Tensor) -> Tensor:

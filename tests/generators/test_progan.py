@@ -95,6 +95,20 @@ def test_pixel_norm_gives_a_mean_square_of_one():
     assert pixel_norm(torch.zeros(1, 2)).eq(0).all()
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # from torch, when vmap meets a Function
+def test_pixel_norm_has_the_derivatives_of_its_formula():
+    """Backwards, twice backwards, forwards, and through vmap."""
+    x = torch.randn(2, 3, 2, 2, generator=derived_rng(0), dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(pixel_norm, x, check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(pixel_norm, x)
+    plain = lambda x: x / (x.square().mean(dim=1, keepdim=True) + 1e-8).sqrt()  # noqa: E731 - the formula
+    torch.testing.assert_close(torch.func.jacfwd(pixel_norm)(x.detach()), torch.func.jacrev(plain)(x.detach()))
+    torch.testing.assert_close(torch.func.jacrev(pixel_norm)(x.detach()), torch.func.jacrev(plain)(x.detach()))
+    zero = torch.zeros(1, 3, requires_grad=True)
+    pixel_norm(zero).sum().backward()
+    assert zero.grad.isfinite().all()
+
+
 def test_equalised_layers_keep_the_size_of_signals():
     """Weights are N(0, 1), and a wide layer's outputs have the variance of its inputs times the squared gain."""
     rng = derived_rng(0)
