@@ -21,18 +21,19 @@ Init = Literal["random", "identity"]
 Reduction = Literal["mean", "max"]
 Method = Literal["adam", "joint", "joint+adam"]
 Measuring = Literal["auto", "differences", "gradients"]
+Precision = Literal["float32", "tf32", "bf16"]
 Classes = tuple[int | str, ...] | Literal["all"]
 
-RESUMABLE = ("steps", "weights", "micro_batch", "device", "checkpoint_every")
+RESUMABLE = ("steps", "weights", "micro_batch", "device", "compile", "recompute", "checkpoint_every")
 """Fields that may differ when a run is resumed.
 
 None of them changes which samples are drawn or how they are weighted. The weights may have moved to another place
-(their digest is compared); another micro-batch or device changes rounding only.
+(their digest is compared); another micro-batch or device, compiling and recomputing change rounding only.
 """
 
 UNUSED: dict[Method, tuple[str, ...]] = {
     "adam": ("base_points", "measurement", "output_probes", "starts"),
-    "joint": ("steps", "learning_rate", "decay_steps", "eval_every"),
+    "joint": ("steps", "learning_rate", "decay_steps", "eval_every", "precision"),
     "joint+adam": (),
 }
 """Fields that a method does not look at; who sets one has misunderstood something."""
@@ -133,6 +134,13 @@ class DiscoverConfig:
     """Samples by which activeness, path size and penalty share are measured after training, at least 1."""
     device: str = "cpu"
     """``"cpu"``, ``"cuda"``, ``"cuda:1"`` …, or ``"auto"``: CUDA where there is one."""
+    compile: bool = False
+    """Let torch.compile make one program of the passes that gradients are taken of; it takes minutes at the start."""
+    recompute: bool = False
+    """Compute each block of the generator again for the backward pass, and hold what goes into the blocks only."""
+    precision: Precision = "float32"
+    """In which numbers the generator computes the steps' images: ``"float32"``; ``"tf32"``, on GPUs that have it; or
+    ``"bf16"``, by autocast. Differences of images, held-out scores and all other measurements are in float32."""
 
     def __post_init__(self) -> None:
         """Check every field."""
@@ -167,6 +175,10 @@ class DiscoverConfig:
                 f"Allowed: {', '.join(divisors)}.",
             )
         self._check_choice("init", get_args(Init))
+        self._check_choice("precision", get_args(Precision))
+        for field in ("compile", "recompute"):
+            if not isinstance(getattr(self, field), bool):
+                raise ConfigError(field, f"must be true or false, got {getattr(self, field)!r}.")
         self._check_choice("reduction", get_args(Reduction))
         if self.method == "joint" and self.reduction != "mean":
             raise ConfigError(

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import torch
 
+from directions.config import Precision
 from directions.errors import UserError
 
 
@@ -42,22 +43,50 @@ def resolve_device(name: str) -> str:
     return name
 
 
-@contextlib.contextmanager
-def full_float32() -> Iterator[None]:
+def full_float32() -> contextlib.AbstractContextManager[None]:
     """Multiply float32 numbers as float32 within the block, also on GPUs that would round them to TF32.
 
     The penalty divides differences of images by ``epsilon**2`` (0.01 by default), which makes TF32's errors of 2⁻¹¹ a
     hundred times as large; convolutions use TF32 unless told otherwise.
+
+    Returns:
+        The block.
+    """
+    return multiplying("float32")
+
+
+@contextlib.contextmanager
+def multiplying(precision: Precision) -> Iterator[None]:
+    """Within the block, multiply float32 numbers on GPUs as TF32 if that is the precision, else as float32.
+
+    For backward passes too, which `in_precision` does not reach.
+
+    Args:
+        precision: Of the passes of a step.
 
     Yields:
         Nothing.
     """
     convolutions = torch.backends.cudnn.allow_tf32
     products = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     try:
         yield
     finally:
         torch.backends.cudnn.allow_tf32 = convolutions
         torch.backends.cuda.matmul.allow_tf32 = products
+
+
+def in_precision(precision: Precision, device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """Within the block, a generator makes its images in a precision.
+
+    Args:
+        precision: Of the passes of a step.
+        device: Where the generator is.
+
+    Returns:
+        The block: for bf16 torch's autocast, else nothing; see `multiplying` for TF32.
+    """
+    if precision == "bf16":
+        return torch.autocast(device.type, torch.bfloat16)
+    return contextlib.nullcontext()

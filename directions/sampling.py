@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from directions.config import Classes, ConfigError
+from directions.config import Classes, ConfigError, Precision
+from directions.devices import in_precision
 from directions.errors import UserError
 from directions.generators.edits import edited_images
 from directions.steps import move
@@ -108,7 +109,13 @@ def draw_points(
 
 
 def image_map(
-    generator: Generator, points: Points, basis: Tensor, truncation: float, layers: LayerRange | None = None
+    generator: Generator,
+    points: Points,
+    basis: Tensor,
+    truncation: float,
+    layers: LayerRange | None = None,
+    *,
+    precision: Precision = "float32",
 ) -> Callable[[Tensor], Tensor]:
     """Return the function that the penalty is about: steps w to images.
 
@@ -119,9 +126,16 @@ def image_map(
         truncation: The generator's truncation setting, in (0, 1].
         layers: The layers that see the moved z, the others see z; ``None`` is all. What lies before them is computed
             here, once, and not each time that the map is called.
+        precision: In which the generator makes the images; latents are moved in their own.
 
     Returns:
         A map from w, (m·n, ndirs), whose row r starts from point r % n, to images, (m·n, 3, height, width).
     """
     images = edited_images(generator, points.z, points.y, layers=layers, truncation=truncation)
-    return lambda w: images(move(points.z.repeat(len(w) // len(points), 1), basis, w))
+
+    def moved_images(w: Tensor) -> Tensor:
+        moved = move(points.z.repeat(len(w) // len(points), 1), basis, w)
+        with in_precision(precision, moved.device):
+            return images(moved)
+
+    return moved_images

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import platform
+import subprocess
+import sys
+
 import pytest
 import torch
 
 from directions.errors import OutOfMemoryError, UserError
-from directions.memory import explained, is_out_of_memory, smaller_divisors
+from directions.memory import explained, is_out_of_memory, keep_freed_memory, smaller_divisors
 
 SHORT = [
     MemoryError(),
@@ -58,3 +62,26 @@ def test_smaller_divisors_halve_at_least():
     assert smaller_divisors(6, 3) == (1,)
     assert smaller_divisors(5, 5) == (1,)
     assert smaller_divisors(4, 1) == ()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc hands memory back in this way")
+def test_freed_memory_is_kept():
+    """In a process of its own: what is freed stays, and is what the next large array gets."""
+    code = (
+        "import resource, numpy as np\n"
+        "from directions.memory import keep_freed_memory\n"
+        "assert keep_freed_memory()\n"
+        "faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "np.ones(8_000_000)\n"
+        "before = faults()\n"
+        "np.ones(8_000_000)\n"
+        "print(faults() - before)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert int(done.stdout) < 100
+
+
+def test_elsewhere_freed_memory_is_not_spoken_of(monkeypatch):
+    """Nothing is done, and nothing fails."""
+    monkeypatch.setattr("platform.libc_ver", lambda: ("", ""))
+    assert not keep_freed_memory()

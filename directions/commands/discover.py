@@ -10,7 +10,7 @@ import typer
 
 from directions.commands.common import HARDWARE, OUTPUT, SAMPLES, given_options, option, options_named
 from directions.commands.discover_flow import Reporting, go_on, require_used, start
-from directions.config import DiscoverConfig, Init, Measuring, Method, Reduction, parse_classes
+from directions.config import DiscoverConfig, Init, Measuring, Method, Precision, Reduction, parse_classes
 from directions.errors import UserError
 
 _DEFAULT = DiscoverConfig()
@@ -182,6 +182,30 @@ def discover(
             rich_help_panel=HARDWARE,
         ),
     ] = None,
+    compile: Annotated[  # noqa: A002 - the option's name, which error messages are matched with
+        bool,
+        typer.Option(
+            "--compile",
+            help="Compile the generator with torch.compile: minutes at the start, faster steps; needs a C++ compiler.",
+            rich_help_panel=HARDWARE,
+        ),
+    ] = _DEFAULT.compile,
+    recompute: Annotated[
+        bool,
+        typer.Option(
+            "--recompute",
+            help="Hold less memory: compute each block of a BigGAN again for the backward pass.",
+            rich_help_panel=HARDWARE,
+        ),
+    ] = _DEFAULT.recompute,
+    precision: Annotated[
+        Precision,
+        typer.Option(
+            help="Of the generator's images in the steps; scores are in float32. tf32 and bf16 lose digits of the "
+            "penalty: see docs/precision.md.",
+            rich_help_panel=HARDWARE,
+        ),
+    ] = _DEFAULT.precision,
     out: Annotated[
         Path, typer.Option(help="Folder for runs; this one becomes OUT/NNNNN-NAME.", rich_help_panel=OUTPUT)
     ] = Path("outputs"),

@@ -144,11 +144,13 @@ def _run(
     reporting: Reporting,
 ) -> None:
     from directions.errors import NonFiniteError, OutOfMemoryError
+    from directions.memory import keep_freed_memory
     from directions.runs.discovery_run import record_run
     from directions.runs.signals import Interrupted
 
     if not reporting.quiet:
         typer.echo(f"Run folder: {folder.path}", err=True)
+    keep_freed_memory()
     progress = _Progress(config, quiet=reporting.quiet)
     try:
         with contextlib.closing(progress):

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from directions.basis import gram_schmidt, initial_matrix
 from directions.config import ConfigError, DiscoverConfig
-from directions.devices import full_float32
+from directions.devices import multiplying
+from directions.discovery.passes import prepare_steps
 from directions.discovery.shortage import watched
 from directions.discovery.snapshots import Record, Snapshot, finite
 from directions.errors import UserError
@@ -81,6 +82,7 @@ def discover(
     else:
         search = dataclasses.replace(search, ndirs=search.space.size)  # the most active are chosen at the end
     _freeze(generator)
+    prepare_steps(generator, config)
     held_out = draw_held_out(generator, config)
     _check_images(generator, held_out)
     rng = derived_rng(config.seed, purpose="init")
@@ -225,7 +227,7 @@ def penalty_and_gradient(generator: Generator, Q: Tensor, batch: Batch, config: 
         generator: Frozen and in eval mode.
         Q: Orthonormal rows, (ndirs, |z|).
         batch: The samples.
-        config: Micro-batch, epsilon, reduction, truncation, layers.
+        config: Micro-batch, epsilon, reduction, truncation, layers, precision.
 
     Returns:
         The penalty, and its gradient, (ndirs, |z|).
@@ -235,10 +237,10 @@ def penalty_and_gradient(generator: Generator, Q: Tensor, batch: Batch, config: 
     size = config.micro_batch or config.batch_size
     penalty = -math.inf if config.reduction == "max" else 0.0
     gradient = torch.zeros_like(Q)
-    with full_float32():
+    with multiplying(config.precision):
         for start in range(0, config.batch_size, size):
             part = slice(start, start + size)
-            f = image_map(generator, batch.points[part], Q, config.truncation, layers)
+            f = image_map(generator, batch.points[part], Q, config.truncation, layers, precision=config.precision)
             w, probes = batch.w[part], batch.probes[:, part]
             if config.reduction == "mean":
                 share = penalty_per_sample(f, w, epsilon=config.epsilon, probes=probes).sum() / config.batch_size

@@ -142,6 +142,20 @@ class ClassConditional(nn.Module):
         tensor = next(itertools.chain(self.buffers(), self.parameters()), None)
         return torch.device("cpu") if tensor is None else tensor.device
 
+    def prepare_steps(self, *, compiled: bool, recompute: bool) -> None:
+        """Say how passes with gradients are carried out from now on; for generators that have a choice.
+
+        Args:
+            compiled: Let torch.compile make one program of them.
+            recompute: Compute parts again for the backward pass instead of holding them.
+
+        Raises:
+            UserError: If the generator has no such way. The message begins with "compile" or "recompute".
+        """
+        for name, wanted in (("compile", compiled), ("recompute", recompute)):
+            if wanted:
+                raise UserError(f"{name} is for BigGANs, which {self.name!r} is not. Leave it out.")
+
     def sample_z(self, n: int, *, seed: int | None = None, truncation: float = 1.0) -> Tensor:
         """Draw latents; the same on every machine for a seed.
 

@@ -8,15 +8,17 @@ are fixed, and what the class contributes is computed once for a class.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from directions.errors import UserError
 from directions.generators.base import ClassConditional, Labels, check_truncation
+from directions.generators.compilation import compiled as compile_function
 from directions.generators.frozen_layers import (
     Affine,
     FrozenAttention,
@@ -145,6 +147,8 @@ class FrozenBigGAN(ClassConditional):
             self.register_buffer(label, tensor.detach().clone())
         self._class_parts: dict[tuple[int, ...], tuple[Tensor, Tensor, Tensor]] = {}
         self._statistics: dict[float, Affine] = {}
+        self._recompute = False
+        self._program: Callable[..., Tensor] | None = None
         self.eval().requires_grad_(False)
 
     def _apply(self, fn: object, recurse: bool = True) -> FrozenBigGAN:
@@ -168,8 +172,7 @@ class FrozenBigGAN(ClassConditional):
         self.check_z(z)
         fixed = self._fix(y, len(z), truncation)
         z = z.to(self.scales)
-        x = self._run(self._start(z, fixed), self._affines(z, fixed, 0, len(self._widths)), 0)
-        return self._image(x, fixed)
+        return self._finish(self._start(z, fixed), self._affines(z, fixed, 0, len(self._widths)), 0, fixed)
 
     @property
     def layer_sizes(self) -> tuple[int, ...]:
@@ -270,6 +273,34 @@ class FrozenBigGAN(ClassConditional):
         )
         return [[next(pairs) for _ in norms] for norms in self._widths[block:stop]]
 
+    def prepare_steps(self, *, compiled: bool, recompute: bool) -> None:
+        """Say how passes with gradients are carried out from now on; the images are the same up to rounding.
+
+        Args:
+            compiled: Let torch.compile make one program of them, at the next call and at each new batch size.
+            recompute: Keep for the backward pass what goes into each block only, and compute the rest again.
+        """
+        self._recompute = recompute
+        self._program = compile_function(self._body, self.device) if compiled else None
+
+    def _finish(self, x: Tensor, affines: Sequence[Sequence[Affine]], block: int, fixed: _Fixed) -> Tensor:
+        """From what goes into a block, and the affines from there on, to images."""
+        rows = slice(self._starts[-1], None)
+        gain, bias = self.last_affine
+        scale = gain * fixed.rate[rows]
+        shift = bias - fixed.mean[rows] * scale
+        body = self._body if self._program is None or not torch.is_grad_enabled() else self._program
+        images: Tensor = body(x, [*affines, [(scale[None, :, None, None], shift[None, :, None, None])]], block)
+        return images
+
+    def _body(self, x: Tensor, affines: Sequence[Sequence[Affine]], block: int) -> Tensor:
+        """The blocks from one on, and the last norm and convolution: nothing but tensors, so that it can compile."""
+        *others, [(scale, shift)] = affines
+        x = self._run(x, others, block)
+        with self._in_full():  # a small layer, whose rounding would be seen at once
+            x = affine_relu(x.to(scale), scale, shift)
+            return self.to_rgb(x).tanh()
+
     def _run(self, x: Tensor, affines: Sequence[Sequence[Affine]], block: int) -> Tensor:
         """Apply as many blocks as there are affines, from ``block`` on, and the attention before each of them."""
         stop = block + len(affines)
@@ -279,18 +310,12 @@ class FrozenBigGAN(ClassConditional):
             last = len(self.layers)
         remaining = iter(affines)
         for layer in self.layers[first:last]:
-            x = layer(x, next(remaining)) if isinstance(layer, FrozenBlock) else layer(x)
+            inputs = (x, next(remaining)) if isinstance(layer, FrozenBlock) else (x,)
+            if self._recompute and torch.is_grad_enabled():
+                x = checkpoint(layer, *inputs, use_reentrant=False, preserve_rng_state=False)
+            else:
+                x = layer(*inputs)
         return x
-
-    def _image(self, x: Tensor, fixed: _Fixed) -> Tensor:
-        """The last norm and convolution."""
-        rows = slice(self._starts[-1], None)
-        gain, bias = self.last_affine
-        scale = gain * fixed.rate[rows]
-        shift = bias - fixed.mean[rows] * scale
-        with self._in_full():  # a small layer, whose rounding would be seen at once
-            x = affine_relu(x.to(scale), scale[None, :, None, None], shift[None, :, None, None])
-            return self.to_rgb(x).tanh()
 
     def _in_full(self) -> torch.autocast:
         """Within the block, no autocast: where z enters, and where the image comes out, digits count."""
@@ -340,4 +365,4 @@ class Prefix:
             [(scale.repeat(times, 1, 1, 1), shift.repeat(times, 1, 1, 1)) for scale, shift in norms]
             for norms in self._after
         ]
-        return generator._image(generator._run(x, [*edited, *after], self._first_block), fixed)
+        return generator._finish(x, [*edited, *after], self._first_block, fixed)

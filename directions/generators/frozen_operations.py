@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-_CHUNK = 2**17
+_CHUNK = 2**19
 """Elements that several operations in a row work on, so that they find them in a core's cache."""
 _QUERIES = 256
 """Rows of the attention's matrix that are made at once."""
@@ -137,27 +137,28 @@ class _AffineRelu(torch.autograd.Function):
 def _affine_relu_backward(
     x: Tensor, scale: Tensor, shift: Tensor, grad: Tensor, needs_x: bool, *, needs_affine: bool
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """The same, a few rows (pixels) at a time, which stay in the cache from one operation to the next."""
+    """The same, a few samples or rows (pixels) at a time, which stay in the cache from one operation to the next."""
     batch, channels = x.shape[:2]
-    rows = max(1, _CHUNK // channels)
     grad = grad.contiguous(memory_format=torch.channels_last)
     x_rows, grad_rows = (tensor.permute(0, 2, 3, 1).reshape(batch, -1, channels) for tensor in (x, grad))
+    scale_rows, shift_rows = scale.view(batch, 1, channels), shift.view(batch, 1, channels)
+    pixels = x_rows.shape[1]
+    rows = min(pixels, max(1, _CHUNK // channels))
+    samples = max(1, _CHUNK // (channels * pixels))
     grad_x = torch.empty_like(grad_rows) if needs_x else None
     grad_scale, grad_shift = x.new_zeros(2, batch, channels)
-    masked, rectified = x.new_empty(2, min(rows, x_rows.shape[1]), channels)
-    for sample in range(batch):
-        a, b = scale[sample].view(channels), shift[sample].view(channels)
-        for start in range(0, x_rows.shape[1], rows):
+    for first in range(0, batch, samples):
+        those = slice(first, first + samples)
+        a, b = scale_rows[those], shift_rows[those]
+        for start in range(0, pixels, rows):
             part = slice(start, start + rows)
-            values, change = x_rows[sample, part], grad_rows[sample, part]
-            y, kept = rectified[: len(values)], masked[: len(values)]
-            torch.addcmul(b, values, a, out=y)
-            torch.ops.aten.threshold_backward.grad_input(change, y, 0, grad_input=kept)
+            values = x_rows[those, part]
+            kept = torch.ops.aten.threshold_backward(grad_rows[those, part], torch.addcmul(b, values, a), 0)
             if grad_x is not None:
-                torch.mul(kept, a, out=grad_x[sample, part])
+                torch.mul(kept, a, out=grad_x[those, part])
             if needs_affine:
-                grad_shift[sample] += kept.sum(0)
-                grad_scale[sample] += kept.mul_(values).sum(0)
+                grad_shift[those] += kept.sum(1)
+                grad_scale[those] += kept.mul_(values).sum(1)
     if grad_x is not None:
         grad_x = grad_x.view(batch, *x.shape[2:], channels).permute(0, 3, 1, 2)
     if not needs_affine:

@@ -7,7 +7,7 @@ is used, and the message says what to change.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from directions.errors import UserError
 from directions.generators.base import ClassConditional, Labels, check_truncation
 from directions.generators.checks import TOLERANCE, check_range, check_same
+from directions.generators.compilation import compiled as compile_function
 from directions.memory import is_out_of_memory
 
 _WIDTHS = ("dim_z", "z_dim", "latent_dim", "nz", "z_size", "latent_size")
@@ -80,7 +81,19 @@ class WrappedModule(ClassConditional):
             class_names=None,
         )
         self.module, self.spatial = module, spatial
+        self._program: Callable[[Tensor], object] | None = None
         self.eval()
+
+    def prepare_steps(self, *, compiled: bool, recompute: bool) -> None:
+        """Say how passes with gradients are carried out from now on.
+
+        Args:
+            compiled: Let torch.compile make one program of the module.
+            recompute: Must be false: what the module holds is its own affair.
+        """
+        if recompute:
+            super().prepare_steps(compiled=False, recompute=True)
+        self._program = compile_function(self.module, self.device) if compiled else None
 
     def forward(self, z: Tensor, y: Labels | None = None, *, truncation: float = 1.0) -> Tensor:
         """Generate images.
@@ -98,7 +111,8 @@ class WrappedModule(ClassConditional):
         """
         self.check_z(z)
         check_truncation(truncation)
-        images = _images(self.module, z.to(_like(self.module)), self.spatial, self.name)
+        module = self.module if self._program is None or not torch.is_grad_enabled() else self._program
+        images = _images(module, z.to(_like(self.module)), self.spatial, self.name)
         if images.shape[2:] != (self.resolution, self.resolution) or len(images) != len(z):
             raise UserError(
                 f"{self.name} gives {_size(images)} now, and {self.resolution} × {self.resolution} pixels before: the "
@@ -168,13 +182,15 @@ def _is_width(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
-def _call(module: nn.Module, z: Tensor, spatial: bool) -> object:
+def _call(module: Callable[[Tensor], object], z: Tensor, spatial: bool) -> object:
     return module(z[..., None, None] if spatial else z)
 
 
-def _images(module: nn.Module, z: Tensor, spatial: bool, name: str) -> Tensor:
+def _images(module: Callable[[Tensor], object], z: Tensor, spatial: bool, name: str) -> Tensor:
     try:
         images = _call(module, z, spatial)
+    except UserError:
+        raise
     except Exception as error:
         if is_out_of_memory(error):
             raise

@@ -47,11 +47,12 @@ def test_discover_passes_every_option_on(command, loaded):
         "path_size": 4.0, "learning_rate": 0.3, "decay_steps": 7, "init": "identity", "reduction": "max",
         "seed": 5, "held_out": 8,
         "held_out_probes": 4, "eval_every": 11, "checkpoint_every": 13, "final_samples": 15, "device": "auto",
+        "compile": False, "recompute": False, "precision": "bf16",
     }  # fmt: skip
     arguments = []
     for field, value in given.items():
         text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-        arguments += ["--" + field.replace("_", "-"), text]
+        arguments += [] if value is False else ["--" + field.replace("_", "-"), text]
     result = command("discover", *arguments, "--dry-run").json
     assert result["config"] == given == DiscoverConfig.from_dict(given).to_dict()
     assert result["resolved"]["ndirs"] == 2
@@ -93,6 +94,10 @@ def test_discover_warns_in_a_sentence(discover):
         (["-y", "clas 2"], "Did you mean 'class 2'?"),
         (["-y", "0,,1"], "Error: --classes must be 'all' or one or more class indices or names"),
         (["--name", "../x"], "Error: --name must be letters, digits"),
+        (["--compile"], "Error: --compile is for BigGANs, which 'closed-form' is not. Leave it out."),
+        (["--recompute"], "Error: --recompute is for BigGANs, which 'closed-form' is not. Leave it out."),
+        (["--precision", "tf32"], "Error: --precision tf32 is for CUDA GPUs, and generator 'closed-form' is on cpu."),
+        (["--precision", "half"], "Invalid value for '--precision'"),
         (["--init", "zero"], "Invalid value for '--init'"),
         (["--out", "file"], "Error: Cannot write file: "),
         (["--out", "file/runs"], "Error: Cannot write file/runs: "),

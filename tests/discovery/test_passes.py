@@ -1,0 +1,154 @@
+"""Steps that are compiled, recompute or use other numbers: the same function, or a clear refusal."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+
+import biggan_models
+import pytest
+import torch
+from closed import DoubleGenerator
+
+from directions.config import RESUMABLE, ConfigError, DiscoverConfig
+from directions.discovery.loop import discover, penalty_and_gradient
+from directions.discovery.passes import prepare_steps
+from directions.errors import UserError
+from directions.generators.biggan_deep import BigGANDeep
+from directions.generators.compilation import require_compiler
+from directions.generators.wrapped import wrap
+from directions.search import Search, draw_batch
+
+SMALL = DiscoverConfig(method="adam", steps=2, batch_size=4, held_out=4, held_out_probes=2, final_samples=2)
+
+
+@pytest.fixture
+def generator():
+    model = biggan_models.random_model(attention_layer_position=3)
+    return BigGANDeep(model, name="deep", digest="").float()
+
+
+def gradient(generator, config=SMALL):
+    """Penalty and gradient of the first step at the axes of z."""
+    search = Search.resolve(generator, config)
+    prepare_steps(generator, config)
+    return penalty_and_gradient(generator, torch.eye(12), draw_batch(generator, config, search, 1), config)
+
+
+def held_bytes(action):
+    """Bytes that a computation keeps for its backward pass."""
+    sizes = {}
+
+    def pack(tensor):
+        sizes[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        kept = action()
+    assert kept.requires_grad
+    return sum(sizes.values())
+
+
+def test_recomputing_gives_the_same_gradient_and_holds_less(generator):
+    """Bit by bit, as the same operations are done again."""
+    expected = gradient(generator)
+    z = generator.sample_z(8, seed=0).requires_grad_()
+    usual = held_bytes(lambda: generator(z, 0))
+    penalty, found = gradient(generator, dataclasses.replace(SMALL, recompute=True))
+    assert penalty == expected[0]
+    assert torch.equal(found, expected[1])
+    assert held_bytes(lambda: generator(z, 0)) < 0.7 * usual
+
+
+def test_recomputing_goes_through_a_run(generator):
+    """With layers of their own, and the result of the usual way."""
+    config = dataclasses.replace(SMALL, layers="mid", micro_batch=2)
+    runs = [list(discover(generator, dataclasses.replace(config, recompute=on)))[-1] for on in (False, True)]
+    assert torch.equal(runs[0].basis, runs[1].basis)
+
+
+def test_bf16_changes_the_steps_and_not_the_scores(generator):
+    """The gradient is near the float32 one; the held-out score of the start is that of float32."""
+    config = dataclasses.replace(SMALL, precision="bf16", steps=1)
+    exact = gradient(generator)[1]
+    with pytest.warns(UserWarning, match="bf16 changes the penalty"):
+        run = discover(generator, config)
+    start = next(run)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        rough = gradient(generator, config)[1]
+    assert 0 < (rough - exact).norm() < 0.5 * exact.norm()
+    assert start.record.held_out == next(discover(generator, SMALL)).record.held_out
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"precision": "tf32"}, "precision tf32 is for CUDA GPUs, and generator 'double' is on cpu"),
+        ({"compile": True}, "compile is for"),
+        ({"recompute": True}, "recompute is for"),
+    ],
+    ids=str,
+)
+def test_what_a_generator_cannot_do_is_refused(settings, message):
+    """Before anything is computed; the message names the setting."""
+    generator = DoubleGenerator()
+    generator.name = "double"
+    with pytest.raises(UserError, match=message):
+        discover(generator, dataclasses.replace(SMALL, **settings))
+
+
+def test_modules_of_users_do_not_recompute():
+    """Their blocks are not known."""
+    module = torch.nn.Sequential(torch.nn.Linear(6, 3 * 16), torch.nn.Unflatten(1, (3, 4, 4)), torch.nn.Tanh())
+    with pytest.raises(UserError, match="recompute is for BigGANs, which 'mine' is not"):
+        prepare_steps(wrap(module, "mine"), dataclasses.replace(SMALL, recompute=True))
+
+
+def test_without_a_compiler_it_says_so(generator, monkeypatch):
+    """And what to do."""
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(UserError, match=r"^compile needs a C\+\+ compiler, and none of g\+\+, .*leave --compile out"):
+        prepare_steps(generator, dataclasses.replace(SMALL, compile=True))
+    monkeypatch.setenv("CXX", "mycc")
+    with pytest.raises(UserError, match="none of mycc is there"):
+        require_compiler(torch.device("cpu"))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="compile needs the package triton"):
+        require_compiler(torch.device("cuda"))
+
+
+def test_what_changes_rounding_only_may_change_when_a_run_is_resumed():
+    """Compiling and recomputing do; another precision is another run."""
+    assert {"compile", "recompute"} < set(RESUMABLE)
+    assert "precision" not in RESUMABLE
+
+
+@pytest.mark.parametrize("settings", [{"compile": 1}, {"recompute": "yes"}, {"precision": "bf-16"}], ids=str)
+def test_wrong_settings_are_refused(settings):
+    """At construction."""
+    (field,) = settings
+    with pytest.raises(ConfigError, match=f"^{field} must be"):
+        DiscoverConfig(**settings)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recompute", [False, True])
+def test_compiled_steps_have_the_same_gradient(generator, recompute):
+    """Up to rounding; without gradients the usual way is taken."""
+    expected = gradient(generator)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own, about itself
+        penalty, found = gradient(generator, dataclasses.replace(SMALL, compile=True, recompute=recompute))
+    assert penalty == pytest.approx(expected[0], rel=1e-3)
+    torch.testing.assert_close(found, expected[1], rtol=0, atol=1e-3 * float(expected[1].abs().max()))
+
+
+@pytest.mark.slow
+def test_failing_compilation_is_explained(generator, monkeypatch):
+    """With torch's reason."""
+    monkeypatch.setenv("CXX", "false")
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", (None, "false"))
+    with pytest.raises(UserError, match=r"^compile did not work here"):
+        gradient(generator, dataclasses.replace(SMALL, compile=True, batch_size=3))
