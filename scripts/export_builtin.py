@@ -12,21 +12,22 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 from pytorch_pretrained_biggan import BigGAN
 from tqdm import tqdm
+from train_builtin import Settings, run_in
 
 from directions.atomic import write_text
 from directions.errors import UserError
 from directions.evaluation.scene_quality import SceneQuality, Texture, measure_quality, measure_texture
 from directions.evaluation.scene_reader import SHAPES, load_scene_reader
+from directions.gan.config import TrainConfig
 from directions.gan.data.scenes import SceneImages
 from directions.gan.export import finished_copy, measure_statistics, write_generator
 from directions.gan.networks import build_generator
 from directions.gan.sheets import sample_sheet
-from directions.gan.training import TrainingConfig, read_checkpoint
+from directions.gan.starting import starting_state
 from directions.generators.registry import BUILTIN, load_generator
 from directions.generators.weights import WEIGHTS
 
@@ -95,10 +96,11 @@ def texture_of(data: SceneImages, images: int = 3000) -> Texture:
 def export(arguments: argparse.Namespace) -> str:
     """Write weights, configuration and card; return the table of figures."""
     data = SceneImages(arguments.data)
-    states = [read_checkpoint(run) for run in arguments.runs]
-    config = states[-1]["config"]
-    trained = build_generator({"channel_width": config["channel_width"]})
-    trained.load_state_dict(states[-1]["average"])
+    started = [starting_state(str(run_in(run))) for run in arguments.runs]
+    configs = [config for config, _ in started]
+    last = started[-1][1]
+    trained = build_generator({"channel_width": configs[-1].channel_width})
+    trained.load_state_dict(last["networks"]["average"])
     model: BigGAN = finished_copy(trained)
     measuring = measure_statistics(model, samples=arguments.samples)
     for _ in tqdm(measuring, total=model.config.n_stats, desc="Statistics", unit="row"):
@@ -107,7 +109,7 @@ def export(arguments: argparse.Namespace) -> str:
     digest = write_generator(model, arguments.out, SHAPES)
     quality = measure_quality(load_generator(str(arguments.out)), load_scene_reader())
     table = table_of(quality, texture_of(data))
-    lines = [line for run in arguments.runs for line in (run / "stats.jsonl").read_text().splitlines()]
+    lines = [line for run in arguments.runs for line in (run_in(run) / "stats.jsonl").read_text().splitlines()]
     seconds = sum(json.loads(line)["seconds"] for line in lines)
     card = CARD.format(
         dim_z=model.config.z_dim,
@@ -115,7 +117,7 @@ def export(arguments: argparse.Namespace) -> str:
         parameters=sum(parameter.numel() for parameter in model.parameters()) / 1e6,
         count=len(data),
         data=data.digest,
-        stages="\n".join(map(stage, arguments.runs, [None, *arguments.runs], states)),
+        stages="\n".join(map(stage, arguments.runs, [None, *arguments.runs], configs)),
         cores=os.cpu_count(),
         hours=seconds / 3600,
         samples=arguments.samples,
@@ -128,18 +130,32 @@ def export(arguments: argparse.Namespace) -> str:
     return table
 
 
-def spelled(config: dict[str, object]) -> str:
+def spelled(config: TrainConfig) -> str:
     """Spell a recorded configuration as the options of ``train_builtin.py`` that differ from the defaults."""
-    default = asdict(TrainingConfig())
-    changed = {name: value for name, value in config.items() if value != default[name]}
+    batch = config.batch_size[0]
+    used = Settings(
+        steps=round(1000 * config.kimg / batch),
+        batch_size=batch,
+        channel_width=config.channel_width,
+        discriminator_width=config.discriminator_width,
+        generator_rate=config.learning_rate,
+        discriminator_rate=config.discriminator_rate,
+        decay_from=config.decay_from,
+        ema=round(0.5 ** (batch / (1000 * config.ema_kimg)), 6),
+        texture=config.texture,
+        colour=config.colour,
+        bfloat16=config.bfloat16,
+        seed=config.seed,
+    )
+    changed = {name: value for name, value in asdict(used).items() if value != getattr(Settings(), name)}
     return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in changed.items())
 
 
-def stage(run: Path, before: Path | None, state: dict[str, Any]) -> str:
+def stage(run: Path, before: Path | None, config: TrainConfig) -> str:
     """One stage of training as a line of the card."""
     start = f"--start {before} " if before else ""
-    command = f"python scripts/train_builtin.py --out {run} {start}{spelled(state['config'])}".strip()
-    return f"  - `{command}`: {state['step']} steps of batch {state['config']['batch_size']}"
+    command = f"python scripts/train_builtin.py --out {run} {start}{spelled(config)}".strip()
+    return f"  - `{command}`: {config.images // config.batch_size[0]} steps of batch {config.batch_size[0]}"
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -106,6 +106,22 @@ def _freeze_power_iteration(model: BigGAN) -> None:
             module.eval()
 
 
+def write_weights(model: BigGAN, path: Path) -> str:
+    """Write weights.safetensors, whole or not at all.
+
+    Args:
+        model: With measured statistics.
+        path: The file.
+
+    Returns:
+        Its SHA-256.
+    """
+    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
+    data = save(state)
+    write_bytes(path, data)
+    return hashlib.sha256(data).hexdigest()
+
+
 def write_generator(model: BigGAN, folder: Path, class_names: tuple[str, ...]) -> str:
     """Write weights.safetensors and config.json.
 
@@ -117,11 +133,8 @@ def write_generator(model: BigGAN, folder: Path, class_names: tuple[str, ...]) -
     Returns:
         SHA-256 of the weights.
     """
-    state = {name: tensor.detach().contiguous().clone() for name, tensor in model.state_dict().items()}
-    data = save(state)
-    digest = hashlib.sha256(data).hexdigest()
+    digest = write_weights(model, folder / WEIGHTS)
     config = {**model.config.to_dict(), "class_names": list(class_names), "sha256": digest}
-    write_bytes(folder / WEIGHTS, data)
     write_text(folder / CONFIG, json.dumps(config, indent=2, sort_keys=True) + "\n")
     return digest
 

@@ -64,6 +64,10 @@ class TextureStatistics:
     mean: Tensor
     square: Tensor
 
+    def to(self, device: torch.device) -> TextureStatistics:
+        """Move to a device."""
+        return TextureStatistics(self.mean.to(device), self.square.to(device))
+
     @classmethod
     def of(cls, images: Tensor) -> TextureStatistics:
         """Measure a batch of images in [-1, 1]."""

@@ -16,7 +16,7 @@ from directions.gan.run_folder import TrainingFolder
 from directions.gan.sheets import sample_sheet
 from directions.gan.trainer import Record, Trainer, train
 from directions.runs.discovery_run import require_tensorboard
-from directions.runs.signals import StopSignals
+from directions.runs.signals import Interrupted, StopSignals
 
 _COLUMNS = 12
 
@@ -27,6 +27,7 @@ def record_training(
     *,
     tensorboard: bool = False,
     on_step: Callable[[Trainer, Record | None], None] = lambda trainer, record: None,
+    on_stage: Callable[[str], None] = lambda stage: None,
 ) -> None:
     """Train to the end, or to a signal, and keep everything that a later resume needs.
 
@@ -35,10 +36,12 @@ def record_training(
         folder: Where everything goes.
         tensorboard: Whether to write TensorBoard events too.
         on_step: Called after each step, with the record where there is one.
+        on_stage: Called with a sentence when something else than steps begins to take time.
 
     Raises:
         NonFiniteError: If a loss or a weight is no number any more; the last good checkpoint is kept.
         UserError: If a file cannot be written.
+        Interrupted: After SIGINT or SIGTERM, when the checkpoint has been written.
     """
     config, run = trainer.config, folder.run
     run.remove_partial_files()
@@ -53,26 +56,26 @@ def record_training(
                     write_events(record)
                 requested = stop.requested
                 if requested or trainer.finished or time.monotonic() - saved >= 60 * config.checkpoint_minutes:
-                    _keep(trainer, folder)
+                    trainer.check_finite()
+                    folder.write_checkpoint(trainer.state_dict())
+                    if not trainer.finished:
+                        trainer.export(folder.path)
                     saved = time.monotonic()
                 if trainer.finished or _crossed(trainer, config.sheet_kimg):
                     _write_sheet(trainer, folder)
                 on_step(trainer, record)
                 if requested:
-                    run.log(f"Interrupted after step {trainer.step}; checkpoint written.")
                     stop.stop_if_requested()
+            stop.stop_at_once()  # the checkpoint is there, and writing the generator may take a while
+            on_stage("Writing the generator.")
+            trainer.export(folder.path)
+        except Interrupted:
+            run.log(f"Interrupted after step {trainer.step}; checkpoint written.")
+            raise
         except (NonFiniteError, UserError) as error:
             run.log(str(error))
             raise
-        if not folder.weights_path.exists():  # a run that had ended before its generator was written
-            _keep(trainer, folder)
         run.log(f"Finished after {trainer.seen / 1000:g} kimg: {folder.weights_path.name} written.")
-
-
-def _keep(trainer: Trainer, folder: TrainingFolder) -> None:
-    trainer.check_finite()
-    folder.write_checkpoint(trainer.state_dict())
-    trainer.export(folder.path)
 
 
 def _crossed(trainer: Trainer, kimg: float) -> bool:

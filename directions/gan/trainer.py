@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from directions.errors import NonFiniteError, UserError
 from directions.gan.architecture import Architecture, Batch
+from directions.gan.architectures import build_architecture
 from directions.gan.config import RESUMABLE, TrainConfig
 from directions.gan.data.images import ImageData
-from directions.gan.progan import GrowingGAN
 from directions.gan.schedule import Stage
 from directions.generators.progan_layers import downsample, upsample
 from directions.sampling import derived_rng
@@ -62,7 +62,7 @@ class Trainer:
 
     def __init__(self, config: TrainConfig, data: ImageData, device: str = "cpu") -> None:
         self.config, self.data, self.device = config, data, torch.device(device)
-        self.arch: Architecture = GrowingGAN(config, self.device)
+        self.arch: Architecture = build_architecture(config, data, self.device)
         for network in (self.arch.generator, self.arch.discriminator):
             for parameter in network.parameters():
                 if parameter.ndim == 4:  # about a fifth faster on a CPU, and what tensor cores want

@@ -1,4 +1,4 @@
-"""Adversarial training learns, resumes bit for bit, and refuses a checkpoint that is not its own."""
+"""The small BigGAN in the one training loop, its losses, and the scenes it is trained on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ import torch
 
 from directions.errors import UserError
 from directions.evaluation.scene_reader import SHAPES
+from directions.gan import biggan
+from directions.gan.biggan import chroma_of, texture_of
+from directions.gan.config import TrainConfig
+from directions.gan.data.images import ImageData
 from directions.gan.data.scenes import SceneImages
+from directions.gan.data.source import open_data
 from directions.gan.losses import (
     TextureStatistics,
     chroma,
@@ -22,9 +27,12 @@ from directions.gan.losses import (
     texture_matching,
 )
 from directions.gan.networks import ProjectionDiscriminator, build_generator
-from directions.gan.training import Trainer, TrainingConfig, read_checkpoint, resume, save, texture_of, train
+from directions.gan.recording import record_training
+from directions.gan.run_folder import TrainingFolder
+from directions.gan.trainer import Trainer
+from directions.generators.registry import load_generator
 
-SMALL = {"channel_width": 8, "discriminator_width": 4, "batch_size": 4, "bfloat16": False}
+SMALL = {"channel_width": 8, "discriminator_width": 4, "batch_size": (4,), "bfloat16": False, "arch": "biggan"}
 
 
 @pytest.fixture(scope="module")
@@ -40,79 +48,74 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> SceneImages:
     return SceneImages(folder)
 
 
-def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
-    """Everything that was learnt."""
-    networks = {"generator": trainer.generator, "discriminator": trainer.discriminator, "average": trainer.average}
-    return {f"{key}.{name}": t for key, net in networks.items() for name, t in net.state_dict().items()}
+def config(data: SceneImages, **changes: object) -> TrainConfig:
+    """Settings of a run of four steps."""
+    return TrainConfig.of(**({"data": str(Path(data.images.filename).parent), "kimg": 0.016} | SMALL | changes))
 
 
-def test_resumed_run_is_bit_identical(data: SceneImages, tmp_path: Path) -> None:
+def trainer_of(settings: TrainConfig) -> Trainer:
+    """A fresh trainer."""
+    return Trainer(settings, open_data(settings))
+
+
+def test_resumed_run_is_bit_identical(data: SceneImages) -> None:
     """Two steps, a checkpoint, a new process's worth of state, two more: the same as four."""
-    config = TrainingConfig(steps=4, **SMALL)
-    whole = Trainer(config, data)
+    whole, first, second = (trainer_of(config(data, texture=0.5, colour=1.0)) for _ in range(3))
     for _ in range(4):
         whole.train_step()
-
-    first = Trainer(config, data)
-    first.train_step()
-    first.train_step()
-    save(first, tmp_path)
-    second = Trainer(config, data)
+    for _ in range(2):
+        first.train_step()
     torch.rand(7)  # the global random state is not what the run depends on
-    resume(second, tmp_path)
+    second.load_state_dict(first.state_dict())
     for _ in range(2):
         second.train_step()
-
     assert second.step == whole.step == 4
-    expected, got = weights(whole), weights(second)
-    assert expected.keys() == got.keys()
-    assert [name for name in expected if not torch.equal(expected[name], got[name])] == []
+    for name, network in whole._networks().items():
+        got = second._networks()[name].state_dict()
+        assert [key for key, tensor in network.state_dict().items() if not torch.equal(tensor, got[key])] == []
+    assert {"loss_d", "loss_g", "texture", "colour", "diversity"} <= whole.record().terms.keys()
 
 
-def test_training_writes_stats_checkpoint_and_sheet(data: SceneImages, tmp_path: Path) -> None:
-    """And a resumed run drops the lines of steps that it takes again."""
-    trainer = Trainer(TrainingConfig(steps=2, **SMALL), data)
-    records = list(train(trainer, tmp_path))
-    assert [record["step"] for record in records] == [1, 2]
-    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint.pt", "stats.jsonl", "samples-000002.png"}
-    with (tmp_path / "stats.jsonl").open("a") as file:
-        file.write('{"step": 3}\n')
-    resume(Trainer(TrainingConfig(steps=2, **SMALL), data), tmp_path)
-    assert [json.loads(line)["step"] for line in (tmp_path / "stats.jsonl").read_text().splitlines()] == [1, 2]
+def test_finished_run_is_a_class_conditional_generator(
+    data: SceneImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With fixed statistics and the scenes' classes; before the end there is nothing to load."""
+    measured = []
+
+    def measure(model: torch.nn.Module, *, samples: int) -> list[object]:
+        measured.append(samples)
+        return []
+
+    monkeypatch.setattr(biggan, "measure_statistics", measure)
+    settings = config(data)
+    trainer = trainer_of(settings)
+    folder = TrainingFolder.create(tmp_path, "run", settings, trainer.arch.export_config())
+    trainer.export(folder.path)
+    assert not folder.weights_path.exists()
+    record_training(trainer, folder)
+    assert measured == [biggan.STATISTICS_SAMPLES]
+    generator = load_generator(str(folder.path))
+    assert generator.class_names == SHAPES
+    assert generator(generator.sample_z(2, seed=0), "cube").shape == (2, 3, 64, 64)
+    (sheet,) = folder.sheets_path.iterdir()
+    assert sheet.stat().st_size > 0
 
 
-def test_rates_fall_to_nothing(data: SceneImages) -> None:
-    """The learning rate is whole until decay_from, then falls linearly."""
-    trainer = Trainer(TrainingConfig(steps=100, decay_from=0.5, **SMALL), data)
-    rates = []
-    for step in (0, 50, 75, 99):
-        trainer.step = step
-        trainer._set_rates()
-        rates.append(trainer.optimisers["generator"].param_groups[0]["lr"] / trainer.config.generator_rate)
-    assert rates == pytest.approx([1, 1, 0.5, 0.02])
+def test_images_without_classes_have_one(data: SceneImages) -> None:
+    """So that any folder of images can be trained on."""
+    settings = config(data)
+    trainer = Trainer(settings, ImageData(data.images, "none"))
+    trainer.train_step()
+    assert trainer.arch.export_config()["num_classes"] == 1
+    assert trainer.samples(3).shape == (3, 3, 64, 64)
 
 
-def test_checkpoint_of_other_settings_is_refused(data: SceneImages, tmp_path: Path) -> None:
-    """The setting that differs is named."""
-    save(Trainer(TrainingConfig(steps=2, **SMALL), data), tmp_path)
-    with pytest.raises(UserError, match=r"other settings \(seed differ\)"):
-        resume(Trainer(TrainingConfig(steps=2, seed=1, **SMALL), data), tmp_path)
-
-
-def test_damaged_checkpoint_is_refused(data: SceneImages, tmp_path: Path) -> None:
-    """Without a traceback from the reader of the file."""
-    (tmp_path / "checkpoint.pt").write_bytes(b"PK\x03\x04 half a file")
-    with pytest.raises(UserError, match="cannot be read"):
-        resume(Trainer(TrainingConfig(steps=2, **SMALL), data), tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("field", "value"), [("steps", 0), ("batch_size", 1), ("generator_rate", 0.0), ("decay_from", 1.5), ("ema", 1.0)]
-)
-def test_settings_outside_their_range_are_refused(field: str, value: float) -> None:
-    """With the name of the field."""
-    with pytest.raises(UserError, match=f"{field} must be"):
-        TrainingConfig(**{field: value})
+def test_texture_term_reaches_the_generator(data: SceneImages) -> None:
+    """It adds to the loss, from the same networks."""
+    plain, textured = trainer_of(config(data)), trainer_of(config(data, texture=0.5))
+    for trainer in (plain, textured):
+        trainer.train_step()
+    assert textured.record().terms["loss_g"] > plain.record().terms["loss_g"]
 
 
 def test_missing_scene_files_are_named(tmp_path: Path) -> None:
@@ -183,30 +186,14 @@ def test_texture_sees_a_grid_and_grain_and_nothing_smooth() -> None:
     assert texture_matching(grain, none) > 0.3
 
 
-def test_texture_of_data_is_that_of_all_images_at_once(data: SceneImages) -> None:
-    """Whatever the batches it was summed over."""
-    whole = TextureStatistics.of(data.batch(torch.arange(len(data)))[0])
-    parts = texture_of(data, batch_size=7)
+def test_measures_of_data_are_those_of_all_images_at_once(data: SceneImages) -> None:
+    """Whatever the batches they were summed over."""
+    images = open_data(config(data))
+    every = images.batch(torch.arange(len(images)))[0]
+    whole, parts = TextureStatistics.of(every), texture_of(images, batch_size=7)
     torch.testing.assert_close(parts.mean, whole.mean)
     torch.testing.assert_close(parts.square, whole.square)
-
-
-def test_second_stage_starts_from_the_networks_of_the_first(data: SceneImages, tmp_path: Path) -> None:
-    """With its own settings, and a texture term that reaches the generator."""
-    first = Trainer(TrainingConfig(steps=1, **SMALL), data)
-    first.train_step()
-    save(first, tmp_path)
-    second = Trainer(TrainingConfig(steps=3, texture=0.5, seed=1, **SMALL), data)
-    second.start_from(read_checkpoint(tmp_path))
-    assert second.step == 0
-    expected, got = weights(first), weights(second)
-    assert [name for name in expected if not torch.equal(expected[name], got[name])] == []
-    plain = Trainer(TrainingConfig(steps=3, seed=1, **SMALL), data)
-    plain.start_from(read_checkpoint(tmp_path))
-    assert second.train_step()["loss_g"] > plain.train_step()["loss_g"]
-    wide = Trainer(TrainingConfig(**{**SMALL, "discriminator_width": 6}), data)
-    with pytest.raises(UserError, match="networks of another size"):
-        wide.start_from(read_checkpoint(tmp_path))
+    torch.testing.assert_close(chroma_of(images, batch_size=7), chroma(every))
 
 
 def test_chroma_does_not_see_brightness() -> None:

@@ -182,9 +182,14 @@ def _run(trainer: Trainer, folder: TrainingFolder, reporting: Reporting) -> None
                      if name in record.terms}  # fmt: skip
             bar.set_postfix({"px": record.resolution, **shown}, refresh=False)
 
+    def announce(stage: str) -> None:
+        bar.close()
+        if not reporting.quiet:
+            typer.echo(stage, err=True)
+
     try:
         with bar:
-            record_training(trainer, folder, tensorboard=reporting.tensorboard, on_step=show)
+            record_training(trainer, folder, tensorboard=reporting.tensorboard, on_step=show, on_stage=announce)
     except Interrupted as stop:
         resume = f"directions gan train --resume {shlex.quote(str(folder.path))}"
         typer.echo(f"{stop} To go on: {resume}", err=True)
