@@ -1,0 +1,144 @@
+"""The table's cells have the settings they should, go on from one another, and make a report."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+
+
+@pytest.fixture
+def table(monkeypatch):
+    """The script as a module."""
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    import reproduce_table
+
+    yield reproduce_table
+    for name in ("reproduce_table", "table_report", "table_scores"):
+        sys.modules.pop(name, None)
+
+
+def settings(table, cell, *arguments):
+    return table.settings_of(cell, table.parse_arguments(["--folder", "cells", *arguments]))
+
+
+@pytest.mark.parametrize("scale", ["small", "paper"])
+def test_rows_differ_in_what_they_are_about(table, scale):
+    """Half the length for what fine-tuning starts from, as much in all for every other row."""
+    of = {row: settings(table, table.Cell("clevr-1fov", row, 3), "--scale", scale) for row in table.ROWS}
+    total = of["progan+"].kimg
+    assert {row: config.kimg / total for row, config in of.items()} == {
+        "infogan": 1, "progan+": 1, "progan": 0.5, "hp": 1, "hp-ft": 0.5
+    }  # fmt: skip
+    assert {row: config.infogan for row, config in of.items() if config.infogan} == {"infogan": 1}
+    assert {row for row, config in of.items() if config.penalty == "hessian"} == {"hp", "hp-ft"}
+    assert of["hp-ft"].fine_tune == "cells/clevr-1fov/progan-3/00000-run"
+    assert of["hp-ft"].penalty_ramp_kimg == pytest.approx(0.2 * total)
+    assert set(of["progan"].differences(of["progan+"])) == {"kimg"}
+    if scale == "paper":
+        assert of["hp"].penalty_weight == 0.0125
+        assert of["hp"].schedule.growth == 6_000_000
+
+
+def test_sets_are_the_papers(table):
+    """Components, sizes of z, and penalties."""
+    assert {name: data.infogan for name, data in table.SETS.items()} == {
+        "edges-shoes": 12, "clevr-simple": 4, "clevr-complex": 10, "clevr-u": 3, "clevr-1fov": 1
+    }  # fmt: skip
+    assert settings(table, table.Cell("clevr-u", "progan", 0)).dim_z == 3
+    assert settings(table, table.Cell("edges-shoes", "hp", 0)).data_format == "pairs"
+    moved = settings(table, table.Cell("clevr-u", "progan", 0), "--data", "clevr-u=elsewhere")
+    assert moved.data == "elsewhere"
+
+
+def test_growth_takes_its_share_of_any_budget(table):
+    """A short run of the other sets grows as a long one does."""
+    short, long = (settings(table, table.Cell("clevr-simple", "hp", 0), "--kimg", kimg) for kimg in ("6", "60"))
+    assert short.schedule.growth * 10 == long.schedule.growth
+
+
+def test_cells_come_after_what_they_go_on_from(table):
+    """And a row brings along the one that it needs."""
+    arguments = table.parse_arguments(["--rows", "hp-ft,infogan", "--sets", "clevr-simple", "--seeds", "0,1"])
+    names = [cell.name for cell in table.cells_of(arguments)]
+    assert names == [f"clevr-simple/{row}-{seed}" for seed in (0, 1) for row in ("progan", "infogan", "hp-ft")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--sets", "mnist"], "--sets must be of"),
+        (["--seeds", "x"], "--seeds must be"),
+        (["--jobs", "0"], "--jobs must be"),
+    ],
+)
+def test_wrong_arguments_are_refused(table, capsys, arguments, message):
+    """Before anything starts."""
+    with pytest.raises(SystemExit):
+        table.parse_arguments(arguments)
+    assert message in capsys.readouterr().err
+
+
+def fake_cell(folder, row, ppl, carrying):
+    cell = folder / "clevr-simple" / f"{row}-0"
+    cell.mkdir(parents=True)
+    activeness = {"carrying_95": carrying, "order": [0, 1], "activeness": [0.3, 0.1]}
+    scores = {
+        "ppl_zend_effnetlite0_100": {"value": ppl, "error": 1.0},
+        "fd_effnetlite0_100": {"value": 2.0},
+        "activeness": activeness,
+        "diagonalness": {"share": 0.25},
+        "dci": {"disentanglement": None, "scores": {"x": 0.5}},
+    }
+    result = {
+        "cell": {"data": "clevr-simple", "row": row, "seed": 0},
+        "kimg": 60.0,
+        "settings": {"resolution": 32, "channels": [4, 4, 4, 4], "loss": "nonsaturating"},
+        "scores": scores,
+    }
+    (cell / "score.json").write_text(json.dumps(result))
+    (cell / "sittings.jsonl").write_text('{"cpu_seconds": 120, "seconds": 240}\n' * 2)
+
+
+def test_report_sets_ours_beside_the_published(table, tmp_path, capsys):
+    """And says which comparisons come out as in the paper."""
+    from table_report import write_report
+
+    assert write_report(tmp_path / "none", tmp_path / "out", "small") == ""
+    fake_cell(tmp_path / "cells", "hp", 40.0, 3)
+    fake_cell(tmp_path / "cells", "infogan", 80.0, 11)
+    fake_cell(tmp_path / "cells", "progan", 30.0, 12)
+    text = write_report(tmp_path / "cells", tmp_path / "docs" / "table", "small")
+    assert (tmp_path / "docs" / "table.md").read_text() == text
+    assert "| with HP | 40 | 2 | 0.25 |  | 3 | 45.7 | 25 |" in text
+    assert "PPL of with HP over that of InfoGAN: 0.50, as in the paper (0.81)" in text
+    assert "PPL of with HP over that of ProGAN: 1.33, unlike the paper (0.74)" in text
+    assert "| CLEVR-Simple, with HP | 0 | 60 | 4.0 | 8.0 |" in text
+    assert len(json.loads((tmp_path / "docs" / "table.json").read_text())["cells"]) == 3
+
+
+@pytest.mark.slow
+def test_a_small_table_is_made_and_made_only_once(table, tmp_path):
+    """All five rows on a handful of drawn pairs, end to end; the second time everything is there."""
+    import numpy as np
+    from PIL import Image
+
+    (tmp_path / "pairs").mkdir()
+    for number in range(40):
+        pixels = np.random.default_rng(number).integers(0, 256, (32, 64, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "pairs" / f"{number}_AB.png")
+    arguments = ["--sets", "edges-shoes", "--kimg", "0.4", "--samples", "60", "--folder", str(tmp_path / "cells")]
+    arguments += ["--out", str(tmp_path / "table"), "--data", f"edges-shoes={tmp_path / 'pairs'}"]
+    import subprocess
+
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, SCRIPTS / "reproduce_table.py", *arguments], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("there already") == 5
+    assert "| with HP, fine-tuned |" in (tmp_path / "table.md").read_text()
