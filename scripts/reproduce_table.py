@@ -43,9 +43,10 @@ from directions.errors import NonFiniteError, UserError
 from directions.gan.config import PAPER_CHANNELS, TrainConfig
 from directions.gan.data.source import open_data
 from directions.gan.recording import record_training
+from directions.gan.records import Record
 from directions.gan.run_folder import TrainingFolder
 from directions.gan.starting import starting_state
-from directions.gan.trainer import Record, Trainer
+from directions.gan.trainer import Trainer
 from directions.runs.signals import Interrupted
 
 AFTER = {"progan+": "progan", "hp-ft": "progan"}

@@ -21,9 +21,10 @@ from directions.gan.config import TrainConfig
 from directions.gan.data.scenes import SceneImages
 from directions.gan.data.source import open_data
 from directions.gan.recording import record_training
+from directions.gan.records import Record
 from directions.gan.run_folder import TrainingFolder
 from directions.gan.starting import starting_state
-from directions.gan.trainer import Record, Trainer
+from directions.gan.trainer import Trainer
 from directions.runs.signals import Interrupted
 
 

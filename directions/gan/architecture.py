@@ -17,7 +17,7 @@ from directions.gan.schedule import Stage
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step sees."""
+    """What one step sees, or of it the part of one of several processes."""
 
     real: Tensor
     """(batch, 3, h, w) real images in [-1, 1], as the stage shows them."""
@@ -31,6 +31,12 @@ class Batch:
     """Number of the step, from 0."""
     seen: int
     """Real images shown before it."""
+    part: slice
+    """Which samples of the stage's batch these are."""
+
+    def own(self, draws: Tensor, dim: int = 0) -> Tensor:
+        """Take what belongs to these samples out of draws for the stage's whole batch, along a dimension."""
+        return draws.narrow(dim, self.part.start, self.part.stop - self.part.start)
 
 
 Terms = dict[str, Tensor]

@@ -149,9 +149,10 @@ class SmallBigGAN:
         return {"arch": "biggan", **self.generator.config.to_dict(), **names}
 
     def _draw(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        count = len(batch.real)
-        z = truncated_normal(count, self.config.dim_z, batch.rng)
-        return z.to(self.device), torch.randint(self.num_classes, (count,), generator=batch.rng).to(self.device)
+        count = batch.stage.batch_size
+        z = batch.own(truncated_normal(count, self.config.dim_z, batch.rng))
+        y = batch.own(torch.randint(self.num_classes, (count,), generator=batch.rng))
+        return z.to(self.device), y.to(self.device)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bfloat16)

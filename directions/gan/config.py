@@ -9,12 +9,13 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from directions.config import ConfigError
 from directions.errors import nearest
+from directions.gan.checks import Checked, chosen_activations, is_whole, listed
 from directions.gan.schedule import Schedule, spread
 
 Arch = Literal["progan", "biggan"]
@@ -52,11 +53,10 @@ _BIGGAN_DEFAULTS: dict[str, Any] = {
     "bfloat16": True,
 }
 _DEVICE = re.compile(r"cpu|auto|cuda(:\d+)?")
-_LAYERS = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(Checked):
     """Everything that decides the outcome of a training run, and how it is carried out.
 
     kimg are thousands of real images shown. Fields that are given for each level take one value for all levels, or one
@@ -179,16 +179,14 @@ class TrainConfig:
     def _check_sizes(self) -> None:
         allowed = RESOLUTIONS if self.arch == "progan" else (64,)
         if self.resolution not in allowed:
-            raise ConfigError(
-                "resolution", f"must be {_listed(allowed)} for arch {self.arch}, got {self.resolution!r}."
-            )
+            raise ConfigError("resolution", f"must be {listed(allowed)} for arch {self.arch}, got {self.resolution!r}.")
         starts = tuple(r for r in (4, *RESOLUTIONS) if r <= self.resolution)
         if self.first_resolution not in starts:
-            raise ConfigError("first_resolution", f"must be {_listed(starts)}, got {self.first_resolution!r}.")
+            raise ConfigError("first_resolution", f"must be {listed(starts)}, got {self.first_resolution!r}.")
         levels = int(math.log2(self.resolution)) - 1
         if self.arch == "progan":
             channels = tuple(self.channels)
-            if len(channels) != levels or not all(_is_whole(width, 1) for width in channels):
+            if len(channels) != levels or not all(is_whole(width, 1) for width in channels):
                 raise ConfigError(
                     "channels",
                     f"must be {levels} whole numbers of at least 1, one for each of 4 to {self.resolution} pixels, got "
@@ -282,24 +280,16 @@ class TrainConfig:
             ConfigError: If ``penalty_layers`` names none that is there.
         """
         count = 2 * (int(math.log2(self.resolution)) - 1)
-        if self.penalty_layers == "paper":
-            return tuple(range(min(count, 10))), False
-        if self.penalty_layers == "all":
-            return tuple(range(count)), False
         if self.penalty_layers == "image":
             return (), True
-        wanted: set[int] = set()
-        text = str(self.penalty_layers)
-        for part in text.split(",") if _LAYERS.fullmatch(text) else ():
-            first, _, last = part.partition("-")
-            wanted |= set(range(int(first), int(last or first) + 1))
-        if not wanted or max(wanted) >= count:
+        layers = chosen_activations(self.penalty_layers, count)
+        if layers is None:
             raise ConfigError(
                 "penalty_layers",
                 f"must be paper, all, image, or numbers from 0 to {count - 1} such as 0-3,5, got "
                 f"{self.penalty_layers!r}.",
             )
-        return tuple(sorted(wanted)), False
+        return layers, False
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain JSON types."""
@@ -330,47 +320,3 @@ class TrainConfig:
         """Return the names of the fields in which two configurations differ, in the order of declaration."""
         names = (field.name for field in dataclasses.fields(self))
         return tuple(name for name in names if getattr(self, name) != getattr(other, name))
-
-    def _check_per_level(self, field: str, minimum: int, levels: int) -> None:
-        values = getattr(self, field)
-        values = tuple(values) if isinstance(values, list | tuple) else (values,)
-        whole = field == "batch_size"
-        for value in values:
-            if not (_is_whole(value, minimum) if whole else _is_number(value) and value >= minimum):
-                kind = "a whole number" if whole else "a number"
-                raise ConfigError(field, f"must be {kind} of at least {minimum} for each level, got {value!r}.")
-        if len(values) == levels or len(values) == 1:
-            object.__setattr__(self, field, values if whole else tuple(map(float, values)))
-            return
-        raise ConfigError(field, f"must have one value, or one for each of {levels} levels, got {len(values)}.")
-
-    def _check_whole(self, field: str, minimum: int, maximum: int | None = None, why: str = "") -> None:
-        value = getattr(self, field)
-        if not _is_whole(value, minimum) or (maximum is not None and value > maximum):
-            allowed = f"at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
-            raise ConfigError(field, f"must be a whole number, {allowed}{why}, got {value!r}.")
-
-    def _check_number(self, field: str, *, above: bool, maximum: float = math.inf) -> None:
-        value = getattr(self, field)
-        if not _is_number(value) or value < 0 or (above and value == 0) or value > maximum:
-            least = "above 0" if above else "at least 0"
-            most = "" if math.isinf(maximum) else f" and at most {maximum:g}"
-            raise ConfigError(field, f"must be a number {least}{most}, got {value!r}.")
-        object.__setattr__(self, field, float(value))
-
-    def _check_choice(self, field: str, allowed: Iterable[str]) -> None:
-        value, choices = getattr(self, field), tuple(allowed)
-        if value not in choices:
-            raise ConfigError(field, f"must be {_listed(choices)}, got {value!r}.{nearest(str(value), choices)}")
-
-
-def _is_whole(value: object, minimum: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= minimum
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _listed(choices: Iterable[object]) -> str:
-    return " or ".join(map(str, choices))

@@ -105,7 +105,8 @@ class GrowingGAN:
         weight = self._penalty_weight(batch.seen)
         if not weight:
             return {"loss": loss}
-        probes = rademacher((config.num_probes, *z.shape), batch.rng, dtype=z.dtype, device=z.device)
+        shape = (config.num_probes, stage.batch_size, config.dim_z)
+        probes = batch.own(rademacher(shape, batch.rng, dtype=z.dtype, device=z.device), dim=1)
         penalty = self.penalty(z, probes, stage)
         return {
             "loss": loss + weight * penalty,
@@ -183,7 +184,8 @@ class GrowingGAN:
         }
 
     def _draw(self, batch: Batch) -> Tensor:
-        return torch.randn(len(batch.real), self.config.dim_z, generator=batch.rng).to(self.device)
+        z = torch.randn(batch.stage.batch_size, self.config.dim_z, generator=batch.rng)
+        return batch.own(z).to(self.device)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=bool(self.config.bfloat16))
@@ -205,7 +207,7 @@ class GrowingGAN:
         if not config.gradient_weight:
             return None
         if config.loss == "wgan-gp":
-            mix = torch.rand(len(fake), generator=batch.rng).to(fake)
+            mix = batch.own(torch.rand(stage.batch_size, generator=batch.rng)).to(fake)
             return adversarial.gradient_penalty(score, batch.real, fake, mix)
         if batch.step % config.r1_every:
             return None

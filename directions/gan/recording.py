@@ -12,9 +12,10 @@ from typing import Any
 
 from directions.atomic import atomic_write
 from directions.errors import NonFiniteError, UserError
+from directions.gan.records import Record
 from directions.gan.run_folder import TrainingFolder
 from directions.gan.sheets import sample_sheet
-from directions.gan.trainer import Record, Trainer, train
+from directions.gan.trainer import Trainer, train
 from directions.runs.discovery_run import require_tensorboard
 from directions.runs.signals import Interrupted, StopSignals
 

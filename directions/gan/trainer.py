@@ -9,46 +9,25 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from directions.distributed.ranks import Ranks
 from directions.errors import NonFiniteError, UserError
 from directions.gan.architecture import Architecture, Batch
 from directions.gan.architectures import build_architecture
 from directions.gan.config import RESUMABLE, TrainConfig
 from directions.gan.data.images import ImageData
+from directions.gan.fading import faded
+from directions.gan.progan_discriminator import GROUP
+from directions.gan.records import ADVICE, Record, Window
 from directions.gan.schedule import Stage
-from directions.generators.progan_layers import downsample, upsample
 from directions.sampling import derived_rng
 
 BETAS = (0.0, 0.99)
-
-
-@dataclass(frozen=True)
-class Record:
-    """Means over the steps since the last record."""
-
-    step: int
-    """Steps taken."""
-    kimg: float
-    """Real images shown, in thousands."""
-    resolution: int
-    """Height and width of the images of the last step, in pixels."""
-    alpha: float
-    """Fading weight of the newest block at the last step."""
-    terms: Mapping[str, float]
-    """Losses and what they are made of."""
-    seconds: float
-    """Time a step took."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return one flat line for ``stats.jsonl``."""
-        line = {"step": self.step, "kimg": self.kimg, "resolution": self.resolution, "alpha": self.alpha}
-        return line | dict(self.terms) | {"seconds": round(self.seconds, 4)}
 
 
 class Trainer:
@@ -58,22 +37,29 @@ class Trainer:
         config: Settings.
         data: Real images.
         device: Where the networks are; one that is there.
+        ranks: The processes that share each batch; ``None`` is this process alone.
+
+    Raises:
+        UserError: If a batch cannot be shared among the processes.
     """
 
-    def __init__(self, config: TrainConfig, data: ImageData, device: str = "cpu") -> None:
+    def __init__(self, config: TrainConfig, data: ImageData, device: str = "cpu", ranks: Ranks | None = None) -> None:
         self.config, self.data, self.device = config, data, torch.device(device)
+        self.ranks = ranks or Ranks()
+        _check_shared(config, self.ranks.world_size)
         self.arch: Architecture = build_architecture(config, data, self.device)
         for network in (self.arch.generator, self.arch.discriminator):
             for parameter in network.parameters():
                 if parameter.ndim == 4:  # about a fifth faster on a CPU, and what tensor cores want
                     parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+        for network in (self.arch.generator, self.arch.discriminator):
+            for tensor in (*network.parameters(), *network.buffers()):
+                self.ranks.align(tensor)  # machines may draw differently
         self.average = copy.deepcopy(self.arch.generator).requires_grad_(False)
         self.step, self.seen, self._seen_before = 0, 0, 0
         self.level = config.schedule.first_level
         self.optimisers = self._fresh_optimisers()
-        self._sums: dict[str, Tensor] = {}
-        self._counts: dict[str, int] = {}
-        self._seconds = 0.0
+        self._window = Window(self.ranks)
 
     @property
     def stage(self) -> Stage:
@@ -98,7 +84,7 @@ class Trainer:
             },
             "networks": {name: network.state_dict() for name, network in self._networks().items()},
             "optimisers": {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
-            "window": {"sums": {k: v.item() for k, v in self._sums.items()}, "counts": dict(self._counts)},
+            "window": self._window.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -126,9 +112,7 @@ class Trainer:
             network.load_state_dict(state["networks"][name])
         for name, optimiser in self.optimisers.items():
             optimiser.load_state_dict(state["optimisers"][name])
-        window = state["window"]
-        self._sums = {k: torch.tensor(v, dtype=torch.float64) for k, v in window["sums"].items()}
-        self._counts = dict(window["counts"])
+        self._window.load_state_dict(state["window"], self.device)
 
     def start_from(self, state: Mapping[str, Any]) -> None:
         """Take the networks of another run; optimisers and counters start anew.
@@ -167,8 +151,11 @@ class Trainer:
             self.level, self.optimisers = stage.level, self._fresh_optimisers()
         self._set_rates()
         rng = derived_rng(self.config.seed, self.step, "gan")
+        share = stage.batch_size // self.ranks.world_size
+        part = slice(self.ranks.rank * share, (self.ranks.rank + 1) * share)
+        # Everyone draws for everyone, so that the samples do not depend on the number of processes.
         indices = torch.randint(len(self.data), (stage.batch_size,), generator=rng)
-        real, labels = self.data.batch(indices)
+        real, labels = self.data.batch(indices[part])
         batch = Batch(
             real=faded(real.to(self.device), stage),
             labels=labels.to(self.device),
@@ -176,6 +163,7 @@ class Trainer:
             stage=stage,
             step=self.step,
             seen=self.seen,
+            part=part,
         )
         of_discriminator = self.arch.discriminator_terms(batch)
         self._descend("discriminator", of_discriminator["loss"])
@@ -188,10 +176,8 @@ class Trainer:
         self._seen_before = self.seen
         self.seen += stage.batch_size
         self._average(stage.batch_size)
-        self._note({"loss_d": of_discriminator.pop("loss"), "loss_g": of_generator.pop("loss")})
-        self._note(of_discriminator)
-        self._note(of_generator)
-        self._seconds += time.perf_counter() - started
+        losses = {"loss_d": of_discriminator.pop("loss"), "loss_g": of_generator.pop("loss")}
+        self._window.add(losses | of_discriminator | of_generator, time.perf_counter() - started)
 
     def record(self) -> Record:
         """Give the means since the last record, and start new ones.
@@ -202,17 +188,8 @@ class Trainer:
         Raises:
             NonFiniteError: If one of them is not finite.
         """
+        terms, seconds = self._window.means(self.step)
         stage = self.last_stage
-        terms = {name: total.item() / self._counts[name] for name, total in self._sums.items()}
-        steps = self._counts["loss_d"]
-        for name, value in terms.items():
-            if not abs(value) < float("inf"):
-                raise NonFiniteError(
-                    f"{name} became {value} within the {steps} steps up to step {self.step}. The last checkpoint is "
-                    "kept. Try a smaller learning rate, or bfloat16 off."
-                )
-        seconds = self._seconds / steps
-        self._sums, self._counts, self._seconds = {}, {}, 0.0
         return Record(self.step, self.seen / 1000, stage.resolution, stage.alpha, terms, seconds)
 
     def check_finite(self) -> None:
@@ -221,13 +198,9 @@ class Trainer:
         Raises:
             NonFiniteError: If one is not finite.
         """
-        losses = [total for total in self._sums.values() if not bool(total.isfinite())]
         weights = [p for network in self._networks().values() for p in network.parameters()]
-        if losses or not all(bool(p.isfinite().all()) for p in weights):
-            raise NonFiniteError(
-                f"A loss or a weight is not finite after step {self.step}. The last checkpoint is kept. Try a smaller "
-                "learning rate, or bfloat16 off."
-            )
+        if not self._window.finite() or not all(bool(p.isfinite().all()) for p in weights):
+            raise NonFiniteError(f"A loss or a weight is not finite after step {self.step}. {ADVICE}")
 
     def samples(self, columns: int = 10) -> Tensor:
         """Images of the averaged generator at latents that never change, on the CPU."""
@@ -279,6 +252,11 @@ class Trainer:
     def _descend(self, name: str, loss: Tensor) -> None:
         self.optimisers[name].zero_grad(set_to_none=True)
         loss.backward()
+        if self.ranks.world_size > 1:
+            learnt = [p for p in self.optimisers[name].param_groups[0]["params"] if p.grad is not None]
+            summed = self.ranks.sum([parameter.grad for parameter in learnt])
+            for parameter, gradient in zip(learnt, summed, strict=True):
+                parameter.grad = gradient / self.ranks.world_size
         self.optimisers[name].step()
 
     @torch.no_grad()
@@ -291,30 +269,16 @@ class Trainer:
         for mean, now in zip(self.average.buffers(), self.arch.generator.buffers(), strict=True):
             mean.copy_(now)
 
-    def _note(self, terms: Mapping[str, Tensor]) -> None:
-        for name, value in terms.items():
-            value = value.detach().double().cpu() if self.device.type == "cpu" else value.detach().double()
-            self._sums[name] = self._sums[name] + value if name in self._sums else value
-            self._counts[name] = self._counts.get(name, 0) + 1
 
-
-def faded(images: Tensor, stage: Stage) -> Tensor:
-    """Show images as a stage sees them: reduced to its resolution, and blurred while its block is faded in.
-
-    Args:
-        images: (batch, 3, h, w), of the stage's resolution or a multiple.
-        stage: Where growth stands.
-
-    Returns:
-        (batch, 3, resolution, resolution).
-
-    References:
-        Karras et al. 2018, arXiv:1710.10196, section 2 and figure 2.
-    """
-    images = downsample(images, images.shape[2] // stage.resolution)
-    if stage.alpha < 1:
-        images = torch.lerp(upsample(downsample(images)), images, stage.alpha)
-    return images
+def _check_shared(config: TrainConfig, world_size: int) -> None:
+    for batch in config.schedule.batch_sizes:
+        share = batch // world_size
+        groups = config.arch == "biggan" or share <= GROUP or share % GROUP == 0
+        if batch % world_size or share < 2 or not groups:
+            raise UserError(
+                f"batch_size must be divisible by the {world_size} processes into parts of at least 2"
+                f"{', of a multiple of 4 if above 4' if config.arch == 'progan' else ''}, got {batch}."
+            )
 
 
 def train(trainer: Trainer) -> Iterator[Record | None]:

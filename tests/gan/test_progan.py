@@ -146,7 +146,8 @@ def batch(seen=0, step=0, stage=None):
     stage = stage or Stage(2, 1.0, 4)
     real = images(stage.batch_size, stage.resolution)
     labels = torch.zeros(len(real), dtype=torch.int64)
-    return Batch(real=real, labels=labels, rng=derived_rng(0, step), stage=stage, step=step, seen=seen)
+    part = slice(0, len(real))
+    return Batch(real=real, labels=labels, rng=derived_rng(0, step), stage=stage, step=step, seen=seen, part=part)
 
 
 class Float64Draws:

@@ -11,11 +11,12 @@ import torch
 from gan_runs import config, outcome, pictures, spawn
 
 from directions.errors import NonFiniteError, UserError
+from directions.gan.fading import faded
 from directions.gan.recording import record_training
 from directions.gan.run_folder import TrainingFolder
 from directions.gan.schedule import Schedule, Stage
 from directions.gan.starting import starting_state
-from directions.gan.trainer import Trainer, faded, train
+from directions.gan.trainer import Trainer, train
 from directions.generators.registry import load_generator
 from directions.runs.signals import Interrupted
 

@@ -18,8 +18,9 @@ from directions.errors import NonFiniteError, UserError
 from directions.gan.config import RESUMABLE, UNUSED, TrainConfig
 
 if TYPE_CHECKING:
+    from directions.gan.records import Record
     from directions.gan.run_folder import TrainingFolder
-    from directions.gan.trainer import Record, Trainer
+    from directions.gan.trainer import Trainer
 
 _TAKEN_OVER = ("arch", "dim_z", "channels", "resolution", "channel_width", "discriminator_width")
 """What a fine-tuned run has from the run that it starts from, unless told otherwise."""
@@ -144,6 +145,8 @@ def go_on(path: Path, settings: Mapping[str, Any], reporting: Reporting) -> None
 
 
 def _trainer(config: TrainConfig, reporting: Reporting) -> Trainer:
+    import torch
+
     from directions.devices import resolve_device
     from directions.gan.data.source import open_data
     from directions.gan.trainer import Trainer
@@ -152,6 +155,7 @@ def _trainer(config: TrainConfig, reporting: Reporting) -> Trainer:
     if reporting.tensorboard:
         require_tensorboard()
     device = resolve_device(config.device)
+    torch.set_flush_denormal(True)  # a fading block's first steps make numbers that a CPU is very slow with
     bar = None
 
     def show(done: int, total: int) -> None:
