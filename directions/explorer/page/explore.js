@@ -164,9 +164,12 @@
     return moved.map((direction) => `${isolated(direction.name)} ${signed(moves[direction.id])}`);
   }
 
+  const layerText = ([start, stop]) => (stop - start > 1 ? `layers ${start}–${stop - 1}` : `layer ${start}`);
+
   function described(seed, shown) {
     const parts = [`Sample ${seed}`];
     if (generator.classes.length) parts.push(generator.classes[shown.class]);
+    if (shown.layers) parts.push(layerText(shown.layers));
     return [...parts, ...moveTexts(shown.moves)].join(", ");
   }
 
@@ -175,6 +178,7 @@
     const parts = [last ? `samples ${shown.seeds[0]}–${shown.seeds[last]}` : `sample ${shown.seeds[0]}`];
     if (generator.classes.length) parts.push(generator.classes[shown.class]);
     if (shown.truncation !== 1) parts.push(`truncation ${shown.truncation}`);
+    if (shown.layers) parts.push(layerText(shown.layers));
     const caption = byId("caption");
     caption.textContent = [...parts, ...moveTexts(shown.moves)].join(" · ");
     if (before) {
@@ -346,6 +350,7 @@
 
     function show() {
       byId("layers-range").hidden = select.value !== "own";
+      byId("layers-setting").classList.toggle("spread", select.value === "own");
       const [first, end] = state.layers ?? [0, number];
       [start.value, stop.value] = [first, end - 1];
     }
@@ -550,16 +555,21 @@
     const list = byId("directions");
     const visible = () => [...list.children].filter((row) => !row.hidden);
 
-    handle.addEventListener("keydown", (event) => {
-      if (event.key !== "ArrowUp" && event.key !== "ArrowDown") return;
-      event.preventDefault();
+    // The neighbour is moved, not the row itself: what is moved in the document loses the focus and the pointer.
+    function pass(direction) {
       const others = visible();
-      const other = others[others.indexOf(item) + (event.key === "ArrowUp" ? -1 : 1)];
-      if (!other) return;
-      if (event.key === "ArrowUp") other.before(item);
-      else other.after(item);
-      handle.focus();
-      writeOrder();
+      const other = others[others.indexOf(item) + direction];
+      if (!other) return false;
+      if (direction < 0) item.after(other);
+      else item.before(other);
+      return true;
+    }
+
+    handle.addEventListener("keydown", (event) => {
+      const direction = { ArrowUp: -1, ArrowDown: 1 }[event.key];
+      if (!direction) return;
+      event.preventDefault();
+      if (pass(direction)) writeOrder();
     });
 
     handle.addEventListener("pointerdown", (event) => {
@@ -571,17 +581,15 @@
       let changed = false;
 
       function move(to) {
-        for (const other of visible()) {
-          if (other === item) continue;
-          const box = other.getBoundingClientRect();
-          const below = item.compareDocumentPosition(other) & Node.DOCUMENT_POSITION_FOLLOWING;
-          if (below && to.clientY > box.top + box.height / 2) {
-            other.after(item);
+        for (const direction of [-1, 1]) {
+          for (;;) {
+            const others = visible();
+            const other = others[others.indexOf(item) + direction];
+            if (!other) break;
+            const box = other.getBoundingClientRect();
+            if ((to.clientY - (box.top + box.height / 2)) * direction < 0) break;
+            pass(direction);
             changed = true;
-          } else if (!below && to.clientY < box.top + box.height / 2) {
-            other.before(item);
-            changed = true;
-            break;
           }
         }
       }
