@@ -246,7 +246,8 @@ def _print_result(directions: Directions, folder: RunFolder, *, as_json: bool) -
         typer.echo(f"Note: {note}")
     chosen = f" of {joint['found']} found" if joint and joint["found"] > len(directions) else ""
     typer.echo(f"\n{len(directions)} directions{chosen}, most active first: {path}")
-    typer.echo(f"Look at them:  directions render {path}\nList them:     directions inspect {path}")
+    for what, verb in (("Look at them:", "render"), ("Move sliders:", "explore"), ("List them:", "inspect")):
+        typer.echo(f"{what:<14} directions {verb} {path}")
 
 
 def _resolved(generator: Generator, config: DiscoverConfig) -> dict[str, Any]:
