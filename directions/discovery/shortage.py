@@ -37,9 +37,10 @@ def too_large(config: DiscoverConfig) -> OutOfMemoryError:
             micro_batch=smaller[0],
         )
     fewer = " A new run may take --num-probes 2." if config.num_probes > 2 else ""
+    held = "" if config.recompute else " A BigGAN holds less with --recompute, at the cost of time."
     return OutOfMemoryError(
-        f"{what}1, which cannot be made smaller.{fewer} Use a generator of fewer pixels, or a --device with more "
-        "memory."
+        f"{what}1, which cannot be made smaller.{fewer}{held} Or use a generator of fewer pixels, or a --device with "
+        "more memory."
     )
 
 

@@ -95,6 +95,8 @@ def test_too_large_has_nothing_smaller_than_one():
     error = too_large(DiscoverConfig(batch_size=4, micro_batch=1, num_probes=4))
     assert error.micro_batch is None
     assert "micro-batch of 1, which cannot be made smaller. A new run may take --num-probes 2." in str(error)
+    assert "A BigGAN holds less with --recompute" in str(error)
+    assert "--recompute" not in str(too_large(DiscoverConfig(batch_size=1, recompute=True)))
     assert "--num-probes" not in str(too_large(DiscoverConfig(batch_size=1)))
 
 
