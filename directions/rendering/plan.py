@@ -13,7 +13,7 @@ from pathlib import Path
 from directions.direction_file import Directions
 from directions.errors import UserError
 from directions.rendering.gallery import gallery_files
-from directions.rendering.settings import ANIMATIONS, RenderSettings, is_file
+from directions.rendering.settings import ANIMATIONS, RenderSettings, is_file, resolve_format
 from directions.rendering.sheets import COLUMNS
 
 ROWS_PER_PAGE = 12
@@ -83,8 +83,10 @@ def make_plan(directions: Directions, indices: Sequence[int], settings: RenderSe
         What will be written.
 
     Raises:
-        UserError: If there is nothing to show, a direction is asked for twice, or one file cannot hold it all.
+        UserError: If there is nothing to show, a direction is asked for twice, one file cannot hold it all, or its
+            ending is another format's.
     """
+    resolve_format(out, settings.format, plane=settings.plane is not None)
     chosen = list(indices)
     if not chosen:
         raise UserError("There is no direction to render. Give at least one index or name.")
@@ -95,8 +97,6 @@ def make_plan(directions: Directions, indices: Sequence[int], settings: RenderSe
     names = [f"{index:03d}-{_file_name(directions.names[index])}" for index in chosen]
     stills = len(chosen) * settings.count * settings.length
     if settings.format == "gallery":
-        if one_file:
-            raise UserError(f"out must be a folder for the format gallery, got {out}.")
         chosen.sort(key=lambda index: -(directions.activeness[index] or 0.0))
         pages = [PlannedPage(chosen, overview=out / "index.html")]
         parts = [out / name for name in gallery_files(chosen, settings.length)]

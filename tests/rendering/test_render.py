@@ -207,6 +207,8 @@ def test_render_progress_goes_to_stderr(generator, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"format": "webp", "ending": ".gif"}, "out must be a folder, or end in .webp, for the format webp, got"),
+        ({"format": "gallery", "ending": ".png"}, "out must be a folder for the format gallery, got"),
         ({"indices": []}, "There is no direction to render"),
         ({"indices": [0, "left"]}, "Direction 0 is asked for more than once"),
         ({"indices": [9]}, "There is no direction 9: the indices go from 0 to 5"),
@@ -223,9 +225,10 @@ def test_render_progress_goes_to_stderr(generator, tmp_path, capsys):
 )
 def test_render_refuses_settings_before_it_makes_anything(generator, tmp_path, settings, message):
     """Each setting by name, with what is allowed; no folder is made."""
+    out = tmp_path / f"new{settings.get('ending', '')}"
     with pytest.raises(UserError, match=message):
-        draw(generator, tmp_path / "new", **settings)
-    assert not (tmp_path / "new").exists()
+        draw(generator, out, **{key: value for key, value in settings.items() if key != "ending"})
+    assert list(tmp_path.iterdir()) == []
     assert generator.batch_sizes == []
 
 
