@@ -23,7 +23,7 @@ from directions.commands.generators import generators
 from directions.commands.inspect import inspect
 from directions.commands.name import name
 from directions.commands.render import render
-from directions.errors import OutOfMemoryError, UserError
+from directions.errors import OutOfMemoryError, RankLostError, UserError
 from directions.memory import explained
 
 app = typer.Typer(
@@ -81,6 +81,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except UserError as error:
             typer.echo(f"Error: {error}", err=True)
             return 2
+        except RankLostError as error:
+            typer.echo(f"Error: {error}", err=True)
+            return 1
         except SystemExit as end:  # how Typer ends, also when all went well
             return end.code if isinstance(end.code, int) else int(bool(end.code))
     return 0

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from directions.config import DiscoverConfig, Reduction
 from directions.devices import full_float32
+from directions.distributed.ranks import Ranks
 from directions.generators.edits import chosen_layers
 from directions.penalties.hessian import hessian_penalty, penalty_per_sample
 from directions.sampling import Points, derived_rng, draw_points, image_map, resolve_classes
@@ -122,32 +123,35 @@ def draw_held_out(generator: Generator, config: DiscoverConfig, *, seed: int = 0
 
 
 @torch.no_grad()
-def held_out_penalty(generator: Generator, basis: Tensor, held_out: HeldOutSet) -> float:
+def held_out_penalty(generator: Generator, basis: Tensor, held_out: HeldOutSet, *, ranks: Ranks | None = None) -> float:
     """Score a basis: the Hessian penalty of w ↦ G(z + wQ) over all its directions, at the held-out places.
 
     Args:
         generator: In eval mode.
         basis: Orthonormal rows, (ndirs, |z|), in any order: a learned one, a random one, z axes.
         held_out: The places and probes; comparisons need the same set and the same ndirs.
+        ranks: Those that share the places; ``None`` is this process alone.
 
     Returns:
         Mean or maximum over points and outputs, in units of (image / z²)².
     """
+    ranks = ranks or Ranks()
     basis = basis.to(held_out.points.z)
     w, all_probes = held_out.steps(basis), held_out.probes(basis)
     chunk = max(1, held_out.rows // (2 * held_out.num_probes))
-    scores: list[float] = []
+    scores: list[list[float]] = []
     with full_float32():
-        for start in range(0, len(w), chunk):
+        for start in ranks.share(range(0, len(w), chunk)):
             part = slice(start, start + chunk)
             f = image_map(generator, held_out.points[part], basis, held_out.truncation, held_out.layers)
             probes = all_probes[:, part]
             if held_out.reduction == "mean":
-                scores += penalty_per_sample(f, w[part], epsilon=held_out.epsilon, probes=probes).tolist()
+                scores.append(penalty_per_sample(f, w[part], epsilon=held_out.epsilon, probes=probes).tolist())
             else:
                 largest = hessian_penalty(f, w[part], epsilon=held_out.epsilon, probes=probes, reduction="max")
-                scores.append(float(largest))
+                scores.append([float(largest)])
+    every = [score for part in ranks.collect(scores) for score in part]
     # Summed exactly, so that the score does not depend on the order or the chunks; max() would pass over NaN.
-    if held_out.reduction == "mean" or not all(map(math.isfinite, scores)):
-        return math.fsum(scores) / len(scores)
-    return max(scores)
+    if held_out.reduction == "mean" or not all(map(math.isfinite, every)):
+        return math.fsum(every) / len(every)
+    return max(every)

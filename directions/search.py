@@ -6,6 +6,7 @@ generator, and each step's samples are drawn from the seed and the step's number
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from directions.basis import SearchSpace
 from directions.config import ConfigError, DiscoverConfig
+from directions.distributed.ranks import Ranks
 from directions.generators.edits import EditsLayers, chosen_layers, described_layers
 from directions.generators.layers import LayerRange
 from directions.penalties.probes import rademacher
@@ -116,6 +118,34 @@ def warn_if_no_third(generator: Generator, config: DiscoverConfig) -> None:
             f"of it. To search for {config.space} changes, give layers {config.space} instead.",
             stacklevel=3,
         )
+
+
+def shared_among(ranks: Ranks, config: DiscoverConfig) -> DiscoverConfig:
+    """Fill in how many samples of a batch a rank takes at once.
+
+    Args:
+        ranks: Those that share the batch.
+        config: What the user asked for.
+
+    Returns:
+        The configuration, whose micro-batches can be dealt out to the ranks, as many to each; unchanged for one rank.
+
+    Raises:
+        ConfigError: If they cannot.
+    """
+    if ranks.world_size == 1:
+        return config
+    unit = config.micro_batch or 1
+    if config.batch_size % (ranks.world_size * unit):
+        parts = config.batch_size // unit
+        fitting = [str(n) for n in range(1, parts + 1) if parts % n == 0]
+        each = "a sample" if unit == 1 else f"a micro-batch of {unit}"
+        raise ConfigError(
+            "batch_size",
+            f"must be a multiple of {ranks.world_size * unit} ({ranks.world_size} ranks × {each}), got "
+            f"{config.batch_size}. Choose such a number, or start another number of ranks: {', '.join(fitting)}.",
+        )
+    return dataclasses.replace(config, micro_batch=config.micro_batch or config.batch_size // ranks.world_size)
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import time
+import warnings
 from typing import Any
 
 import torch
+from closed import DoubleGenerator
 
+from directions.cli import main
+from directions.config import DiscoverConfig
+from directions.discovery.loop import discover
 from directions.distributed.joining import joined
 from directions.distributed.ranks import Ranks
 from directions.errors import RankLostError, UserError
+from directions.evaluation.summary import summarise
 
 
 def exchanges() -> dict[str, Any]:
@@ -80,3 +87,37 @@ def told(function: str, *arguments: str) -> None:
     except (UserError, RankLostError) as error:
         print(f"Error: {error}")
         raise SystemExit(2 if isinstance(error, UserError) else 1) from None
+
+
+def discoveries(cases: dict[str, DiscoverConfig], states: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Runs, one after the other: the whole ones, and those that go on from a state, with what came out on this rank."""
+    warnings.simplefilter("ignore")
+    with joined() as ranks:
+        found = {name: run_of(config, states.get(name), ranks) for name, config in cases.items()}
+        try:
+            run_of(dataclasses.replace(next(iter(cases.values())), batch_size=6, micro_batch=2), None, ranks)
+        except UserError as error:
+            found["refused"] = str(error)
+        return found
+
+
+def run_of(config: DiscoverConfig, state: dict[str, Any] | None, ranks: Ranks | None = None) -> dict[str, Any]:
+    """A run to its end, without a folder."""
+    generator = DoubleGenerator()
+    snapshots = list(discover(generator, config, resume_from=state, ranks=ranks))
+    directions = summarise(generator, config, snapshots[-1], ranks=ranks)
+    joint = snapshots[-1].joint
+    return {
+        "records": [{**vars(snapshot.record), "seconds": 0.0} for snapshot in snapshots],
+        "states": [snapshot.state for snapshot in snapshots],
+        "basis": snapshots[-1].basis,
+        "joint": None if joint is None else joint.report(),
+        "matrix": torch.tensor(directions.matrix),
+        "numbers": [directions.header["penalty"], directions.activeness, directions.path_sizes],
+        "shares": [entry["penalty_share"] for entry in directions.header["directions"]],
+    }
+
+
+def command_line(*arguments: str) -> None:
+    """``directions …`` as torchrun starts it."""
+    raise SystemExit(main(arguments))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import socket
+import pickle
 import sys
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.distributed import TCPStore
 
 
 class Started:
@@ -35,10 +36,12 @@ class Started:
         environment: dict[str, str] | None = None,
     ) -> None:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["torch", "directions.runs.discovery_run", "directions.distributed.processes"])
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        # The first optimiser of a process imports torch._dynamo, which takes as long as all the rest.
+        context.set_forkserver_preload(["torch", "torch._dynamo", "directions.runs.discovery_run"])
+        # As with torchrun, the store by which they find each other is in another process, and outlives them.
+        self._store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        # Pickled here: multiprocessing would let the ranks share the memory of tensors, also of what they send back.
+        work = pickle.dumps((function, arguments))
         self.out = out
         self.processes: list[BaseProcess] = []
         self._results: list[Connection] = []
@@ -49,12 +52,13 @@ class Started:
                 "WORLD_SIZE": str(world_size),
                 "LOCAL_WORLD_SIZE": str(world_size),
                 "MASTER_ADDR": "127.0.0.1",
-                "MASTER_PORT": str(port),
+                "MASTER_PORT": str(self._store.port),
+                "TORCHELASTIC_USE_AGENT_STORE": "True",
                 "DIRECTIONS_TIMEOUT": "60",
             } | (environment or {})
             receiver, sender = context.Pipe(duplex=False)
             output = None if out is None else out / f"{rank}.txt"
-            process = context.Process(target=_run, args=(sender, output, variables, function, arguments))
+            process = context.Process(target=_run, args=(sender, output, variables, work))
             process.start()
             sender.close()
             self.processes.append(process)
@@ -62,9 +66,9 @@ class Started:
 
     def results(self) -> list[Any]:
         """What the function returned on each rank; all of them must have ended well."""
-        results = [receiver.recv() if receiver.poll(60) else None for receiver in self._results]
+        sent = [receiver.recv_bytes() if receiver.poll(60) else b"" for receiver in self._results]
         assert self.exit_codes() == [0] * len(self.processes)
-        return results
+        return [pickle.loads(result) for result in sent]
 
     def exit_codes(self) -> list[int | None]:
         """How each ended; none may take longer than a minute."""
@@ -84,8 +88,7 @@ def _run(
     sender: Connection,
     output: Path | None,
     variables: dict[str, str],
-    function: Callable[..., Any],
-    arguments: tuple[Any, ...],
+    work: bytes,
 ) -> None:
     if output is not None:
         handle = os.open(output, os.O_CREAT | os.O_WRONLY, 0o600)
@@ -95,10 +98,9 @@ def _run(
         sys.stderr = os.fdopen(2, "w", buffering=1)
     os.environ.update(variables)
     torch.set_num_threads(1)
+    function, arguments = pickle.loads(work)
     try:
-        sender.send(function(*arguments))
-    except EOFError:  # nobody waits for it
-        pass
+        sender.send_bytes(pickle.dumps(function(*arguments)))
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -11,6 +11,7 @@ import typer
 from directions.commands.common import HARDWARE, OUTPUT, SAMPLES, given_options, option, options_named
 from directions.commands.discover_flow import Reporting, go_on, require_used, start
 from directions.config import DiscoverConfig, Init, Measuring, Method, Precision, Reduction, parse_classes
+from directions.distributed.joining import joined
 from directions.errors import UserError
 
 _DEFAULT = DiscoverConfig()
@@ -236,15 +237,17 @@ def discover(
     """Learn directions that each change one thing, and write them to a new run folder."""
     settings = {field: context.params[field] for field in given_options(context, _FIELDS)}
     reporting = Reporting(as_json=as_json, quiet=quiet, tensorboard=tensorboard, dry_run=dry_run)
-    with options_named(context):
+    with joined() as ranks, options_named(context):
+        if not ranks.first:
+            reporting = dataclasses.replace(reporting, quiet=True, tensorboard=False)
         if "classes" in settings:
             settings["classes"] = parse_classes(settings["classes"])
         if resume is None:
             config = DiscoverConfig(**settings)
             require_used(config.method, settings)
-            start(config, out, name, reporting)
+            start(config, out, name, reporting, ranks)
             return
         misplaced = [option(other) for other in given_options(context, ("out", "name"))]
         if misplaced:
             raise UserError(f"{' and '.join(misplaced)} cannot be given with --resume: the run goes on in its folder.")
-        go_on(resume, settings, reporting)
+        go_on(resume, settings, reporting, ranks)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from directions import __version__
 from directions.commands.common import option, print_json, print_table, progress_bar
 from directions.config import RESUMABLE, UNUSED, ConfigError, DiscoverConfig, Method
 from directions.errors import UserError
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from directions.direction_file import Directions
     from directions.discovery.snapshots import Record, Snapshot
+    from directions.distributed.ranks import Ranks
     from directions.generators.base import Generator
     from directions.runs.folder import RunFolder
 
@@ -57,7 +59,7 @@ def require_used(method: Method, settings: Mapping[str, Any]) -> None:
             raise ConfigError(field, f"has no effect with method {method}. Leave it out, or choose --method {others}.")
 
 
-def start(config: DiscoverConfig, out: Path, name: str | None, reporting: Reporting) -> None:
+def start(config: DiscoverConfig, out: Path, name: str | None, reporting: Reporting, ranks: Ranks) -> None:
     """Begin a run in a new folder, which is made only when everything has been checked.
 
     Args:
@@ -65,31 +67,34 @@ def start(config: DiscoverConfig, out: Path, name: str | None, reporting: Report
         out: Folder for runs.
         name: Name of the run; ``None`` takes the generator's.
         reporting: What to tell.
+        ranks: The processes that work on it; rank 0 makes the folder and writes.
     """
     from directions.discovery.loop import discover as steps
     from directions.runs.folder import RunFolder, check_name
+    from directions.runs.unwritten import UnwrittenFolder
 
     name = name if name is not None else _as_name(config.generator)
     check_name(name)
-    generator = _load(config, reporting)
-    snapshots = steps(generator, config)
+    generator = _load(config, reporting, ranks)
+    snapshots = steps(generator, config, ranks=ranks)
     if reporting.dry_run:
-        print_json(
-            {"config": config.to_dict(), "resolved": _resolved(generator, config), "out": str(out), "name": name}
-        )
+        resolved = _resolved(generator, config, ranks)
+        _print_first(ranks, {"config": config.to_dict(), "resolved": resolved, "out": str(out), "name": name})
         return
-    folder = RunFolder.create(out, name, config)
+    path = ranks.from_first(lambda: RunFolder.create(out, name, config, world_size=ranks.world_size).path)
+    folder = RunFolder(path) if ranks.first else UnwrittenFolder(path)
     folder.log(f"Started with {generator.name!r}, digest {generator.digest}.")
-    _run(snapshots, generator, config, folder, reporting)
+    _run(snapshots, generator, config, folder, reporting, ranks)
 
 
-def go_on(path: Path, settings: Mapping[str, Any], reporting: Reporting) -> None:
+def go_on(path: Path, settings: Mapping[str, Any], reporting: Reporting, ranks: Ranks) -> None:
     """Go on with a run.
 
     Args:
         path: Its folder.
         settings: Fields of the configuration that the user gave; most must be what they were.
         reporting: What to tell.
+        ranks: The processes that work on it, of any number; rank 0 alone sees the folder.
 
     Raises:
         UserError: If the folder is no run, or a setting differs that must not.
@@ -97,9 +102,10 @@ def go_on(path: Path, settings: Mapping[str, Any], reporting: Reporting) -> None
     from directions.discovery.loop import discover as steps
     from directions.runs.environment import environment_changes
     from directions.runs.folder import RunFolder
+    from directions.runs.unwritten import UnwrittenFolder
 
-    folder = RunFolder.open(path)
-    recorded = folder.read_config()
+    recorded = ranks.from_first(lambda: RunFolder.open(path).read_config())
+    folder = RunFolder(path) if ranks.first else UnwrittenFolder(path)
     require_used(recorded.method, settings)
     config = dataclasses.replace(recorded, **settings)
     differing = [field for field in recorded.differences(config) if field not in RESUMABLE]
@@ -109,31 +115,35 @@ def go_on(path: Path, settings: Mapping[str, Any], reporting: Reporting) -> None
             f"A resumed run keeps its settings: {changes}. Only {', '.join(map(option, RESUMABLE))} may change. "
             "Leave the others out, or start a new run without --resume."
         )
-    generator = _load(config, reporting)
-    state = folder.read_checkpoint(generator)
-    snapshots = steps(generator, config, resume_from=state)
+    generator = _load(config, reporting, ranks)
+    state = ranks.from_first(lambda: folder.read_checkpoint(generator))
+    snapshots = steps(generator, config, resume_from=state, ranks=ranks)
     first = 0 if state is None else state["record"]["step"]
     measured = None if state is None else state["record"].get("base_points")
     if reporting.dry_run:
-        resolved = _resolved(generator, config) | {"first_step": first}
-        print_json({"config": config.to_dict(), "resolved": resolved, "resume": str(folder.path)})
+        resolved = _resolved(generator, config, ranks) | {"first_step": first}
+        _print_first(ranks, {"config": config.to_dict(), "resolved": resolved, "resume": str(folder.path)})
         return
-    moved = environment_changes(folder.environment_path)
+    moved = ranks.from_first(lambda: environment_changes(folder.environment_path, ranks.world_size))
     if moved and not reporting.quiet:
         typer.echo(f"Not where it was started, so the last digits may differ: {'; '.join(moved)}.", err=True)
     folder.write_config(config)
     since = f"step {first}" if measured is None else f"base point {measured}"
     folder.log("; ".join([f"Resumed after {since}", *moved]) + ".")
-    _run(snapshots, generator, config, folder, reporting)
+    _run(snapshots, generator, config, folder, reporting, ranks)
 
 
-def _load(config: DiscoverConfig, reporting: Reporting) -> Generator:
+def _load(config: DiscoverConfig, reporting: Reporting, ranks: Ranks) -> Generator:
     from directions.generators.registry import load_generator
     from directions.runs.discovery_run import require_tensorboard
 
     if reporting.tensorboard:
         require_tensorboard()
-    return load_generator(config.generator, weights=config.weights, device=config.device)
+    with ranks.one_ahead():
+        generator = load_generator(config.generator, weights=config.weights, device=ranks.device(config.device))
+    settings = {option(field): value for field, value in config.to_dict().items() if field not in ("weights", "device")}
+    ranks.require_same({"directions": __version__, "the generator's digest": generator.digest} | settings)
+    return generator
 
 
 def _run(
@@ -142,8 +152,9 @@ def _run(
     config: DiscoverConfig,
     folder: RunFolder,
     reporting: Reporting,
+    ranks: Ranks,
 ) -> None:
-    from directions.errors import NonFiniteError, OutOfMemoryError
+    from directions.errors import NonFiniteError, OutOfMemoryError, RankLostError
     from directions.memory import keep_freed_memory
     from directions.runs.discovery_run import record_run
     from directions.runs.signals import Interrupted
@@ -151,10 +162,11 @@ def _run(
     if not reporting.quiet:
         typer.echo(f"Run folder: {folder.path}", err=True)
     keep_freed_memory()
+    resume = f"{ranks.command} discover --resume {shlex.quote(str(folder.path))}"
     progress = _Progress(config, quiet=reporting.quiet)
     try:
         with contextlib.closing(progress):
-            directions = record_run(
+            result = record_run(
                 snapshots,
                 generator,
                 config,
@@ -162,19 +174,23 @@ def _run(
                 tensorboard=reporting.tensorboard,
                 on_record=progress.show,
                 on_stage=progress.announce,
+                ranks=ranks,
             )
     except Interrupted as stop:
-        resume = f"directions discover --resume {shlex.quote(str(folder.path))}"
-        typer.echo(f"{stop} To go on: {resume}", err=True)
+        if ranks.tells():
+            typer.echo(f"{stop} To go on: {resume}", err=True)
         raise typer.Exit(stop.exit_code) from None
     except OutOfMemoryError as error:
         smaller = "" if error.micro_batch is None else f" --micro-batch {error.micro_batch}"
-        go_on = f"directions discover --resume {shlex.quote(str(folder.path))}{smaller or ' --device …'}"
-        raise UserError(f"{error} The run is kept. To go on: {go_on}") from error
+        raise UserError(f"{error} The run is kept. To go on: {resume}{smaller or ' --device …'}") from error
+    except RankLostError as error:
+        raise RankLostError(f"{error} The last checkpoint is kept. To go on: {resume}") from error
     except NonFiniteError as error:
-        typer.echo(f"Error: {error} Run folder: {folder.path}", err=True)
+        if ranks.tells():
+            typer.echo(f"Error: {error} Run folder: {folder.path}", err=True)
         raise typer.Exit(1) from None
-    _print_result(directions, folder, as_json=reporting.as_json)
+    if ranks.first:
+        _print_result(result, folder, as_json=reporting.as_json)
 
 
 class _Progress:
@@ -250,7 +266,12 @@ def _print_result(directions: Directions, folder: RunFolder, *, as_json: bool) -
         typer.echo(f"{what:<14} directions {verb} {path}")
 
 
-def _resolved(generator: Generator, config: DiscoverConfig) -> dict[str, Any]:
+def _print_first(ranks: Ranks, content: Mapping[str, Any]) -> None:
+    if ranks.first:
+        print_json(content)
+
+
+def _resolved(generator: Generator, config: DiscoverConfig, ranks: Ranks) -> dict[str, Any]:
     from directions.search import Search
 
     search = Search.resolve(generator, config)
@@ -261,6 +282,7 @@ def _resolved(generator: Generator, config: DiscoverConfig) -> dict[str, Any]:
         "layers": None if search.layers is None else str(search.layers),
         "classes": list(search.classes),
         "device": str(generator.device),
+        "world_size": ranks.world_size,
     }
 
 

@@ -24,6 +24,7 @@ from directions.devices import multiplying
 from directions.discovery.passes import prepare_steps
 from directions.discovery.shortage import watched
 from directions.discovery.snapshots import Record, Snapshot, finite
+from directions.distributed.ranks import Ranks
 from directions.errors import UserError
 from directions.generators.checks import check_images
 from directions.generators.edits import chosen_layers
@@ -34,30 +35,37 @@ from directions.joint.start import measured, solution_state, solved
 from directions.penalties.derivatives import check_deterministic
 from directions.penalties.hessian import hessian_penalty, penalty_per_sample
 from directions.sampling import derived_rng, image_map
-from directions.search import Batch, Search, draw_batch, warn_if_no_third
+from directions.search import Batch, Search, draw_batch, shared_among, warn_if_no_third
 
 if TYPE_CHECKING:
     from directions.generators.base import Generator
 
 
 def discover(
-    generator: Generator, config: DiscoverConfig, *, resume_from: Mapping[str, Any] | None = None
+    generator: Generator,
+    config: DiscoverConfig,
+    *,
+    resume_from: Mapping[str, Any] | None = None,
+    ranks: Ranks | None = None,
 ) -> Iterator[Snapshot]:
     """Learn directions, step by step; everything is checked before the first.
 
     The generator is put in eval mode, and its parameters no longer require gradients. On the CPU, with the same number
     of threads, a run is the same bit by bit whether or not it was interrupted and resumed, and whether its steps were
-    asked for at once or added later. Micro-batches change the rounding of sums only.
+    asked for at once or added later. Micro-batches and several ranks change the rounding of sums only.
 
     Args:
         generator: Where to look for directions.
         config: How; its ``generator``, ``weights`` and ``device`` are not looked at, they belong to loading.
         resume_from: `Snapshot.state` of an earlier run with the same configuration (up to the fields in
             `directions.config.RESUMABLE`) and generator; ``None`` starts anew.
+        ranks: The processes that share the work; each of them calls this, with the same generator, configuration and
+            state, and takes the snapshots, which are the same on all. ``None`` is this process alone.
 
     Returns:
         Snapshots: the starting point (step 0, or the one that is resumed from, as it was), then one for each step. With
-        a joint start, step 0 has one for each base point before it has the one of the solution.
+        a joint start, step 0 has one for each base point (or each round of one for every rank) before it has the one
+        of the solution.
 
     Raises:
         UserError: If the configuration does not fit the generator, the generator is not deterministic, or the state
@@ -75,6 +83,8 @@ def discover(
         >>> [snapshot.record.step for snapshot in snapshots]
         [0, 1, 2]
     """
+    ranks = ranks or Ranks()
+    config = shared_among(ranks, config)
     search = Search.resolve(generator, config)
     warn_if_no_third(generator, config)
     if config.method == "adam":
@@ -88,10 +98,10 @@ def discover(
     rng = derived_rng(config.seed, purpose="init")
     dtype, device = held_out.points.z.dtype, held_out.points.z.device
     A = initial_matrix(search.ndirs, search.space.size, config.init, rng, dtype=dtype, device=device).requires_grad_()
-    run = _Run(generator, config, search, held_out, A, torch.optim.Adam([A]))
+    run = _Run(generator, config, search, held_out, A, torch.optim.Adam([A]), ranks)
     if resume_from is not None:
         run.restore(resume_from)
-    return watched(_loop(run, resume_from or {}), config)
+    return watched(_loop(run, resume_from or {}), config, ranks.world_size)
 
 
 @dataclass(eq=False)
@@ -104,6 +114,7 @@ class _Run:
     held_out: HeldOutSet
     A: Tensor
     optimizer: torch.optim.Adam
+    ranks: Ranks
     held_out_before: float = math.nan
     joint: JointSolution | None = None
 
@@ -114,7 +125,8 @@ class _Run:
 
     def score(self, step: int) -> float:
         """Held-out penalty of the basis as it is."""
-        return finite(held_out_penalty(self.generator, self.basis(), self.held_out), "held-out penalty", step)
+        score = held_out_penalty(self.generator, self.basis(), self.held_out, ranks=self.ranks)
+        return finite(score, "held-out penalty", step)
 
     def snapshot(self, record: Record, moments: Moments | None = None) -> Snapshot:
         """A snapshot that later steps do not change."""
@@ -175,13 +187,14 @@ def _loop(run: _Run, state: Mapping[str, Any]) -> Iterator[Snapshot]:
         started = time.perf_counter()
         batch = draw_batch(run.generator, config, search, step)
         Q = search.space.embed(gram_schmidt(A))
-        penalty, gradient = penalty_and_gradient(run.generator, Q.detach(), batch, config)
+        penalty, gradient = penalty_and_gradient(run.generator, Q.detach(), batch, config, run.ranks)
         finite(penalty, "penalty", step)
         run.optimizer.zero_grad()
         Q.backward(gradient)
         finite(float(torch.linalg.vector_norm(A.grad)), "gradient's norm", step)
         run.optimizer.param_groups[0]["lr"] = learning_rate(config, step)
         run.optimizer.step()
+        run.ranks.align(A)
 
         score = run.score(step) if step % config.eval_every == 0 else None
         record = Record(
@@ -198,7 +211,7 @@ def _joint_start(run: _Run, record: Record, state: Mapping[str, Any] | None) -> 
     """Measure and diagonalise; A is then the solution. The first snapshot has the record as it is."""
     moments: Moments | None = None
     started = time.perf_counter()
-    for moments in measured(run.generator, run.config, run.search, state):
+    for moments in measured(run.generator, run.config, run.search, state, run.ranks):
         if moments.base_points != record.base_points:
             seconds = time.perf_counter() - started
             record = dataclasses.replace(record, held_out=None, seconds=seconds, base_points=moments.base_points)
@@ -206,7 +219,8 @@ def _joint_start(run: _Run, record: Record, state: Mapping[str, Any] | None) -> 
         started = time.perf_counter()
     assert moments is not None, "a measurement yields its start"
 
-    run.joint = solved(moments, run.config)
+    joint = solved(moments, run.config, run.ranks)
+    run.joint = run.ranks.from_first(lambda: joint)
     with torch.no_grad():
         run.A.copy_(run.joint.basis)
     score = run.score(step=0)
@@ -220,7 +234,9 @@ def learning_rate(config: DiscoverConfig, step: int) -> float:
     return config.learning_rate / (1 + step / config.decay_steps) if config.decay_steps else config.learning_rate
 
 
-def penalty_and_gradient(generator: Generator, Q: Tensor, batch: Batch, config: DiscoverConfig) -> tuple[float, Tensor]:
+def penalty_and_gradient(
+    generator: Generator, Q: Tensor, batch: Batch, config: DiscoverConfig, ranks: Ranks | None = None
+) -> tuple[float, Tensor]:
     """Compute the penalty of a batch and its gradient by Q, one micro-batch after the other.
 
     Args:
@@ -228,17 +244,19 @@ def penalty_and_gradient(generator: Generator, Q: Tensor, batch: Batch, config: 
         Q: Orthonormal rows, (ndirs, |z|).
         batch: The samples.
         config: Micro-batch, epsilon, reduction, truncation, layers, precision.
+        ranks: Those that share the micro-batches; ``None`` is this process alone.
 
     Returns:
         The penalty, and its gradient, (ndirs, |z|).
     """
+    ranks = ranks or Ranks()
     Q = Q.detach().requires_grad_()
     layers = chosen_layers(generator, config.layers)
     size = config.micro_batch or config.batch_size
     penalty = -math.inf if config.reduction == "max" else 0.0
     gradient = torch.zeros_like(Q)
     with multiplying(config.precision):
-        for start in range(0, config.batch_size, size):
+        for start in ranks.share(range(0, config.batch_size, size)):
             part = slice(start, start + size)
             f = image_map(generator, batch.points[part], Q, config.truncation, layers, precision=config.precision)
             w, probes = batch.w[part], batch.probes[:, part]
@@ -252,7 +270,18 @@ def penalty_and_gradient(generator: Generator, Q: Tensor, batch: Batch, config: 
                 penalty, gradient = largest.item(), torch.autograd.grad(largest, Q)[0]
                 if math.isnan(penalty):
                     break
-    return penalty, gradient
+    return _over_ranks(penalty, gradient, config, ranks)
+
+
+def _over_ranks(penalty: float, gradient: Tensor, config: DiscoverConfig, ranks: Ranks) -> tuple[float, Tensor]:
+    """Put together what each rank has computed of its micro-batches: the sum, or what belongs to the largest."""
+    if config.reduction == "mean":
+        gradient, total = ranks.sum([gradient, torch.tensor(penalty, dtype=torch.float64)])
+        return float(total), gradient
+    penalties = ranks.collect([penalty])
+    largest = max(range(len(penalties)), key=lambda rank: (math.isnan(penalties[rank]), penalties[rank]))
+    (gradient,) = ranks.sum([gradient if ranks.rank == largest else torch.zeros_like(gradient)])
+    return penalties[largest], gradient
 
 
 def _freeze(generator: Generator) -> None:

@@ -16,19 +16,21 @@ from directions.memory import explained, smaller_divisors
 _Item = TypeVar("_Item")
 
 
-def too_large(config: DiscoverConfig) -> OutOfMemoryError:
+def too_large(config: DiscoverConfig, world_size: int = 1) -> OutOfMemoryError:
     """Say that a run's images did not fit, and which micro-batch to try.
 
     Args:
         config: Its settings.
+        world_size: Number of processes that share a batch.
 
     Returns:
         The error, with the micro-batch to try, if there is a smaller one.
     """
-    together = config.micro_batch or config.batch_size
+    each = config.batch_size // world_size
+    together = config.micro_batch or each
     images = 2 * config.num_probes * together
     what = f"Out of memory with {images} images at once, {2 * config.num_probes} for each sample of a micro-batch of "
-    smaller = smaller_divisors(config.batch_size, together)
+    smaller = smaller_divisors(each, together)
     if smaller:
         allowed = "" if len(smaller) == 1 else f" (or {', '.join(map(str, smaller[1:]))})"
         return OutOfMemoryError(
@@ -44,15 +46,16 @@ def too_large(config: DiscoverConfig) -> OutOfMemoryError:
     )
 
 
-def watched(snapshots: Iterator[_Item], config: DiscoverConfig) -> Iterator[_Item]:
+def watched(snapshots: Iterator[_Item], config: DiscoverConfig, world_size: int = 1) -> Iterator[_Item]:
     """Pass on what a loop yields; if it runs out of memory, say what to try.
 
     Args:
         snapshots: The loop.
         config: Its settings.
+        world_size: Number of processes that share a batch.
 
     Yields:
         What it yields.
     """
-    with explained(lambda: too_large(config)):
+    with explained(lambda: too_large(config, world_size)):
         yield from snapshots

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import warnings
 from collections.abc import Iterator
 
 from directions.distributed.ranks import Ranks
@@ -34,7 +35,10 @@ def joined() -> Iterator[Ranks]:
 
     ranks = Processes()
     try:
-        yield ranks
+        with warnings.catch_warnings():
+            if not ranks.first:
+                warnings.simplefilter("ignore", UserWarning)  # rank 0 warns
+            yield ranks
     except (UserError, RankLostError) as error:
         if not ranks.tells():
             raise SystemExit(2 if isinstance(error, UserError) else 1) from None

@@ -22,6 +22,7 @@ from torch.distributed.rendezvous import rendezvous
 from directions.devices import resolve_device
 from directions.distributed.ranks import Ranks
 from directions.errors import RankLostError, UserError
+from directions.memory import is_out_of_memory
 
 _T = TypeVar("_T")
 
@@ -52,7 +53,7 @@ class Processes(Ranks):
                 "processes with torchrun --nproc-per-node N -m directions …, or unset WORLD_SIZE."
             )
         self.rank, self.world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-        self._local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+        self._local_rank = int(os.environ.get("LOCAL_RANK", self.rank))
         self._local_size = int(os.environ.get("LOCAL_WORLD_SIZE", self._local_rank + 1))
         self._machines = int(os.environ.get("GROUP_WORLD_SIZE", "1"))
         options = f"--nproc-per-node {self._local_size}" if self._machines == 1 else "(with the same options)"
@@ -65,6 +66,11 @@ class Processes(Ranks):
             nccl = torch.cuda.is_available() and dist.is_nccl_available()
             backend = "cpu:gloo,cuda:nccl" if nccl else "gloo"
             dist.init_process_group(backend, store=self._store, rank=rank, world_size=world_size, timeout=limit)
+
+    @property
+    def first_here(self) -> bool:
+        """Whether this is the first rank of its machine."""
+        return self._local_rank == 0
 
     def device(self, name: str) -> str:
         """Turn a device as the user names it into the one that this rank takes.
@@ -97,12 +103,12 @@ class Processes(Ranks):
 
     def collect(self, shared: Sequence[_T]) -> list[_T]:
         """Put together, on all ranks, what each has made of its `share`."""
-        self._meet()
-        parts: list[Any] = [None] * self.world_size
+        sent: list[Any] = [None] * self.world_size
         with self._others():
-            dist.all_gather_object(parts, list(shared))
-        whole: list[Any] = [None] * sum(map(len, parts))
-        for rank, part in enumerate(parts):
+            dist.all_gather_object(sent, (self._stop, list(shared)))
+        self._agree(max(stop for stop, _ in sent))
+        whole: list[Any] = [None] * sum(len(part) for _, part in sent)
+        for rank, (_, part) in enumerate(sent):
             whole[rank :: self.world_size] = part
         return whole
 
@@ -154,16 +160,19 @@ class Processes(Ranks):
         signum = torch.tensor([self._stop])
         with self._others():
             dist.all_reduce(signum, dist.ReduceOp.MAX)
-        self._agreed = max(self._agreed, int(signum))
+        self._agree(int(signum))
+
+    def _agree(self, signum: int) -> None:
+        self._agreed = max(self._agreed, signum)
 
     @contextlib.contextmanager
     def _others(self) -> Iterator[None]:
         """Turn what torch raises when other ranks do not answer into one error that says so."""
         try:
             yield
-        except torch.cuda.OutOfMemoryError:
-            raise
         except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
             who = f"Rank {self.rank} of {self.world_size}"
             if isinstance(error, dist.DistStoreError) or "timed out" in str(error).lower():
                 raise RankLostError(
@@ -171,7 +180,7 @@ class Processes(Ranks):
                     "(DIRECTIONS_TIMEOUT=SECONDS waits longer)."
                 ) from error
             raise RankLostError(
-                f"{who} has lost another rank, which was killed, ran out of memory or failed; if it said why, that "
+                f"{who} has lost another rank, which was killed, had no memory left or failed; if it said why, that "
                 "stands above."
             ) from error
 

@@ -10,7 +10,8 @@ returned (which is the same on all) or by the configuration, never by a clock or
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from directions.errors import UserError
@@ -43,6 +44,11 @@ class Ranks:
     def first(self) -> bool:
         """Whether this is rank 0: the one that writes files and talks to the user."""
         return self.rank == 0
+
+    @property
+    def first_here(self) -> bool:
+        """Whether this is the first rank of its machine."""
+        return self.first
 
     def device(self, name: str) -> str:
         """Turn a device as the user names it into the one that this rank takes.
@@ -92,6 +98,20 @@ class Ranks:
 
     def wait(self) -> None:
         """Go on only when all ranks have come here."""
+
+    @contextlib.contextmanager
+    def one_ahead(self) -> Iterator[None]:
+        """Let the first rank of each machine through the block before the others, which then find what it has fetched.
+
+        Yields:
+            Nothing.
+        """
+        if self.first_here:
+            yield
+            self.wait()
+        else:
+            self.wait()
+            yield
 
     def require_same(self, facts: Mapping[str, Any]) -> None:
         """Check that all ranks were started alike.

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from directions.basis import random_basis
+from directions.distributed.ranks import Ranks
 from directions.held_out import HeldOutSet, held_out_penalty
 from directions.sampling import derived_rng
 from directions.search import Search
@@ -41,7 +42,7 @@ def axis_directions(search: Search) -> Tensor:
 
 
 def baseline_penalties(
-    generator: Generator, search: Search, held_out: HeldOutSet, *, random_seeds: int = 5
+    generator: Generator, search: Search, held_out: HeldOutSet, *, random_seeds: int = 5, ranks: Ranks | None = None
 ) -> dict[str, float]:
     """Score what needs no learning.
 
@@ -50,12 +51,14 @@ def baseline_penalties(
         search: Number of directions and the space.
         held_out: Where to score.
         random_seeds: Number of random bases, of seeds 0, 1, …
+        ranks: Those that share the places; ``None`` is this process alone.
 
     Returns:
         ``random``, the mean held-out penalty over the random bases, and ``axes``, that of the axes of z.
     """
-    scores = [held_out_penalty(generator, random_directions(search, seed), held_out) for seed in range(random_seeds)]
+    bases = [random_directions(search, seed) for seed in range(random_seeds)]
+    scores = [held_out_penalty(generator, basis, held_out, ranks=ranks) for basis in bases]
     return {
         "random": math.fsum(scores) / len(scores),
-        "axes": held_out_penalty(generator, axis_directions(search), held_out),
+        "axes": held_out_penalty(generator, axis_directions(search), held_out, ranks=ranks),
     }

@@ -15,25 +15,30 @@ from directions.config import DiscoverConfig
 from directions.direction_file import Directions
 from directions.direction_file.header import make_header
 from directions.discovery.snapshots import Snapshot
+from directions.distributed.ranks import Ranks
 from directions.evaluation.activeness import activeness
 from directions.evaluation.baselines import baseline_penalties
 from directions.evaluation.path_size import suggested_path_sizes
 from directions.evaluation.penalty_share import penalty_shares
 from directions.held_out import draw_held_out, held_out_penalty
 from directions.joint.start import planned_measurement
-from directions.search import Search
+from directions.search import Search, shared_among
 
 if TYPE_CHECKING:
     from directions.generators.base import Generator
 
 
-def summarise(generator: Generator, config: DiscoverConfig, snapshot: Snapshot) -> Directions:
+def summarise(
+    generator: Generator, config: DiscoverConfig, snapshot: Snapshot, *, ranks: Ranks | None = None
+) -> Directions:
     """Turn the last snapshot of `discover` into directions.
 
     Args:
         generator: As it was given to `discover`.
         config: As it was given to `discover`.
         snapshot: The last one.
+        ranks: As they were given to `discover`; each of them calls this, and gets the same. ``None`` is this process
+            alone.
 
     Returns:
         The directions, most active first, named d0, d1, …; with path sizes and penalty shares; and in the header the
@@ -41,31 +46,35 @@ def summarise(generator: Generator, config: DiscoverConfig, snapshot: Snapshot) 
         more directions than asked for may have been found: the most active are kept, and penalties and shares are
         those of all, which belong together.
     """
+    ranks = ranks or Ranks()
     search = Search.resolve(generator, config)
-    held_out = draw_held_out(generator, config)
-    active = activeness(
+    held_out = draw_held_out(generator, shared_among(ranks, config))
+    activeness_of_share = activeness(
         generator,
-        snapshot.basis,
+        ranks.share(snapshot.basis),
         samples=config.final_samples,
         classes=search.classes,
         truncation=config.truncation,
         layers=search.layers,
         rows=held_out.rows,
     )
+    active = torch.tensor(ranks.collect(activeness_of_share.tolist()), dtype=torch.float64)
     order = torch.argsort(active, descending=True, stable=True)
     basis = snapshot.basis[order.to(snapshot.basis.device)]
     kept = basis[: search.ndirs]
-    path_sizes = suggested_path_sizes(
+    path_sizes_of_share = suggested_path_sizes(
         generator,
-        kept,
+        ranks.share(kept),
         largest=config.path_size,
         samples=-(-config.final_samples // 4),  # a stage is kept or not: fewer samples decide that as well
         classes=search.classes,
         truncation=config.truncation,
         layers=search.layers,
     )
-    penalty = {"before": snapshot.held_out_before, "after": held_out_penalty(generator, basis, held_out)}
-    penalty |= baseline_penalties(generator, dataclasses.replace(search, ndirs=len(basis)), held_out)
+    path_sizes = ranks.collect(path_sizes_of_share)
+    after = held_out_penalty(generator, basis, held_out, ranks=ranks)
+    penalty = {"before": snapshot.held_out_before, "after": after}
+    penalty |= baseline_penalties(generator, dataclasses.replace(search, ndirs=len(basis)), held_out, ranks=ranks)
     joint, joint_columns = None, None
     if snapshot.joint is not None:
         joint = planned_measurement(config, search).report() | snapshot.joint.report() | {"found": len(basis)}
@@ -75,7 +84,7 @@ def summarise(generator: Generator, config: DiscoverConfig, snapshot: Snapshot) 
         generator,
         path_sizes=path_sizes,
         activeness=active[order].tolist()[: len(kept)],
-        penalty_shares=penalty_shares(generator, basis, held_out).tolist()[: len(kept)],
+        penalty_shares=penalty_shares(generator, basis, held_out, ranks=ranks).tolist()[: len(kept)],
         classes="all" if config.classes == "all" and search.classes else (search.classes or None),
         truncation=config.truncation,
         space=(search.space.start, search.space.stop),

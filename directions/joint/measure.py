@@ -18,6 +18,7 @@ from torch import Tensor
 
 from directions.basis import SearchSpace
 from directions.devices import full_float32
+from directions.distributed.ranks import Ranks
 from directions.errors import NonFiniteError
 from directions.joint.differences import difference_evaluations, difference_hessians
 from directions.joint.gradients import gradient_evaluations, gradient_hessians
@@ -101,54 +102,76 @@ def matching_step(epsilon: float, size: int) -> float:
 
 
 def measure(
-    generator: Generator, measurement: Measurement, *, resume_from: Mapping[str, Any] | None = None
+    generator: Generator,
+    measurement: Measurement,
+    *,
+    resume_from: Mapping[str, Any] | None = None,
+    ranks: Ranks | None = None,
 ) -> Iterator[Moments]:
-    """Measure the Hessians, base point by base point.
+    """Measure the Hessians, base point by base point; with several ranks, as many at a time.
 
-    A base point's samples follow from the seed and its number alone: a measurement that is resumed is the same bit by
-    bit, and one with more base points begins with the same ones.
+    A base point's samples follow from the seed and its number alone, and the Hessians are added in the order of the
+    base points: a measurement that is resumed or shared is the same bit by bit, as far as the machines round alike, and
+    one with more base points begins with the same ones.
 
     Args:
         generator: Frozen and in eval mode.
         measurement: Where and how.
         resume_from: `Moments.state_dict` of an earlier measurement with the same settings; ``None`` starts anew.
+        ranks: Those that share the base points; ``None`` is this process alone.
 
     Yields:
-        The moments so far, at the start and after each base point: always the same object, which changes.
+        The moments so far, at the start and after each round of a base point for every rank: always the same object,
+        which changes.
 
     Raises:
         NonFiniteError: If a Hessian holds NaN or infinity.
     """
-    probed = measurement.kind == "gradients"
-    vectors = measurement.base_points * measurement.output_probes if probed else None
+    ranks = ranks or Ranks()
+    vectors = measurement.base_points * measurement.output_probes if measurement.kind == "gradients" else None
     moments = Moments(measurement.space.size, vectors)
     if resume_from is not None:
         moments.load_state_dict(resume_from)
     yield moments
-    for number in range(moments.base_points, measurement.base_points):
-        points, w = draw_base_point(generator, measurement, number)
-        basis = measurement.space.embed(torch.eye(w.shape[1]).to(w))
-        f = image_map(generator, points, basis, measurement.truncation, measurement.layers)
-        with full_float32():
-            if probed:
-                rng = derived_rng(measurement.seed, number, "output probes")
-                H = gradient_hessians(
-                    f,
-                    w,
-                    num_probes=measurement.output_probes,
-                    step=measurement.step,
-                    rng=rng,
-                    rows=measurement.rows,
+    numbers = range(measurement.base_points)
+    while moments.base_points < measurement.base_points:
+        turn = numbers[moments.base_points : moments.base_points + ranks.world_size]
+        measured = [moments.condense(hessians(generator, measurement, number)) for number in ranks.share(turn)]
+        for number, part in zip(turn, ranks.collect(measured), strict=True):
+            if not bool(part.entries.isfinite().all()):
+                raise NonFiniteError(
+                    f"The Hessian at base point {number} is not finite. Stopped here. Make sure that the generator "
+                    "computes in float32 and its weights are sound, or start a new run with a larger --epsilon."
                 )
-            else:
-                H = difference_hessians(f, w, step=measurement.step, rows=measurement.rows)
-        if not bool(H.isfinite().all()):
-            raise NonFiniteError(
-                f"The Hessian at base point {number} is not finite. Stopped here. Make sure that the generator "
-                "computes in float32 and its weights are sound, or start a new run with a larger --epsilon."
-            )
-        moments.add(H)
+            moments.add_condensed(part)
         yield moments
+
+
+def hessians(generator: Generator, measurement: Measurement, number: int) -> Tensor:
+    """Measure the Hessians at one base point.
+
+    Args:
+        generator: Frozen and in eval mode.
+        measurement: Where and how.
+        number: Which base point, counted from 0.
+
+    Returns:
+        (Hessians, n(n+1)/2) half-vectors, of the outputs or of combinations of them.
+    """
+    points, w = draw_base_point(generator, measurement, number)
+    basis = measurement.space.embed(torch.eye(w.shape[1]).to(w))
+    f = image_map(generator, points, basis, measurement.truncation, measurement.layers)
+    with full_float32():
+        if measurement.kind == "differences":
+            return difference_hessians(f, w, step=measurement.step, rows=measurement.rows)
+        return gradient_hessians(
+            f,
+            w,
+            num_probes=measurement.output_probes,
+            step=measurement.step,
+            rng=derived_rng(measurement.seed, number, "output probes"),
+            rows=measurement.rows,
+        )
 
 
 def draw_base_point(generator: Generator, measurement: Measurement, number: int) -> tuple[Points, Tensor]:

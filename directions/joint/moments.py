@@ -15,6 +15,7 @@ An eigenvector of C is itself a symmetric matrix :math:`M_k`, with a weight :mat
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -25,6 +26,18 @@ from directions.penalties.exact import off_diagonal_sum
 
 _RANK_TOLERANCE = 1e-14
 """Eigenvalues below this share of the largest are rounding errors of the sum."""
+
+
+@dataclass(frozen=True)
+class Condensed:
+    """The Hessians of one base point, as far as their moments go."""
+
+    count: int
+    """Number of Hessians."""
+    entries: Tensor
+    """Their vectors, (count, n(n+1)/2), or ``Σ hhᵀ`` over them, (n(n+1)/2, n(n+1)/2); float64."""
+    summed: bool
+    """Whether it is the sum."""
 
 
 class Moments:
@@ -48,19 +61,35 @@ class Moments:
         self._sums = [torch.zeros(0 if self.stacked else width, width, dtype=torch.float64) for _ in range(2)]
 
     def add(self, vectors: Tensor) -> None:
-        """Add the Hessians of one base point.
+        """Add the Hessians of the next base point.
 
         Args:
             vectors: (Hessians, n(n+1)/2), scaled such that the mean of ``hhᵀ`` over them is that over all outputs.
         """
-        half = self.base_points % 2
+        self.add_condensed(self.condense(vectors))
+
+    def condense(self, vectors: Tensor) -> Condensed:
+        """Reduce the Hessians of one base point to what is added: the smaller of their vectors and ``Σ hhᵀ``.
+
+        Args:
+            vectors: As for :meth:`add`.
+
+        Returns:
+            What :meth:`add_condensed` takes, on the CPU: other processes can add it too.
+        """
         # The product in float64: the penalty is a small difference of its entries.
         vectors = vectors.double()
+        few = self.stacked or len(vectors) < vectors.shape[1]
+        return Condensed(len(vectors), (vectors if few else vectors.mT @ vectors).cpu(), summed=not few)
+
+    def add_condensed(self, part: Condensed) -> None:
+        """Add the Hessians of the next base point, as :meth:`condense` has returned them."""
+        half = self.base_points % 2
         if self.stacked:
-            self._sums[half] = torch.cat((self._sums[half], vectors.cpu()))
+            self._sums[half] = torch.cat((self._sums[half], part.entries))
         else:
-            self._sums[half] += (vectors.mT @ vectors).cpu()
-        self._counts[half] += len(vectors)
+            self._sums[half] += part.entries if part.summed else part.entries.mT @ part.entries
+        self._counts[half] += part.count
         self.base_points += 1
 
     def matrices(self, half: int | None = None) -> Tensor:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from directions.basis import random_basis
+from directions.distributed.ranks import Ranks
 from directions.joint.jacobi import Diagonalisation, joint_diagonalise, plane_stiffness
 from directions.joint.matching import match_directions
 from directions.joint.moments import Moments, quadratic_penalty
@@ -88,7 +89,12 @@ class JointSolution:
 
 
 def solve(
-    moments: Moments, *, starts: int = 8, seed: int = 0, on_start: Callable[[int, int], None] = lambda done, total: None
+    moments: Moments,
+    *,
+    starts: int = 8,
+    seed: int = 0,
+    on_start: Callable[[int, int], None] = lambda done, total: None,
+    ranks: Ranks | None = None,
 ) -> JointSolution:
     """Find the basis with the smallest penalty at the measured places.
 
@@ -96,7 +102,8 @@ def solve(
         moments: What was measured.
         starts: Number of starts, at least 1: the identity and random bases. Each half is solved from the same ones.
         seed: Seed of the random starts.
-        on_start: Called after each start with the number done and the number in all.
+        on_start: Called after each start of this process with the number done and the number in all.
+        ranks: Those that share the starts; ``None`` is this process alone.
 
     Returns:
         The best basis and what is known about it.
@@ -104,17 +111,19 @@ def solve(
     matrices = moments.matrices()
     n = moments.size
     halves = moments.base_points > 1
-    total_starts = starts * (3 if halves else 1)
+    ranks = ranks or Ranks()
+    mine = ranks.share(range(starts))
+    total_starts = len(mine) * (3 if halves else 1)
     done = 0
 
     def from_all_starts(stack: Tensor) -> list[Diagonalisation]:
         nonlocal done
         found = []
-        for number in range(starts):
+        for number in mine:
             found.append(joint_diagonalise(stack, start_basis(n, number, seed)))
             done += 1
             on_start(done, total_starts)
-        return found
+        return ranks.collect(found)
 
     found = from_all_starts(matrices)
     best = min(found, key=lambda one: one.energy)

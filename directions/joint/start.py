@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from directions.config import DiscoverConfig
+from directions.distributed.ranks import Ranks
 from directions.joint.measure import Measurement, matching_step, measure, suggested_kind
 from directions.joint.moments import Moments
 from directions.joint.solve import JointSolution, solve
@@ -47,7 +48,11 @@ def planned_measurement(config: DiscoverConfig, search: Search) -> Measurement:
 
 
 def measured(
-    generator: Generator, config: DiscoverConfig, search: Search, state: Mapping[str, Any] | None
+    generator: Generator,
+    config: DiscoverConfig,
+    search: Search,
+    state: Mapping[str, Any] | None,
+    ranks: Ranks | None = None,
 ) -> Iterator[Moments]:
     """Measure Hessians as a configuration says; see :func:`~directions.joint.measure.measure`.
 
@@ -56,16 +61,17 @@ def measured(
         config: Settings of the run.
         search: The searched space and the classes.
         state: `Moments.state_dict` to go on from, or ``None``.
+        ranks: Those that share the base points; ``None`` is this process alone.
 
     Returns:
-        The moments so far, at the start and after each base point.
+        The moments so far, at the start and after each base point, or each round of one for every rank.
     """
-    return measure(generator, planned_measurement(config, search), resume_from=state)
+    return measure(generator, planned_measurement(config, search), resume_from=state, ranks=ranks)
 
 
-def solved(moments: Moments, config: DiscoverConfig) -> JointSolution:
-    """Diagonalise what was measured, from as many starts as the configuration says."""
-    return solve(moments, starts=config.starts, seed=config.seed)
+def solved(moments: Moments, config: DiscoverConfig, ranks: Ranks | None = None) -> JointSolution:
+    """Diagonalise what was measured, from as many starts as the configuration says, which ranks share."""
+    return solve(moments, starts=config.starts, seed=config.seed, ranks=ranks)
 
 
 def solution_state(solution: JointSolution) -> dict[str, Any]:

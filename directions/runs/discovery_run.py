@@ -14,7 +14,8 @@ from directions.config import DiscoverConfig
 from directions.direction_file import Directions
 from directions.discovery.shortage import too_large
 from directions.discovery.snapshots import Record, Snapshot
-from directions.errors import NonFiniteError, OutOfMemoryError, UserError
+from directions.distributed.ranks import Ranks
+from directions.errors import NonFiniteError, OutOfMemoryError, RankLostError, UserError
 from directions.evaluation.summary import summarise
 from directions.memory import explained
 from directions.runs.folder import RunFolder
@@ -33,6 +34,7 @@ def record_run(
     tensorboard: bool = False,
     on_record: Callable[[Record], None] = lambda record: None,
     on_stage: Callable[[str], None] = lambda stage: None,
+    ranks: Ranks | None = None,
 ) -> Directions:
     """Run discovery to its end, or to a signal, and keep everything that a later resume needs.
 
@@ -40,10 +42,11 @@ def record_run(
         snapshots: From `directions.discovery.discover`, called with ``generator`` and ``config``.
         generator: Where directions are learned.
         config: Settings of the run.
-        folder: Where everything goes.
+        folder: Where everything goes; on ranks other than 0 an `UnwrittenFolder`.
         tensorboard: Whether to write TensorBoard events too.
         on_record: Called after each step has been recorded.
         on_stage: Called with a sentence when something else than steps begins to take time.
+        ranks: As they were given to `discover`; each of them calls this. ``None`` is this process alone.
 
     Returns:
         The directions, which are also in the folder.
@@ -51,19 +54,21 @@ def record_run(
     Raises:
         NonFiniteError: If the penalty is no longer a number; the checkpoint holds the step before.
         OutOfMemoryError: If a micro-batch does not fit into memory; the checkpoint holds the step before.
+        RankLostError: If another rank is gone; the checkpoint holds the last step that all have finished.
     """
+    ranks = ranks or Ranks()
     last: Snapshot | None = None
-    with StopSignals() as stop, _event_writer(folder, tensorboard) as write_events:
+    with StopSignals(ranks) as stop, _event_writer(folder, tensorboard) as write_events:
         try:
             for snapshot in snapshots:
                 record = snapshot.record
                 if last is None:
                     folder.remove_partial_files()
                     folder.truncate_stats(record)
-                last = snapshot
+                previous, last = last, snapshot
                 folder.append_stats(record)
                 write_events(record)
-                kept = _wants_checkpoint(record, config) or stop.requested
+                kept = _wants_checkpoint(record, previous, config) or stop.requested
                 if kept:
                     folder.write_checkpoint(snapshot.state, generator)
                 _log(folder, snapshot, config)
@@ -72,8 +77,9 @@ def record_run(
                     if not kept:  # the signal came since
                         folder.write_checkpoint(snapshot.state, generator)
                     folder.log(f"Interrupted after step {record.step}; checkpoint written.")
+                    ranks.wait()  # none leaves before it is
                 stop.stop_if_requested()
-        except (NonFiniteError, OutOfMemoryError) as error:
+        except (NonFiniteError, OutOfMemoryError, RankLostError) as error:
             if last is not None:
                 folder.write_checkpoint(last.state, generator)
             folder.log(str(error))
@@ -81,19 +87,21 @@ def record_run(
         assert last is not None, "discover yields its starting point"
         stop.stop_at_once()
         on_stage("Measuring activeness, path sizes, penalty shares and baselines.")
-        with explained(lambda: too_large(config)):
-            directions = summarise(generator, config, last)
-        directions.save(folder.directions_path)
+        with explained(lambda: too_large(config, ranks.world_size)):
+            directions = summarise(generator, config, last, ranks=ranks)
+        folder.write_directions(directions)
         folder.log(f"Finished: {folder.directions_path.name} written.")
     return directions
 
 
-def _wants_checkpoint(record: Record, config: DiscoverConfig) -> bool:
+def _wants_checkpoint(record: Record, previous: Snapshot | None, config: DiscoverConfig) -> bool:
     if record.base_points is None:
         return record.step % config.checkpoint_every == 0 or record.step == config.adam_steps
     # A base point of a large generator takes minutes: what has cost time is kept.
     costly = record.seconds > 1.0
-    return costly or record.base_points % config.checkpoint_every == 0 or record.base_points == config.base_points
+    before = -1 if previous is None or previous.record.base_points is None else previous.record.base_points
+    due = record.base_points // config.checkpoint_every > before // config.checkpoint_every  # ranks measure several
+    return costly or due or record.base_points == config.base_points
 
 
 def _log(folder: RunFolder, snapshot: Snapshot, config: DiscoverConfig) -> None:

@@ -26,6 +26,7 @@ from directions.errors import UserError
 from directions.runs.environment import describe_environment
 
 if TYPE_CHECKING:
+    from directions.direction_file import Directions
     from directions.discovery.snapshots import Record
     from directions.generators.base import Generator
 
@@ -48,13 +49,14 @@ class RunFolder:
     path: Path
 
     @classmethod
-    def create(cls, out: str | os.PathLike[str], name: str, config: Settings) -> RunFolder:
+    def create(cls, out: str | os.PathLike[str], name: str, config: Settings, *, world_size: int = 1) -> RunFolder:
         """Make the next numbered folder, with the configuration and the environment in it.
 
         Args:
             out: Folder for runs; made if it is not there.
             name: What follows the number: letters, digits, ``.``, ``_`` and ``-``.
             config: Settings of the run.
+            world_size: Number of processes that work on it, for the record.
 
         Returns:
             The folder ``out/NNNNN-name``; no other run has its number, also when several start at once.
@@ -70,7 +72,7 @@ class RunFolder:
         folder = cls(path)
         try:
             folder.write_config(config)
-            write_text(folder.environment_path, _json(describe_environment()))
+            write_text(folder.environment_path, _json(describe_environment(world_size)))
         except BaseException:
             for left in path.iterdir():
                 left.unlink()
@@ -199,6 +201,10 @@ class RunFolder:
                 f"{generator.name!r} (digest {generator.digest[:12]}). Give the weights of that run with --weights."
             )
         return content["state"]
+
+    def write_directions(self, directions: Directions) -> None:
+        """Write what came out."""
+        directions.save(self.directions_path)
 
     def remove_partial_files(self) -> None:
         """Delete what writes that were killed have left beside their targets."""

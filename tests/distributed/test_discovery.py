@@ -1,0 +1,148 @@
+"""Discovery on two ranks: what one process finds, up to rounding, and resumed with another number of ranks too."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+
+import pytest
+import torch
+from rank_work import discoveries, run_of
+from ranks import Started
+
+from directions.config import ConfigError, DiscoverConfig
+from directions.distributed.ranks import Ranks
+from directions.search import shared_among
+
+ADAM = DiscoverConfig(
+    method="adam",
+    steps=4,
+    batch_size=8,
+    held_out=5,
+    held_out_probes=2,
+    eval_every=2,
+    final_samples=4,
+    base_points=5,
+    starts=3,
+)
+BOTH = dataclasses.replace(ADAM, method="joint+adam", learning_rate=0.01)
+GRADIENTS = dataclasses.replace(BOTH, measurement="gradients", output_probes=2)
+CASES = {
+    "adam": ADAM,
+    "max in micro-batches": dataclasses.replace(ADAM, reduction="max", micro_batch=2),
+    "joint": dataclasses.replace(ADAM, method="joint"),
+    "joint+adam in micro-batches": dataclasses.replace(BOTH, micro_batch=2),
+    "gradients": dataclasses.replace(GRADIENTS, ndirs=2),
+}
+RESUMED = {"adam from step 1": (ADAM, 1), "measured 3 of 5": (BOTH, 3), "joint+adam from step 2": (GRADIENTS, 8)}
+"""Runs of one process, and the number of the snapshot that two ranks go on from."""
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """What one process finds."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        configs = CASES | {name: config for name, (config, _) in RESUMED.items()}
+        return {name: run_of(config, None) for name, config in configs.items()}
+
+
+@pytest.fixture(scope="module")
+def pair(alone):
+    """What two ranks find, by rank."""
+    states = {name: alone[name]["states"][number] for name, (_, number) in RESUMED.items()}
+    configs = CASES | {name: config for name, (config, _) in RESUMED.items()}
+    return Started(discoveries, configs, states).results()
+
+
+def assert_same_numbers(record, expected):
+    """Up to rounding; what is None must be None."""
+    assert {name for name, value in record.items() if value is None} == {
+        name for name, value in expected.items() if value is None
+    }
+    numbers = {name: value for name, value in expected.items() if value is not None}
+    assert {name: record[name] for name in numbers} == pytest.approx(numbers, rel=1e-9)
+
+
+def assert_same_end(found, expected):
+    """The same directions, scores and measurements, up to the rounding of float64 sums."""
+    torch.testing.assert_close(found["basis"], expected["basis"], rtol=0, atol=1e-9)
+    torch.testing.assert_close(found["matrix"], expected["matrix"], rtol=0, atol=1e-6)
+    assert_same_numbers(found["records"][-1], expected["records"][-1])
+    for one, other in zip(found["numbers"], expected["numbers"], strict=True):
+        assert one == pytest.approx(other, rel=1e-6)
+    assert found["shares"] == pytest.approx(expected["shares"], rel=1e-6, abs=1e-9)
+    if expected["joint"] is not None:
+        assert found["joint"]["agreeing_starts"] == expected["joint"]["agreeing_starts"]
+        assert found["joint"]["penalty"] == pytest.approx(expected["joint"]["penalty"], rel=1e-9)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_two_ranks_find_what_one_process_finds(pair, alone, name):
+    """Samples belong to their numbers and not to ranks, so that the same directions come out."""
+    assert_same_end(pair[0][name], alone[name])
+    steps = [record for record in alone[name]["records"] if record["base_points"] is None]
+    shared = [record for record in pair[0][name]["records"] if record["base_points"] is None]
+    assert len(shared) == len(steps)
+    for one, other in zip(shared, steps, strict=True):
+        assert_same_numbers(one, other)
+
+
+@pytest.mark.parametrize("name", [*CASES, *RESUMED])
+def test_all_ranks_have_the_same_to_the_last_bit(pair, name):
+    """A, the optimiser, the scores and the summary; otherwise ranks would drift apart."""
+    one, other = pair[0][name], pair[1][name]
+    assert one["records"] == other["records"]
+    assert torch.equal(one["basis"], other["basis"])
+    assert torch.equal(one["states"][-1]["A"], other["states"][-1]["A"])
+    assert (one["numbers"], one["shares"], one["joint"]) == (other["numbers"], other["shares"], other["joint"])
+
+
+def test_base_points_are_measured_a_round_at_a_time(pair, alone):
+    """The records say how many there are; the moments are those of one process, added in the same order."""
+    found = pair[0]["joint+adam in micro-batches"]
+    measured = [record["base_points"] for record in found["records"] if record["base_points"] is not None]
+    assert measured == [0, 2, 4, 5]
+    at_the_end = [state["moments"] for state in found["states"] if state["moments"] is not None][-1]
+    expected = alone["joint+adam in micro-batches"]["states"][5]["moments"]
+    assert at_the_end["counts"] == expected["counts"]
+    for one, other in zip(at_the_end["sums"], expected["sums"], strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("name", RESUMED)
+def test_two_ranks_go_on_where_one_process_stopped(pair, alone, name):
+    """While measuring, at the solution, between steps."""
+    config, number = RESUMED[name]
+    assert_same_end(pair[0][name], alone[name])
+    assert pair[0][name]["records"][0] == {**alone[name]["records"][number], "seconds": 0.0}
+    assert config.adam_steps == pair[0][name]["records"][-1]["step"]
+
+
+@pytest.mark.parametrize(("name", "number"), [("adam", 3), ("joint+adam in micro-batches", 1), ("gradients", 5)])
+def test_one_process_goes_on_where_two_ranks_stopped(pair, alone, name, number):
+    """The other way round, from the state of either rank."""
+    for rank in (0, 1):
+        assert_same_end(run_of(CASES[name], pair[rank][name]["states"][number]), alone[name])
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(pair):
+    """On every rank, with what can be done."""
+    assert pair[0]["refused"] == pair[1]["refused"]
+    assert pair[0]["refused"].startswith("batch_size must be a multiple of 4 (2 ranks × a micro-batch of 2), got 6.")
+
+
+@pytest.mark.parametrize(
+    ("world_size", "batch_size", "micro_batch", "together"),
+    [(1, 6, None, None), (2, 6, None, 3), (3, 6, 2, 2), (4, 6, None, r"multiple of 4 .*ranks: 1, 2, 3, 6\.")],
+)
+def test_shared_among_gives_every_rank_as_much(world_size, batch_size, micro_batch, together):
+    """One rank is left with what the user said; several take equal parts."""
+    ranks = Ranks()
+    ranks.world_size = world_size
+    config = DiscoverConfig(batch_size=batch_size, micro_batch=micro_batch)
+    if isinstance(together, str):
+        with pytest.raises(ConfigError, match=together):
+            shared_among(ranks, config)
+        return
+    assert shared_among(ranks, config).micro_batch == together
