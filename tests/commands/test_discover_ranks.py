@@ -116,7 +116,7 @@ def test_torchrun_starts_the_ranks_and_passes_signals_on(tmp_path):
     """The command of the documentation, stopped by Ctrl-C: every rank ends, and the checkpoint is of the last step."""
     folder = Folder(tmp_path / "00000-run")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command = [*torchrun, "-m", "directions", "discover", *SMALL, *ENDLESS, "--name", "run", "--out", str(tmp_path)]
     with subprocess.Popen(command, env=environment, text=True, stderr=subprocess.PIPE) as process:
         try:
