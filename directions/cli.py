@@ -20,6 +20,7 @@ from directions.commands.evaluate import evaluate
 from directions.commands.explore import explore
 from directions.commands.gan import gan
 from directions.commands.generators import generators
+from directions.commands.hub import pull, push
 from directions.commands.inspect import inspect
 from directions.commands.name import name
 from directions.commands.render import render
@@ -43,6 +44,8 @@ app.command()(evaluate)
 app.command()(name)
 app.command()(select)
 app.command()(merge)
+app.command()(push)
+app.command()(pull)
 app.command()(convert)
 app.command()(generators)
 app.add_typer(gan)

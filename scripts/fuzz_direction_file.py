@@ -254,15 +254,20 @@ def main(argv: list[str] | None = None) -> int:
     """Fuzz, print figures; 1 if there were faults."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--cases", type=int, default=20_000, help="cases of each random kind")
+    parser.add_argument("--bytes", type=int, help="cases of replaced bytes, drawn at random", default=None)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--faults", type=Path, default=Path("outputs/fuzz"), help="where to keep what was not handled")
     arguments = parser.parse_args(argv)
-    if arguments.cases < 1:
-        parser.error("--cases must be at least 1.")
+    if arguments.cases < 1 or (arguments.bytes is not None and arguments.bytes < 1):
+        parser.error("--cases and --bytes must be at least 1.")
     signal.signal(signal.SIGALRM, too_slow)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, resource.RLIM_INFINITY))
-    cases: dict[str, int | None] = {"bytes": None, "mutations": arguments.cases, "formats": arguments.cases // 4}
+    cases: dict[str, int | None] = {
+        "bytes": arguments.bytes,
+        "mutations": arguments.cases,
+        "formats": arguments.cases // 4,
+    }
     cases["headers"] = arguments.cases
     faulty = total = 0
     began = time.perf_counter()

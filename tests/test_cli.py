@@ -11,7 +11,10 @@ import pytest
 import directions
 from directions.cli import main
 
-VERBS = ["discover", "render", "explore", "inspect", "evaluate", "name", "select", "merge", "convert", "generators"]
+VERBS = [
+    *("discover", "render", "explore", "inspect", "evaluate", "name", "select", "merge", "push", "pull", "convert"),
+    "generators",
+]
 
 
 @pytest.mark.parametrize("arguments", [[], *([verb] for verb in VERBS)], ids=" ".join)

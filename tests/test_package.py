@@ -36,7 +36,7 @@ LAYERS = [
     ("discovery",),
     ("direction_file",),
     ("convert",),
-    ("rendering", "evaluation"),
+    ("rendering", "evaluation", "hub"),
     ("runs",),
     ("gan",),
     ("explorer",),

@@ -107,12 +107,13 @@ def evaluate(
     result = {"file": str(path), "sha256": digest, "generator": directions.header["generator"], **to_dict(evaluation)}
     if out is not None:
         write_text(out, json.dumps(result, indent=1) + "\n")
-    if plot is not None:
-        draw_evaluation(evaluation, plot, title=f"{len(directions)} directions of {directions.generator}")
+    title = f"{len(directions)} directions of {directions.generator}"
     if as_json:
         print_json(result)
-        return
-    _print(evaluation, f"{len(directions)} directions of {directions.generator}")
+    else:
+        _print(evaluation, title)
+    if plot is not None:
+        draw_evaluation(evaluation, plot, title=title)
 
 
 def _print(evaluation: Evaluation, title: str) -> None:

@@ -38,7 +38,11 @@ def html_table(records: Records, shape: tuple[int, ...]) -> str:
     largest = max((entry["activeness"] or 0.0 for entry in entries), default=0.0)
     share, note = any(entry["penalty_share"] is not None for entry in entries), any(records.notes)
     heads = ["", "name", "activeness", "path size", *(["penalty share"] * share), *(["note"] * note)]
-    lines = ["<table>", f"<caption style='{_LEFT}'>{_caption(records, shape)}</caption>", "<thead><tr>"]
+    lines = [
+        "<table style='color:inherit'>",
+        f"<caption style='{_LEFT}'>{_caption(records, shape)}</caption>",
+        "<thead><tr>",
+    ]
     lines += [f"<th style='{_LEFT}'>{head}</th>" for head in heads]
     lines.append("</tr></thead><tbody>")
     for index in records.order:

@@ -19,6 +19,7 @@ from directions.direction_file.annotations import annotate, annotation_fault, re
 from directions.direction_file.container import pack, unpack
 from directions.direction_file.display import html_table
 from directions.direction_file.header import as_json, header_fault, matrix_fault, upgraded
+from directions.direction_file.hub import fetch_from_hub, is_hub_id
 from directions.direction_file.lookup import Key, keys_of
 from directions.direction_file.usable import Usable
 from directions.errors import UserError
@@ -228,18 +229,25 @@ class Directions(Usable):
         write_bytes(path, pack(self.matrix, self._header))
 
 
-def load_directions(path: str | os.PathLike[str]) -> Directions:
-    """Read a direction file. Nothing is ever unpickled.
+def load_directions(path: str | os.PathLike[str], *, revision: str | None = None) -> Directions:
+    """Read a direction file, from this machine or from the Hugging Face Hub. Nothing is ever unpickled.
 
     Args:
-        path: The file, by custom ``directions.safetensors`` in a run folder.
+        path: The file, by custom ``directions.safetensors`` in a run folder; or, as text, a repository ``owner/name``
+            of the Hub, where there is no such path here (extra ``hub``).
+        revision: Branch, tag or commit of the repository; ``None`` is its newest state.
 
     Returns:
         What it holds, checked.
 
     Raises:
-        UserError: If the file is missing, of another format, truncated, damaged or not sound; the message says which.
+        UserError: If the file is missing, of another format, truncated, damaged or not sound, or cannot be fetched; the
+            message says which.
     """
+    if is_hub_id(path):
+        path = fetch_from_hub(str(path), revision=revision)
+    elif revision is not None:
+        raise UserError(f"revision is for repositories of the Hub, owner/name, not for the path {path}. Leave it out.")
     matrix, header = unpack(path)
     header = upgraded(header)
     fault = matrix_fault(matrix) or header_fault(header, matrix)

@@ -96,6 +96,7 @@ def _draw_number(axes: Axes, evaluation: Evaluation, number: str) -> None:
     axes.set_title(described.label + better, fontsize=10)
     axes.set_xticks(range(len(SETS)), [LABELS[name] for name in SETS])
     axes.set_xlim(-0.6, len(SETS) - 0.4)
+    axes.use_sticky_edges = False  # else the lowest bar decides where the axis begins, and dots are cut
     axes.margins(y=0.15)
 
 

@@ -1,0 +1,76 @@
+"""The scripts of examples/, run on a small file, as the recipes show them."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from directions.direction_file import Directions, load_directions
+from directions.direction_file.header import make_header
+from directions.generators.closed_form import ClosedFormGenerator
+
+FOLDER = Path(__file__).parents[2] / "examples"
+
+
+def example(name):
+    spec = importlib.util.spec_from_file_location(f"example_{name}", FOLDER / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def file(tmp_path):
+    generator = ClosedFormGenerator(dim_z=4, resolution=8)
+    header = make_header(
+        generator, path_sizes=[3.0, 2.0, 1.0], names=["hue", "size", "light"], classes="all", truncation=1.0,
+        space=(0, 4), method="adam", config={}, steps=1, seed=0, penalty=None,
+    )  # fmt: skip
+    path = tmp_path / "directions.safetensors"
+    Directions(generator.directions.numpy()[:3], header).save(path)
+    return str(path)
+
+
+def test_notebook(file, monkeypatch, capsys):
+    """The table, the picture, the name."""
+    module = example("notebook")
+    monkeypatch.setattr(module, "load_generator", lambda name: ClosedFormGenerator(dim_z=4, resolution=8))
+    module.main(file)
+    folder = Path(file).parent
+    assert "hue" in (folder / "directions.html").read_text()
+    with Image.open(folder / "path.png") as picture:
+        assert picture.size == (9 * 10 - 2, 4 * 10 - 2)
+    assert load_directions(file).names[0] == "first"
+    assert capsys.readouterr().out == "first - 0 'hue': name 'first', note 'the most active'\n"
+
+
+def test_own_generator(file):
+    """The middle of the path is z itself; the ends are not."""
+    images = example("own_generator").main(file)
+    assert images.shape == (3, 4, 3, 16, 16)
+    assert not torch.equal(images[0], images[1])
+
+
+def test_pipeline(file):
+    """Moved latents keep their shape, and the images change."""
+    images = example("pipeline").main(file)
+    assert images.shape == (4, 3, 1, 4)
+    assert not torch.equal(images[:2], images[2:])
+
+
+def test_inverse(file, capsys):
+    """The amounts come back, up to the little that was added."""
+    amounts = example("inverse").main(file)
+    np.testing.assert_allclose(amounts[0, :2], [2.0, -1.0], atol=0.5)
+    assert "not explained by any direction" in capsys.readouterr().out
+
+
+def test_every_example_is_tested():
+    """A script of that folder is run here, or by the test of custom generators."""
+    tested = {"dcgan", *(name.removeprefix("test_") for name in globals() if name.startswith("test_"))}
+    assert {path.stem for path in FOLDER.glob("*.py")} <= tested

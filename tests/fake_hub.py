@@ -1,0 +1,195 @@
+"""A Hub on the loopback interface: as much of its interface as committing to a model and fetching from it takes.
+
+Files are kept in memory. Large ones (by ending, as on the Hub) go through LFS, with their SHA-256; the others come in
+the commit itself.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from urllib.parse import unquote
+
+LFS = (".safetensors", ".gif", ".png")
+TOKEN = "hf_test"
+
+
+@dataclass
+class FakeHub:
+    """What the Hub holds, and how it behaves; a test looks at it, and changes it."""
+
+    address: str = ""
+    revisions: dict[str, dict[str, dict[str, bytes]]] = field(default_factory=dict)
+    """For each repository and revision its files."""
+    objects: dict[str, bytes] = field(default_factory=dict)
+    """LFS objects by SHA-256."""
+    private: dict[str, bool] = field(default_factory=dict)
+    requests: list[str] = field(default_factory=list)
+    status: int | None = None
+    """Answer everything with this status."""
+    corrupt: bool = False
+    """Serve other bytes than were committed, of the same length."""
+
+    def files(self, repository: str) -> dict[str, bytes]:
+        """The files on the main branch."""
+        return self.revisions[repository]["main"]
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    @property
+    def hub(self) -> FakeHub:
+        return self.server.hub
+
+    def body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") == "chunked":
+            parts = []
+            while size := int(self.rfile.readline(), 16):
+                parts.append(self.rfile.read(size))
+                self.rfile.readline()
+            self.rfile.readline()
+            return b"".join(parts)
+        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+
+    def answer(self, status: int, content: object = None, headers: dict[str, str] | None = None) -> None:
+        data = content if isinstance(content, bytes) else json.dumps(content).encode()
+        self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        if "Content-Length" not in (headers or {}):
+            self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(data)
+
+    def missing(self, code: str) -> None:
+        self.answer(404, {"error": code}, {"X-Error-Code": code, "X-Error-Message": code})
+
+    def handle_one_request(self) -> None:
+        with contextlib.suppress(ConnectionError):
+            super().handle_one_request()
+
+    def route(self) -> None:
+        body = self.body()
+        path = unquote(self.path.split("?")[0])
+        self.hub.requests.append(f"{self.command} {path}")
+        if self.hub.status is not None:
+            self.answer(self.hub.status, {"error": "as told"})
+            return
+        parts = path.strip("/").split("/")
+        if self.command in ("GET", "HEAD") and len(parts) >= 5 and parts[2] == "resolve":
+            self.resolve("/".join(parts[:2]), parts[3], "/".join(parts[4:]))
+            return
+        if self.command == "PUT":
+            self.hub.objects[parts[-1]] = body
+            self.answer(200, b"")
+            return
+        if self.headers.get("Authorization") != f"Bearer {TOKEN}":
+            self.answer(401, {"error": "Invalid username or password."})
+            return
+        self.write(path, parts, body)
+
+    def do_GET(self) -> None:
+        self.route()
+
+    def do_HEAD(self) -> None:
+        self.route()
+
+    def do_POST(self) -> None:
+        self.route()
+
+    def do_PUT(self) -> None:
+        self.route()
+
+    def write(self, path: str, parts: list[str], body: bytes) -> None:
+        if path == "/api/repos/create":
+            asked = json.loads(body)
+            name = f"{asked.get('organization') or 'owner'}/{asked['name']}"
+            if name in self.hub.revisions:
+                self.answer(409, {"error": "You already created this model repo", "url": f"{self.hub.address}/{name}"})
+                return
+            self.hub.revisions[name] = {"main": {}}
+            self.hub.private[name] = asked.get("visibility") == "private" or bool(asked.get("private"))
+            self.answer(200, {"url": f"{self.hub.address}/{name}", "name": name})
+        elif path.endswith("/info/lfs/objects/batch"):
+            asked = json.loads(body)["objects"]
+            objects = [
+                {**one, "actions": {"upload": {"href": f"{self.hub.address}/lfs/{one['oid']}"}}} for one in asked
+            ]
+            self.answer(200, {"transfer": "basic", "objects": objects})
+        elif "preupload" in parts:
+            wanted = json.loads(body)["files"]
+            modes = [
+                {"path": one["path"], "uploadMode": "lfs" if one["path"].endswith(LFS) else "regular",
+                 "shouldIgnore": False, "oid": None} for one in wanted
+            ]  # fmt: skip
+            self.answer(200, {"files": modes})
+        elif "commit" in parts:
+            self.commit("/".join(parts[2:4]), body)
+        elif path == "/api/validate-yaml":
+            self.answer(200, {"errors": [], "warnings": []})
+        elif parts[:2] == ["api", "models"]:
+            name = "/".join(parts[2:4])
+            if name not in self.hub.revisions:
+                self.missing("RepoNotFound")
+                return
+            self.answer(200, {"id": name, "sha": "0" * 40, "private": False, "tags": [], "siblings": []})
+        else:
+            self.missing("NotFound")
+
+    def commit(self, repository: str, body: bytes) -> None:
+        files = dict(self.hub.files(repository))
+        for line in body.splitlines():
+            entry = json.loads(line)
+            value = entry["value"]
+            if entry["key"] == "file":
+                files[value["path"]] = base64.b64decode(value["content"])
+            elif entry["key"] == "lfsFile":
+                files[value["path"]] = self.hub.objects[value["oid"]]
+        digest = hashlib.sha1(body).hexdigest()
+        self.hub.revisions[repository] |= {"main": files, digest: files}
+        address = f"{self.hub.address}/{repository}/commit/{digest}"
+        self.answer(200, {"success": True, "commitOid": digest, "commitUrl": address})
+
+    def resolve(self, repository: str, revision: str, name: str) -> None:
+        known = self.hub.revisions.get(repository)
+        if known is None:
+            self.missing("RepoNotFound")
+        elif revision not in known:
+            self.missing("RevisionNotFound")
+        elif name not in known[revision]:
+            self.missing("EntryNotFound")
+        else:
+            data = known[revision][name]
+            digest = hashlib.sha256(data).hexdigest()
+            commit = next(key for key, files in known.items() if files is known[revision] and key != "main")
+            if self.hub.corrupt:
+                data = bytes(len(data))
+            headers = {"ETag": f'"{digest}"', "X-Repo-Commit": commit, "Content-Length": str(len(data))}
+            self.answer(200, data, headers)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def serve_hub() -> Iterator[FakeHub]:
+    """Start a Hub that is empty."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    server.daemon_threads = True
+    server.hub = FakeHub(f"http://127.0.0.1:{server.server_port}")
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield server.hub
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

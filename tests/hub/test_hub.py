@@ -1,0 +1,235 @@
+"""Directions to the Hub and back, against a Hub on the loopback interface: no real network."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from fake_hub import TOKEN, serve_hub
+from fakes import blob_directions
+
+from directions.cli import main
+from directions.direction_file import load_directions
+from directions.direction_file.hub import FILE_NAME, is_hub_id
+from directions.errors import UserError
+from directions.hub.card import as_text, write_card
+from directions.hub.push import contents, push
+
+ID = "owner/few"
+
+# The Hub's client calls its HTTP library in a way that this deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """An empty Hub that this process takes for the real one, and a folder to work in."""
+    constants = pytest.importorskip("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_PROGRESS_BARS", True)
+    for name in ("HF_HUB_OFFLINE", "DIRECTIONS_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("COLUMNS", "200")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with serve_hub() as started:
+        monkeypatch.setenv("HF_ENDPOINT", started.address)
+        yield started
+
+
+@pytest.fixture
+def file(hub):
+    """A run folder with a file and its pictures."""
+    folder = Path("run")
+    (folder / "pictures").mkdir(parents=True)
+    for name in ("overview.gif", "contact_sheet.png", "000-hue.gif"):
+        (folder / "pictures" / name).write_bytes(name.encode())
+    blob_directions(config={"weights": "/home/somebody/weights"}).annotated("hue", note="a ring").save(
+        folder / FILE_NAME
+    )
+    return folder / FILE_NAME
+
+
+def put(hub, directions=None, **files):
+    """Commit to the Hub as a user would; then forget the requests."""
+    made = contents(directions or blob_directions(), ID) | files
+    address = push(made, ID, message="first")
+    hub.requests.clear()
+    return address
+
+
+def test_push_commits_file_card_and_pictures(hub, file, capsys):
+    """In one commit; the pictures that show all directions; nothing that names this machine."""
+    assert main(["push", str(file.parent), ID, "--license", "mit", "--private"]) == 0
+    out = capsys.readouterr().out
+    assert re.fullmatch(rf"6 directions, 4 files: {hub.address}/{ID}/commit/[0-9a-f]{{40}}\n", out)
+    files = hub.files(ID)
+    assert set(files) == {FILE_NAME, "README.md", "pictures/overview.gif", "pictures/contact_sheet.png"}
+    assert hub.private[ID]
+    assert sum("/commit/" in request for request in hub.requests) == 1
+    card = files["README.md"].decode()
+    assert card.startswith("---\ntags:\n")
+    assert "\nlicense: mit\n---\n" in card
+    assert "![What each direction does to some samples](pictures/overview.gif)" in card
+    assert b"somebody" not in files[FILE_NAME]
+    found = load_directions(ID)
+    assert found.notes[3] == "a ring"
+    assert found.header == load_directions(file).header | {"config": {"weights": None}}
+
+
+def test_push_again_adds_a_commit(hub, file):
+    """To the repository that is there already; the file before it stays under its revision."""
+    first = put(hub).rsplit("/", 1)[1]
+    put(hub, blob_directions().renamed("hue", "colour"))
+    assert load_directions(ID).names[3] == "colour"
+    assert load_directions(ID, revision=first).names[3] == "hue"
+
+
+def test_push_dry_run_sends_nothing(hub, file, capsys):
+    """But prints the card."""
+    assert main(["push", str(file), ID, "--dry-run", "--no-pictures"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("---\ntags:")
+    assert "pictures/" not in captured.out
+    assert "Nothing was sent" in captured.err
+    assert hub.requests == []
+
+
+def test_load_fetches_the_direction_file_and_nothing_else(hub):
+    """Not the card, not the pictures, and no other weights."""
+    put(hub, **{"model.bin": b"\x80\x02", "README.md": b"x"})
+    assert load_directions(ID).names == blob_directions().names
+    assert {request.rsplit("/", 1)[1] for request in hub.requests} == {FILE_NAME}
+
+
+def test_load_takes_a_path_that_is_here(hub):
+    """The Hub is asked only for what is not."""
+    blob_directions().renamed(0, "mine").save("x.safetensors")
+    Path("owner").mkdir()
+    with pytest.raises(UserError, match="There is no direction file owner/few"):
+        load_directions(ID)
+    blob_directions().renamed(0, "mine").save(ID)
+    assert load_directions(ID).names[0] == "mine"
+    assert hub.requests == []
+    with pytest.raises(UserError, match=r"revision is for repositories of the Hub, owner/name, not for the path"):
+        load_directions("x.safetensors", revision="main")
+
+
+@pytest.mark.parametrize(
+    "text", ["a/b/c", "x", "./a", "../a", "outputs/x.safetensors", "a b/c", "/a", "a/", Path("a/b"), "-a/b"]
+)
+def test_is_hub_id_knows_paths(tmp_path, monkeypatch, text):
+    """What looks like a path is one."""
+    monkeypatch.chdir(tmp_path)
+    assert not is_hub_id(text)
+    assert is_hub_id("owner/some-directions_1.0")
+
+
+def test_offline_is_an_error_at_once(hub, monkeypatch):
+    """Unless it has been fetched before; then what is in the cache is taken."""
+    put(hub)
+    monkeypatch.setenv("DIRECTIONS_OFFLINE", "1")
+    with pytest.raises(UserError, match=r"neither a file here nor in the Hub's cache, and downloads are switched off"):
+        load_directions(ID)
+    assert hub.requests == []
+    monkeypatch.delenv("DIRECTIONS_OFFLINE")
+    load_directions(ID)
+    monkeypatch.setenv("DIRECTIONS_OFFLINE", "1")
+    hub.requests.clear()
+    assert load_directions(ID).names == blob_directions().names
+    assert hub.requests == []
+    with pytest.raises(UserError, match="cannot be written: the network is switched off"):
+        push({}, ID, message="")
+
+
+def test_hub_out_of_reach_is_explained(hub, monkeypatch):
+    """Nobody listens there."""
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(UserError, match=r"owner/few is not a path on this machine, and http://127\.0\.0\.1:9 cannot"):
+        load_directions(ID)
+
+
+def test_missing_things_are_told_apart(hub):
+    """A repository, a revision, the file in it."""
+    with pytest.raises(UserError, match=r"few cannot be fetched: .* knows no such repository, or you may not see it"):
+        load_directions(ID)
+    put(hub)
+    with pytest.raises(UserError, match="owner/few has no revision 'nope'"):
+        load_directions(ID, revision="nope")
+    hub.revisions[ID]["main"].pop(FILE_NAME)
+    with pytest.raises(UserError, match=r"owner/few holds no directions\.safetensors"):
+        load_directions(ID)
+
+
+def test_push_without_leave_is_explained(hub, monkeypatch):
+    """A wrong token, and a server that is not well."""
+    monkeypatch.setenv("HF_TOKEN", "hf_wrong")
+    with pytest.raises(UserError, match=r"owner/few cannot be written: .*you may not write it\. .*hf auth login"):
+        push({"README.md": b"x"}, ID, message="x")
+    assert ID not in hub.revisions
+
+
+def test_wrong_content_is_refused(hub):
+    """Bytes that are not those of the digest; a file that is too large to be one; one that is something else."""
+    put(hub)
+    hub.corrupt = True
+    with pytest.raises(UserError, match="is not what the Hub has: its size or digest is another"):
+        load_directions(ID)
+    hub.corrupt = False
+
+
+def test_other_files_under_that_name_are_refused(hub, monkeypatch):
+    """A pickle is not read; what is too large is not even fetched."""
+    put(hub, **{FILE_NAME: b"\x80\x04" + bytes(100)})
+    with pytest.raises(UserError, match="it is a pickle; unpickling can run any code"):
+        load_directions(ID)
+    monkeypatch.setattr("directions.direction_file.hub.LARGEST", 10)
+    hub.requests.clear()
+    with pytest.raises(UserError, match="has 102 bytes, more than 10"):
+        load_directions(ID)
+    assert not any(request.startswith("GET") for request in hub.requests)
+
+
+def test_pull_writes_a_file(hub, capsys):
+    """Named after the repository, or as asked; never over another."""
+    put(hub)
+    assert main(["pull", ID]) == 0
+    assert capsys.readouterr().out == "6 directions of blob: few.safetensors\n"
+    assert load_directions("few.safetensors").header == blob_directions().header
+    assert main(["pull", ID]) == 2
+    assert "few.safetensors is there already" in capsys.readouterr().err
+    assert main(["pull", ID, "--to", "x.safetensors", "--revision", "main", "--json"]) == 0
+    assert main(["pull", "few"]) == 2
+    assert "A repository of the Hub is called owner/name" in capsys.readouterr().err
+
+
+def test_push_refuses(hub, file, capsys):
+    """Before anything is sent."""
+    for arguments, message in [
+        ([str(file), "few"], "is called owner/name"),
+        ([str(file), ID, "--license", "m it"], "--license must be one word as the Hub writes it"),
+        ([str(file), ID, "--pictures", "nowhere"], "--pictures nowhere is not a folder"),
+        (["nothing", ID], "There is no direction file"),
+    ]:
+        assert main(["push", *arguments]) == 2
+        assert message in capsys.readouterr().err
+    assert hub.requests == []
+
+
+HOSTILE = "<script>|[x](y)`*_~$ \\ ---"
+
+
+def test_card_shows_hostile_text_as_text():
+    """A name becomes neither HTML nor a link nor another column; hidden directions are counted, not listed."""
+    directions = blob_directions().annotated(0, name=HOSTILE, note="a\n| b").annotated(1, hidden=True, note="secret")
+    card = write_card(directions, ID)
+    row = next(line for line in card.splitlines() if line.startswith("| 0 |"))
+    assert "<script" not in card
+    assert len(re.findall(r"(?<!\\)\|", row)) == 6
+    assert "secret" not in card
+    assert "Hidden directions, which are in the file too: 1." in card
+    assert card.count("\n---\n") == 1
+    assert as_text("[a](b)") == r"\[a\]\(b\)"
