@@ -201,12 +201,18 @@ def component_directions(generator: Generator, extent: float) -> Directions:
 
 
 def _order(generator: Generator, request: Request) -> list[int]:
-    """All components, most active first."""
+    """All components, most active first, as ``gan evaluate`` has measured it if it has."""
     from directions.evaluation.components import component_activeness
+    from directions.evaluation.measuring import Measuring
+    from directions.evaluation.metric_file import FILE_NAME, MetricFile
     from directions.evaluation.named_metrics import METRICS
     from directions.sampling import resolve_classes
 
     classes = resolve_classes(generator, parse_classes(request.classes)) if generator.num_classes else ()
+    if request.truncation == 1 and Path(request.run, FILE_NAME).is_file():
+        line = MetricFile(request.run).find(METRICS["activeness"], Measuring(generator, classes=classes))
+        if line is not None:
+            return list(line["results"]["order"])
     samples = METRICS["activeness"].settings["samples"]
     with progress_bar(
         total=3 * samples * generator.dim_z, unit="image", quiet=request.quiet, title="activeness"
