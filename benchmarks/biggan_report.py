@@ -27,8 +27,8 @@ def steps(result: dict[str, Any]) -> str:
             WAYS[kind],
             f"{one['seconds']:.2f}",
             f"{one['speed_up']:.2f}×",
-            f"{one['cpu_seconds']:.1f}",
-            f"{one['cpu_speed_up']:.2f}×",
+            f"{one['cpu_seconds']:.1f}" if "cpu_seconds" in one else "",
+            f"{one['cpu_speed_up']:.2f}×" if "cpu_speed_up" in one else "",
             f"{100 * passes['share']:.0f}% of {result['matmul_gflops']:.0f} GFLOP/s" if passes else "",
             f"{one['gradient_difference']:.1%}",
             f"{one['first_seconds']:.0f}",
@@ -52,7 +52,8 @@ def memory(result: dict[str, Any]) -> str:
         share = f"{100 * row['peak_mb'] / whole:.0f}%" if whole and row.get("batch") is None else ""
         batch = row.get("batch", result["batch"])
         rows.append([WAYS[row["kind"]], str(batch), str(row.get("micro", batch)), f"{row['peak_mb']:.0f}", share])
-    return table(["", "batch", "micro-batch", "MB at the peak", "of the textbook's"], rows)
+        rows[-1].append(f"{row['cpu_seconds']:.1f}")
+    return table(["", "batch", "micro-batch", "MB at the peak", "of the textbook's", "CPU seconds"], rows)
 
 
 def growth(result: dict[str, Any]) -> str:

@@ -137,15 +137,15 @@ class Work:
         busy = (time.process_time() - busy) / repeats
         return {"seconds": min(seconds), "busy": busy, "penalty": found[0], "gradient": found[1].flatten().tolist()}
 
-    def peak(self) -> float:
-        """MB that a step needs at its peak, beyond what the process held before it."""
+    def peak(self) -> dict[str, float]:
+        """MB that a step needs at its peak, beyond what the process held before it; and what the step took."""
         if self.kind != "compiled":  # which has taken a step, and would compile again for a smaller one
             self.step(batch=1, micro=None, ndirs=8)  # so that what is made once is there
         ctypes.CDLL(None).malloc_trim(0)  # what is free goes back: all that the step takes is counted
         Path("/proc/self/clear_refs").write_text("5")  # the peak counts anew from here
         before = status("VmRSS")
-        self.step()
-        return status("VmHWM") - before
+        step = self.step()
+        return {"peak_mb": status("VmHWM") - before, "seconds": step["seconds"], "cpu_seconds": step["busy"]}
 
     def machine(self) -> str:
         """What this runs on."""

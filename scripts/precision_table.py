@@ -35,12 +35,17 @@ from biggan_worker import random_model
 EPSILONS = (0.01, 0.03, 0.1, 0.3, 1.0)
 
 
-def generators(width: int) -> dict[str, tuple[FrozenBigGAN, int]]:
+def generators(width: int, only: str | None) -> dict[str, tuple[FrozenBigGAN, int]]:
     """The generators, each with the samples of a step."""
-    built_in = load_generator("builtin")
-    assert isinstance(built_in, FrozenBigGAN)
-    middle = BigGANDeep(random_model(width), name="biggan-deep-128", digest="0" * 64)
-    return {"built-in generator": (built_in, 16), f"BigGAN-deep-128, channel width {width}": (middle, 4)}
+    found: dict[str, tuple[FrozenBigGAN, int]] = {}
+    if only != "biggan":
+        built_in = load_generator("builtin")
+        assert isinstance(built_in, FrozenBigGAN)
+        found["built-in generator"] = (built_in, 16)
+    if only != "builtin":
+        middle = BigGANDeep(random_model(width), name="biggan-deep-128", digest="0" * 64)
+        found[f"BigGAN-deep-128, channel width {width}"] = (middle, 4)
+    return found
 
 
 def as_type(batch: Batch, dtype: torch.dtype) -> Batch:
@@ -68,10 +73,12 @@ def gradients(
     return torch.tensor(penalties, dtype=torch.float64), torch.stack(all_gradients)
 
 
-def measure(generator: FrozenBigGAN, batch_size: int, steps: int, precisions: Sequence[str]) -> list[dict[str, Any]]:
+def measure(
+    generator: FrozenBigGAN, batch_size: int, steps: int, precisions: Sequence[str], epsilons: Sequence[float]
+) -> list[dict[str, Any]]:
     """Errors for each epsilon and precision."""
     rows = []
-    for epsilon in EPSILONS:
+    for epsilon in epsilons:
         config = DiscoverConfig(method="adam", batch_size=batch_size, epsilon=epsilon)
         search = Search.resolve(generator, config)
         generator.float()
@@ -121,14 +128,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--width", type=int, default=32, help="channel width of the BigGAN-deep-128")
     parser.add_argument("--steps", type=int, default=6, help="steps' samples to measure on")
+    parser.add_argument("--epsilons", nargs="+", type=float, default=list(EPSILONS), help="steps of the difference")
+    parser.add_argument("--only", choices=("builtin", "biggan"), help="one of the two generators")
     parser.add_argument("--device", default="cpu", help="cpu or cuda; with a GPU TF32 is measured too")
     parser.add_argument("--out", type=Path, help="file for the numbers, such as docs/precision.json")
     arguments = parser.parse_args()
     precisions = ["float32", *(["tf32"] if arguments.device.startswith("cuda") else []), "bf16"]
     result = {}
-    for name, (generator, batch_size) in generators(arguments.width).items():
+    for name, (generator, batch_size) in generators(arguments.width, arguments.only).items():
         generator.to(arguments.device)
-        result[name] = measure(generator, batch_size, arguments.steps, precisions)
+        result[name] = measure(generator, batch_size, arguments.steps, precisions, arguments.epsilons)
     for name, rows in result.items():
         print(f"**{name}**, {arguments.steps} steps:\n\n{table(rows)}\n")
     if arguments.out is not None:

@@ -8,6 +8,7 @@ are fixed, and what the class contributes is computed once for a class.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -317,9 +318,12 @@ class FrozenBigGAN(ClassConditional):
                 x = layer(*inputs)
         return x
 
-    def _in_full(self) -> torch.autocast:
+    def _in_full(self) -> contextlib.AbstractContextManager[object]:
         """Within the block, no autocast: where z enters, and where the image comes out, digits count."""
-        return torch.autocast(self.scales.device.type, enabled=False)
+        kind = self.scales.device.type
+        if not torch.amp.is_autocast_available(kind):
+            return contextlib.nullcontext()
+        return torch.autocast(kind, enabled=False)
 
 
 class Prefix:

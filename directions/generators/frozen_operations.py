@@ -99,7 +99,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     Returns:
         (batch, places, other width).
     """
-    if query.device.type == "cpu" and not torch.compiler.is_compiling() and not _is_special(query):
+    on_cpu = query.device.type in ("cpu", "meta")  # tensors without values tell how much a CPU would hold
+    if on_cpu and not torch.compiler.is_compiling() and not _is_special(query):
         gathered: Tensor = _Attention.apply(query, key, value)
         return gathered
     # With a dimension of heads, the fused kernels of GPUs apply.
@@ -108,7 +109,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 def _is_special(x: Tensor) -> bool:
     """Tell whether only plain operations will do: torch.func looks into them, autocast changes their types."""
-    if torch.is_autocast_enabled(x.device.type):
+    kind = x.device.type
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
         return True
     return not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
 
