@@ -37,6 +37,8 @@ def steps(result: dict[str, Any]) -> str:
         "",
         "seconds a step",
         "times as fast",
+        "CPU seconds",
+        "fewer by",
         "products, of this machine's rate",
         "gradient differs by",
         "first step",
