@@ -113,7 +113,7 @@ def _ordering(cells: Sequence[dict[str, Any]], data: str) -> str:
             said = PUBLISHED[better][data][0] < PUBLISHED[worse][data][0]
             same = "as in the paper" if (a < b) == said else "unlike the paper"
             lines.append(f"- PPL of {ROWS[better]} over that of {ROWS[worse]}: {a / b:.2f}, {same} "
-                         f"({PUBLISHED[better][data][0] / PUBLISHED[worse][data][0]:.2f}).")  # fmt: skip
+                         f"({PUBLISHED[better][data][0] / PUBLISHED[worse][data][0]:.2f} there).")  # fmt: skip
     return "\n".join(lines)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from directions.atomic import atomic_write
-from directions.errors import NonFiniteError, UserError
+from directions.errors import NonFiniteError, RankLostError, UserError
 from directions.gan.records import Record
 from directions.gan.run_folder import TrainingFolder
 from directions.gan.sheets import sample_sheet
@@ -33,50 +33,75 @@ def record_training(
     """Train to the end, or to a signal, and keep everything that a later resume needs.
 
     Args:
-        trainer: Fresh, or as a checkpoint of the folder left it.
-        folder: Where everything goes.
+        trainer: Fresh, or as a checkpoint of the folder left it; of several ranks, each calls this with its own.
+        folder: Where everything goes; see `TrainingFolder.seen_by`.
         tensorboard: Whether to write TensorBoard events too.
         on_step: Called after each step, with the record where there is one.
         on_stage: Called with a sentence when something else than steps begins to take time.
 
     Raises:
         NonFiniteError: If a loss or a weight is no number any more; the last good checkpoint is kept.
+        RankLostError: If another rank is gone.
         UserError: If a file cannot be written.
         Interrupted: After SIGINT or SIGTERM, when the checkpoint has been written.
     """
-    config, run = trainer.config, folder.run
+    run, ranks = folder.run, trainer.ranks
     run.remove_partial_files()
     run.keep_lines(lambda line: line["step"] <= trainer.step)
-    folder.sheets_path.mkdir(exist_ok=True)
-    with StopSignals() as stop, _event_writer(folder, tensorboard, trainer.seen) as write_events:
-        saved = time.monotonic()
+    if ranks.first:
+        folder.sheets_path.mkdir(exist_ok=True)
+    clock = _Clock(trainer)
+    with StopSignals(ranks) as stop, _event_writer(folder, tensorboard, trainer.seen) as write_events:
         try:
             for record in train(trainer):
                 if record is not None:
                     run.append_line(record.to_dict())
                     write_events(record)
                 requested = stop.requested
-                if requested or trainer.finished or time.monotonic() - saved >= 60 * config.checkpoint_minutes:
-                    trainer.check_finite()
-                    folder.write_checkpoint(trainer.state_dict())
-                    if not trainer.finished:
-                        trainer.export(folder.path)
-                    saved = time.monotonic()
-                if trainer.finished or _crossed(trainer, config.sheet_kimg):
+                if clock.due(record is not None) or requested or trainer.finished:
+                    _keep(trainer, folder)
+                if ranks.first and (trainer.finished or _crossed(trainer, trainer.config.sheet_kimg)):
                     _write_sheet(trainer, folder)
                 on_step(trainer, record)
                 if requested:
+                    ranks.wait()  # none leaves before the checkpoint is written
                     stop.stop_if_requested()
             stop.stop_at_once()  # the checkpoint is there, and writing the generator may take a while
             on_stage("Writing the generator.")
-            trainer.export(folder.path)
+            if ranks.first:
+                trainer.export(folder.path)
         except Interrupted:
             run.log(f"Interrupted after step {trainer.step}; checkpoint written.")
             raise
-        except (NonFiniteError, UserError) as error:
+        except (NonFiniteError, RankLostError, UserError) as error:
             run.log(str(error))
             raise
         run.log(f"Finished after {trainer.seen / 1000:g} kimg: {folder.weights_path.name} written.")
+
+
+class _Clock:
+    """Says when a checkpoint is due. Several ranks must say the same, and ask the first one's watch at records only."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._ranks, self._interval = trainer.ranks, 60 * trainer.config.checkpoint_minutes
+        self._last = time.monotonic()
+
+    def due(self, at_record: bool) -> bool:
+        """Whether the interval has passed; it then begins anew."""
+        if self._ranks.world_size > 1 and not at_record:
+            return False
+        due = self._ranks.from_first(lambda: time.monotonic() - self._last >= self._interval)
+        if due:
+            self._last = time.monotonic()
+        return due
+
+
+def _keep(trainer: Trainer, folder: TrainingFolder) -> None:
+    trainer.check_finite()
+    if trainer.ranks.first:
+        folder.write_checkpoint(trainer.state_dict())
+        if not trainer.finished:
+            trainer.export(folder.path)
 
 
 def _crossed(trainer: Trainer, kimg: float) -> bool:

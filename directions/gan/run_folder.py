@@ -18,10 +18,12 @@ import torch
 
 from directions.atomic import write_bytes
 from directions.config import ConfigError
+from directions.distributed.ranks import Ranks
 from directions.errors import UserError
 from directions.gan.config import TrainConfig
 from directions.generators.published import WEIGHTS
 from directions.runs.folder import RunFolder
+from directions.runs.unwritten import UnwrittenFolder
 
 CHECKPOINT_VERSION = 1
 
@@ -45,7 +47,13 @@ class TrainingFolder:
 
     @classmethod
     def create(
-        cls, out: str | os.PathLike[str], name: str, config: TrainConfig, generator: Mapping[str, Any]
+        cls,
+        out: str | os.PathLike[str],
+        name: str,
+        config: TrainConfig,
+        generator: Mapping[str, Any],
+        *,
+        world_size: int = 1,
     ) -> TrainingFolder:
         """Make the next numbered folder.
 
@@ -54,11 +62,25 @@ class TrainingFolder:
             name: What follows the number.
             config: Settings of the run.
             generator: What a reader of its weights must know.
+            world_size: Number of processes that work on it.
 
         Returns:
             The folder ``out/NNNNN-name``.
         """
-        return cls(RunFolder.create(out, name, _Content(generator, config)))
+        return cls(RunFolder.create(out, name, _Content(generator, config), world_size=world_size))
+
+    @classmethod
+    def seen_by(cls, ranks: Ranks, path: Path) -> TrainingFolder:
+        """The folder for one of several processes: rank 0 writes, for the others nothing is written.
+
+        Args:
+            ranks: The processes.
+            path: The folder, on rank 0's machine.
+
+        Returns:
+            The folder.
+        """
+        return cls(RunFolder(path) if ranks.first else UnwrittenFolder(path))
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> TrainingFolder:

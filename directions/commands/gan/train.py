@@ -10,6 +10,7 @@ import typer
 
 from directions.commands.common import HARDWARE, OUTPUT, given_options, option, options_named
 from directions.commands.gan.train_flow import Reporting, go_on, start
+from directions.distributed.joining import joined
 from directions.errors import UserError
 from directions.gan.config import Arch, DataFormat, Loss, OnBroken, Penalty, TrainConfig
 
@@ -296,13 +297,15 @@ def train(
     """
     given = {field: context.params[field] for field in given_options(context, _FIELDS)}
     reporting = Reporting(as_json=as_json, quiet=quiet, tensorboard=tensorboard, dry_run=dry_run)
-    with options_named(context):
+    with joined() as ranks, options_named(context):
+        if not ranks.first:
+            reporting = dataclasses.replace(reporting, quiet=True, tensorboard=False)
         settings = {field: _parsed(field, value) for field, value in given.items()}
         if resume is None:
-            start(settings, out, name, reporting)
+            start(settings, out, name, reporting, ranks)
         else:
             _refuse_with_resume(given_options(context, ("out", "name")))
-            go_on(resume, settings, reporting)
+            go_on(resume, settings, reporting, ranks)
 
 
 def _refuse_with_resume(given: tuple[str, ...]) -> None:

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from directions import __version__
 from directions.commands.common import option, print_json, progress_bar
 from directions.config import ConfigError
-from directions.errors import NonFiniteError, UserError
+from directions.errors import NonFiniteError, RankLostError, UserError
 from directions.gan.config import RESUMABLE, UNUSED, TrainConfig
 
 if TYPE_CHECKING:
+    from directions.distributed.ranks import Ranks
     from directions.gan.records import Record
     from directions.gan.run_folder import TrainingFolder
     from directions.gan.trainer import Trainer
@@ -55,7 +57,7 @@ def require_used(settings: Mapping[str, Any]) -> None:
             raise ConfigError(field, f"has no effect with --arch {arch}. Leave it out.")
 
 
-def start(settings: Mapping[str, Any], out: Path, name: str | None, reporting: Reporting) -> None:
+def start(settings: Mapping[str, Any], out: Path, name: str | None, reporting: Reporting, ranks: Ranks) -> None:
     """Begin a training in a new folder, which is made only when everything has been checked.
 
     Args:
@@ -63,6 +65,7 @@ def start(settings: Mapping[str, Any], out: Path, name: str | None, reporting: R
         out: Folder for runs.
         name: Name of the run; ``None`` takes the data folder's.
         reporting: What to tell.
+        ranks: The processes that work on it; rank 0 makes the folder and writes.
 
     Raises:
         UserError: If a setting is wrong or missing.
@@ -77,31 +80,35 @@ def start(settings: Mapping[str, Any], out: Path, name: str | None, reporting: R
     if settings.get("fine_tune") is not None:
         from directions.gan.starting import starting_state
 
-        theirs, state = starting_state(settings["fine_tune"])
+        theirs, state = ranks.from_first(lambda: starting_state(settings["fine_tune"]))
         settings = {field: getattr(theirs, field) for field in _TAKEN_OVER} | dict(settings)
     config = TrainConfig.of(**settings)
     name = name if name is not None else _as_name(config.data)
     check_name(name)
-    trainer = _trainer(config, reporting)
+    trainer = _trainer(config, reporting, ranks)
     if state is not None:
         trainer.start_from(state)
     if reporting.dry_run:
-        print_json(
-            {"config": config.to_dict(), "resolved": _resolved(trainer), "out": str(out), "name": name},
-        )
+        _print_first(ranks, {"config": config.to_dict(), "resolved": _resolved(trainer), "out": str(out), "name": name})
         return
-    folder = TrainingFolder.create(out, name, config, trainer.arch.export_config())
+
+    def create() -> Path:
+        arch = trainer.arch.export_config()
+        return TrainingFolder.create(out, name, config, arch, world_size=ranks.world_size).path
+
+    folder = TrainingFolder.seen_by(ranks, ranks.from_first(create))
     folder.run.log(f"Started on {len(trainer.data)} images of {config.data}, digest {trainer.data.digest}.")
     _run(trainer, folder, reporting)
 
 
-def go_on(path: Path, settings: Mapping[str, Any], reporting: Reporting) -> None:
+def go_on(path: Path, settings: Mapping[str, Any], reporting: Reporting, ranks: Ranks) -> None:
     """Go on with a training.
 
     Args:
         path: Its folder.
         settings: Fields of the configuration that the user gave; most must be what they were.
         reporting: What to tell.
+        ranks: The processes that work on it, of any number; rank 0 alone sees the folder.
 
     Raises:
         UserError: If the folder is no training run, or a setting differs that must not.
@@ -110,8 +117,8 @@ def go_on(path: Path, settings: Mapping[str, Any], reporting: Reporting) -> None
     from directions.gan.run_folder import TrainingFolder
     from directions.runs.environment import environment_changes
 
-    folder = TrainingFolder.open(path)
-    recorded = folder.read_config()
+    recorded = ranks.from_first(lambda: TrainingFolder.open(path).read_config())
+    folder = TrainingFolder.seen_by(ranks, path)
     config = dataclasses.replace(recorded, **settings)
     differing = [field for field in recorded.differences(config) if field not in RESUMABLE]
     if differing:
@@ -124,19 +131,20 @@ def go_on(path: Path, settings: Mapping[str, Any], reporting: Reporting) -> None
         )
     if config.kimg != recorded.kimg and config.decay_from < 1:
         raise ConfigError("kimg", "cannot change when rates decay towards the end (--decay-from below 1).")
-    trainer = _trainer(config, reporting)
-    state = folder.read_checkpoint()
+    trainer = _trainer(config, reporting, ranks)
+    state = ranks.from_first(folder.read_checkpoint)
     if state is not None:
         trainer.load_state_dict(state)
     elif config.fine_tune is not None:
         from directions.gan.starting import starting_state
 
-        trainer.start_from(starting_state(config.fine_tune)[1])
+        start_from = config.fine_tune
+        trainer.start_from(ranks.from_first(lambda: starting_state(start_from)[1]))
     if reporting.dry_run:
         resolved = _resolved(trainer) | {"first_kimg": trainer.seen / 1000}
-        print_json({"config": config.to_dict(), "resolved": resolved, "resume": str(folder.path)})
+        _print_first(ranks, {"config": config.to_dict(), "resolved": resolved, "resume": str(folder.path)})
         return
-    moved = environment_changes(folder.run.environment_path)
+    moved = ranks.from_first(lambda: environment_changes(folder.run.environment_path, ranks.world_size))
     if moved and not reporting.quiet:
         typer.echo(f"Not where it was started, so the last digits may differ: {'; '.join(moved)}.", err=True)
     folder.write_config(config, trainer.arch.export_config())
@@ -144,7 +152,7 @@ def go_on(path: Path, settings: Mapping[str, Any], reporting: Reporting) -> None
     _run(trainer, folder, reporting)
 
 
-def _trainer(config: TrainConfig, reporting: Reporting) -> Trainer:
+def _trainer(config: TrainConfig, reporting: Reporting, ranks: Ranks) -> Trainer:
     import torch
 
     from directions.devices import resolve_device
@@ -154,7 +162,7 @@ def _trainer(config: TrainConfig, reporting: Reporting) -> Trainer:
 
     if reporting.tensorboard:
         require_tensorboard()
-    device = resolve_device(config.device)
+    device = resolve_device(ranks.device(config.device))
     torch.set_flush_denormal(True)  # a fading block's first steps make numbers that a CPU is very slow with
     bar = None
 
@@ -163,10 +171,14 @@ def _trainer(config: TrainConfig, reporting: Reporting) -> Trainer:
         bar = bar or progress_bar(total=total, unit="file", quiet=reporting.quiet)
         bar.update(done - bar.n)
 
-    data = open_data(config, on_image=show)
+    with ranks.one_ahead():  # the others find the reduced images
+        data = open_data(config, on_image=show)
     if bar is not None:
         bar.close()
-    return Trainer(config, data, device)
+    own = ("data", "cache", "device")
+    same = {option(field): value for field, value in config.to_dict().items() if field not in own}
+    ranks.require_same({"directions": __version__, "the images' digest": data.digest} | same)
+    return Trainer(config, data, device, ranks)
 
 
 def _run(trainer: Trainer, folder: TrainingFolder, reporting: Reporting) -> None:
@@ -175,7 +187,8 @@ def _run(trainer: Trainer, folder: TrainingFolder, reporting: Reporting) -> None
 
     if not reporting.quiet:
         typer.echo(f"Run folder: {folder.path}", err=True)
-    total = trainer.config.images
+    ranks, total = trainer.ranks, trainer.config.images
+    resume = f"{ranks.command} gan train --resume {shlex.quote(str(folder.path))}"
     bar = progress_bar(total=total, initial=trainer.seen, unit="img", quiet=reporting.quiet)
     bar.unit_scale = True
 
@@ -195,13 +208,22 @@ def _run(trainer: Trainer, folder: TrainingFolder, reporting: Reporting) -> None
         with bar:
             record_training(trainer, folder, tensorboard=reporting.tensorboard, on_step=show, on_stage=announce)
     except Interrupted as stop:
-        resume = f"directions gan train --resume {shlex.quote(str(folder.path))}"
-        typer.echo(f"{stop} To go on: {resume}", err=True)
+        if ranks.tells():
+            typer.echo(f"{stop} To go on: {resume}", err=True)
         raise typer.Exit(stop.exit_code) from None
+    except RankLostError as error:
+        raise RankLostError(f"{error} The last checkpoint is kept. To go on: {resume}") from error
     except NonFiniteError as error:
-        typer.echo(f"Error: {error} Run folder: {folder.path}", err=True)
+        if ranks.tells():
+            typer.echo(f"Error: {error} Run folder: {folder.path}", err=True)
         raise typer.Exit(1) from None
-    _print_result(trainer, folder, as_json=reporting.as_json)
+    if ranks.first:
+        _print_result(trainer, folder, as_json=reporting.as_json)
+
+
+def _print_first(ranks: Ranks, content: Mapping[str, Any]) -> None:
+    if ranks.first:
+        print_json(content)
 
 
 def _print_result(trainer: Trainer, folder: TrainingFolder, *, as_json: bool) -> None:
@@ -225,6 +247,7 @@ def _resolved(trainer: Trainer) -> dict[str, Any]:
         "images": len(trainer.data),
         "digest": trainer.data.digest,
         "device": str(trainer.device),
+        "world_size": trainer.ranks.world_size,
         "growth_kimg": trainer.config.schedule.growth / 1000,
         "generator_parameters_millions": millions(trainer.arch.generator),
         "discriminator_parameters_millions": millions(trainer.arch.discriminator),
