@@ -6,6 +6,7 @@ that was killed goes on bit-identically on the CPU. ``recording`` writes down wh
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import time
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from directions.devices import full_float32
 from directions.distributed.ranks import Ranks
 from directions.errors import NonFiniteError, UserError
 from directions.gan.architecture import Architecture, Batch
@@ -40,13 +42,15 @@ class Trainer:
         ranks: The processes that share each batch; ``None`` is this process alone.
 
     Raises:
-        UserError: If a batch cannot be shared among the processes.
+        UserError: If a batch cannot be shared among the processes, or the GPU has no bfloat16.
     """
 
     def __init__(self, config: TrainConfig, data: ImageData, device: str = "cpu", ranks: Ranks | None = None) -> None:
         self.config, self.data, self.device = config, data, torch.device(device)
         self.ranks = ranks or Ranks()
         _check_shared(config, self.ranks.world_size)
+        if config.bfloat16 and self.device.type == "cuda" and not torch.cuda.is_bf16_supported():
+            raise UserError(f"bfloat16 must be off: {torch.cuda.get_device_name(self.device)} does not have it.")
         self.arch: Architecture = build_architecture(config, data, self.device)
         for network in (self.arch.generator, self.arch.discriminator):
             for parameter in network.parameters():
@@ -169,8 +173,10 @@ class Trainer:
         self._descend("discriminator", of_discriminator["loss"])
         # The discriminator that has just learnt judges, and learns nothing from it.
         self.arch.discriminator.requires_grad_(False)
-        of_generator = self.arch.generator_terms(batch)
-        self._descend("generator", of_generator["loss"])
+        # The penalty divides differences by ε², forwards and backwards: TF32's errors would be a hundred times as large.
+        with full_float32() if self.config.penalty != "none" else contextlib.nullcontext():
+            of_generator = self.arch.generator_terms(batch)
+            self._descend("generator", of_generator["loss"])
         self.arch.discriminator.requires_grad_(True)
         self.step += 1
         self._seen_before = self.seen

@@ -258,6 +258,24 @@ def test_tensorboard_events_are_written(tmp_path):
     assert list((folder.path / "tensorboard").glob("events*"))
 
 
+@pytest.mark.parametrize("penalty", ["none", "hessian"])
+def test_penalty_is_computed_in_full_float32(monkeypatch, penalty):
+    """On a GPU too, which would multiply in TF32 without being asked."""
+    trainer = Trainer(config(penalty=penalty), pictures())
+    allowed = []
+    original = trainer.arch.generator_terms
+
+    def terms(batch):
+        allowed.append(torch.backends.cudnn.allow_tf32)
+        return original(batch)
+
+    monkeypatch.setattr(trainer.arch, "generator_terms", terms)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    trainer.train_step()
+    assert allowed == [penalty == "none"]
+    assert torch.backends.cudnn.allow_tf32
+
+
 def test_bfloat16_trains():
     """Weights stay float32."""
     trainer = Trainer(config(bfloat16=True), pictures())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 import shlex
@@ -164,17 +165,17 @@ def _trainer(config: TrainConfig, reporting: Reporting, ranks: Ranks) -> Trainer
         require_tensorboard()
     device = resolve_device(ranks.device(config.device))
     torch.set_flush_denormal(True)  # a fading block's first steps make numbers that a CPU is very slow with
-    bar = None
+    with contextlib.ExitStack() as stack, ranks.one_ahead():  # the others find the reduced images
+        bar: Any = None
 
-    def show(done: int, total: int) -> None:
-        nonlocal bar
-        bar = bar or progress_bar(total=total, unit="file", quiet=reporting.quiet)
-        bar.update(done - bar.n)
+        def show(done: int, total: int) -> None:
+            nonlocal bar
+            bar = bar or stack.enter_context(progress_bar(total=total, unit="file", quiet=reporting.quiet))
+            bar.update(done - bar.n)
+            if done == total:
+                bar.close()  # a warning may follow
 
-    with ranks.one_ahead():  # the others find the reduced images
         data = open_data(config, on_image=show)
-    if bar is not None:
-        bar.close()
     own = ("data", "cache", "device")
     same = {option(field): value for field, value in config.to_dict().items() if field not in own}
     ranks.require_same({"directions": __version__, "the images' digest": data.digest} | same)
