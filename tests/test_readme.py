@@ -13,10 +13,12 @@ from directions.cli import main
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 COMMANDS = [line for language, text in BLOCKS if not language for line in text.splitlines()]
-COMMANDS = [line.split("  #")[0] for line in COMMANDS if line.startswith("directions ")]
+COMMANDS = [
+    line for line in COMMANDS if line.startswith("directions ") and "photos" not in line
+]  # nobody's photos here
 PYTHON = [text for language, text in BLOCKS if language == "python"]
 LESS = {
-    "discover": "--steps 2 --batch-size 2 --held-out 2 --held-out-probes 2 --final-samples 2 --base-points 1 --starts 1",
+    "discover": "--steps 2 --batch-size 2 --held-out 1 --held-out-probes 2 --final-samples 1 --base-points 1",
     "render": "--frames 4 --samples 1 --directions 0",
 }
 
