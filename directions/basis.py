@@ -1,7 +1,7 @@
 """Turn the free matrix ``A`` into orthonormal directions, and say which part of the latent they may use.
 
-Discovery optimises an unconstrained matrix; :func:`gram_schmidt` makes its rows orthonormal inside the graph, and
-:class:`SearchSpace` places them in the latent. What comes out goes to :mod:`directions.steps`, which moves latents
+Discovery optimises an unconstrained matrix; `gram_schmidt` makes its rows orthonormal inside the graph, and
+`SearchSpace` places them in the latent. What comes out goes to `directions.steps`, which moves latents
 along it. Directions are **rows** everywhere in the package. Torch is imported on use: configurations and direction
 files are checked with the light part of this module, and they must not wait for it.
 """
@@ -176,7 +176,7 @@ class SearchSpace:
         return cls(*ends, dim_z)
 
     def __str__(self) -> str:
-        """Write the range as :meth:`parse` reads it."""
+        """Write the range as `parse` reads it."""
         return f"{self.start}:{self.stop}"
 
     @property

@@ -1,7 +1,7 @@
 """The one exception for wrong input, and the "did you mean" that goes with it.
 
 Everything that checks what a user gave (configuration, generators, files, the command line) raises
-:class:`UserError`; the command line turns it into ``Error: …`` and exit status 2. Our own invariants are asserted.
+`UserError`; the command line turns it into ``Error: …`` and exit status 2. Our own invariants are asserted.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Ranges as users write them: ``START:STOP``, ``all``, or a third by its name.
 
 Read by the configuration, which only asks whether a text is one, and by what has a size: the components of z
-(:mod:`directions.basis`) and the layers of a generator (:mod:`directions.generators.layers`).
+(`directions.basis`) and the layers of a generator (`directions.generators.layers`).
 """
 
 from __future__ import annotations

@@ -228,7 +228,7 @@ class Studio:
         """Render one scene to ``path``, under a temporary name first.
 
         Args:
-            objects: As :func:`draw_factors` gives them.
+            objects: As `draw_factors` gives them.
             path: The PNG to write.
         """
         half_heights = {"cube": 1 / math.sqrt(2), "sphere": 1.0, "cylinder": 0.85}

@@ -1,9 +1,9 @@
 """Train the scene reader on the rendered scenes and put it into the package.
 
 Reads the folder that ``scripts/render_scenes.py`` writes, trains a
-:class:`~directions.evaluation.scene_reader.SceneReader` on all images but the last ``--held-out``, prints how well it
+`directions.evaluation.scene_reader.SceneReader` on all images but the last ``--held-out``, prints how well it
 reads those, and writes ``weights.safetensors``, ``config.json`` and ``card.md``. The reader is to judge a GAN's
-samples, so it is trained on images with a GAN's small faults (:func:`degrade`): blur, ringing, noise, grid patterns
+samples, so it is trained on images with a GAN's small faults (`degrade`): blur, ringing, noise, grid patterns
 and drifts of light and saturation, none of which changes a factor. A checkpoint is written after every epoch; the same
 command goes on from it, to the same result.
 """
@@ -65,8 +65,8 @@ class Scenes:
 
     Attributes:
         images: (n, 64, 64, 3), uint8.
-        shape: (n,), index in :data:`SHAPES`.
-        factors: (n, 4), the columns of :data:`FACTORS` in their units.
+        shape: (n,), index in `SHAPES`.
+        factors: (n, 4), the columns of `FACTORS` in their units.
         digest: SHA-256 of the data set.
     """
 
@@ -152,7 +152,7 @@ def loss_function(outputs: tuple[Tensor, Tensor, Tensor], shape: Tensor, hue: Te
     """Cross-entropy of the shape, plus squared errors of the point on the colour circle and of x, y and size.
 
     Args:
-        outputs: As :meth:`SceneReader.outputs` gives them.
+        outputs: As `SceneReader.outputs` gives them.
         shape: (n,), true index.
         hue: (n,), true hue in turns.
         scores: (n, 3), true x, y and size as standard scores.
@@ -308,7 +308,7 @@ def export(
         reader: The trained reader.
         scenes: Its data.
         settings: How it was trained.
-        figures: As :func:`score` gives them, for ``clean`` and ``degraded``.
+        figures: As `score` gives them, for ``clean`` and ``degraded``.
         seconds: Training time.
         out: Folder of the three files.
     """

@@ -1,6 +1,6 @@
 """Annotations from a table that a spreadsheet wrote, for many directions at once.
 
-Read here, applied by :meth:`directions.Directions.annotated_each`. Everything is read before anything is changed.
+Read here, applied by `directions.Directions.annotated_each`. Everything is read before anything is changed.
 """
 
 from __future__ import annotations

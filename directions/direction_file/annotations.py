@@ -1,6 +1,6 @@
 """What people write on directions (names, ranges, notes, stars, an order), and the history of it, which can be undone.
 
-Between the header, whose entries it changes, and :class:`directions.Directions`, which offers this as methods. Every
+Between the header, whose entries it changes, and `directions.Directions`, which offers this as methods. Every
 function takes a header as JSON gives it and returns another; nothing is changed in place.
 """
 
@@ -106,7 +106,7 @@ def annotate(header: Mapping[str, Any], changes: Mapping[int, Mapping[str, Any]]
 
     Args:
         header: As JSON gives it.
-        changes: For each index, some of :data:`ANNOTATIONS`. Names and notes are put in Unicode's composed form, so
+        changes: For each index, some of `ANNOTATIONS`. Names and notes are put in Unicode's composed form, so
             that names which look alike are alike.
 
     Returns:

@@ -1,6 +1,6 @@
 """What a notebook shows of directions: a table with bars, and a picture of a path.
 
-Called by :class:`directions.Directions`. Names and notes are text, whatever they hold.
+Called by `directions.Directions`. Names and notes are text, whatever they hold.
 """
 
 from __future__ import annotations

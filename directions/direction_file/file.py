@@ -1,8 +1,8 @@
 """Directions with all that is known of them: look up, move z along them, save, load.
 
-Discovery makes a :class:`Directions` at its end; rendering, evaluation and other people's code start from one. The
+Discovery makes a `Directions` at its end; rendering, evaluation and other people's code start from one. The
 bytes are in ``container.py``, the checks in ``header.py``. NumPy is all it needs: a torch tensor
-goes in and comes out of :meth:`Directions.move`, but torch is not imported here.
+goes in and comes out of `Directions.move`, but torch is not imported here.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ class Directions(Usable):
     """Orthonormal directions in the latent space of one generator, with a header that says how they came to be.
 
     Its content does not change: the matrix is read-only, ``header`` gives a copy, and what writes on directions
-    (:meth:`renamed`, :meth:`annotated`, :meth:`reordered`, :meth:`undone`) returns new ones. To change a file, give one
-    of these to :func:`directions.edit_directions`.
+    (`renamed`, `annotated`, `reordered`, `undone`) returns new ones. To change a file, give one
+    of these to `directions.edit_directions`.
 
     Args:
         matrix: (ndirs, dim_z), one direction a row, orthonormal; kept as float32.
-        header: As :func:`directions.direction_file.header.make_header` makes it.
+        header: As `directions.direction_file.header.make_header` makes it.
 
     Attributes:
         matrix: (ndirs, dim_z) float32, read-only.
@@ -81,7 +81,7 @@ class Directions(Usable):
         return len(self.matrix)
 
     def __iter__(self) -> Iterator[Directions]:
-        """Go through the directions, each a :class:`Directions` of its own."""
+        """Go through the directions, each a `Directions` of its own."""
         return (self[index] for index in range(len(self)))
 
     def __getitem__(self, key: Key | slice | Sequence[Key]) -> Directions:
@@ -146,7 +146,7 @@ class Directions(Usable):
 
         Args:
             key: Which, by index or name.
-            name: As in :meth:`renamed`.
+            name: As in `renamed`.
             path_size: How far it is worth going to either side, above 0, in latent units.
             note: Up to 2000 printable characters and line ends.
             hidden: Whether to leave it out of galleries and pages.
@@ -165,7 +165,7 @@ class Directions(Usable):
         """Write on several directions at once, all or none: two may swap their names.
 
         Args:
-            changes: For each direction, by index or name, what to write: some of the arguments of :meth:`annotated`.
+            changes: For each direction, by index or name, what to write: some of the arguments of `annotated`.
 
         Returns:
             These directions with one change in the history; itself if nothing changes.
@@ -182,7 +182,7 @@ class Directions(Usable):
         return self._with_header(annotate(self._header, by_index))
 
     def reordered(self, keys: Sequence[Key]) -> Directions:
-        """Change the order in which directions are shown (:attr:`order`); indices and rows stay as they are.
+        """Change the order in which directions are shown (`order`); indices and rows stay as they are.
 
         Args:
             keys: Which to show first, by index or name; the others follow in the order that they have now.

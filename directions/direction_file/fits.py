@@ -1,6 +1,6 @@
 """Whether directions were found in the generator that they are to move.
 
-Asked by rendering, evaluation and other code, through :meth:`directions.Directions.require_fits`, before any image is
+Asked by rendering, evaluation and other code, through `directions.Directions.require_fits`, before any image is
 made.
 """
 

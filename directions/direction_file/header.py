@@ -80,7 +80,7 @@ def make_header(
             (`directions.joint.solve.JointSolution.columns`); ``None`` leaves them out.
 
     Returns:
-        The header, for :class:`directions.Directions`, which checks it.
+        The header, for `directions.Directions`, which checks it.
     """
     number = len(path_sizes)
     columns: dict[str, Sequence[Any]] = {
@@ -169,7 +169,7 @@ def header_fault(header: Mapping[str, Any], matrix: np.ndarray) -> str | None:
     """Say why a header is not sound, or does not belong to a matrix.
 
     Args:
-        header: As :func:`as_json` or a file gives it.
+        header: As `as_json` or a file gives it.
         matrix: (ndirs, dim_z), one direction a row.
 
     Returns:

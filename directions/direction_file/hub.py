@@ -1,6 +1,6 @@
 """Fetch a direction file from the Hugging Face Hub: one file of a known name, checked, never anything else.
 
-``load_directions("owner/name")`` comes here if there is no such path on this machine; :mod:`directions.hub` is the way
+``load_directions("owner/name")`` comes here if there is no such path on this machine; `directions.hub` is the way
 back. The Hub's own client (extra ``hub``) does the transfer into its cache; it is imported when something is fetched.
 """
 

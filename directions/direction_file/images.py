@@ -1,4 +1,4 @@
-"""Images of moved latents, on the layers that directions act on; what :meth:`directions.Directions.images` does.
+"""Images of moved latents, on the layers that directions act on; what `directions.Directions.images` does.
 
 Beside ``moves.py``, which moves a z and needs no generator. Torch is imported when it is called.
 """

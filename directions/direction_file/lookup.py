@@ -1,6 +1,6 @@
 """Find a direction by what people call it: an index, a name, or the beginning of a name.
 
-Used by :class:`directions.Directions`, which knows the names.
+Used by `directions.Directions`, which knows the names.
 """
 
 from __future__ import annotations

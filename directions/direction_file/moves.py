@@ -1,6 +1,6 @@
 """z + Σ amount × direction for NumPy arrays and torch tensors alike, without importing torch.
 
-:meth:`directions.Directions.move` looks the directions up and hands their rows over; discovery, which moves along all
+`directions.Directions.move` looks the directions up and hands their rows over; discovery, which moves along all
 directions of a basis at once and differentiates, has its own arithmetic in ``steps.py``.
 """
 

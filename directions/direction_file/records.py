@@ -1,6 +1,6 @@
 """What a direction file's header tells of its directions, and finding one by what it is called.
 
-The part of :class:`directions.Directions` that needs no matrix; ``file.py`` adds that and what can be done with it.
+The part of `directions.Directions` that needs no matrix; ``file.py`` adds that and what can be done with it.
 """
 
 from __future__ import annotations

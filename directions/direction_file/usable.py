@@ -1,6 +1,6 @@
 """Directions in use: move latents along them, make images, measure how far an edit goes along each.
 
-Between the records of a header (``records.py``) and :class:`directions.Directions`, which adds what makes a file of
+Between the records of a header (``records.py``) and `directions.Directions`, which adds what makes a file of
 them. The arithmetic is in ``moves.py`` and ``images.py``.
 """
 
@@ -62,7 +62,7 @@ class Usable(Records):
     def move(self, z: Latent, direction: Key | Sequence[Key], amount: Any) -> Latent:
         """Add amount × direction to z.
 
-        This is about z alone. Directions that act on some layers (:attr:`layers`) are for :meth:`images`, or for
+        This is about z alone. Directions that act on some layers (`layers`) are for `images`, or for
         ``generator.prefix(z, y, layers=directions.layers)``, which take the moved z for those layers only.
 
         Args:
@@ -120,8 +120,8 @@ class Usable(Records):
         Args:
             generator: In which the directions were found.
             z: (batch, dim_z) torch tensor.
-            direction: As for :meth:`move`.
-            amount: As for :meth:`move`. It may add axes in front of the batch: amounts of shape (steps, 1) give a
+            direction: As for `move`.
+            amount: As for `move`. It may add axes in front of the batch: amounts of shape (steps, 1) give a
                 path of each z.
             y: Classes; one for all, or one for each z.
             truncation: The generator's truncation setting, in (0, 1]; z must have been drawn with the same.
@@ -186,7 +186,7 @@ class Usable(Records):
             An RGB picture with gaps of two pixels.
 
         Raises:
-            UserError: If ``steps`` or ``path_size`` is out of range, or as for :meth:`images`.
+            UserError: If ``steps`` or ``path_size`` is out of range, or as for `images`.
         """
         import torch
 
@@ -200,7 +200,7 @@ class Usable(Records):
             return strip_picture(self.images(generator, z, direction, amounts, y=y, truncation=truncation))
 
     def project(self, edit: Latent) -> Latent:
-        """Tell how far an edit goes along each direction: the inverse of :meth:`move`.
+        """Tell how far an edit goes along each direction: the inverse of `move`.
 
         What is left of the edit after going so far along each is perpendicular to all of them. For a part of the
         directions, project on that part: ``directions[["hue", "size"]].project(edit)``.
@@ -223,7 +223,7 @@ class Usable(Records):
             device: Where, such as ``"cuda"``; NumPy arrays and tensors elsewhere can still be moved.
 
         Returns:
-            The same directions, whose :attr:`tensor` is there.
+            The same directions, whose `tensor` is there.
         """
         import torch
 
@@ -233,7 +233,7 @@ class Usable(Records):
 
     @property
     def tensor(self) -> Tensor:
-        """The matrix as a torch tensor, (ndirs, dim_z) float32: a copy on the CPU, or what :meth:`to` put elsewhere."""
+        """The matrix as a torch tensor, (ndirs, dim_z) float32: a copy on the CPU, or what `to` put elsewhere."""
         import torch
 
         return torch.tensor(self.matrix) if self._tensor is None else self._tensor

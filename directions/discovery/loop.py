@@ -1,6 +1,6 @@
 """Learn directions: Adam on a free matrix A, whose orthonormalised rows Q should move a frozen generator independently.
 
-After the penalty and before the direction file. A starts at random, or where :mod:`directions.joint` has found it.
+After the penalty and before the direction file. A starts at random, or where `directions.joint` has found it.
 `discover` is one flat loop that yields a snapshot a step and writes nothing; `directions.runs.discovery_run` records
 it in a run folder, and `directions.evaluation.summary` turns the last snapshot into directions with measurements.
 """

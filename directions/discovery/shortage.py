@@ -1,6 +1,6 @@
 """Discovery that runs out of memory: what was too large, and what to make smaller to go on.
 
-Around the loop (``loop.py``) and the measurements at the end of a run; :mod:`directions.memory` tells such errors from
+Around the loop (``loop.py``) and the measurements at the end of a run; `directions.memory` tells such errors from
 others. The run folder and the command line add where to go on.
 """
 

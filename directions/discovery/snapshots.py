@@ -1,6 +1,6 @@
 """Where a discovery run stands: the numbers of a step, and all that is needed to go on from it.
 
-Made by :mod:`directions.discovery`, read by whatever records, resumes or sums up a run.
+Made by `directions.discovery`, read by whatever records, resumes or sums up a run.
 """
 
 from __future__ import annotations

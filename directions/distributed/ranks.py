@@ -1,8 +1,8 @@
 """How the ranks of a run share work and agree: the interface, as one process by itself fulfils it.
 
 Everything that may be spread over processes takes a `Ranks`: the loop, the joint measurement, scores, and GAN training.
-With one process nothing is sent and nothing changes, to the last bit; :mod:`directions.distributed.processes` has the
-one for several, and :mod:`directions.distributed.joining` makes either. Nothing here imports torch.
+With one process nothing is sent and nothing changes, to the last bit; `directions.distributed.processes` has the
+one for several, and `directions.distributed.joining` makes either. Nothing here imports torch.
 
 The rules that keep ranks together: all of them make the same calls in the same order, and decide by what a call has
 returned (which is the same on all) or by the configuration, never by a clock or a signal of their own.

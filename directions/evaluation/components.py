@@ -1,7 +1,7 @@
 """How active each component of z is, and how many of them carry the image: the shrinking of the latent space.
 
 After training. A generator that is trained with the penalty switches components off that it does not need; this counts
-those that are left. Activeness itself is measured by :mod:`~directions.evaluation.activeness`.
+those that are left. Activeness itself is measured by `directions.evaluation.activeness`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """EfficientNet-Lite0, whose ImageNet weights come in a Python package: the feature network that needs no download.
 
-Used by :mod:`~directions.evaluation.frechet` (pooled features) and :mod:`~directions.evaluation.path_length`
+Used by `directions.evaluation.frechet` (pooled features) and `directions.evaluation.path_length`
 (distances of images). Numbers from it are not those of Inception or LPIPS, and are named after it. The extra
 ``metrics`` brings it.
 """

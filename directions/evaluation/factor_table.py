@@ -1,4 +1,4 @@
-r"""The table directions x factors and the numbers that sum it up; :mod:`directions.evaluation.factors` measures it.
+r"""The table directions x factors and the numbers that sum it up; `directions.evaluation.factors` measures it.
 
 An entry :math:`E_{ik}` is the effect of direction i on factor k: its mean squared change, in variances over the data.
 
@@ -29,7 +29,7 @@ class FactorTable:
     Attributes:
         names: The directions.
         path_sizes: Longest step along each, in latent units.
-        effects: (ndirs, 5), float64, mean squared change of each of :data:`COLUMNS`, in variances over the data.
+        effects: (ndirs, 5), float64, mean squared change of each of `COLUMNS`, in variances over the data.
         points: Number of base points.
         truncation: Truncation of the latents and of the generator.
         seed: Seed of the base points.

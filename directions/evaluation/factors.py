@@ -220,7 +220,7 @@ def _standard_scores(reading: SceneReading, deviations: dict[str, float]) -> Ten
 
 
 def _squared_changes(change: Tensor, deviations: dict[str, float]) -> Tensor:
-    """From changes of standard scores (n, 4 + 3) to squared changes of :data:`COLUMNS` (n, 5)."""
+    """From changes of standard scores (n, 4 + 3) to squared changes of `COLUMNS` (n, 5)."""
     period = HUE_PERIOD / deviations["hue"]
     hue = torch.remainder(change[:, :1] + period / 2, period) - period / 2
     shape = change[:, len(FACTORS) :].square().sum(dim=1, keepdim=True)

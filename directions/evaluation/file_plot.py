@@ -1,6 +1,6 @@
 """Draw an evaluation of a file: numbers with intervals, the activeness spectrum, and what moves which factor.
 
-After :mod:`~directions.evaluation.file_report`, whose intervals it draws. Matplotlib (extra ``plots``) is imported when
+After `directions.evaluation.file_report`, whose intervals it draws. Matplotlib (extra ``plots``) is imported when
 something is drawn; nothing of its global state is used.
 """
 

@@ -1,6 +1,6 @@
 """What an evaluation of a file says: numbers with intervals, comparisons seed by seed, tables as text and JSON.
 
-After :mod:`~directions.evaluation.file_scores`, which measures; beside :mod:`~directions.evaluation.file_plot`.
+After `directions.evaluation.file_scores`, which measures; beside `directions.evaluation.file_plot`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def number_intervals(evaluation: Evaluation, number: str) -> dict[str, Interval]
 
     Args:
         evaluation: What was measured.
-        number: Which, a key of :data:`NUMBERS`.
+        number: Which, a key of `NUMBERS`.
 
     Returns:
         An interval for each set; ``None`` if it was not measured, or has no value for some set and seed.
@@ -61,7 +61,7 @@ def verdict(number: str, difference: Interval) -> str:
     """Say what a difference, found less another set's, means.
 
     Args:
-        number: A key of :data:`NUMBERS`.
+        number: A key of `NUMBERS`.
         difference: Seed by seed.
 
     Returns:

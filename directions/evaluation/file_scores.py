@@ -3,8 +3,8 @@
 At the end of the evaluation: it takes a file's directions and their generator, and measures with several seeds, on the
 layers, components, classes and truncation that the file names, what the other modules here define; then the same of
 random orthonormal directions, as many and in the same space, and of the axes of z. With the same seed all three are
-measured at the same places. :mod:`~directions.evaluation.file_report` writes the result as text, and
-:mod:`~directions.evaluation.file_plot` draws it.
+measured at the same places. `directions.evaluation.file_report` writes the result as text, and
+`directions.evaluation.file_plot` draws it.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ class Evaluation:
 
     Attributes:
         names: The directions of the file.
-        sets: For each of :data:`SETS` its scores.
-        metrics: What was measured, among :data:`METRICS`.
+        sets: For each of `SETS` its scores.
+        metrics: What was measured, among `METRICS`.
         settings: Number of seeds and samples, and what the file decided.
     """
 
@@ -87,7 +87,7 @@ class FileEvaluation:
     Args:
         directions: Of the file.
         generator: In which they were found, in eval mode.
-        metrics: Which of :data:`METRICS`; ``None`` takes all, ``factors`` only if there is a reader for the images.
+        metrics: Which of `METRICS`; ``None`` takes all, ``factors`` only if there is a reader for the images.
         seeds: How many times to measure, each time at other places and with other random directions.
         samples: Places of a measurement, at least 2. Diagonalness takes a sixteenth of them, but at least 2.
         reader: Reads factors from images; needed for ``factors`` only.

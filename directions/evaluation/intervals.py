@@ -1,6 +1,6 @@
 """Means over seeds, and how sure they are: Student's 95% intervals.
 
-What :mod:`~directions.evaluation.file_scores` sums its measurements up with. An interval of differences that were taken
+What `directions.evaluation.file_scores` sums its measurements up with. An interval of differences that were taken
 seed by seed, at the same places, is narrower than what two intervals beside each other suggest.
 """
 

@@ -1,7 +1,7 @@
 """Pairs of a latent and what the scene reader sees in its image: what factor disentanglement is measured from.
 
-After training, between a generator of scenes and :mod:`~directions.evaluation.dci` and
-:mod:`~directions.evaluation.mig`. The components of z are the code, the reader's factors the truth. Generators of other
+After training, between a generator of scenes and `directions.evaluation.dci` and
+`directions.evaluation.mig`. The components of z are the code, the reader's factors the truth. Generators of other
 sizes than the reader's are read too, after their images have been brought to its size.
 """
 
@@ -65,7 +65,7 @@ class LatentReadings:
 
     Attributes:
         z: (n, |z|) float64.
-        targets: For each of :data:`~directions.evaluation.factor_table.COLUMNS` what a regression predicts, (n, width)
+        targets: For each of `directions.evaluation.factor_table.COLUMNS` what a regression predicts, (n, width)
             float64: hue as a point on the colour circle, shape as the probabilities of the three.
         levels: For each of them one number or class a sample, (n,), to be put into bins.
         spreads: For each of them the standard deviation over the samples in that over the scenes.

@@ -1,6 +1,6 @@
 """The metrics by name: a name fixes everything that a number depends on but the generator and the data.
 
-Read by ``directions gan evaluate``; :mod:`~directions.evaluation.measuring` computes them. A number under a name can be
+Read by ``directions gan evaluate``; `directions.evaluation.measuring` computes them. A number under a name can be
 compared with any other under that name. Torch is not imported, so that the command's help can list them at once.
 """
 

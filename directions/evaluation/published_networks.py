@@ -1,6 +1,6 @@
 """The networks of published figures: Inception (FID) and VGG16 with LPIPS's weights, through torchmetrics.
 
-Beside :mod:`~directions.evaluation.efficientnet`, and used in its place when a metric's name says so. Their weights
+Beside `directions.evaluation.efficientnet`, and used in its place when a metric's name says so. Their weights
 come with no package and are not downloaded: the files are looked for on this machine, and the error says which belongs
 where. The extra ``fid`` brings the libraries.
 """

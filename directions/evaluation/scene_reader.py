@@ -2,7 +2,7 @@
 
 It is trained by ``scripts/train_reader.py`` on the rendered scenes, whose factors are known, and comes with the
 package. It judges what has no labels: the samples of the built-in generator, and through
-:mod:`directions.evaluation.factors` what each direction does to them.
+`directions.evaluation.factors` what each direction does to them.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class SceneReading:
     """What the reader sees in a batch of n images.
 
     Attributes:
-        shape_logits: (n, 3), unnormalised log-probabilities of :data:`SHAPES`.
-        shape: (n,), index of the most probable shape in :data:`SHAPES`.
+        shape_logits: (n, 3), unnormalised log-probabilities of `SHAPES`.
+        shape: (n,), index of the most probable shape in `SHAPES`.
         hue: (n,), in turns of the colour circle, in [-0.125, 0.875); the data's lie in [0, 0.75].
         x: (n,), place to the right on the ground, in scene units; the data's lie in [-1.3, 1.3].
         y: (n,), place away from the camera, in scene units; the data's lie in [-1.5, 1.5].
@@ -55,19 +55,19 @@ class SceneReading:
 
     @property
     def shape_probabilities(self) -> Tensor:
-        """(n, 3), the probability of each of :data:`SHAPES`."""
+        """(n, 3), the probability of each of `SHAPES`."""
         return self.shape_logits.softmax(dim=1)
 
 
 class SceneReader(nn.Module):
-    """Convolutional network from (n, 3, 64, 64) images in [-1, 1] to a :class:`SceneReading`.
+    """Convolutional network from (n, 3, 64, 64) images in [-1, 1] to a `SceneReading`.
 
     Strided convolutions down to a 4 x 4 map that is flattened, not averaged, because the place is asked for. Hue comes
     out as a point (cos, sin) on the colour circle, so that red has one neighbourhood and not two ends.
 
     Args:
         means: Mean of x, y and size over the training data, in their units.
-        deviations: Standard deviation over the training data of every factor in :data:`FACTORS`, in their units.
+        deviations: Standard deviation over the training data of every factor in `FACTORS`, in their units.
         channels: Widths of the four stages.
         hidden: Width of the layer before the outputs.
     """

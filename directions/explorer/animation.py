@@ -1,7 +1,7 @@
 """The GIF of one direction, from where a page's sliders stand.
 
 Beside the painter (``painter.py``), whose generator it shares image by image, so that sliders keep moving while a GIF
-is made. The path, the palette, the page and the encoding are :mod:`directions.rendering`'s.
+is made. The path, the palette, the page and the encoding are `directions.rendering`'s.
 """
 
 from __future__ import annotations

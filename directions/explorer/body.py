@@ -37,7 +37,7 @@ def shorten(value: object) -> str:
 
 
 class Body:
-    """The fields of a JSON object; each is taken once, and :meth:`finish` refuses those that nobody took.
+    """The fields of a JSON object; each is taken once, and `finish` refuses those that nobody took.
 
     Args:
         fields: What JSON gave.
@@ -121,7 +121,7 @@ def whole(low: int, high: int) -> Callable[[str, Any], int]:
         high: Greatest.
 
     Returns:
-        For :meth:`Body.take`.
+        For `Body.take`.
     """
 
     def read(name: str, value: Any) -> int:
@@ -141,7 +141,7 @@ def number(low: float, high: float, *, above: bool = False) -> Callable[[str, An
         above: Whether ``low`` itself is refused.
 
     Returns:
-        For :meth:`Body.take`.
+        For `Body.take`.
     """
 
     def read(name: str, value: Any) -> float:
@@ -165,7 +165,7 @@ def text(pattern: str, allowed: str) -> Callable[[str, Any], str]:
         allowed: The same in words.
 
     Returns:
-        For :meth:`Body.take`.
+        For `Body.take`.
     """
 
     def read(name: str, value: Any) -> str:
@@ -183,7 +183,7 @@ def one_of(allowed: Mapping[str, Any] | tuple[str, ...]) -> Callable[[str, Any],
         allowed: The words.
 
     Returns:
-        For :meth:`Body.take`.
+        For `Body.take`.
     """
 
     def read(name: str, value: Any) -> str:
@@ -195,7 +195,7 @@ def one_of(allowed: Mapping[str, Any] | tuple[str, ...]) -> Callable[[str, Any],
 
 
 def switch(name: str, value: Any) -> bool:
-    """Read a yes or no, for :meth:`Body.take`.
+    """Read a yes or no, for `Body.take`.
 
     Args:
         name: The field.
@@ -221,7 +221,7 @@ def list_of(read: Callable[[str, Any], Value], low: int, high: int) -> Callable[
         high: Greatest number of entries.
 
     Returns:
-        For :meth:`Body.take`.
+        For `Body.take`.
     """
 
     def read_list(name: str, value: Any) -> tuple[Value, ...]:

@@ -60,7 +60,7 @@ class Content:
         """Find a direction.
 
         Args:
-            identifier: From :func:`direction_id`.
+            identifier: From `direction_id`.
 
         Returns:
             Its index.

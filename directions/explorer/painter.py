@@ -73,7 +73,7 @@ class Store(Generic[Kept]):
 
 
 class Painter:
-    """Makes pictures with one generator; :meth:`picture` is for one thread, :meth:`images` for any.
+    """Makes pictures with one generator; `picture` is for one thread, `images` for any.
 
     Args:
         generator: In eval mode.
@@ -97,7 +97,7 @@ class Painter:
             yield self.generator
 
     def latents(self, view: View) -> Tensor:
-        """Find where the samples of a view are before they are moved; to be called within :meth:`generating`.
+        """Find where the samples of a view are before they are moved; to be called within `generating`.
 
         Args:
             view: Says the seeds and the truncation.
@@ -152,7 +152,7 @@ class Painter:
             view: What to show.
             picture: How.
             directions: What it moves along.
-            moves: As for :meth:`images`.
+            moves: As for `images`.
 
         Returns:
             An encoded image.

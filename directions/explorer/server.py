@@ -74,7 +74,7 @@ def address(bound: socket.socket) -> str:
     """Write a socket's address as a browser takes it.
 
     Args:
-        bound: From :func:`listen`.
+        bound: From `listen`.
 
     Returns:
         Its URL.
@@ -128,7 +128,7 @@ def serve(app: Starlette, bound: socket.socket, *, open_browser: bool) -> None:
 
     Args:
         app: What answers.
-        bound: From :func:`listen`; closed at the end.
+        bound: From `listen`; closed at the end.
         open_browser: Whether to open the page, where there is a screen.
     """
     if open_browser and _has_screen():

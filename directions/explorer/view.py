@@ -74,7 +74,7 @@ class Picture:
 
     Attributes:
         columns: Samples side by side; the rest goes below.
-        format: A key of :data:`FORMATS`.
+        format: A key of `FORMATS`.
     """
 
     columns: int

@@ -42,7 +42,7 @@ def build_generator(config: dict[str, object] | None = None) -> BigGAN:
     """Make a freshly initialised BigGAN-deep that uses batch statistics in training mode.
 
     Args:
-        config: Fields of ``BigGANConfig``; ``None`` means :data:`SMALL_BIGGAN`.
+        config: Fields of ``BigGANConfig``; ``None`` means `SMALL_BIGGAN`.
 
     Returns:
         The package's own ``BigGAN``, its weights drawn orthogonal from torch's global random state.

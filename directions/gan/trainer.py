@@ -95,7 +95,7 @@ class Trainer:
         """Go on from a checkpoint.
 
         Args:
-            state: What :meth:`state_dict` returned.
+            state: What `state_dict` returned.
 
         Raises:
             UserError: If it was made with other data or settings.
@@ -122,7 +122,7 @@ class Trainer:
         """Take the networks of another run; optimisers and counters start anew.
 
         Args:
-            state: That run's :meth:`state_dict`.
+            state: That run's `state_dict`.
 
         Raises:
             UserError: If its networks have other sizes, or it has not grown to the end.

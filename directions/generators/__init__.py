@@ -1,6 +1,6 @@
 """Generators: maps from a latent ``z`` and a class ``y`` to images in [-1, 1].
 
-First in the flow. :mod:`~directions.generators.base` says what a generator is,
-:mod:`~directions.generators.registry` finds one by name; penalties, discovery, rendering and evaluation only see what
+First in the flow. `directions.generators.base` says what a generator is,
+`directions.generators.registry` finds one by name; penalties, discovery, rendering and evaluation only see what
 the protocol promises.
 """

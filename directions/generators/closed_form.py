@@ -1,7 +1,7 @@
 """A generator whose Hessian and directions are known on paper, for tests, examples and documentation.
 
 It stands where a trained generator stands, at the start of the flow, and costs next to nothing: discovery on it takes
-seconds and has a right answer. Its images are those of a map from :mod:`~directions.generators.closed_form_maps`.
+seconds and has a right answer. Its images are those of a map from `directions.generators.closed_form_maps`.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class ClosedFormGenerator(ClassConditional):
 
         Args:
             z: (batch, dim_z) latents.
-            y: As in :meth:`forward`.
+            y: As in `forward`.
 
         Returns:
             (batch, 3·resolution², dim_z, dim_z), pixels in the order of the flattened image.

@@ -1,7 +1,7 @@
 """Maps whose Hessians are known on paper: ground truth for tests, examples and documentation.
 
-:class:`Quadratic` has any Hessian one likes; :class:`RotatedSeparable` has a diagonal one along its own directions, so
-that they are what discovery should find. :mod:`~directions.generators.closed_form` makes a generator of it.
+`Quadratic` has any Hessian one likes; `RotatedSeparable` has a diagonal one along its own directions, so
+that they are what discovery should find. `directions.generators.closed_form` makes a generator of it.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class RotatedSeparable(nn.Module):
 
         Args:
             z: (batch, n).
-            shift: As in :meth:`forward`.
+            shift: As in `forward`.
 
         Returns:
             (batch, outputs, n, n).

@@ -72,7 +72,7 @@ class LayerRange:
         """Take layers in any form.
 
         Args:
-            layers: Text as :meth:`parse` reads it; the layers in order and without gaps, as a direction file records
+            layers: Text as `parse` reads it; the layers in order and without gaps, as a direction file records
                 them; a range; or ``None`` for all.
             num_layers: Layers that the generator has.
 
@@ -98,7 +98,7 @@ class LayerRange:
         return cls(listed[0], listed[-1] + 1, num_layers)
 
     def __str__(self) -> str:
-        """Write the range as :meth:`parse` reads it."""
+        """Write the range as `parse` reads it."""
         return f"{self.start}:{self.stop}"
 
     @property

@@ -2,7 +2,7 @@ r"""The Hessians of all outputs at a point, by finite differences of the outputs
 
 :math:`H_{ii}` comes from steps along :math:`e_i`, :math:`H_{ij}` from steps along :math:`e_i + e_j` and
 :math:`e_i - e_j`: :math:`2n^2 + 1` evaluations. The centre and the single steps are needed for the diagonal only.
-:mod:`~directions.joint.gradients` is the other way, whose cost grows with n instead of n².
+`directions.joint.gradients` is the other way, whose cost grows with n instead of n².
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def difference_hessians(f: Callable[[Tensor], Tensor], w: Tensor, *, step: float
         rows: Evaluations at once, at most; at least four are.
 
     Returns:
-        (outputs, n(n+1)/2) half-vectors (:mod:`~directions.joint.symmetric`), in float32 or wider.
+        (outputs, n(n+1)/2) half-vectors (`directions.joint.symmetric`), in float32 or wider.
 
     Example:
         >>> f = lambda w: 3 * w[:, :1] * w[:, 1:] + w[:, :1] ** 2
@@ -57,7 +57,7 @@ def difference_entries(
     """Measure the Hessian of each output, some entries at a time: for who need not hold them all.
 
     Args:
-        f: As for :func:`difference_hessians`.
+        f: As for `difference_hessians`.
         w: (1, n) the point.
         step: Finite-difference step along each axis, in units of ``w``.
         rows: Evaluations at once, at most; at least four are.

@@ -4,7 +4,7 @@ For :math:`r ∼ N(0, I)` over the outputs, :math:`f_r(w) = \langle r, f(w) \ran
 :math:`E_r\,(H_r)_{ij}(H_r)_{kl} = \sum_p (H_p)_{ij} (H_p)_{kl}`, so that a few such Hessians stand for those of all
 outputs. One takes 2n forward passes and as many backward; further probes at the same point share the forward passes.
 The price: few probes are noisy, and a kink (ReLU) is seen along the axis of the step only.
-:mod:`~directions.joint.differences` has neither fault, but its cost grows with n².
+`directions.joint.differences` has neither fault, but its cost grows with n².
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def gradient_hessians(
         rows: Evaluations at once, at most.
 
     Returns:
-        (num_probes, n(n+1)/2) half-vectors (:mod:`~directions.joint.symmetric`) of the symmetric part of
+        (num_probes, n(n+1)/2) half-vectors (`directions.joint.symmetric`) of the symmetric part of
         :math:`[∇f_r(w + h e_i) - ∇f_r(w - h e_i)]_j / 2h`, with :math:`r` divided by the square root of the number of
         outputs, so that their mean square is the mean over outputs.
     """

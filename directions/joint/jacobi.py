@@ -1,6 +1,6 @@
 r"""Orthogonal joint diagonalisation of symmetric matrices by plane rotations, from one start.
 
-Takes the matrices of :mod:`~directions.joint.moments`; :mod:`~directions.joint.solve` calls it from several starts.
+Takes the matrices of `directions.joint.moments`; `directions.joint.solve` calls it from several starts.
 The best angle in the plane of two rows is known in closed form and is the best of all angles, not a local one; the
 energy off the diagonals therefore never rises. Rotations in disjoint planes do not touch each other's diagonals, so
 n/2 of them are made at once, and n − 1 such rounds make a sweep. Libraries have the same rotations, but one after the

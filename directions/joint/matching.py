@@ -1,6 +1,6 @@
 """Which direction of one basis is which of another: for starts, halves and seeds that may order them differently.
 
-Used by :mod:`~directions.joint.solve` and by comparisons of solvers.
+Used by `directions.joint.solve` and by comparisons of solvers.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Measure Hessians at many base points, one after the other, in a stream that can be stopped and taken up again.
 
-Between :mod:`~directions.joint.differences` or :mod:`~directions.joint.gradients`, which measure at one point, and
-:mod:`~directions.joint.solve`. Base points are where the paper's steps measure the penalty: a latent of the prior,
+Between `directions.joint.differences` or `directions.joint.gradients`, which measure at one point, and
+`directions.joint.solve`. Base points are where the paper's steps measure the penalty: a latent of the prior,
 moved by η ~ U[−path_size, path_size] along a direction. There the directions are those being learned; here a random
 one of the searched space takes their place (any direction, for a basis that may be any), so that what is measured does
 not depend on the basis that is sought.

@@ -1,7 +1,7 @@
 r"""What is measured of the Hessians: their second moments, in which the penalty of every basis is contained.
 
-Filled by :mod:`~directions.joint.measure`, read by :mod:`~directions.joint.solve`. With :math:`h` the vector of the
-Hessian of one output at one place (:mod:`~directions.joint.symmetric`) and :math:`C = \mathrm{mean}\,hh^\top` over
+Filled by `directions.joint.measure`, read by `directions.joint.solve`. With :math:`h` the vector of the
+Hessian of one output at one place (`directions.joint.symmetric`) and :math:`C = \mathrm{mean}\,hh^\top` over
 places and outputs, the penalty of orthonormal rows :math:`Q` is the quadratic form
 
 .. math:: 2\,\mathrm{mean} \sum_{a ≠ b} (QHQ^\top)_{ab}^2 = 2 \sum_{a ≠ b} s_{ab}^\top C s_{ab},
@@ -72,10 +72,10 @@ class Moments:
         """Reduce the Hessians of one base point to what is added: the smaller of their vectors and ``Σ hhᵀ``.
 
         Args:
-            vectors: As for :meth:`add`.
+            vectors: As for `add`.
 
         Returns:
-            What :meth:`add_condensed` takes, on the CPU: other processes can add it too.
+            What `add_condensed` takes, on the CPU: other processes can add it too.
         """
         # The product in float64: the penalty is a small difference of its entries.
         vectors = vectors.double()
@@ -83,7 +83,7 @@ class Moments:
         return Condensed(len(vectors), (vectors if few else vectors.mT @ vectors).cpu(), summed=not few)
 
     def add_condensed(self, part: Condensed) -> None:
-        """Add the Hessians of the next base point, as :meth:`condense` has returned them."""
+        """Add the Hessians of the next base point, as `condense` has returned them."""
         half = self.base_points % 2
         if self.stacked:
             self._sums[half] = torch.cat((self._sums[half], part.entries))
@@ -122,7 +122,7 @@ class Moments:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what :meth:`state_dict` returned, for the same size and number of vectors."""
+        """Take over what `state_dict` returned, for the same size and number of vectors."""
         self.base_points = state["base_points"]
         self._counts = list(state["counts"])
         self._sums = [part.clone() for part in state["sums"]]
@@ -132,11 +132,11 @@ def quadratic_penalty(matrices: Tensor, Q: Tensor) -> float:
     r"""Compute the penalty of a basis from measured Hessians, :math:`2 \sum_k \sum_{a≠b} (Q M_k Q^\top)_{ab}^2`.
 
     Args:
-        matrices: (K, n, n) from :meth:`Moments.matrices`.
+        matrices: (K, n, n) from `Moments.matrices`.
         Q: (ndirs, n) orthonormal rows, in the searched space.
 
     Returns:
-        The expectation of :func:`~directions.penalties.hessian.hessian_penalty` at the measured places, in its units.
+        The expectation of `directions.penalties.hessian.hessian_penalty` at the measured places, in its units.
     """
     Q = Q.to(matrices)
     return 2 * float(off_diagonal_sum(Q @ matrices @ Q.mT).sum())

@@ -1,6 +1,6 @@
 """What a joint solution's report means, in plain words: the same for the command line, a direction file and a notebook.
 
-Reads what :mod:`~directions.joint.solve` reports and a direction file's header keeps. It does without torch.
+Reads what `directions.joint.solve` reports and a direction file's header keeps. It does without torch.
 """
 
 from __future__ import annotations

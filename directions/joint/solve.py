@@ -1,6 +1,6 @@
 """Diagonalise measured Hessians from several starts, and say how far the answer can be trusted.
 
-The end of the flow through :mod:`directions.joint`: moments come in, a basis of the whole searched space goes out, with
+The end of the flow through `directions.joint`: moments come in, a basis of the whole searched space goes out, with
 what the starts and the two halves of the base points say about it.
 """
 

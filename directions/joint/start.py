@@ -1,6 +1,6 @@
 """Give a discovery run its start: measure and diagonalise as its configuration says, in steps that can be interrupted.
 
-The end of :mod:`directions.joint`, where its parts become one stage of a run; :mod:`directions.discovery` takes over
+The end of `directions.joint`, where its parts become one stage of a run; `directions.discovery` takes over
 from the solution, or ends with it.
 """
 
@@ -54,7 +54,7 @@ def measured(
     state: Mapping[str, Any] | None,
     ranks: Ranks | None = None,
 ) -> Iterator[Moments]:
-    """Measure Hessians as a configuration says; see :func:`~directions.joint.measure.measure`.
+    """Measure Hessians as a configuration says; see `directions.joint.measure.measure`.
 
     Args:
         generator: Frozen and in eval mode.

@@ -36,7 +36,7 @@ def half_vectors(H: Tensor) -> Tensor:
 
 
 def symmetric_matrices(h: Tensor) -> Tensor:
-    """Undo :func:`half_vectors`.
+    """Undo `half_vectors`.
 
     Args:
         h: (…, n(n+1)/2).

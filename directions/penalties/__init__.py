@@ -1,9 +1,9 @@
 """The Hessian Penalty: how far the curvature of a map is from acting on each coordinate alone.
 
-:mod:`~directions.penalties.probes` draws the vectors, :mod:`~directions.penalties.derivatives` evaluates the map along
-them in one call, :mod:`~directions.penalties.hessian` turns that into the penalty, and
-:mod:`~directions.penalties.exact` holds the truth it estimates, for small problems. Steps come in from
-:mod:`directions.steps`; discovery and GAN training minimise what comes out.
+`directions.penalties.probes` draws the vectors, `directions.penalties.derivatives` evaluates the map along
+them in one call, `directions.penalties.hessian` turns that into the penalty, and
+`directions.penalties.exact` holds the truth it estimates, for small problems. Steps come in from
+`directions.steps`; discovery and GAN training minimise what comes out.
 """
 
 from __future__ import annotations

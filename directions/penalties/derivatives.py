@@ -1,7 +1,7 @@
 """Evaluate a map on both sides of a point along probes, in one call.
 
-Takes the probes of :mod:`~directions.penalties.probes`; its sums are second differences but for the centre term, which
-:mod:`~directions.penalties.hessian` does not need. :func:`check_deterministic` tests what all of this rests on: that
+Takes the probes of `directions.penalties.probes`; its sums are second differences but for the centre term, which
+`directions.penalties.hessian` does not need. `check_deterministic` tests what all of this rests on: that
 the map gives the same output for the same input.
 """
 

@@ -1,6 +1,6 @@
 """The value that the penalty estimates, from whole Hessians by automatic differentiation: for small problems.
 
-The truth for the tests of :mod:`~directions.penalties.hessian` and for closed forms. On a network with kinks (ReLU) it
+The truth for the tests of `directions.penalties.hessian` and for closed forms. On a network with kinks (ReLU) it
 is another quantity than the estimate: the exact second derivative does not see the kinks.
 """
 
@@ -65,14 +65,14 @@ def off_diagonal_sum(H: Tensor) -> Tensor:
 
 
 def hessian_penalty_exact(f: Callable[[Tensor], Outputs], w: Tensor, *, reduction: Reduction = "mean") -> Tensor:
-    r"""Compute what :func:`~directions.penalties.hessian.hessian_penalty` estimates: :math:`2 \sum_{i ≠ j} H_{ij}^2`.
+    r"""Compute what `directions.penalties.hessian.hessian_penalty` estimates: :math:`2 \sum_{i ≠ j} H_{ij}^2`.
 
     The factor 2 belongs to it: it makes this equal to :math:`\mathrm{Var}_v(v^\top H v)`. Take half of it for the sum
     of squares itself. As epsilon goes to 0, the estimate with reduction mean has this as its expectation, with any
     number of probes. With max it lies above, the less so the more probes: the largest of noisy values is too large.
 
     Args:
-        f: Map from (m, n) to a tensor (m, …) or a list or tuple of them, as for :func:`exact_hessian`.
+        f: Map from (m, n) to a tensor (m, …) or a list or tuple of them, as for `exact_hessian`.
         w: (batch, n) points.
         reduction: ``"mean"`` or ``"max"``, over batch and outputs.
 

@@ -1,7 +1,7 @@
 """The Hessian Penalty: the variance of ``vᵀHv`` over random probes, from two evaluations a probe.
 
-The sums of :mod:`~directions.penalties.derivatives` come in; discovery and GAN training minimise the scalar that goes
-out. :mod:`~directions.penalties.exact` has the value that it estimates.
+The sums of `directions.penalties.derivatives` come in; discovery and GAN training minimise the scalar that goes
+out. `directions.penalties.exact` has the value that it estimates.
 """
 
 from __future__ import annotations
@@ -89,11 +89,11 @@ def penalty_per_sample(
 ) -> Tensor:
     """Estimate the penalty of each sample by itself.
 
-    With reduction mean the mean over samples is :func:`hessian_penalty`; with max and one tensor, the largest is.
+    With reduction mean the mean over samples is `hessian_penalty`; with max and one tensor, the largest is.
     For micro-batches, whose sums give a batch's penalty and gradient exactly, and for scores with a standard error.
 
     Args:
-        f: As for :func:`hessian_penalty`.
+        f: As for `hessian_penalty`.
         w: (batch, …) points, float32 or float64.
         num_probes: Number of probes k, at least 2.
         epsilon: Finite-difference step, in units of ``w``.
@@ -105,7 +105,7 @@ def penalty_per_sample(
         (batch,) variance reduced over outputs; for several tensors the sum of their reductions.
 
     Raises:
-        UserError: As for :func:`hessian_penalty`.
+        UserError: As for `hessian_penalty`.
 
     Example:
         >>> probes = torch.tensor([[[1.0, 1.0]], [[1.0, -1.0]]]).expand(2, 3, 2)

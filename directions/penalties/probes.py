@@ -1,4 +1,4 @@
-"""Draw the probes ``v`` along which :mod:`~directions.penalties.derivatives` evaluates the map."""
+"""Draw the probes ``v`` along which `directions.penalties.derivatives` evaluates the map."""
 
 from __future__ import annotations
 

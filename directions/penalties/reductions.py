@@ -1,6 +1,6 @@
 """Reduce one value for each output to one for each sample, or to one: the same for the estimate and for the truth.
 
-Used by :mod:`~directions.penalties.hessian` and :mod:`~directions.penalties.exact`.
+Used by `directions.penalties.hessian` and `directions.penalties.exact`.
 """
 
 from __future__ import annotations

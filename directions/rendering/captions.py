@@ -132,7 +132,7 @@ class Page:
         """Copy a page and lay images on it.
 
         Args:
-            page: (height, width, …), :attr:`blank` or the palette indices of it.
+            page: (height, width, …), `blank` or the palette indices of it.
             images: (rows, columns, tile height, tile width, …), of the same kind as the page.
 
         Returns:

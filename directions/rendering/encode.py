@@ -1,6 +1,6 @@
 """One way to write an animation, whatever the format: what the writers of ``gif.py``, ``webp.py`` and ``mp4.py`` share.
 
-An :class:`Encoder` knows a format's rate and its colours, turns images and captions into what the format keeps (palette
+An `Encoder` knows a format's rate and its colours, turns images and captions into what the format keeps (palette
 indices for a GIF, RGB for the others), and opens files, each of which appears when it is complete.
 """
 

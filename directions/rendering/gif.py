@@ -50,7 +50,7 @@ def gif_delay(fps: float) -> int:
 
 
 class GifWriter:
-    """Writes frames to an open file; made by :func:`gif_writer`.
+    """Writes frames to an open file; made by `gif_writer`.
 
     Every frame has the same delay. A frame holds only the rectangle that changed, and in it only the pixels that did,
     where that takes fewer bytes.
@@ -122,7 +122,7 @@ def gif_writer(
     Args:
         path: The file to write; its folder must exist.
         colours: (256, 3) uint8, the one palette of all frames.
-        delay: Hundredths of a second between frames, from :func:`gif_delay`.
+        delay: Hundredths of a second between frames, from `gif_delay`.
         loop: Repeat forever; otherwise play once.
 
     Yields:

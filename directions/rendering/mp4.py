@@ -50,7 +50,7 @@ class Mp4Writer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the process if it still runs, which it does not after :meth:`finish`."""
+        """End the process if it still runs, which it does not after `finish`."""
         if self._process is not None:
             self._process.kill()
             self._process.communicate()

@@ -1,6 +1,6 @@
 """What to render and how: one frozen dataclass, checked when it is made.
 
-The command line and other code make :class:`RenderSettings`; the modules that write pictures obey them. Torch is not
+The command line and other code make `RenderSettings`; the modules that write pictures obey them. Torch is not
 needed here, so that a wrong setting is refused before anything heavy starts.
 """
 

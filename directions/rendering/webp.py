@@ -50,7 +50,7 @@ class WebpWriter:
         Args:
             page: (height, width, 3) uint8, of the same size for every frame.
             duration: How long it is shown, in milliseconds.
-            whole: Write all of it, also what did not change, so that it can be shown :meth:`again`.
+            whole: Write all of it, also what did not change, so that it can be shown `again`.
 
         Raises:
             UserError: If it has more pixels than the format can count.
