@@ -173,7 +173,7 @@ class Trainer:
         self._descend("discriminator", of_discriminator["loss"])
         # The discriminator that has just learnt judges, and learns nothing from it.
         self.arch.discriminator.requires_grad_(False)
-        # The penalty divides differences by ε², forwards and backwards: TF32's errors would be a hundred times as large.
+        # The penalty divides differences by ε², forwards and backwards, which makes TF32's errors a hundredfold.
         with full_float32() if self.config.penalty != "none" else contextlib.nullcontext():
             of_generator = self.arch.generator_terms(batch)
             self._descend("generator", of_generator["loss"])
