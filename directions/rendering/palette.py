@@ -20,6 +20,10 @@ SIZE = 256
 TRANSPARENT = SIZE - 1
 """The last entry: "as in the frame before"."""
 
+_SHIFT = 1.0
+"""Keeps the colours in a search tree above 0. There the tree looks for the next larger number, which is a denormal; in
+programs that flush those to zero (``torch.set_flush_denormal``) it would never end."""
+
 _BITS = 6
 _MIX = 16
 _ERROR_SHARE = 0.5
@@ -89,7 +93,7 @@ class Palette:
         Returns:
             (height, width) uint8.
         """
-        nearest = cKDTree(self.colours[:fixed].astype(np.float64)).query(image.astype(np.float64))[1]
+        nearest = cKDTree(self.colours[:fixed] + _SHIFT).query(image + _SHIFT)[1]
         return np.asarray(nearest, dtype=np.uint8)
 
 
@@ -113,7 +117,7 @@ def _mix_colours(cells: np.ndarray, palette: np.ndarray, first: int) -> np.ndarr
     step = 256 >> _BITS
     # The offsets of index() run from -step / 2 to step / 2 - 1; half a level more makes up for their mean.
     wanted = channels * step + step / 2
-    tree = cKDTree(palette[first:])
+    tree = cKDTree(palette[first:] + _SHIFT)
     error = np.zeros_like(wanted)
     mixes = np.empty((len(wanted), _MIX), dtype=np.uint8)
     for place in range(_MIX):
@@ -121,7 +125,7 @@ def _mix_colours(cells: np.ndarray, palette: np.ndarray, first: int) -> np.ndarr
         # never much: for a colour outside the palette's range the error only grows, and would end in a far colour.
         length = np.linalg.norm(error, axis=1, keepdims=True)
         bounded = error * np.minimum(_ERROR_SHARE, _MAX_ERROR / np.maximum(length, 1e-9))
-        mixes[:, place] = first + tree.query(wanted + bounded)[1]
+        mixes[:, place] = first + tree.query(wanted + bounded + _SHIFT)[1]
         error += wanted - palette[mixes[:, place]]
     lightness = palette @ [0.299, 0.587, 0.114]
     return np.take_along_axis(mixes, np.argsort(lightness[mixes], axis=1, kind="stable"), axis=1)

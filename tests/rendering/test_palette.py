@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter
+from scipy.spatial import cKDTree
 
 from directions.rendering.palette import _BAYER, SIZE, TRANSPARENT, Palette
 
@@ -104,3 +105,19 @@ def test_bayer_matrix_is_the_published_one():
     """The 8 × 8 matrix has each number once, and begins as in the literature."""
     assert sorted(_BAYER.ravel()) == list(range(64))
     assert _BAYER[0].tolist() == [0, 32, 8, 40, 2, 34, 10, 42]
+
+
+def test_search_trees_never_hold_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SciPy's tree splits there by the next larger number; a program that flushes denormals has none, and crashes."""
+    held = []
+
+    def tree(points: np.ndarray) -> cKDTree:
+        held.append(points.min())
+        return cKDTree(points)
+
+    monkeypatch.setattr("directions.rendering.palette.cKDTree", tree)
+    palette = Palette(np.zeros((64, 3), dtype=np.uint8), FIXED)
+    palette.index(np.zeros((8, 8, 3), dtype=np.uint8))
+    palette.nearest_fixed(np.zeros((8, 8, 3), dtype=np.uint8), len(FIXED))
+    assert len(held) == 2
+    assert min(held) >= 1
