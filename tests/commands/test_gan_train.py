@@ -7,6 +7,7 @@ import signal
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from directions.errors import NonFiniteError
@@ -52,6 +53,12 @@ def test_train_makes_a_generator(train, tmp_path):
     config = json.loads((tmp_path / "outputs/00000-pictures/config.json").read_text())
     assert config["arch"] == "progan"
     assert config["training"]["penalty"] == "hessian"
+
+
+def test_train_leaves_arithmetic_as_it_was(train):
+    """It flushes denormals while it runs; other code of the process counts with them."""
+    assert train().code == 0
+    assert float(torch.tensor([1e-310], dtype=torch.float64) * 1) > 0
 
 
 def test_train_json_is_for_machines(train):

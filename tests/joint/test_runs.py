@@ -6,6 +6,7 @@ import dataclasses
 import os
 import random
 import signal
+import time
 
 import pytest
 import torch
@@ -233,14 +234,16 @@ def test_record_run_logs_and_keeps_what_was_measured(tmp_path):
 def test_record_run_killed_at_random_moments_is_unbroken(tmp_path, seed):
     """kill -9, several times: no moment is a bad one."""
     config = dataclasses.replace(BOTH, base_points=40, steps=30, checkpoint_every=7)
+    started = time.monotonic()
     whole = spawn(tmp_path, "whole", config)
     whole.join()
+    took = time.monotonic() - started
     assert whole.exitcode == 0
     rng = random.Random(seed)
     kills = 0
     while True:
         process = spawn(tmp_path, "broken", config)
-        process.join(rng.uniform(0.05, 0.6) if kills < 4 else None)
+        process.join(rng.uniform(0.1, 0.6) * took if kills < 4 else None)
         if process.exitcode is not None:
             break
         process.kill()

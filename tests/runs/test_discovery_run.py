@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import time
 
 import pytest
 import torch
@@ -166,14 +167,16 @@ def test_tensorboard_events_are_written(tmp_path):
 @pytest.mark.parametrize("seed", range(3))
 def test_record_run_killed_at_random_moments_is_unbroken(tmp_path, seed):
     """kill -9, several times: no moment is a bad one."""
+    started = time.monotonic()
     whole = spawn(tmp_path, "whole")
     whole.join()
+    took = time.monotonic() - started
     assert whole.exitcode == 0
     rng = random.Random(seed)
     kills = 0
     while True:
         process = spawn(tmp_path, "broken")
-        process.join(rng.uniform(0.05, 0.6) if kills < 4 else None)
+        process.join(rng.uniform(0.1, 0.6) * took if kills < 4 else None)
         if process.exitcode is not None:
             break
         process.kill()

@@ -6,7 +6,8 @@ import contextlib
 import dataclasses
 import re
 import shlex
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,6 +59,17 @@ def require_used(settings: Mapping[str, Any]) -> None:
             raise ConfigError(field, f"has no effect with --arch {arch}. Leave it out.")
 
 
+@contextlib.contextmanager
+def _denormals_restored() -> Iterator[None]:
+    """Take numbers too small for float32's full precision as they are again, once training no longer flushes them."""
+    try:
+        yield
+    finally:
+        if "torch" in sys.modules:  # a wrong setting is told before it is loaded
+            sys.modules["torch"].set_flush_denormal(False)
+
+
+@_denormals_restored()
 def start(settings: Mapping[str, Any], out: Path, name: str | None, reporting: Reporting, ranks: Ranks) -> None:
     """Begin a training in a new folder, which is made only when everything has been checked.
 
@@ -102,6 +114,7 @@ def start(settings: Mapping[str, Any], out: Path, name: str | None, reporting: R
     _run(trainer, folder, reporting)
 
 
+@_denormals_restored()
 def go_on(path: Path, settings: Mapping[str, Any], reporting: Reporting, ranks: Ranks) -> None:
     """Go on with a training.
 
