@@ -156,6 +156,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.repeats = 1
+    if arguments.out is not None:
+        arguments.out.mkdir(parents=True, exist_ok=True)  # now, not after minutes
     with tempfile.TemporaryDirectory() as folder:
         result = measure(arguments, Path(folder))
     if arguments.out is not None:
