@@ -175,7 +175,9 @@ def _build(
                 on_image(number, len(files))
 
     count = len(files) * (2 if pairs else 1)
-    header = _write(entry, images(), count, size, {"source": str(files[0].parent), "skipped": skipped})
+    with warnings.catch_warnings():  # held here, once: it is the whole process's, not a thread's
+        warnings.simplefilter("ignore")  # Pillow's, about oddities in metadata and large pictures
+        header = _write(entry, images(), count, size, {"source": str(files[0].parent), "skipped": skipped})
     if not header["count"]:
         raise UserError(
             f"None of the {len(files)} image files in {files[0].parent} can be used; the first: {skipped[0]['reason']}."

@@ -5,7 +5,6 @@ Used by ``cache`` for every file of a folder. Whatever cannot be shown truly is 
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -38,11 +37,9 @@ def read_rgb(path: Path) -> Image.Image:
         BrokenImageError: If it cannot be read whole, or holds floating-point or 32-bit values.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about oddities in metadata, and large pictures
-            with Image.open(path) as image:
-                image.load()
-                return _as_rgb(ImageOps.exif_transpose(image))
+        with Image.open(path) as image:
+            image.load()
+            return _as_rgb(ImageOps.exif_transpose(image))
     except BrokenImageError:
         raise
     except Exception as error:  # Pillow raises whatever a damaged file leads to
