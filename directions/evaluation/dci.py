@@ -135,7 +135,7 @@ def completeness(importances: np.ndarray) -> float:
         zeros. Factors count by their column's sum, which is 1 for each in what `measure_dci` makes.
 
     Example:
-        >>> completeness(np.array([[1.0, 0.0], [0.0, 0.5], [0.0, 0.5]])).round(4)  # H(½, ½, 0) to base 3 is 0.6309
+        >>> round(completeness(np.array([[1.0, 0.0], [0.0, 0.5], [0.0, 0.5]])), 4)  # H(½, ½, 0) to base 3 is 0.6309
         0.6845
     """
     return _one_minus_entropy(importances.T)
