@@ -12,6 +12,7 @@ from rank_work import exchanges, told
 from ranks import Started
 
 from directions.distributed.joining import joined
+from directions.distributed.processes import Processes
 from directions.errors import UserError
 
 
@@ -60,8 +61,7 @@ def test_exchanges_give_all_ranks_the_same():
 @pytest.mark.parametrize("count", [1, 2])
 def test_device_is_the_gpu_of_the_local_rank(monkeypatch, count):
     """Each rank of a machine takes its own; too few of them is an error that says how many there are."""
-    processes = pytest.importorskip("directions.distributed.processes")
-    ranks = object.__new__(processes.Processes)
+    ranks = object.__new__(Processes)
     ranks._local_rank, ranks._local_size = 1, 2
     chosen = []
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
