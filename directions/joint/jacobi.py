@@ -22,8 +22,8 @@ from torch import Tensor
 
 from directions.penalties.exact import off_diagonal_sum
 
-_BLOCK = 8
-"""Rows of a block. Two blocks of 500 matrices fit a core's cache, which is what large problems are bound by."""
+_CACHE = 2**20
+"""Bytes of a core's cache that two blocks of rows may fill, which is what large problems are bound by."""
 
 _FLAT = 1e-14
 """A plane whose best and worst angle differ by less than this share of the total energy is left alone: rounding."""
@@ -40,11 +40,16 @@ class Diagonalisation:
     sweeps: int
     """Sweeps over all planes."""
     converged: bool
-    """Whether the last sweep changed nothing that counts."""
+    """Whether the last sweep gained nothing that counts; otherwise it was given up."""
 
 
 def joint_diagonalise(
-    matrices: Tensor, start: Tensor | None = None, *, tolerance: float = 1e-10, max_sweeps: int = 1000
+    matrices: Tensor,
+    start: Tensor | None = None,
+    *,
+    tolerance: float = 1e-10,
+    settled: float = 1e-7,
+    max_sweeps: int = 200,
 ) -> Diagonalisation:
     """Rotate a basis until it makes the matrices jointly as diagonal as rotations in planes can.
 
@@ -53,6 +58,8 @@ def joint_diagonalise(
         start: (n, n) orthonormal rows to start from; ``None`` is the identity.
         tolerance: The angle, in radians, that no longer counts: sweeps end when one gains less than what such an angle
             would in a plane that holds all of the matrices' energy (its square times that energy).
+        settled: The share of the remaining energy that no longer counts: sweeps also end when one gains less. Matrices
+            that no basis makes nearly diagonal would otherwise go on for thousands of sweeps that change nothing.
         max_sweeps: Where to give up.
 
     Returns:
@@ -73,13 +80,16 @@ def joint_diagonalise(
     total = float(matrices.square().sum())
     # The matrices come last: an entry of all of them is a contiguous run, and so are whole rows.
     X = (Q @ matrices @ Q.mT).permute(1, 2, 0).contiguous()
-    sweeps, gain = 0, float("inf")
-    while gain > tolerance**2 * total and sweeps < max_sweeps:
-        gain = _sweep_blocks(X, Q, _FLAT * total) if n > 2 * _BLOCK else _sweep(X, Q, _FLAT * total)
+    rows = _block_rows(len(matrices))
+    sweeps, converged = 0, False
+    while not converged and sweeps < max_sweeps:
+        gain = _sweep_blocks(X, Q, _FLAT * total, rows) if n > 2 * rows else _sweep(X, Q, _FLAT * total)
         sweeps += 1
+        remaining = float(X.square().sum() - X.diagonal().square().sum())
+        converged = gain <= max(tolerance**2 * total, settled * remaining)
     Q = _orthonormal(Q)
     energy = float(off_diagonal_sum(Q @ matrices @ Q.mT).sum())
-    return Diagonalisation(Q=Q, energy=energy, sweeps=sweeps, converged=gain <= tolerance**2 * total)
+    return Diagonalisation(Q=Q, energy=energy, sweeps=sweeps, converged=converged)
 
 
 def plane_stiffness(matrices: Tensor, Q: Tensor) -> Tensor:
@@ -136,10 +146,15 @@ def _rotate(rows: Tensor, p: Tensor, q: Tensor, c: Tensor, s: Tensor) -> None:
     rows[q] = c * second - s * first
 
 
-def _sweep_blocks(X: Tensor, Q: Tensor, flat: float) -> float:
+def _block_rows(K: int) -> int:
+    """Return the number of rows of a block, two of which fit the cache for K matrices."""
+    return max(4, int((_CACHE / (8 * max(1, K))) ** 0.5) // 2)
+
+
+def _sweep_blocks(X: Tensor, Q: Tensor, flat: float, size: int) -> float:
     """The same for many rows: sweep two blocks of rows at a time, then turn all columns by what that amounts to."""
     n, gain = len(X), 0.0
-    blocks = torch.arange(n).split(_BLOCK)
+    blocks = torch.arange(n).split(size)
     for first, second in _rounds(len(blocks)):
         for a, b in zip(first.tolist(), second.tolist(), strict=True):
             rows = torch.cat((blocks[a], blocks[b]))

@@ -76,7 +76,7 @@ def test_joint_diagonalise_finds_the_planted_basis(n, seed):
 def test_joint_diagonalise_equals_an_independent_solver(n, noise):
     """Where no basis diagonalises everything, the best of some starts is the best of L-BFGS from as many others."""
     matrices, _ = planted(n, 6, noise)
-    found = min(joint_diagonalise(matrices, rotation(n, seed)).energy for seed in range(4))
+    found = min(joint_diagonalise(matrices, rotation(n, seed), settled=0.0).energy for seed in range(4))
     other = min(by_gradients(matrices, rotation(n, seed)) for seed in range(10, 14))
     assert found == pytest.approx(other, rel=1e-9)
 
@@ -85,7 +85,7 @@ def test_joint_diagonalise_cannot_be_improved_by_gradients():
     """Each of its end points is a stationary one, and L-BFGS from there finds nothing lower."""
     matrices, _ = planted(5, 5, noise=3.0)
     for seed in range(3):
-        found = joint_diagonalise(matrices, rotation(5, seed))
+        found = joint_diagonalise(matrices, rotation(5, seed), settled=0.0)
         assert by_gradients(matrices, found.Q) == pytest.approx(found.energy, rel=1e-12)
 
 
@@ -123,9 +123,29 @@ def test_sweep_gains_what_it_says(n, count, seed):
 def test_blocks_end_where_single_rotations_do(monkeypatch):
     """The order of the planes does not decide a problem with one optimum."""
     matrices, _ = planted(20, 8, noise=0.3)
-    in_blocks = joint_diagonalise(matrices)
-    monkeypatch.setattr(jacobi, "_BLOCK", 20)
-    assert joint_diagonalise(matrices).energy == pytest.approx(in_blocks.energy, rel=1e-12)
+    whole = joint_diagonalise(matrices, settled=0.0)
+    monkeypatch.setattr(jacobi, "_block_rows", lambda K: 6)
+    assert joint_diagonalise(matrices, settled=0.0).energy == pytest.approx(whole.energy, rel=1e-12)
+
+
+@pytest.mark.parametrize("K", [0, 1, 4, 500, 10**6])
+def test_two_blocks_fit_the_cache(K):
+    """As many rows as fit, and never fewer than four."""
+    rows = jacobi._block_rows(K)
+    assert rows == 4 or 8 * K * (2 * rows) ** 2 <= jacobi._CACHE
+    assert 8 * max(K, 1) * (2 * (rows + 1)) ** 2 > jacobi._CACHE
+
+
+def test_joint_diagonalise_ends_where_sweeps_no_longer_count():
+    """Matrices that no basis makes nearly diagonal end long before the last digit, and no worse than they say."""
+    generator = torch.Generator().manual_seed(0)
+    matrices = torch.randn(20, 12, 12, dtype=torch.float64, generator=generator)
+    matrices = matrices + matrices.mT
+    early, late = joint_diagonalise(matrices, settled=1e-5), joint_diagonalise(matrices, settled=0.0, max_sweeps=10**4)
+    assert early.converged
+    assert late.converged
+    assert early.sweeps < late.sweeps / 2
+    assert late.energy <= early.energy <= 1.01 * late.energy
 
 
 @pytest.mark.parametrize("n", range(1, 9))
