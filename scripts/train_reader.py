@@ -5,7 +5,7 @@ Reads the folder that ``scripts/render_scenes.py`` writes, trains a
 reads those, and writes ``weights.safetensors``, ``config.json`` and ``card.md``. The reader is to judge a GAN's
 samples, so it is trained on images with a GAN's small faults (`degrade`): blur, ringing, noise, grid patterns
 and drifts of light and saturation, none of which changes a factor. A checkpoint is written after every epoch; the same
-command goes on from it, to the same result.
+command goes on from it, to the same result. ``--check`` only prints the figures of the reader that is there.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tqdm import tqdm
 from directions.atomic import atomic_write, write_bytes, write_text
 from directions.errors import UserError
 from directions.evaluation import scene_reader
-from directions.evaluation.scene_reader import FACTORS, SHAPES, SceneReader
+from directions.evaluation.scene_reader import FACTORS, SHAPES, SceneReader, load_scene_reader
 
 PEAK_LEARNING_RATE = 3e-3
 WEIGHT_DECAY = 0.01
@@ -270,6 +270,17 @@ def score(reader: SceneReader, scenes: Scenes, index: Tensor, *, degraded: bool)
     return figures
 
 
+def score_both(reader: SceneReader, scenes: Scenes, held_out: int) -> dict[str, dict[str, Any]]:
+    """Score on the last images, as they are and degraded."""
+    last = torch.arange(len(scenes.shape) - held_out, len(scenes.shape))
+    return {name: score(reader, scenes, last, degraded=name == "degraded") for name in ("clean", "degraded")}
+
+
+def good_enough(clean: dict[str, Any]) -> bool:
+    """Whether the figures on clean images are what a reader must reach."""
+    return min(clean["r2"].values()) >= TARGET_R2 and clean["shape_accuracy"] >= TARGET_ACCURACY
+
+
 def describe(figures: dict[str, dict[str, Any]]) -> str:
     """The held-out figures as a Markdown table, a row a condition."""
     lines = ["| held-out images | shape accuracy | " + " | ".join(f"R² {name}" for name in FACTORS) + " |"]
@@ -361,6 +372,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=64, help="images a step, 2-4096 (default: %(default)s)")
     parser.add_argument("--held-out", type=int, default=1000, help="last images kept back (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random, 0-10^6 (default: %(default)s)")
+    parser.add_argument("--check", action="store_true", help="train nothing; print the figures of the reader in --out")
     arguments = parser.parse_args(argv)
     limits = {"epochs": (1, 1000), "batch": (2, 4096), "held_out": (2, 10**6), "seed": (0, 10**6)}
     for name, (low, high) in limits.items():
@@ -377,6 +389,10 @@ def main(argv: list[str] | None = None) -> int:
         scenes = load_scenes(arguments.data)
         settings = Settings(scenes.digest, arguments.epochs, arguments.batch, arguments.held_out, arguments.seed)
         count = len(scenes.shape)
+        if arguments.check:
+            figures = score_both(load_scene_reader(arguments.out), scenes, min(settings.held_out, count))
+            print(describe(figures))
+            return 0 if good_enough(figures["clean"]) else 1
         if count < settings.held_out + settings.batch:
             raise UserError(
                 f"{arguments.data} has {count} images; --held-out {settings.held_out} and one --batch of "
@@ -389,14 +405,9 @@ def main(argv: list[str] | None = None) -> int:
     except (OSError, UserError) as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2
-    held_out = torch.arange(count - settings.held_out, count)
-    figures = {
-        "clean": score(reader, scenes, held_out, degraded=False),
-        "degraded": score(reader, scenes, held_out, degraded=True),
-    }
+    figures = score_both(reader, scenes, settings.held_out)
     print(describe(figures))
-    clean = figures["clean"]
-    if min(clean["r2"].values()) < TARGET_R2 or clean["shape_accuracy"] < TARGET_ACCURACY:
+    if not good_enough(figures["clean"]):
         print(
             f"Error: a reader needs R² {TARGET_R2} for each factor and shape accuracy {TARGET_ACCURACY} on held-out "
             f"renders; nothing was written to {arguments.out}. Train longer or on more images.",

@@ -148,6 +148,16 @@ def test_main_writes_nothing_when_the_reader_is_not_good_enough(
     assert not (tmp_path / "out").exists()
 
 
+def test_check_scores_the_reader_that_is_there_and_trains_nothing(
+    script: ModuleType, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    packaged = script.scene_reader.READER_FOLDER
+    assert script.main([*arguments(data, tmp_path), "--out", str(packaged), "--check"]) == 1
+    figures = script.score_both(load_scene_reader(), script.load_scenes(data), 16)
+    assert script.describe(figures).splitlines()[2] in capsys.readouterr().out
+    assert not list(tmp_path.rglob("*"))
+
+
 def test_main_refuses_a_checkpoint_of_other_settings(
     script: ModuleType, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
