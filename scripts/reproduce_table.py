@@ -36,10 +36,11 @@ from typing import Any
 
 import torch
 from table_report import ROWS, write_report
-from table_scores import score_run
+from table_scores import metrics_for, score_run
 
 from directions.atomic import write_text
 from directions.errors import NonFiniteError, UserError
+from directions.evaluation.named_metrics import NamedMetric, find_metrics
 from directions.gan.config import PAPER_CHANNELS, TrainConfig
 from directions.gan.data.source import open_data
 from directions.gan.recording import record_training
@@ -51,6 +52,9 @@ from directions.runs.signals import Interrupted
 
 AFTER = {"progan+": "progan", "hp-ft": "progan"}
 """Rows that go on from another one."""
+METRICS = "quick,scenes"
+"""What cells are scored by."""
+SCORE = "score.json"
 
 
 @dataclass(frozen=True)
@@ -221,13 +225,30 @@ def run_cell(cell: Cell, arguments: argparse.Namespace) -> None:
                 file.write(json.dumps(sitting) + "\n")
     if arguments.no_scores:
         return
+    path = folder_of(cell, arguments) / SCORE
     result = {
         "cell": {"data": cell.data, "row": cell.row, "seed": cell.seed},
         "kimg": trainer.seen / 1000 + (config.kimg if cell.row == "hp-ft" else 0.0),
         "settings": config.to_dict(),
-        "scores": score_run(folder.path, trainer.data, config, arguments.samples),
+        "scores": _scores(cell, arguments),
     }
-    write_text(folder_of(cell, arguments) / "score.json", json.dumps(result, indent=2) + "\n")
+    for name, scores in score_run(folder.path, trainer.data, _missing(cell, arguments), config.device):
+        print(f"{name}: {scores['value']}", flush=True)
+        result["scores"][name] = scores
+        write_text(path, json.dumps(result, indent=2) + "\n")
+
+
+def _scores(cell: Cell, arguments: argparse.Namespace) -> dict[str, Any]:
+    """What a cell has been scored by so far."""
+    path = folder_of(cell, arguments) / SCORE
+    scores: dict[str, Any] = json.loads(path.read_text())["scores"] if path.exists() else {}
+    return scores
+
+
+def _missing(cell: Cell, arguments: argparse.Namespace) -> tuple[NamedMetric, ...]:
+    """Metrics by which a cell is still to be scored."""
+    done = _scores(cell, arguments)
+    return tuple(metric for metric in metrics_for(cell.data, arguments.metrics) if metric.name not in done)
 
 
 def cells_of(arguments: argparse.Namespace) -> list[Cell]:
@@ -270,7 +291,7 @@ class Children:
         arguments, folder = self.arguments, folder_of(cell, self.arguments)
         if self.signum:
             return 128 + self.signum
-        if (folder / "score.json").exists() or (arguments.no_scores and _trained(cell, arguments)):
+        if _trained(cell, arguments) and (arguments.no_scores or not _missing(cell, arguments)):
             print(f"{cell.name}: there already", flush=True)
             return 0
         if cell.row in AFTER and not _trained(before(cell), arguments):
@@ -316,7 +337,11 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seeds", default="0", help="seeds, separated by commas (default: 0)")
     parser.add_argument("--data", nargs="*", default=[], metavar="SET=FOLDER", help="where a set's images are")
     parser.add_argument("--jobs", type=int, default=2, help="cells at a time, one thread each on a CPU (default: 2)")
-    parser.add_argument("--samples", type=int, default=5000, help="images for each distance (default: 5000)")
+    parser.add_argument(
+        "--metrics",
+        default=METRICS,
+        help=f"see directions gan evaluate --list; those of one set only where they apply (default: {METRICS})",
+    )
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:N or auto (default: cpu)")
     parser.add_argument("--folder", type=Path, help="folder of the cells (default: outputs/gan_table-SCALE)")
     parser.add_argument("--out", type=Path, default=Path("docs/gan_table"), help="report, without suffix")
@@ -335,8 +360,12 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         arguments.data = dict(entry.split("=", 1) for entry in arguments.data)
     except ValueError:
         parser.error("--seeds must be whole numbers separated by commas, and --data SET=FOLDER.")
-    if arguments.jobs < 1 or arguments.samples < 2 or (arguments.kimg is not None and arguments.kimg <= 0):
-        parser.error("--jobs must be at least 1, --samples at least 2, --kimg above 0.")
+    try:
+        arguments.metrics = find_metrics(arguments.metrics, have_data=True)
+    except UserError as error:
+        parser.error(f"--{error}")
+    if arguments.jobs < 1 or (arguments.kimg is not None and arguments.kimg <= 0):
+        parser.error("--jobs must be at least 1, --kimg above 0.")
     arguments.folder = arguments.folder or Path(f"outputs/gan_table-{arguments.scale}")
     return arguments
 

@@ -49,6 +49,13 @@ def write_report(folder: Path, out: Path, scale: str) -> str:
     if not cells:
         print("No cell has been scored yet.")
         return ""
+    cells.sort(
+        key=lambda cell: [
+            list(TITLES).index(cell["cell"]["data"]),
+            cell["cell"]["seed"],
+            list(ROWS).index(cell["cell"]["row"]),
+        ]
+    )
     for cell in cells:
         cell["sittings"] = _sittings(folder / cell["cell"]["data"] / f"{cell['cell']['row']}-{cell['cell']['seed']}")
     parts = [f"# The table of the paper, at scale `{scale}`", _introduction(cells), "## What came out"]
@@ -73,12 +80,12 @@ def _introduction(cells: Sequence[dict[str, Any]]) -> str:
         f"{', '.join(map(str, settings['channels']))}, loss {settings['loss']}, {budget} kimg in all (ProGAN: half of "
         f"it), seed {', '.join(map(str, seeds))}. The paper trained at 128 pixels for thousands of kimg on GPUs and "
         "measured PPL with LPIPS and FID with Inception; here both are measured in the features of EfficientNet-Lite0 "
-        "(`ppl_zend_effnetlite0`, `fd_effnetlite0`), so only orderings can be compared, not values."
+        "(`ppl_zend_effnetlite0_10k`, `fd_effnetlite0_5k`), so only orderings can be compared, not values."
     )
 
 
 def _table(cells: Sequence[dict[str, Any]], data: str) -> str:
-    rows = [("", "PPL, ours", "FD, ours", "on the diagonal", "DCI D", "components", "PPL, paper", "FID, paper")]
+    rows = [("", "PPL, ours", "FD, ours", "on the diagonal", "DCI D", "MIG", "components", "PPL, paper", "FID, paper")]
     for row, title in ROWS.items():
         ours = _of(cells, row=row)
         paper = PUBLISHED[row][data]
@@ -87,17 +94,19 @@ def _table(cells: Sequence[dict[str, Any]], data: str) -> str:
                 title,
                 _mean(_metric(cell, "ppl_") for cell in ours),
                 _mean(_metric(cell, "fd_") for cell in ours),
-                _mean(cell["scores"].get("diagonalness", {}).get("share") for cell in ours),
-                _mean(cell["scores"].get("dci", {}).get("disentanglement") for cell in ours),
-                _mean(cell["scores"]["activeness"]["carrying_95"] for cell in ours),
+                _mean(_metric(cell, "diagonalness") for cell in ours),
+                _mean(_metric(cell, "dci_") for cell in ours),
+                _mean(_metric(cell, "mig_") for cell in ours),
+                _mean(_metric(cell, "activeness") for cell in ours),
                 f"{paper[0]:g}",
                 f"{paper[1]:g}",
             )
         )
     return _markdown(rows) + (
         "\n\nPPL and FD: lower is better. On the diagonal: share of the outputs whose Hessian by z has its largest "
-        "entry there. DCI D: disentanglement of the factors that the scene reader sees. Components: how many carry "
-        "95 % of the activeness. Several seeds: mean (least to most)."
+        "entry there. DCI D, MIG: disentanglement of the factors that the scene reader sees, higher is better. "
+        "Components: how many carry 95 % of the activeness. Several seeds: mean (least to most). "
+        "[What each metric is](metrics.md)."
     )
 
 
@@ -120,9 +129,11 @@ def _ordering(cells: Sequence[dict[str, Any]], data: str) -> str:
 def _components(cells: Sequence[dict[str, Any]]) -> str:
     rows = [("", "seed", "activeness of the components, most active first (share of the sum)", "factors' R²")]
     for cell in cells:
+        if "activeness" not in cell["scores"]:
+            continue
         values = sorted(cell["scores"]["activeness"]["activeness"], reverse=True)
         total = sum(values) or 1.0
-        read = cell["scores"].get("dci", {}).get("scores", {})
+        read = next((found["scores"] for name, found in cell["scores"].items() if name.startswith("dci_")), {})
         rows.append(
             (
                 f"{TITLES[cell['cell']['data']]}, {ROWS[cell['cell']['row']]}",
@@ -155,8 +166,9 @@ def _of(cells: Iterable[dict[str, Any]], **wanted: str) -> list[dict[str, Any]]:
     return [cell for cell in cells if all(cell["cell"][name] == value for name, value in wanted.items())]
 
 
-def _metric(cell: dict[str, Any], prefix: str) -> float:
-    return next(float(value["value"]) for name, value in cell["scores"].items() if name.startswith(prefix))
+def _metric(cell: dict[str, Any], prefix: str) -> float | None:
+    """The number of the metric whose name starts so; ``None`` if it was not measured, or there is none."""
+    return next((found["value"] for name, found in cell["scores"].items() if name.startswith(prefix)), None)
 
 
 def _average(values: Iterable[float | None]) -> float:
