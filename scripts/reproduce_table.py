@@ -48,6 +48,7 @@ from directions.gan.records import Record
 from directions.gan.run_folder import TrainingFolder
 from directions.gan.starting import starting_state
 from directions.gan.trainer import Trainer
+from directions.memory import keep_freed_memory
 from directions.runs.signals import Interrupted
 
 AFTER = {"progan+": "progan", "hp-ft": "progan"}
@@ -200,6 +201,7 @@ def opened(cell: Cell, config: TrainConfig, trainer: Trainer, arguments: argpars
 
 def run_cell(cell: Cell, arguments: argparse.Namespace) -> None:
     """Train a cell to its end and score it, in this process."""
+    keep_freed_memory()
     torch.set_flush_denormal(True)  # the first steps of a fading block make numbers that a CPU is very slow with
     config = settings_of(cell, arguments)
     trainer = Trainer(config, open_data(config), config.device)

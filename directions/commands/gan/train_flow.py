@@ -172,11 +172,13 @@ def _trainer(config: TrainConfig, reporting: Reporting, ranks: Ranks) -> Trainer
     from directions.devices import resolve_device
     from directions.gan.data.source import open_data
     from directions.gan.trainer import Trainer
+    from directions.memory import keep_freed_memory
     from directions.runs.discovery_run import require_tensorboard
 
     if reporting.tensorboard:
         require_tensorboard()
     device = resolve_device(ranks.device(config.device))
+    keep_freed_memory()
     torch.set_flush_denormal(True)  # a fading block's first steps make numbers that a CPU is very slow with
     with contextlib.ExitStack() as stack, ranks.one_ahead():  # the others find the reduced images
         bar: Any = None
