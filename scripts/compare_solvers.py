@@ -114,6 +114,8 @@ def builtin_target(name: str, budget: float) -> Target:
              adam | {"batch_size": 64, "micro_batch": 16, "seconds": budget}),
         Cell("adam-batch-96", "adam, rate 0.03, batch 96", 0, {"learning_rate": 0.03, "decay_steps": 0,
              "batch_size": 96, "micro_batch": 16, "seconds": 3 * budget}),
+        Cell("adam-paper-batch-16", "adam, the paper's rate, batch 16", 0, {"learning_rate": PAPER_RATE,
+             "decay_steps": 0, "batch_size": 16, "seconds": 3 * budget}),
         *(Cell(f"adam-paper-{s}", "adam, the paper's settings", s, {"learning_rate": PAPER_RATE, "decay_steps": 0,
                "batch_size": 96, "micro_batch": 16, "seconds": 3 * budget}) for s in range(2)),
     ]  # fmt: skip

@@ -70,6 +70,7 @@ SETS = {
 RANGES = {"hue": HUE_RANGE, "x": X_RANGE, "y": Y_RANGE, "size": SIZE_RANGE}
 DIGESTS = {
     ("clevr-simple", 10_000): "2ff055e6220ce12d3a4b61b0ad1c9700b7c13a99ab1fd4c067751978a7b79cd5",
+    ("clevr-complex", 2000): "85b299006042d8b0dc38f70a95780f62d2fc5cee810422be289ffb4b59dc9e7b",
     ("clevr-1fov", 3000): "14fd50b173ec5c12a46065e242ec46b3bf64af73d7b19a27e101bdd17f78cc9d",
 }
 """SHA-256 of sets, with their number of images, as they came out here: 64 x 64, seed 0, defaults, Blender 5.0.1."""
