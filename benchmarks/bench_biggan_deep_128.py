@@ -3,8 +3,8 @@
 Textbook: Gram–Schmidt as a loop over rows, 2k + 1 separate forwards of the package's module with spectral norm in each,
 the generator's weights frozen. Ours: one QR, 2k evaluations in one batch, the frozen form; eager, and compiled by
 torch.compile, in a process as `directions discover` sets one up. The weights are random, with settled spectral norms
-and batch norms calibrated on their own images. Each way has a process of its own; steps are timed in turn, on the same
-samples, and the penalties and gradients are compared. Parts: step, gs, memory, growth, render.
+and batch norms calibrated on their own images. Each way has a process of its own; steps are timed in turn, two by two,
+on the same samples, and the penalties and gradients are compared. Parts: step, gs, held, memory, growth, render.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from biggan_report import markdown, summary
 
-PARTS = ("step", "gs", "memory", "growth", "render")
+PARTS = ("step", "gs", "held", "memory", "growth", "render")
 DOCS = Path(__file__).parents[1] / "docs"
 
 
@@ -65,7 +65,8 @@ class Worker:
 def time_steps(workers: list[Worker], repeats: int) -> dict[str, Any]:
     """Steps of all workers in turn; the first of each is not counted, as it compiles and warms up."""
     first = {worker.kind: worker.ask("step") for worker in workers}
-    runs = [{worker.kind: worker.ask("step") for worker in workers} for _ in range(repeats)]
+    # Two at a time, as in a run, where a step follows a step: after a wait for the others the first is slower.
+    runs = [{worker.kind: worker.ask("step", repeats=2) for worker in workers} for _ in range(repeats)]
     result: dict[str, Any] = {}
     for worker in workers:
         kind = worker.kind
@@ -120,6 +121,9 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
             )
         ]  # fmt: skip
     eager.stop()
+    if "held" in arguments.only:
+        counting = [sys.executable, str(Path(__file__).with_name("bench_held_memory.py")), "--json"]
+        result["held"] = json.loads(subprocess.run(counting, check=True, capture_output=True, text=True).stdout)
     if "memory" in arguments.only:
         result["memory"] = memory(setup, kinds)
     return result

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +19,10 @@ from pytorch_pretrained_biggan import BigGAN, BigGANConfig
 from torch import Tensor, nn
 
 from directions.generators.biggan_deep import BigGANDeep
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from biggan_report import held_table
 
 
 def held(action: Callable[[], Tensor], module: nn.Module) -> float:
@@ -46,14 +52,11 @@ def ours(generator: BigGANDeep, images: int) -> Tensor:
     return generator._body(variable(images, 4, 4, pairs[0][0][0].shape[1]).permute(0, 3, 1, 2), [*pairs, [affine]], 0)
 
 
-def main() -> None:
-    """Print a table; ``--json`` for machines."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    arguments = parser.parse_args()
+def rows() -> list[dict[str, float]]:
+    """A row a batch size: MB of each way."""
     model = BigGAN(BigGANConfig()).requires_grad_(False).eval().to("meta")
     generator = BigGANDeep(model, name="biggan-deep-128", digest="").to("meta")
-    rows = []
+    found = []
     for batch in (2, 4, 8):
         z, one_hot = torch.empty(batch, 128, device="meta").requires_grad_(), torch.empty(batch, 1000, device="meta")
         textbook = held(lambda z=z, y=one_hot: torch.stack([model(z, y, 1.0) for _ in range(5)]), model)
@@ -61,15 +64,20 @@ def main() -> None:
         for name, recompute, micro in (("ours", False, batch), ("recompute", True, batch), ("micro_batch_2", False, 2)):
             generator.prepare_steps(compiled=False, recompute=recompute)
             row[name] = held(lambda images=4 * micro: ours(generator, images), generator)
-        rows.append(row)
+        found.append(row)
+    return found
+
+
+def main() -> None:
+    """Print a table; ``--json`` for machines."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    arguments = parser.parse_args()
     if arguments.json:
-        print(json.dumps(rows))
+        print(json.dumps(rows()))
         return
     print("MB held for the backward pass of a step on BigGAN-deep-128, k = 2 (and the share of the textbook's):\n")
-    print("| batch | textbook | ours | `--recompute` | `--micro-batch 2` |\n|---|---|---|---|---|")
-    for row in rows:
-        shares = [f"{row[name]:.0f} ({row[name] / row['textbook']:.0%})" for name in list(row)[2:]]
-        print(f"| {row['batch']} | {row['textbook']:.0f} | " + " | ".join(shares) + " |")
+    print(held_table(rows()))
 
 
 if __name__ == "__main__":

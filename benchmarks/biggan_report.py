@@ -58,6 +58,37 @@ def memory(result: dict[str, Any]) -> str:
     return table(["", "batch", "micro-batch", "MB at the peak", "of the textbook's", "CPU seconds"], rows)
 
 
+def held_table(rows: list[dict[str, float]]) -> str:
+    """What is held for the backward pass."""
+    cells = [[f"{row['batch']}", f"{row['textbook']:.0f}"] for row in rows]
+    for line, row in zip(cells, rows, strict=True):
+        line += [f"{row[name]:.0f} ({row[name] / row['textbook']:.0%})" for name in list(row)[2:]]
+    return table(["batch", "textbook", "ours", "`--recompute`", "`--micro-batch 2`"], cells)
+
+
+def held(result: dict[str, Any]) -> str:
+    """The same, and what it is."""
+    return (
+        "What a step holds for its backward pass, in MB (also printed by `python benchmarks/bench_held_memory.py`).\n"
+        "Counted is what torch saves, on tensors without values; weights are left out, but for those that the "
+        "textbook's\nspectral norm makes anew in each forward. Shares are of the textbook's at the same batch.\n\n"
+        + held_table(result["held"])
+    )
+
+
+def ceiling(result: dict[str, Any]) -> str:
+    """How fast a step could be if it were nothing but products at the machine's rate."""
+    passes = result["step"].get("eager", {}).get("passes")
+    textbook = result["step"].get("textbook")
+    if not passes or not textbook:
+        return ""
+    least = passes["gflop"] / result["matmul_gflops"]
+    return (
+        f"\n\nThe products of our step are {passes['gflop']:.0f} GFLOP. At the rate of this machine's fastest product "
+        f"of matrices they alone take {least:.2f} s,\n{textbook['seconds'] / least:.1f}× less than the textbook's step."
+    )
+
+
 def growth(result: dict[str, Any]) -> str:
     """Time of a step as it grows."""
     usual = {"batch": result["batch"], "micro": None, "ndirs": result["ndirs"], "probes": 2}
@@ -74,13 +105,15 @@ def parts(result: dict[str, Any]) -> list[tuple[str, str]]:
     """Headings and tables of what was measured."""
     found = []
     if "step" in result:
-        found.append(("A step", steps(result)))
+        found.append(("A step", steps(result) + ceiling(result)))
     if "gram_schmidt" in result:
         times = result["gram_schmidt"]
         rows = [[WAYS.get(name, name), f"{value:.1f}"] for name, value in times.items()]
         found.append(("Gram–Schmidt of 120 rows, forward and backward", table(["", "milliseconds"], rows)))
+    if "held" in result:
+        found.append(("Memory held", held(result)))
     if "memory" in result:
-        found.append(("Memory of a step", memory(result)))
+        found.append(("Memory of the process during a step", memory(result)))
     if "growth" in result:
         found.append(("How a step grows (ours)", growth(result)))
     if "render" in result:
@@ -106,6 +139,7 @@ BigGAN-deep-128 with channel width {result["width"]} and random, calibrated weig
 {result["ndirs"]} directions in as many components of z, unless a table says otherwise. *Textbook* is a step written
 from the paper: a loop for Gram–Schmidt, 2k + 1 separate forwards of the package's module with spectral norm in each,
 the generator's weights frozen. *Ours* is what `directions discover` runs. Each has a process of its own; seconds are
-medians of steps taken in turn. Memory is the peak of the process during a step, less what it held before. The
-gradients are compared with the textbook's: they differ by rounding, which moves values across the kinks of ReLUs."""
+medians of steps taken in turn, two by two, of which the better counts. Memory of the process is its peak during a step,
+less what it held before. The gradients are compared with the textbook's: they differ by rounding, which moves values
+across the kinks of ReLUs."""
     return "\n\n".join([intro, *(f"## {heading}\n\n{text}" for heading, text in parts(result))]) + "\n"
