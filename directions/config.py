@@ -97,8 +97,9 @@ class DiscoverConfig:
     """Bases from which the measured Hessians are diagonalised, at least 1; the best result counts."""
     steps: int = 400
     """Number of optimiser steps, at least 1; not used by method ``"joint"``."""
-    batch_size: int = 16
-    """Samples per step, at least 1; each takes ``2 * num_probes`` evaluations of the generator."""
+    batch_size: int = None  # type: ignore[assignment]  # filled in
+    """Samples per step, at least 1; each takes ``2 * num_probes`` evaluations of the generator. ``None`` becomes 16, or
+    64 for method ``"adam"``, which fewer leave near its random start."""
     micro_batch: int | None = None
     """Samples that go through the generator together; must divide ``batch_size``; ``None`` takes all at once."""
     num_probes: int = 2
@@ -149,6 +150,8 @@ class DiscoverConfig:
         if self.weights is not None and not isinstance(self.weights, str):
             raise ConfigError("weights", f"must be a path as text, or None, got {self.weights!r}.")
         object.__setattr__(self, "classes", _checked_classes(self.classes))
+        if vars(self)["batch_size"] is None:
+            object.__setattr__(self, "batch_size", 64 if self.method == "adam" else 16)
         for field in ("steps", "batch_size", "held_out", "eval_every", "checkpoint_every", "final_samples"):
             self._check_int(field, minimum=1)
         for field in ("base_points", "output_probes", "starts"):

@@ -102,3 +102,12 @@ def test_parse_classes_refuses_gaps_and_negative_indices(text):
     """A forgotten entry is an error and not an empty name."""
     with pytest.raises(ConfigError, match="classes must be 'all' or one or more"):
         parse_classes(text)
+
+
+@pytest.mark.parametrize(("method", "expected"), [("adam", 64), ("joint", 16), ("joint+adam", 16)])
+def test_batch_size_follows_from_the_method(method, expected):
+    """Fewer leave the paper's loop near its random start; what is given stays, and so does what was resolved."""
+    config = DiscoverConfig(method=method)
+    assert config.batch_size == expected
+    assert DiscoverConfig(method=method, batch_size=5).batch_size == 5
+    assert DiscoverConfig.from_dict(config.to_dict()) == config

@@ -134,8 +134,14 @@ def discover(
         typer.Option(metavar="INT>=1", help="Number of steps, also in all when resuming.", rich_help_panel=_OPTIMISER),
     ] = _DEFAULT.steps,
     batch_size: Annotated[
-        int, typer.Option(metavar="INT>=1", help="Samples per step.", rich_help_panel=_OPTIMISER)
-    ] = _DEFAULT.batch_size,
+        int | None,
+        typer.Option(
+            metavar="INT>=1",
+            help="Samples per step.",
+            show_default="16; with --method adam 64",
+            rich_help_panel=_OPTIMISER,
+        ),
+    ] = None,
     learning_rate: Annotated[
         float | None,
         typer.Option(
