@@ -143,7 +143,7 @@ def large_target(budget: float) -> Target:
     adam = {"learning_rate": 0.1, "decay_steps": 100, "batch_size": 4, "seconds": budget}
     cells = [
         Cell("baselines", "baselines"),
-        Cell("joint-0", "joint", 0, {"kind": "gradients", "output_probes": 4, "points": [1, 2, 4],
+        Cell("joint-0", "joint", 0, {"kind": "gradients", "output_probes": 2, "points": [1, 2, 4],
              "seconds": budget}),
         Cell("joint+adam-0", "joint+adam", 0, {"learning_rate": 0.001, "batch_size": 4, "steps": 8}, "joint-0"),
         Cell("adam-tuned-0", "adam, rate 0.1 falling, batch 4", 0, adam),
