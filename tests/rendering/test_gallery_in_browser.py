@@ -142,7 +142,7 @@ def test_gallery_opens_and_the_slider_changes_the_picture(opened):
     page.keyboard.press("Escape")
     assert not page.locator("dialog").is_visible()
     # The page moves the focus in its answer to the dialog's closing, which the browser sends a moment later.
-    page.wait_for_function("document.activeElement.dataset.index === '1'")
+    playwright.expect(page.locator(":focus")).to_have_attribute("data-index", "1")
 
 
 def test_gallery_opens_by_click_and_by_link(opened, gallery):
