@@ -36,7 +36,7 @@ from directions.search import Search
 FACTOR_PATH = 2.0
 """Longest step of the factor table, in units of z: within what the generator was trained on."""
 EXTRA = {"adam": ("--batch-size", "16")}
-"""Options of a method: the paper's steps get about as long as the default takes, not the 7 minutes of theirs."""
+"""Options of a method: so that the paper's steps take no longer than the default does."""
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:

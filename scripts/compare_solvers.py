@@ -155,10 +155,10 @@ def large_target(budget: float) -> Target:
 
 @torch.no_grad()
 def calm(generator: BigGANDeep) -> None:
-    """Let z act as weakly as it does in a trained network, and along some directions more than along others.
+    """Let z act weakly, and along some directions more than along others.
 
-    With weights as they are drawn, second differences at a step of 0.1 are as large as the range of the images allows,
-    in every direction alike: there is no curvature to speak of, and nothing to find.
+    With weights as they are drawn, images are black or white nearly everywhere and a step of 0.1 in z flips pixels:
+    second differences are then bounded by the range of the images, in every direction alike.
     """
     n = generator.dim_z
     R = random_basis(n, n, derived_rng(0, purpose="strong and weak directions"))
@@ -167,7 +167,7 @@ def calm(generator: BigGANDeep) -> None:
     for weight in (generator.first_weight, generator.scales, generator.shifts):
         weight[:, :n] = weight[:, :n] @ turn
     generator.embeddings *= 0.3
-    generator.to_rgb.weight *= 0.15  # drawn as they are, nine of ten pixels are black or white
+    generator.to_rgb.weight *= 0.15
 
 
 def run_baselines(target: Target, cell: Cell, folder: Path) -> dict[str, Any]:

@@ -342,7 +342,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--metrics",
         default=METRICS,
-        help=f"see directions gan evaluate --list; those of one set only where they apply (default: {METRICS})",
+        help=f"see directions gan evaluate --list; scenes of two objects are not read (default: {METRICS})",
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:N or auto (default: cpu)")
     parser.add_argument("--folder", type=Path, help="folder of the cells (default: outputs/gan_table-SCALE)")
