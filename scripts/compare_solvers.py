@@ -21,161 +21,26 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from solver_report import SCORES, load_cells, score_name, write_report
-from torch import Tensor
+from solver_targets import Cell, Target, builtin_target, large_target
 
-from directions.atomic import write_text
-from directions.basis import random_basis
-from directions.config import DiscoverConfig
+from directions.atomic import atomic_write, write_text
 from directions.discovery.loop import discover
-from directions.evaluation.activeness import activeness
-from directions.evaluation.baselines import axis_directions, random_directions
-from directions.evaluation.factors import measure_factors
-from directions.evaluation.scene_reader import load_scene_reader
-from directions.gan.export import measure_statistics
-from directions.gan.networks import build_generator
-from directions.generators.base import Generator
-from directions.generators.biggan_deep import BigGANDeep
-from directions.generators.registry import load_generator
 from directions.held_out import draw_held_out, held_out_penalty
 from directions.joint.measure import Measurement, measure
 from directions.joint.solve import solve
 from directions.joint.start import planned_measurement
 from directions.memory import keep_freed_memory
-from directions.sampling import derived_rng
-from directions.search import Search
-
-FACTOR_PATH = 2.0
-PAPER_RATE = 0.01 / 2**0.5
-"""The paper's 0.01 for its A, whose rows have a length of √2, where ours have 1; Adam on A sees only the ratio."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One run of the study."""
-
-    name: str
-    method: str
-    seed: int = 0
-    settings: dict[str, Any] = field(default_factory=dict)
-    after: str | None = None
-    """Cell whose result this one starts from."""
-
-
-@dataclass
-class Target:
-    """A generator and the scale on which it can be studied here."""
-
-    generator: Generator
-    config: DiscoverConfig
-    reader: Any | None
-    cells: list[Cell]
-
-    def __post_init__(self) -> None:
-        self.search = Search.resolve(self.generator, self.config)
-        self.held_out = draw_held_out(self.generator, self.config)
-
-    def score(self, basis: Tensor) -> float:
-        return held_out_penalty(self.generator, basis, self.held_out)
-
-    def finish(self, basis: Tensor) -> dict[str, Any]:
-        """What is reported of a basis beside its penalty."""
-        result: dict[str, Any] = {"basis": basis.tolist()}
-        if self.reader is not None:
-            active = activeness(self.generator, basis, samples=self.config.final_samples, classes=self.search.classes)
-            result["activeness"] = active.tolist()
-            table = measure_factors(self.generator, basis, self.reader, path_sizes=FACTOR_PATH)
-            result |= {"on_one_factor": table.single_factor_share, "factors": table.to_dict()}
-        return result
-
-
-def builtin_target(name: str, budget: float) -> Target:
-    """The built-in generator, or one exported to a folder: all that the study asks."""
-    adam = {"learning_rate": 0.1, "decay_steps": 100, "batch_size": 16}
-    refine = {"learning_rate": 0.001, "steps": 100}
-    cells = [
-        Cell("baselines", "baselines"),
-        *(Cell(f"joint-{s}", "joint", s, {"points": [6, 12, 24, 45, 90]}) for s in range(3)),
-        *(Cell(f"joint+adam-{s}", "joint+adam", s, refine, f"joint-{s}") for s in range(3)),
-        Cell("joint+adam-fast", "joint+adam, rate 0.01", 0, refine | {"learning_rate": 0.01}, "joint-0"),
-        *(Cell(f"joint-more-{s}", "joint, 180 base points", s, {"points": [180]}) for s in range(2)),
-        *(Cell(f"gradients-{k}", f"gradients, {k} probes", 0, {"kind": "gradients", "output_probes": k,
-               "points": [6, 12, 24, 45, 90]}) for k in (1, 4, 16)),
-        *(Cell(f"step-{h}", f"differences, step {h}", 0, {"step": h, "points": [24]})
-          for h in (0.02, 0.05, 0.1, 0.15, 0.4)),
-        *(Cell(f"adam-tuned-{s}", "adam, rate 0.1 falling, batch 16", s, adam | {"seconds": budget}) for s in range(2)),
-        *(Cell(f"adam-rate-{rate}", f"adam, rate {rate} falling, batch 16", 0,
-               adam | {"learning_rate": rate, "seconds": budget / 2}) for rate in (0.03, 0.3)),
-        Cell("adam-constant", "adam, rate 0.1, batch 16", 0, adam | {"decay_steps": 0, "seconds": budget / 2}),
-        Cell("adam-batch-4", "adam, rate 0.1 falling, batch 4", 0, adam | {"batch_size": 4, "seconds": budget / 2}),
-        Cell("adam-batch-64", "adam, rate 0.1 falling, batch 64", 0,
-             adam | {"batch_size": 64, "micro_batch": 16, "seconds": budget}),
-        Cell("adam-batch-96", "adam, rate 0.03, batch 96", 0, {"learning_rate": 0.03, "decay_steps": 0,
-             "batch_size": 96, "micro_batch": 16, "seconds": 3 * budget}),
-        Cell("adam-paper-batch-16", "adam, the paper's rate, batch 16", 0, {"learning_rate": PAPER_RATE,
-             "decay_steps": 0, "batch_size": 16, "seconds": 3 * budget}),
-        *(Cell(f"adam-paper-{s}", "adam, the paper's settings", s, {"learning_rate": PAPER_RATE, "decay_steps": 0,
-               "batch_size": 96, "micro_batch": 16, "seconds": 3 * budget}) for s in range(2)),
-    ]  # fmt: skip
-    return Target(load_generator(name), DiscoverConfig(generator=name), load_scene_reader(), cells)
-
-
-def large_target(budget: float) -> Target:
-    """BigGAN-deep-128 in full size; random weights say nothing about factors, but cost what trained ones do."""
-    torch.manual_seed(0)
-    config = {
-        "output_dim": 128, "z_dim": 128, "class_embed_dim": 128, "channel_width": 128, "num_classes": 1000,
-        "n_stats": 2, "attention_layer_position": 8, "eps": 1e-4,
-        "layers": [[False, 16, 16], [True, 16, 16], [False, 16, 16], [True, 16, 8], [False, 8, 8], [True, 8, 4],
-                   [False, 4, 4], [True, 4, 2], [False, 2, 2], [True, 2, 1]],
-    }  # fmt: skip
-    model = build_generator(config)
-    for _ in measure_statistics(model, samples=32, batch_size=32):
-        pass
-    generator = BigGANDeep(model, name="biggan-deep-128 (random weights)", digest="random")
-    calm(generator)
-    settings = DiscoverConfig(batch_size=4, held_out=32, held_out_probes=2, final_samples=1, classes=(207,))
-    adam = {"learning_rate": 0.1, "decay_steps": 100, "batch_size": 4, "seconds": budget}
-    cells = [
-        Cell("baselines", "baselines"),
-        Cell("joint-0", "joint", 0, {"kind": "gradients", "output_probes": 2, "points": [1, 2, 4],
-             "seconds": budget}),
-        Cell("joint+adam-0", "joint+adam", 0, {"learning_rate": 0.001, "batch_size": 4, "steps": 8}, "joint-0"),
-        Cell("adam-tuned-0", "adam, rate 0.1 falling, batch 4", 0, adam),
-        Cell("adam-paper-0", "adam, the paper's settings", 0, adam | {"learning_rate": PAPER_RATE, "decay_steps": 0,
-             "batch_size": 96, "micro_batch": 4}),
-    ]  # fmt: skip
-    return Target(generator, settings, None, cells)
-
-
-@torch.no_grad()
-def calm(generator: BigGANDeep) -> None:
-    """Let z act weakly, and along some directions more than along others.
-
-    With weights as they are drawn, images are black or white nearly everywhere and a step of 0.1 in z flips pixels:
-    second differences are then bounded by the range of the images, in every direction alike.
-    """
-    n = generator.dim_z
-    R = random_basis(n, n, derived_rng(0, purpose="strong and weak directions"))
-    strength = 1 / (1 + torch.arange(n) / 8)
-    turn = R.mT @ torch.diag(0.15 * strength / strength.square().mean().sqrt()) @ R
-    for weight in (generator.first_weight, generator.scales, generator.shifts):
-        weight[:, :n] = weight[:, :n] @ turn
-    generator.embeddings *= 0.3
-    generator.to_rgb.weight *= 0.15
 
 
 def run_baselines(target: Target, cell: Cell, folder: Path) -> dict[str, Any]:
     """Score what needs no search."""
     entries = []
-    bases = [("axes of z", axis_directions(target.search))]
-    bases += [(f"random {seed}", random_directions(target.search, seed)) for seed in range(3)]
-    for name, basis in bases:
+    for name, basis in target.baselines.items():
         finished = target.finish(basis)
         entries.append({"name": name, "held_out": target.score(basis), "on_one_factor": finished.get("on_one_factor")})
     return {"curve": [], "entries": entries}
@@ -203,7 +68,8 @@ def run_adam(target: Target, cell: Cell, folder: Path) -> dict[str, Any]:
         if snapshot.record.step >= next_score or snapshot.record.step == steps or spent >= seconds:
             held_out = target.score(snapshot.basis)
             curve.append({"step": snapshot.record.step, "seconds": spent, **passes, "held_out": held_out})
-            next_score = max(snapshot.record.step + 5, 1.3 * snapshot.record.step)
+            cheap = target.hessians is not None
+            next_score = 0.0 if cheap else max(snapshot.record.step + 5, 1.3 * snapshot.record.step)
         if snapshot.record.step == steps or spent >= seconds:
             break
         started = time.process_time()
@@ -219,31 +85,39 @@ def run_joint(target: Target, cell: Cell, folder: Path) -> dict[str, Any]:
     points, seconds = settings.pop("points"), settings.pop("seconds", float("inf"))
     config = dataclasses.replace(target.config, seed=cell.seed)
     plan = dataclasses.replace(planned_measurement(config, target.search), base_points=points[-1], **settings)
-    measuring, curve = 0.0, []
-    stream: Iterator[Any] = measure(target.generator, plan)
+    part = folder / f"{cell.name}.part"
+    before = torch.load(part, weights_only=True) if part.exists() else {"moments": None, "measuring": 0.0, "curve": []}
+    measuring, curve = before["measuring"], before["curve"]
+    stream: Iterator[Any] = measure(target.generator, plan, resume_from=before["moments"])
+    next(stream)
     while True:
         started = time.process_time()
         moments = next(stream)
         measuring += time.process_time() - started
         done = moments.base_points
-        if done not in points and not (done and measuring > seconds):
-            continue
-        started = time.process_time()
-        solution = solve(moments, starts=2 if target.reader is None else 8, seed=cell.seed)
-        solving = time.process_time() - started
-        basis = target.search.space.embed(solution.basis).float()
-        curve.append({
-            "base_points": done, "seconds": measuring + solving, "solving": solving, "held_out": target.score(basis),
-            **passes_of(plan, done), "report": solution.report(), "confidence": solution.confidence,
-            "basis": basis.tolist(),
-        })  # fmt: skip
-        if done == points[-1] or measuring > seconds:
-            matrices = moments.matrices()
-            curvature = {
-                name: (Q @ matrices @ Q.mT).square().sum(dim=0).sqrt().tolist()
-                for name, Q in (("axes of z", torch.eye(len(solution.basis)).double()), ("joint", solution.basis))
-            }
-            return {"curve": curve, "plan": plan.report(), "curvature": curvature} | target.finish(basis)
+        finished = done == points[-1] or measuring > seconds
+        if done in points or finished:
+            started = time.process_time()
+            solution = solve(moments, starts=2 if target.reader is None else 8, seed=cell.seed)
+            solving = time.process_time() - started
+            basis = target.search.space.embed(solution.basis).float()
+            curve.append({
+                "base_points": done, "seconds": measuring + solving, "solving": solving,
+                "held_out": target.score(basis), **passes_of(plan, done), "report": solution.report(),
+                "confidence": solution.confidence and list(solution.confidence), "basis": basis.tolist(),
+            })  # fmt: skip
+        if finished:
+            break
+        if target.reader is None:
+            with atomic_write(part) as partial:
+                torch.save({"moments": moments.state_dict(), "measuring": measuring, "curve": curve}, partial)
+    part.unlink(missing_ok=True)
+    matrices = moments.matrices()
+    curvature = {
+        name: (Q @ matrices @ Q.mT).square().sum(dim=0).sqrt().tolist()
+        for name, Q in (("axes of z", torch.eye(len(solution.basis)).double()), ("joint", solution.basis))
+    }
+    return {"curve": curve, "plan": plan.report(), "curvature": curvature} | target.finish(basis)
 
 
 def passes_of(plan: Measurement, base_points: int) -> dict[str, int]:
@@ -264,7 +138,7 @@ def runner(cell: Cell) -> Callable[[Target, Cell, Path], dict[str, Any]]:
 def make_target(arguments: argparse.Namespace) -> Target:
     """Load what is to be studied."""
     if arguments.target == "biggan-deep-128":
-        return large_target(arguments.seconds)
+        return large_target(arguments.seconds, arguments.folder)
     return builtin_target(arguments.target, arguments.seconds)
 
 
@@ -278,6 +152,7 @@ def run_cell(arguments: argparse.Namespace) -> None:
     result |= {
         "cell": cell.name, "method": cell.method, "seed": cell.seed, "settings": cell.settings,
         "generator": {"name": target.generator.name, "digest": target.generator.digest},
+        "scored_by": target.scored_by,
         "machine": f"one core of {os.cpu_count()}, {platform.machine()}, torch {torch.__version__}",
     }  # fmt: skip
     write_text(arguments.folder / f"{cell.name}.json", json.dumps(result) + "\n")
@@ -297,8 +172,7 @@ def score_again(arguments: argparse.Namespace) -> None:
             last = number == len(cell["curve"]) - 1
             if last or "basis" in point:
                 bases[score_name(name, number)] = torch.tensor(cell["basis"] if last else point["basis"])
-    bases["axes of z"] = axis_directions(target.search)
-    bases |= {f"random {seed}": random_directions(target.search, seed) for seed in range(3)}
+    bases |= target.baselines
     if scores["points"] != arguments.final_points:
         scores = {"points": arguments.final_points}
     for name in sorted(set(bases) - set(scores)):
@@ -331,7 +205,12 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--target", default="builtin", help="builtin, an exported folder, or biggan-deep-128")
-    parser.add_argument("--seconds", type=float, default=150.0, help="budget of an Adam cell; the paper's gets 3 times")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=150.0,
+        help="budget of an Adam cell; the paper's gets 3 times (with biggan-deep-128: of any cell)",
+    )
     parser.add_argument("--jobs", type=int, default=2, help="cells at a time, one core each (default: 2)")
     parser.add_argument("--folder", type=Path, help="folder of the cells (default: outputs/solvers-TARGET)")
     parser.add_argument("--out", type=Path, help="report, without suffix (default: docs/solvers-TARGET)")
@@ -356,7 +235,7 @@ def main(argv: list[str] | None = None) -> int:
         run_cell(arguments)
         return 0
     code = 0 if arguments.report else run_all(arguments)
-    if not arguments.report:
+    if not arguments.report and arguments.target != "biggan-deep-128":
         score_again(arguments)
     write_report(arguments.folder, arguments.out)
     return code

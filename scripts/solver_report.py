@@ -22,7 +22,8 @@ SCORES = "scores.json"
 PAPER = "adam, the paper's settings"
 COLOURS = {PAPER: "#999999", "adam, rate 0.03, batch 96": "#d97706", "adam, rate 0.1 falling, batch 16": "#f5c27a",
            "joint": "#2563eb", "joint+adam": "#16a34a"}  # fmt: skip
-"""The methods that are drawn; they come first in the table."""
+"""The methods that are drawn where there are many; they come first in the table."""
+OTHER = "#f5c27a"
 
 
 def load_cells(folder: Path) -> dict[str, dict[str, Any]]:
@@ -147,13 +148,15 @@ def plot(cells: dict[str, dict[str, Any]], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7, 4.2), dpi=150, layout="constrained")
-    for method, runs in by_method(cells).items():
-        if method not in COLOURS:
+    methods = by_method(cells)
+    for method, runs in methods.items():
+        if method not in COLOURS and len(methods) > len(COLOURS):
             continue
         for number, cell in enumerate(runs):
             points = [point for point in cell["curve"] if point["seconds"] > 0]
-            axes.plot([point["seconds"] for point in points], [point["held_out"] for point in points], marker=".",
-                      color=COLOURS[method], label=method if number == 0 else None, linewidth=1.4)  # fmt: skip
+            seconds, penalties = ([point[key] for point in points] for key in ("seconds", "held_out"))
+            label = method if number == 0 else None
+            axes.plot(seconds, penalties, marker=".", color=COLOURS.get(method, OTHER), label=label, linewidth=1.4)
     entries = cells.get("baselines", {}).get("entries", [])
     random = [entry["held_out"] for entry in entries if entry["name"].startswith("random")]
     if random:
@@ -206,7 +209,6 @@ def write_report(folder: Path, out: Path) -> None:
     path = folder / SCORES
     scores = json.loads(path.read_text()) if path.exists() else {}
     put_scores(cells, scores)
-    held_out = scores.get("points", 64)
     first = next(cell for cell in cells.values() if cell["curve"])
     generator = first["generator"]
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -219,7 +221,9 @@ def write_report(folder: Path, out: Path) -> None:
         "",
         f"Made by `python scripts/compare_solvers.py` ({first['machine']}; weights {generator['digest'][:12]}).",
         "Seconds are processor seconds of one core, without scoring.",
-        f"*penalty*: held out, of the result, at {held_out} places; the picture shows the way there at fewer.",
+        first.get("scored_by")
+        or f"*penalty*: held out, of the result, at {scores.get('points', 64)} places; the "
+        "picture shows the way there at fewer.",
         f"*to …*: seconds until the held-out penalty is within {NEAR} of the best method's mean over seeds.",
         "*seeds agree*: mean |cosine| between the directions of two seeds, weighted by activeness.",
         "",

@@ -1,0 +1,99 @@
+"""The study's cells go on where they were stopped, are scored alike, and make a report."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from directions.config import DiscoverConfig
+from directions.generators.closed_form import ClosedFormGenerator
+from directions.joint.measure import measure
+from directions.joint.start import planned_measurement
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+
+
+@pytest.fixture
+def study(monkeypatch):
+    """The script as a module."""
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    import compare_solvers
+
+    yield compare_solvers
+    for name in ("compare_solvers", "solver_report", "solver_targets"):
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def target(study):
+    """A generator with known directions, in the place of the large one: scored by Hessians."""
+    generator = ClosedFormGenerator(dim_z=4)
+    target = study.Target(generator, DiscoverConfig(batch_size=4, final_samples=2, classes=(0,)), [])
+    *_, moments = measure(generator, planned_measurement(target.config, target.search))
+    target.hessians = moments.matrices()
+    return target
+
+
+def test_joint_cell_resumes(study, target, tmp_path, monkeypatch):
+    """A cell that is killed while it solves ends as one that was not, and its curve is whole."""
+    cell = study.Cell("joint-0", "joint", 0, {"kind": "gradients", "output_probes": 2, "points": [1, 2, 4]})
+    whole = study.run_joint(target, cell, tmp_path)
+    assert [point["base_points"] for point in whole["curve"]] == [1, 2, 4]
+    assert whole["curve"][-1]["held_out"] < 1e-3 * target.score(target.baselines["random 0"])
+
+    def killed(moments, **_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        solve = study.solve
+        patch.setattr(
+            study, "solve", lambda moments, **key: (solve if moments.base_points < 4 else killed)(moments, **key)
+        )
+        with pytest.raises(KeyboardInterrupt):
+            study.run_joint(target, cell, tmp_path)
+    assert (tmp_path / "joint-0.part").exists()
+    again = study.run_joint(target, cell, tmp_path)
+    assert again["basis"] == whole["basis"]
+    assert [point["held_out"] for point in again["curve"]] == [point["held_out"] for point in whole["curve"]]
+    assert not list(tmp_path.iterdir())
+
+
+def test_held_out_hessians_resume(study, target, tmp_path):
+    """What was measured is read, and the rest measured."""
+    import solver_targets
+
+    whole = solver_targets.held_out_hessians(target, tmp_path)
+    state = torch.load(tmp_path / "held_out.pt", weights_only=True)
+    assert state["base_points"] == solver_targets.HELD_OUT_POINTS
+    again = solver_targets.held_out_hessians(target, tmp_path)
+    assert torch.equal(again, whole)
+
+
+def test_report_of_a_target_scored_by_hessians(study, target, tmp_path):
+    """Every method has a row, and seeds are compared."""
+    target.scored_by = "*penalty*: of Hessians."
+    cells = [
+        study.Cell("baselines", "baselines"),
+        *(study.Cell(f"joint-{seed}", "joint", seed, {"points": [1, 2]}) for seed in range(2)),
+        study.Cell("adam-paper-0", "adam, the paper's settings", 0, {"steps": 3}),
+        study.Cell("joint+adam-0", "joint+adam", 0, {"steps": 2}, "joint-0"),
+    ]
+    for cell in cells:
+        result = study.runner(cell)(target, cell, tmp_path)
+        result |= {
+            "cell": cell.name, "method": cell.method, "seed": cell.seed, "settings": cell.settings,
+            "generator": {"name": "closed", "digest": "0"}, "machine": "this", "scored_by": target.scored_by,
+        }  # fmt: skip
+        (tmp_path / f"{cell.name}.json").write_text(json.dumps(result))
+    study.write_report(tmp_path, tmp_path / "report")
+    page = (tmp_path / "report.md").read_text()
+    rows = {line.split("|")[1].strip(): line.split("|") for line in page.splitlines() if line.startswith("| ")}
+    assert {"axes of z", "random 2", "joint (2 seeds)", "adam, the paper's settings (1 seed)"} <= rows.keys()
+    assert float(rows["joint (2 seeds)"][5]) > 0.99
+    assert "*penalty*: of Hessians." in page
+    assert "Joint diagonalisation is below that, from every seed" in page
+    assert (tmp_path / "report.png").stat().st_size > 1000
