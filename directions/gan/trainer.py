@@ -267,7 +267,9 @@ class Trainer:
 
     @torch.no_grad()
     def _average(self, images: int) -> None:
-        half_life = min(1000 * self.config.ema_kimg, self.config.ema_ramp * self.seen)
+        half_life = 1000 * self.config.ema_kimg
+        if self.config.fine_tune is None:  # a run that is fine-tuned brings an average along
+            half_life = min(half_life, self.config.ema_ramp * self.seen)
         decay = 0.5 ** (images / half_life) if half_life else 0.0
         averaged: list[Tensor] = list(self.average.parameters())
         current: list[Tensor] = list(self.arch.generator.parameters())

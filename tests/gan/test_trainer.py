@@ -191,6 +191,20 @@ def test_fine_tuning_starts_from_the_networks_of_a_run(whole):
     assert theirs == config()
 
 
+def test_fine_tuning_goes_on_with_the_average(whole):
+    """The average of the run that it starts from is kept in it, with the half-life of a long run."""
+    _, state = starting_state(str(whole.path))
+    settings = config(fine_tune=str(whole.path), ema_kimg=1.0)
+    trainer = Trainer(settings, pictures())
+    trainer.start_from(state)
+    next(train(trainer))
+    decay = 0.5 ** (trainer.last_batch / 1000)
+    now = trainer.arch.generator.state_dict()
+    for key, mean in trainer.average.state_dict().items():
+        expected = torch.lerp(state["networks"]["average"][key], now[key], 1 - decay)
+        torch.testing.assert_close(mean, expected)
+
+
 def test_losses_that_are_no_numbers_stop_the_run(tmp_path):
     """The checkpoint before stays, and is good."""
     trainer = Trainer(config(checkpoint_minutes=0.0), pictures())
