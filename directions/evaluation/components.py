@@ -14,6 +14,7 @@ import torch
 
 from directions.errors import UserError
 from directions.evaluation.activeness import activeness
+from directions.generators.progan import ProGAN
 
 if TYPE_CHECKING:
     from directions.generators.base import Generator
@@ -50,6 +51,7 @@ def component_activeness(
     generator: Generator,
     *,
     samples: int = 300,
+    progan_normalised_from: int = 12,
     classes: Sequence[int] = (),
     truncation: float = 1.0,
     seed: int = 0,
@@ -59,11 +61,14 @@ def component_activeness(
     """Measure the activeness of each component of z, as the paper's code does.
 
     For each of 300 latents the component is set to −2, 0 and 2, the others staying as they are; activeness is the
-    variance of the three images (unbiased), averaged over pixels and latents.
+    variance of the three images (unbiased), averaged over pixels and latents. The latents of a ProGAN are normalised
+    before and not after, as by the paper's ``figures.py`` (else the others would not stay); below 12 components, where
+    it advises ``--interpolate_pre_norm``, components are set in the latents as drawn.
 
     Args:
         generator: In eval mode.
         samples: Number of latents.
+        progan_normalised_from: Components from which on those of a ProGAN are set behind its normalisation.
         classes: Class indices that samples are drawn from, uniformly; empty for a generator without classes.
         truncation: Spread of z and the generator's setting, in (0, 1]; the component's values are multiplied by it.
         seed: Seed of the latents.
@@ -73,6 +78,8 @@ def component_activeness(
     Returns:
         The activeness of each component.
     """
+    if isinstance(generator, ProGAN) and generator.dim_z >= progan_normalised_from:
+        generator = generator.after_norm()
     axes = torch.eye(generator.dim_z)
     measured = activeness(
         generator, axes, samples=samples, classes=classes, truncation=truncation, seed=seed, rows=rows, count=count

@@ -75,7 +75,7 @@ METRICS: dict[str, NamedMetric] = {
             "activeness",
             "components that carry 95 % of the activeness",
             "900 images a component",
-            {"samples": 300},
+            {"samples": 300, "progan_normalised_from": 12},
         ),
         NamedMetric(
             "diagonalness",

@@ -19,7 +19,7 @@ from torch import Tensor
 from directions.atomic import write_bytes
 from directions.errors import UserError
 from directions.generators.base import ClassConditional, Labels, check_truncation
-from directions.generators.progan_layers import upsample
+from directions.generators.progan_layers import pixel_norm, upsample
 from directions.generators.progan_network import ProGANNetwork, resolutions
 from directions.generators.sources import Found
 from directions.generators.state_dict import first_difference, read_state_dict, shapes
@@ -41,10 +41,18 @@ class ProGAN(ClassConditional):
         digest: SHA-256 of the weights.
         level: How far the weights had grown; images of an earlier level are enlarged to the last one's resolution.
         alpha: Weight of the newest block, in [0, 1].
+        normalise: False for latents that have been normalised; see `after_norm`.
     """
 
     def __init__(
-        self, network: ProGANNetwork, *, name: str, digest: str, level: int | None = None, alpha: float = 1.0
+        self,
+        network: ProGANNetwork,
+        *,
+        name: str,
+        digest: str,
+        level: int | None = None,
+        alpha: float = 1.0,
+        normalise: bool = True,
     ) -> None:
         super().__init__(
             name=name,
@@ -57,8 +65,18 @@ class ProGAN(ClassConditional):
         )
         self.network = network.requires_grad_(False)
         self.level = network.levels - 1 if level is None else level
-        self.alpha = alpha
+        self.alpha, self.normalise = alpha, normalise
         self.eval()
+
+    def after_norm(self) -> ProGAN:
+        """Return the generator behind its first normalisation, with the same weights.
+
+        Its latents are normalised when they are drawn, to a mean square of 1, and taken as they are by a call. A
+        component can then be set without the network's scaling all others.
+        """
+        return ProGAN(
+            self.network, name=self.name, digest=self.digest, level=self.level, alpha=self.alpha, normalise=False
+        )
 
     def sample_z_from(self, n: int, rng: torch.Generator, truncation: float = 1.0) -> Tensor:
         """Draw latents from a source of randomness.
@@ -69,7 +87,7 @@ class ProGAN(ClassConditional):
             truncation: Factor, in (0, 1].
 
         Returns:
-            (n, dim_z) float32 on the CPU, normal with that standard deviation.
+            (n, dim_z) float32 on the CPU, normal with that standard deviation; normalised if calls do not do it.
 
         Raises:
             UserError: If an argument is outside its range.
@@ -78,7 +96,8 @@ class ProGAN(ClassConditional):
         if n < 1:
             raise UserError(f"n must be at least 1, got {n}.")
         # In float64: torch draws large and small float32 batches in different ways, and a sample must not depend on it.
-        return (truncation * torch.randn(n, self.dim_z, generator=rng, dtype=torch.float64)).float()
+        z = truncation * torch.randn(n, self.dim_z, generator=rng, dtype=torch.float64)
+        return (z if self.normalise else pixel_norm(z)).float()
 
     def forward(self, z: Tensor, y: Labels | None = 0, *, truncation: float = 1.0) -> Tensor:
         """Make images.
@@ -93,7 +112,7 @@ class ProGAN(ClassConditional):
         """
         self.check_z(z)
         check_truncation(truncation)
-        images = self.network(z, self.level, self.alpha).clamp(-1, 1)
+        images = self.network(z, self.level, self.alpha, normalise=self.normalise).clamp(-1, 1)
         return upsample(images, self.resolution // images.shape[2])
 
 

@@ -42,8 +42,8 @@ class FirstBlock(nn.Module):
         self.conv = EqualisedConv(channels, channels, 3)
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Map (batch, |z|) to the two normalised activations, each (batch, channels, 4, 4)."""
-        x = self.dense(pixel_norm(z)).unflatten(1, (-1, FIRST_RESOLUTION, FIRST_RESOLUTION))
+        """Map normalised latents, (batch, |z|), to the two normalised activations, each (batch, channels, 4, 4)."""
+        x = self.dense(z).unflatten(1, (-1, FIRST_RESOLUTION, FIRST_RESOLUTION))
         first = pixel_norm(activate(x))
         return first, pixel_norm(activate(self.conv(first)))
 
@@ -94,19 +94,20 @@ class ProGANNetwork(nn.Module):
         """Number of resolutions."""
         return len(self.channels)
 
-    def forward(self, z: Tensor, level: int | None = None, alpha: float = 1.0) -> Tensor:
+    def forward(self, z: Tensor, level: int | None = None, alpha: float = 1.0, *, normalise: bool = True) -> Tensor:
         """Make images.
 
         Args:
             z: (batch, |z|) latents, as drawn: the network normalises them.
             level: How far it has grown, from 0 (4 pixels); ``None`` is the last level.
             alpha: Weight of the newest block, in [0, 1]; the rest is the level before, enlarged.
+            normalise: False takes latents as they are, for edits of latents that have been normalised.
 
         Returns:
             (batch, 3, 4·2^level, 4·2^level), images in [-1, 1] but for what overshoots.
         """
         level = self.levels - 1 if level is None else level
-        features = [pair[1] for pair in self._blocks(z, level)]
+        features = [pair[1] for pair in self._blocks(pixel_norm(z) if normalise else z, level)]
         return self._image(features, level, alpha)
 
     def activations(
@@ -127,12 +128,11 @@ class ProGANNetwork(nn.Module):
         level = self.levels - 1 if level is None else level
         # Blocks after the last layer that is wanted are not computed, but for the image.
         deepest = level if image else min(level, max(layers, default=-1) // 2)
-        pairs = list(self._blocks(z, deepest)) if deepest >= 0 else []
+        pairs = list(self._blocks(pixel_norm(z), deepest)) if deepest >= 0 else []
         wanted = [pairs[layer // 2][layer % 2] for layer in layers if layer // 2 <= deepest]
         return [*wanted, self._image([pair[1] for pair in pairs], level, alpha)] if image else wanted
 
-    def _blocks(self, z: Tensor, last: int) -> Iterator[tuple[Tensor, Tensor]]:
-        x = z
+    def _blocks(self, x: Tensor, last: int) -> Iterator[tuple[Tensor, Tensor]]:
         for block in self.blocks[: last + 1]:
             pair: tuple[Tensor, Tensor] = block(x)
             yield pair

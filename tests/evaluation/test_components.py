@@ -8,6 +8,9 @@ from closed import DoubleGenerator
 
 from directions.errors import UserError
 from directions.evaluation.components import ComponentActiveness, component_activeness, components_carrying
+from directions.generators.progan import ProGAN
+from directions.generators.progan_network import ProGANNetwork
+from directions.sampling import derived_rng
 
 
 def test_component_activeness_equals_the_paper_s_code():
@@ -30,6 +33,28 @@ def test_component_activeness_equals_the_paper_s_code():
                 images.append(generator(changed[None])[0])
             total += float(torch.stack(images).var(dim=0, unbiased=True).mean())
         assert measured.values[component] == pytest.approx(total / 5, rel=1e-9)
+
+
+@pytest.mark.parametrize("dim_z", [12, 3])
+def test_component_activeness_of_a_progan_is_behind_its_norm(dim_z):
+    """As the paper's figures.py: z is normalised and then edited, from 12 components on; else before."""
+    torch.manual_seed(0)
+    network = ProGANNetwork(dim_z, [4, 4])
+    network.blocks[0].dense.weight.data[:, 1] = 0
+    generator = ProGAN(network, name="small", digest="0")
+    measured = component_activeness(generator, samples=5)
+    z = generator.sample_z_from(5, derived_rng(0, purpose="activeness"))
+    if dim_z == 12:
+        z = z / z.square().mean(dim=1, keepdim=True).sqrt()
+    for component in range(dim_z):
+        images = []
+        for value in (-2.0, 0.0, 2.0):
+            changed = z.clone()
+            changed[:, component] = value
+            images.append(network(changed, normalise=dim_z < 12).clamp(-1, 1))
+        expected = float(torch.stack(images).var(dim=0).mean())
+        assert measured.values[component] == pytest.approx(expected, rel=1e-4)
+    assert (measured.values[1] == 0) == (dim_z == 12)
 
 
 def test_component_activeness_takes_300_samples_unless_told_otherwise():
