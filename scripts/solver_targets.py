@@ -157,7 +157,7 @@ def large_target(budget: float, folder: Path) -> Target:
         Cell("adam-tuned-0", "adam, rate 0.1 falling, batch 4", 0, adam),
         Cell("joint-1", "joint", 1, joint),
         Cell("adam-paper-0", "adam, the paper's settings", 0, adam | {"learning_rate": PAPER_RATE, "decay_steps": 0,
-             "batch_size": 96, "micro_batch": 4}),
+             "batch_size": 96, "micro_batch": 4, "seconds": budget / 2}),
         Cell("joint+adam-0", "joint+adam", 0, {"learning_rate": 0.001, "batch_size": 4, "steps": 20}, "joint-0"),
     ]  # fmt: skip
     target = Target(
