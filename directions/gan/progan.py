@@ -57,7 +57,7 @@ class GrowingGAN:
             with torch.no_grad():
                 fake = self.generator(z, stage.level, stage.alpha).to(batch.real)
             features = self.discriminator.features(torch.cat((batch.real, fake)), stage.level, stage.alpha)
-            scores = self.discriminator.score(features).float()
+            scores = self.discriminator.score(features, parts=2).float()
             # The head reads what goes into minibatch stddev, of generated images only.
             infogan = self._infogan(features[len(fake) :], z)
         real_scores, fake_scores = scores.chunk(2)

@@ -17,14 +17,15 @@ GROUP = 4
 _STDDEV_EPSILON = 1e-8
 
 
-def minibatch_stddev(x: Tensor, group: int = GROUP) -> Tensor:
+def minibatch_stddev(x: Tensor, parts: int = 1) -> Tensor:
     """Append a channel that says how much the images of a group differ.
 
     Standard deviation over the group for each feature and pixel, then the mean over both.
 
     Args:
-        x: (batch, channels, h, w); images that follow one another form a group.
-        group: Images in a group; a smaller batch is one group, and a larger one must be a multiple.
+        x: (batch, channels, h, w); images that follow one another form a group, of the largest divisor of a part's size
+            that is at most ``GROUP``.
+        parts: Number of equal parts of the batch, such as real and generated images, that no group reaches across.
 
     Returns:
         (batch, channels + 1, h, w).
@@ -32,7 +33,8 @@ def minibatch_stddev(x: Tensor, group: int = GROUP) -> Tensor:
     References:
         Karras et al. 2018, arXiv:1710.10196, section 3.
     """
-    group = min(group, len(x))
+    size = len(x) // parts
+    group = max(divisor for divisor in range(1, GROUP + 1) if size % divisor == 0)
     groups = x.unflatten(0, (-1, group))
     deviation = (groups.var(dim=1, correction=0) + _STDDEV_EPSILON).sqrt().mean(dim=(1, 2, 3))
     channel = deviation.repeat_interleave(group).view(-1, 1, 1, 1).expand(-1, 1, *x.shape[2:])
@@ -121,9 +123,17 @@ class ProGANDiscriminator(nn.Module):
                 x = torch.lerp(activate(self.from_rgb[level - 1](downsample(images))), x, alpha)
         return x
 
-    def score(self, features: Tensor) -> Tensor:
-        """Map features (batch, channels, 4, 4) to scores (batch,)."""
-        x = activate(self.conv(minibatch_stddev(features))).flatten(1)
+    def score(self, features: Tensor, parts: int = 1) -> Tensor:
+        """Map features to scores.
+
+        Args:
+            features: (batch, channels, 4, 4).
+            parts: Number of equal parts of the batch whose images are not compared with each other's.
+
+        Returns:
+            (batch,).
+        """
+        x = activate(self.conv(minibatch_stddev(features, parts))).flatten(1)
         scores: Tensor = self.dense_1(activate(self.dense_0(x)))
         return scores.squeeze(1)
 

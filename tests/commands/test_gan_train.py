@@ -55,6 +55,13 @@ def test_train_makes_a_generator(train, tmp_path):
     assert config["training"]["penalty"] == "hessian"
 
 
+def test_train_takes_batches_smaller_than_a_group(train):
+    """As the help says; growth and the latent head included."""
+    result = train("--batch-size", "3", "--infogan", "1", "--json")
+    assert result.code == 0, result.err
+    assert result.json["last"]["resolution"] == 8
+
+
 def test_train_leaves_arithmetic_as_it_was(train):
     """It flushes denormals while it runs; other code of the process counts with them."""
     assert train().code == 0

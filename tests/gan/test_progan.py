@@ -54,6 +54,21 @@ def test_minibatch_stddev_equals_the_naive_one():
     assert minibatch_stddev(x[:1].repeat(4, 1, 1, 1))[:, 3].max() < 2e-4  # collapse is seen
 
 
+@pytest.mark.parametrize(("size", "group"), [(2, 2), (3, 3), (4, 4), (6, 3), (8, 4), (16, 4)])
+def test_minibatch_stddev_keeps_parts_apart(size, group):
+    """Groups are as large as a part allows, up to four; a part's channel does not know the other part."""
+    x = torch.randn(2 * size, 3, 4, 4, generator=derived_rng(0), dtype=torch.float64)
+    both = minibatch_stddev(x, parts=2)
+    assert torch.equal(both, torch.cat([minibatch_stddev(part) for part in x.chunk(2)]))
+    assert both[:, 3, 0, 0].unique().numel() == 2 * size // group
+
+
+def test_minibatch_stddev_of_whole_groups_does_not_ask_for_parts():
+    """Bit for bit: runs whose batches are multiples of four go on as they began."""
+    x = torch.randn(16, 3, 4, 4, generator=derived_rng(0))
+    assert torch.equal(minibatch_stddev(x, parts=2), minibatch_stddev(x))
+
+
 @pytest.mark.parametrize(("level", "alpha"), [(0, 1.0), (2, 1.0), (2, 0.25)])
 def test_discriminator_equals_the_naive_one(level, alpha):
     """From the image down to 4 pixels, with the new block faded in."""
@@ -159,6 +174,18 @@ class Float64Draws:
 
     def __exit__(self, *error):
         torch.set_default_dtype(self.original)
+
+
+@pytest.mark.parametrize("size", [2, 3, 4, 8])
+def test_discriminator_judges_real_images_whatever_the_generated_ones(size):
+    """And the other way round: a batch of both gives each half the scores that it has alone."""
+    made, both = gan(), batch(stage=Stage(2, 1.0, size))
+    with Float64Draws(), torch.no_grad():
+        fake = made.generator(torch.randn(size, 3, generator=derived_rng(0, 0)))
+        expected = made.discriminator(both.real).mean().item(), made.discriminator(fake).mean().item()
+    with Float64Draws():
+        terms = made.discriminator_terms(both)
+    assert (terms["score_real"].item(), terms["score_fake"].item()) == pytest.approx(expected, rel=1e-5)
 
 
 def test_penalty_weight_ramps_linearly():
