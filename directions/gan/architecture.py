@@ -87,3 +87,17 @@ def spread_of(images: Tensor) -> Tensor:
         Scalar, in units of the images.
     """
     return images.detach().float().std(dim=0).mean()
+
+
+def diversity_of(fake: Tensor, real: Tensor) -> Tensor:
+    """Compare how much generated images differ from each other with how much real ones do.
+
+    Args:
+        fake: (batch, 3, h, w) generated images, at least 2.
+        real: (batch, 3, h, w) real images, at least 2.
+
+    Returns:
+        Scalar, the quotient of their spreads. Not finite where the real images are all the same one, drawn more than
+        once: such a step has no diversity.
+    """
+    return spread_of(fake) / spread_of(real)

@@ -14,7 +14,7 @@ from pytorch_pretrained_biggan import BigGAN
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from directions.gan.architecture import Batch, Terms, spread_of
+from directions.gan.architecture import Batch, Terms, diversity_of
 from directions.gan.config import TrainConfig
 from directions.gan.data.images import ImageData
 from directions.gan.export import finished_copy, measure_statistics, write_weights
@@ -80,7 +80,7 @@ class SmallBigGAN:
             "loss": hinge_discriminator(real_scores, fake_scores),
             "score_real": real_scores.mean(),
             "score_fake": fake_scores.mean(),
-            "diversity": spread_of(fake) / spread_of(batch.real),
+            "diversity": diversity_of(fake, batch.real),
         }
 
     def generator_terms(self, batch: Batch) -> Terms:

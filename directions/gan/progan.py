@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from directions.gan import adversarial
-from directions.gan.architecture import Batch, Terms, spread_of
+from directions.gan.architecture import Batch, Terms, diversity_of
 from directions.gan.config import TrainConfig
 from directions.gan.progan_discriminator import ProGANDiscriminator
 from directions.gan.schedule import Stage
@@ -68,7 +68,7 @@ class GrowingGAN:
         terms = {
             "score_real": real_scores.mean(),
             "score_fake": fake_scores.mean(),
-            "diversity": spread_of(fake) / spread_of(batch.real),
+            "diversity": diversity_of(fake, batch.real),
         }
         penalty = self._gradient_penalty(batch, fake)
         if penalty is not None:

@@ -17,6 +17,8 @@ from directions.distributed.ranks import Ranks
 from directions.errors import NonFiniteError
 
 ADVICE = "The last checkpoint is kept. Try a smaller learning rate, or bfloat16 off."
+NOT_ALWAYS = ("diversity",)
+"""Terms that cannot be computed at some steps, where they are not finite; nothing is wrong then."""
 
 
 @dataclass(frozen=True)
@@ -53,18 +55,24 @@ class Window:
         self._ranks = ranks
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
+        self._missing: dict[str, Tensor] = {}
         self._steps, self._seconds = 0, 0.0
 
     def add(self, terms: Mapping[str, Tensor], seconds: float) -> None:
         """Add what one step tells.
 
         Args:
-            terms: Scalars; not every step needs to have every one.
+            terms: Scalars; not every step needs to have every one. Those of ``NOT_ALWAYS`` are left out where they are
+                not finite.
             seconds: Time that the step took.
         """
         for name, term in terms.items():
             # Left where it is: a GPU need not wait for the number.
             value = term.detach().double()
+            if name in NOT_ALWAYS:
+                missing = (~value.isfinite()).double()
+                value = value.where(missing == 0, 0.0)
+                self._missing[name] = self._missing[name] + missing if name in self._missing else missing
             self._sums[name] = self._sums[name] + value if name in self._sums else value
             self._counts[name] = self._counts.get(name, 0) + 1
         self._steps += 1
@@ -77,20 +85,21 @@ class Window:
             step: Steps taken in all, for the message.
 
         Returns:
-            The mean of each scalar, and the seconds a step.
+            The mean of each scalar that a step had, and the seconds a step.
 
         Raises:
             NonFiniteError: If one of them is not finite.
         """
         self._share()
-        means = {name: total.item() / self._counts[name] for name, total in self._sums.items()}
+        counts = self._counts | {name: self._counts[name] - missing.item() for name, missing in self._missing.items()}
+        means = {name: total.item() / counts[name] for name, total in self._sums.items() if counts[name]}
         for name, value in means.items():
             if not abs(value) < float("inf"):
                 raise NonFiniteError(
                     f"{name} became {value} within the {self._steps} steps up to step {step}. {ADVICE}"
                 )
         seconds = self._seconds / self._steps
-        self._sums, self._counts, self._steps, self._seconds = {}, {}, 0, 0.0
+        self._sums, self._counts, self._missing, self._steps, self._seconds = {}, {}, {}, 0, 0.0
         return means, seconds
 
     def finite(self) -> bool:
@@ -103,6 +112,7 @@ class Window:
         return {
             "sums": {name: total.item() for name, total in self._sums.items()},
             "counts": dict(self._counts),
+            "missing": {name: count.item() for name, count in self._missing.items()},
             "steps": self._steps,
             "seconds": self._seconds,
         }
@@ -114,7 +124,11 @@ class Window:
             state: The sums.
             device: Where those of later steps will be.
         """
-        self._sums = {k: torch.tensor(v, dtype=torch.float64, device=device) for k, v in state["sums"].items()}
+
+        def tensors(numbers: Mapping[str, float]) -> dict[str, Tensor]:
+            return {k: torch.tensor(v, dtype=torch.float64, device=device) for k, v in numbers.items()}
+
+        self._sums, self._missing = tensors(state["sums"]), tensors(state.get("missing", {}))
         self._counts = dict(state["counts"])
         self._steps = state.get("steps", max(self._counts.values(), default=0))  # the first checkpoints had none
         self._seconds = state.get("seconds", 0.0)
@@ -122,5 +136,7 @@ class Window:
     def _share(self) -> None:
         """Take the mean over the ranks of what each has seen of its part."""
         if self._ranks.world_size > 1 and self._sums:
-            sums = self._ranks.sum(list(self._sums.values()))
-            self._sums = {k: total / self._ranks.world_size for k, total in zip(self._sums, sums, strict=True)}
+            both = [*self._sums.values(), *self._missing.values()]
+            means = iter([total / self._ranks.world_size for total in self._ranks.sum(both)])
+            self._sums = {name: next(means) for name in self._sums}
+            self._missing = {name: next(means) for name in self._missing}

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from directions.errors import NonFiniteError
+from directions.gan.run_folder import TrainingFolder
 from directions.gan.trainer import Trainer
 from directions.generators.registry import load_generator as real_load_generator
 from directions.runs.signals import Interrupted
@@ -55,11 +56,15 @@ def test_train_makes_a_generator(train, tmp_path):
     assert config["training"]["penalty"] == "hessian"
 
 
-def test_train_takes_batches_smaller_than_a_group(train):
-    """As the help says; growth and the latent head included."""
-    result = train("--batch-size", "3", "--infogan", "1", "--json")
+@pytest.mark.parametrize("size", ["2", "3"])
+def test_train_takes_batches_smaller_than_a_group(train, size):
+    """As the help says; growth and the latent head included. Some batches are one image drawn again."""
+    result = train("--batch-size", size, "--infogan", "1", "--json")
     assert result.code == 0, result.err
     assert result.json["last"]["resolution"] == 8
+    folder = TrainingFolder.open(result.json["folder"])
+    without = [line for line in folder.run.read_stats() if "diversity" not in line]
+    assert bool(without) == (size == "2")
 
 
 def test_train_leaves_arithmetic_as_it_was(train):
