@@ -8,9 +8,11 @@ import signal
 import numpy as np
 import pytest
 import torch
+from gan_runs import pictures as noise
 from PIL import Image
 
 from directions.errors import NonFiniteError
+from directions.gan.config import TrainConfig
 from directions.gan.run_folder import TrainingFolder
 from directions.gan.trainer import Trainer
 from directions.generators.registry import load_generator as real_load_generator
@@ -123,6 +125,30 @@ def test_fine_tune_takes_the_sizes_over(train, command, tmp_path):
     refused = command(*arguments, *options, "--dim-z", "5")
     assert refused.code == 2
     assert "--fine-tune must name a run with networks of the same sizes" in refused.err
+
+
+@pytest.fixture
+def biggan(pictures):
+    """A run of a BigGAN that has a checkpoint, and no step taken."""
+    config = TrainConfig.of(
+        data="pictures", arch="biggan", channel_width=8, discriminator_width=1, batch_size=(4,), kimg=0.004
+    )
+    trainer = Trainer(config, noise(64))
+    folder = TrainingFolder.create("outputs", "big", config, trainer.arch.export_config())
+    folder.write_checkpoint(trainer.state_dict())
+    return str(folder.path)
+
+
+def test_fine_tune_takes_the_options_of_the_architecture_it_takes_over(command, biggan):
+    """The BigGAN's own are taken; those that it does not look at are refused, with or without --arch."""
+    arguments = ("gan", "train", "--data", "pictures", "--cache", "cache", "--fine-tune", biggan, "--dry-run")
+    config = command(*arguments, "--texture", "0.5").json["config"]
+    assert (config["arch"], config["channel_width"], config["texture"]) == ("biggan", 8, 0.5)
+    refused = command(*arguments, "--penalty", "hessian")
+    assert refused.code == 2
+    assert "--penalty has no effect with --arch biggan, which the run of --fine-tune has. Leave it" in refused.err
+    refused = command(*arguments, "--arch", "biggan", "--penalty", "hessian")
+    assert (refused.code, "--penalty has no effect with --arch biggan. Leave it out" in refused.err) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from directions import __version__
 from directions.commands.common import option, print_json, progress_bar
 from directions.config import ConfigError
 from directions.errors import NonFiniteError, RankLostError, UserError
-from directions.gan.config import RESUMABLE, UNUSED, TrainConfig
+from directions.gan.config import RESUMABLE, UNUSED, Arch, TrainConfig
 
 if TYPE_CHECKING:
     from directions.distributed.ranks import Ranks
@@ -44,19 +44,21 @@ class Reporting:
     """Print the settings and do nothing else."""
 
 
-def require_used(settings: Mapping[str, Any]) -> None:
+def require_used(settings: Mapping[str, Any], taken_over: Arch | None = None) -> None:
     """Refuse settings that the architecture does not look at.
 
     Args:
         settings: Fields of the configuration that the user gave.
+        taken_over: Architecture of the run to start from, unless told otherwise; ``None`` without one.
 
     Raises:
         ConfigError: If one has no effect.
     """
-    arch = settings.get("arch", "progan")
+    arch: Arch = settings.get("arch", taken_over or "progan")
+    whose = "" if "arch" in settings or taken_over is None else ", which the run of --fine-tune has"
     for field in settings:
         if field in UNUSED[arch]:
-            raise ConfigError(field, f"has no effect with --arch {arch}. Leave it out.")
+            raise ConfigError(field, f"has no effect with --arch {arch}{whose}. Leave it out.")
 
 
 @contextlib.contextmanager
@@ -88,12 +90,14 @@ def start(settings: Mapping[str, Any], out: Path, name: str | None, reporting: R
 
     if "data" not in settings:
         raise UserError("data must be given: the folder of the images to train on.")
-    require_used(settings)
     state = None
-    if settings.get("fine_tune") is not None:
+    if settings.get("fine_tune") is None:
+        require_used(settings)
+    else:
         from directions.gan.starting import starting_state
 
         theirs, state = ranks.from_first(lambda: starting_state(settings["fine_tune"]))
+        require_used(settings, theirs.arch)
         settings = {field: getattr(theirs, field) for field in _TAKEN_OVER} | dict(settings)
     config = TrainConfig.of(**settings)
     name = name if name is not None else _as_name(config.data)
