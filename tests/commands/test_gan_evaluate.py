@@ -146,6 +146,48 @@ def test_evaluate_a_training_run_knows_its_images(evaluate, command, pictures, m
     assert {path.name for path in Path("outputs/00000-a/pictures").iterdir()} == {"001-z1.gif", "001-z1.png"}
 
 
+@pytest.fixture
+def of_pairs(evaluate, command, tmp_path, monkeypatch):
+    """Evaluate a run that was trained on pairs, two images in each of three files; there are more in val."""
+    for folder in ("pairs", "val"):
+        (tmp_path / folder).mkdir()
+        for number in range(3):
+            pixels = np.random.default_rng(len(folder) + number).integers(0, 256, (8, 16, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / folder / f"{number}.png")
+    train = (
+        "gan train --data pairs --data-format pairs --name a --resolution 8 --channels 4,4 --dim-z 3 --batch-size 4 "
+        "--kimg 0.008 --stable-kimg 0.004 --fade-kimg 0.004"
+    )
+    assert command(*train.split()).code == 0
+    monkeypatch.setattr("directions.generators.registry.load_generator", real_load_generator)
+    return lambda *arguments: evaluate("outputs/00000-a", "-m", "fd_effnetlite0_5k", "-q", *arguments)
+
+
+def test_evaluate_knows_the_images_of_the_training_however_they_are_spelled(of_pairs, tmp_path):
+    """The same images, read as pairs: they are not measured again."""
+    (tmp_path / "link").symlink_to(tmp_path / "pairs")
+    for folder in ("pairs", "./pairs/", "val/../pairs", tmp_path / "pairs", "link"):
+        assert of_pairs("--data", folder).code == 0
+    (line,) = lines("outputs/00000-a/metrics.jsonl")
+    assert line["results"]["real"] == 6
+
+
+def test_evaluate_reads_other_images_as_pairs_where_the_training_did(of_pairs, tmp_path, pictures):
+    """Also when those of the training are gone; another layout can be asked for."""
+    assert of_pairs("--data", "val").code == 0
+    assert of_pairs("--data", "val", "--data-format", "folder").code == 0
+    assert of_pairs("--data", "pairs", "--data-format", "folder").code == 0
+    (tmp_path / "pairs").rename(tmp_path / "moved")
+    assert of_pairs("--data", "moved").code == 0
+    found = [line["results"]["real"] for line in lines("outputs/00000-a/metrics.jsonl")]
+    assert found == [6, 3, 3, 6]
+    refused = of_pairs("--data", pictures)
+    assert refused.code == 2
+    assert "Images that are not in pairs are read with --data-format folder." in refused.err
+    refused = of_pairs()
+    assert (refused.code, "which compares with real images. Give them with --data" in refused.err) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -9,6 +9,7 @@ import typer
 
 from directions.commands.common import HARDWARE, OUTPUT, SAMPLES, options_named, print_table
 from directions.evaluation.named_metrics import GROUPS, METRICS
+from directions.gan.config import DataFormat
 
 _WHAT = "What to measure"
 
@@ -61,6 +62,14 @@ def evaluate(
             metavar="FOLDER",
             help="Real images, for Fréchet distances.",
             show_default="those of the training",
+            rich_help_panel=_WHAT,
+        ),
+    ] = None,
+    data_format: Annotated[
+        DataFormat | None,
+        typer.Option(
+            help="How they are laid out, as in gan train.",
+            show_default="as the training read its own images; for others pairs if it had pairs, else auto",
             rich_help_panel=_WHAT,
         ),
     ] = None,
@@ -124,6 +133,7 @@ def evaluate(
                 runs=tuple(runs),
                 metrics=metrics,
                 data=data,
+                data_format=data_format,
                 again=again,
                 classes=classes,
                 device=device,

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from directions.commands.common import print_table, progress_bar
-from directions.commands.gan.images import open_images, training_of
+from directions.commands.gan.images import have_images, open_images, training_of
 from directions.config import parse_classes
 from directions.errors import NonFiniteError, UserError
 from directions.evaluation.named_metrics import METRICS, find_metrics
 
 if TYPE_CHECKING:
     from directions.evaluation.measuring import Progress
+    from directions.gan.config import DataFormat
 
 _EVALUATIONS = Path("outputs", "evaluations")
 _PICTURES = "metrics"
@@ -36,6 +37,8 @@ class Request:
     """Names of metrics and groups."""
     data: Path | None
     """Folder of real images."""
+    data_format: DataFormat | None
+    """How they are laid out; ``None`` decides by the training."""
     again: bool
     """Whether to measure what has been measured."""
     classes: str
@@ -98,7 +101,7 @@ def carry_out(request: Request) -> None:
 def _measure_run(run: str, folder: Path, request: Request) -> list[dict[str, Any]]:
     """Measure what is missing of a generator, and print all that was asked for."""
     training = training_of(run)
-    metrics = find_metrics(request.metrics, have_data=request.data is not None or training is not None)
+    metrics = find_metrics(request.metrics, have_data=have_images(request.data, training))
 
     from directions.evaluation.measuring import Measuring
     from directions.evaluation.metric_file import MetricFile
@@ -115,7 +118,7 @@ def _measure_run(run: str, folder: Path, request: Request) -> list[dict[str, Any
         progress=_bars(quiet=request.quiet),
     )
     if any(metric.needs_data for metric in metrics):
-        measuring.real = open_images(request.data, training, generator.resolution)
+        measuring.real = open_images(request.data, training, generator.resolution, request.data_format)
     file = MetricFile(folder)
     lines = []
     for metric in metrics:

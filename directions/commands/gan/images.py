@@ -2,44 +2,52 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from directions.errors import UserError
 
 if TYPE_CHECKING:
-    from directions.gan.config import TrainConfig
+    from directions.gan.config import DataFormat, TrainConfig
     from directions.gan.data.images import ImageData
 
 
 def training_of(run: str) -> TrainConfig | None:
-    """Read the settings of a training run whose images are still where they were.
+    """Read the settings of a training run.
 
     Args:
         run: A run folder, or anything else that names a generator.
 
     Returns:
-        The settings; ``None`` if it is no training run or its images are not there.
+        The settings; ``None`` if it is no training run.
     """
     from directions.gan.run_folder import TrainingFolder
 
     if not Path(run).is_dir():
         return None
     try:
-        config = TrainingFolder.open(run).read_config()
+        return TrainingFolder.open(run).read_config()
     except UserError:
         return None
-    return config if Path(config.data).is_dir() else None
 
 
-def open_images(folder: Path | None, training: TrainConfig | None, resolution: int) -> ImageData:
-    """Open real images at the size of a generator, as its training did.
+def have_images(folder: Path | None, training: TrainConfig | None) -> bool:
+    """Whether there are real images: a folder is given, or those of the training are still where they were."""
+    return folder is not None or (training is not None and Path(training.data).is_dir())
+
+
+def open_images(
+    folder: Path | None, training: TrainConfig | None, resolution: int, kind: DataFormat | None = None
+) -> ImageData:
+    """Open real images at the size of a generator.
 
     Args:
         folder: Rendered scenes, or a folder of image files; ``None`` takes those of the training.
-        training: Settings of the generator's training, if it has any; a given folder is read by them if it is the same.
+        training: Settings of the generator's training, if it has any. Its own images are read as it read them, however
+            their folder is spelled.
         resolution: Height and width wanted, in pixels.
+        kind: How the folder is laid out; ``None`` is as in the training for its own images, and for others scenes where
+            they are some, pairs where the training had pairs, else single images.
 
     Returns:
         The images.
@@ -47,14 +55,17 @@ def open_images(folder: Path | None, training: TrainConfig | None, resolution: i
     Raises:
         UserError: If there are none, or they cannot be brought to the size.
     """
-    from directions.gan.data.cache import default_cache, from_files
-    from directions.gan.data.images import ImageData
-    from directions.gan.data.source import data_format, open_data, scenes
+    from directions.gan.data.source import data_format, open_folder
 
-    if training is not None and folder in (None, Path(training.data)):
-        return open_data(dataclasses.replace(training, resolution=resolution))
+    if training is not None and (folder is None or folder.resolve() == Path(training.data).resolve()):
+        cache = None if training.cache is None else Path(training.cache)
+        skip = training.on_broken == "skip"
+        return open_folder(
+            Path(training.data), resolution, kind=kind or training.data_format, cache=cache, skip_broken=skip
+        )
     assert folder is not None, "there is one where there is no training"
-    if data_format(folder) == "scenes":
-        return scenes(folder, resolution, default_cache())
-    entry = from_files(folder, resolution, cache=default_cache())
-    return ImageData(entry.images, entry.digest)
+    if kind is None:
+        kind = data_format(folder)
+        if kind == "folder" and training is not None and training.data_format == "pairs":
+            kind = "pairs"
+    return open_folder(folder, resolution, kind=kind)

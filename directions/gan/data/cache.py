@@ -168,9 +168,10 @@ def _build(
                 elif skip_broken:
                     skipped.append({"file": str(path), "reason": str(result)})
                 else:
+                    single = " Images that are not in pairs are read with --data-format folder." if pairs else ""
                     raise UserError(
                         f"{path} cannot be used: {result}. Mend or remove it, or leave such files out with --on-broken "
-                        "skip."
+                        f"skip.{single}"
                     )
                 on_image(number, len(files))
 

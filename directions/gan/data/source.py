@@ -37,22 +37,51 @@ def open_data(config: TrainConfig, *, on_image: Callable[[int, int], None] = lam
     folder = Path(config.data)
     if not folder.is_dir():
         raise UserError(f"data must be a folder, got {config.data!r}, which does not exist or is a file.")
-    kind = data_format(folder) if config.data_format == "auto" else config.data_format
-    cache = default_cache() if config.cache is None else Path(config.cache)
-    if kind == "scenes":
-        data = scenes(folder, config.resolution, cache)
+    return open_folder(
+        folder,
+        config.resolution,
+        kind=config.data_format,
+        cache=None if config.cache is None else Path(config.cache),
+        skip_broken=config.on_broken == "skip",
+        on_image=on_image,
+    )
+
+
+def open_folder(
+    folder: Path,
+    size: int,
+    *,
+    kind: DataFormat = "auto",
+    cache: Path | None = None,
+    skip_broken: bool = False,
+    on_image: Callable[[int, int], None] = lambda done, total: None,
+) -> ImageData:
+    """Open the images of a folder in any size.
+
+    Args:
+        folder: Rendered scenes, images, or pairs of them.
+        size: Height and width wanted, in pixels.
+        kind: Which of these it is.
+        cache: Folder of the cache; ``None`` takes the package's.
+        skip_broken: Leave out files that cannot be read, with a warning, instead of refusing.
+        on_image: Called with the number of files read and their total, when a folder is read for the first time.
+
+    Returns:
+        The images.
+
+    Raises:
+        UserError: If there are fewer than two, or a file cannot be used.
+    """
+    cache = cache or default_cache()
+    if kind == "scenes" or (kind == "auto" and data_format(folder) == "scenes"):
+        data = scenes(folder, size, cache)
     else:
         entry = from_files(
-            folder,
-            config.resolution,
-            cache=cache,
-            pairs=kind == "pairs",
-            skip_broken=config.on_broken == "skip",
-            on_image=on_image,
+            folder, size, cache=cache, pairs=kind == "pairs", skip_broken=skip_broken, on_image=on_image
         )
         data = ImageData(entry.images, entry.digest)
     if len(data) < 2:
-        raise UserError(f"data must hold at least 2 images, got {len(data)} in {config.data!r}.")
+        raise UserError(f"data must hold at least 2 images, got {len(data)} in {str(folder)!r}.")
     return data
 
 
