@@ -146,6 +146,37 @@ def test_evaluate_a_training_run_knows_its_images(evaluate, command, pictures, m
     assert {path.name for path in Path("outputs/00000-a/pictures").iterdir()} == {"001-z1.gif", "001-z1.png"}
 
 
+def test_evaluate_leaves_broken_images_out_when_told(evaluate, pictures):
+    """Without being told it refuses them, and says how."""
+    (pictures / "2.png").write_text("no image")
+    arguments = ("builtin", "-m", "fd_effnetlite0_5k", "--data", pictures, "-q")
+    for more in ((), ("--on-broken", "refuse")):
+        refused = evaluate(*arguments, *more)
+        assert refused.code == 2
+        assert "2.png cannot be used" in refused.err
+        assert "leave such files out with --on-broken skip" in refused.err
+    result = evaluate(*arguments, "--on-broken", "skip")
+    assert result.code == 0, result.err
+    assert "Warning: 1 of 5 files" in result.err
+    assert [line["results"]["real"] for line in lines("outputs/evaluations/builtin/metrics.jsonl")] == [4]
+
+
+def test_evaluate_leaves_out_what_the_training_left_out(evaluate, command, pictures, monkeypatch):
+    """Unless told otherwise."""
+    (pictures / "2.png").write_text("no image")
+    train = (
+        "gan train --data real --on-broken skip --name a --resolution 8 --channels 4,4 --dim-z 3 --batch-size 4 "
+        "--kimg 0.008 --stable-kimg 0.004 --fade-kimg 0.004"
+    )
+    assert command(*train.split()).code == 0
+    monkeypatch.setattr("directions.generators.registry.load_generator", real_load_generator)
+    arguments = ("outputs/00000-a", "-m", "fd_effnetlite0_5k", "-q")
+    assert evaluate(*arguments).code == 0
+    assert lines("outputs/00000-a/metrics.jsonl")[-1]["results"]["real"] == 4
+    refused = evaluate(*arguments, "--on-broken", "refuse")
+    assert (refused.code, "2.png cannot be used" in refused.err) == (2, True)
+
+
 @pytest.fixture
 def of_pairs(evaluate, command, tmp_path, monkeypatch):
     """Evaluate a run that was trained on pairs, two images in each of three files; there are more in val."""

@@ -9,7 +9,7 @@ import typer
 
 from directions.commands.common import HARDWARE, OUTPUT, SAMPLES, options_named, print_table
 from directions.evaluation.named_metrics import GROUPS, METRICS
-from directions.gan.config import DataFormat
+from directions.gan.config import DataFormat, OnBroken
 
 _WHAT = "What to measure"
 
@@ -70,6 +70,14 @@ def evaluate(
         typer.Option(
             help="How they are laid out, as in gan train.",
             show_default="as the training read its own images; for others pairs if it had pairs, else auto",
+            rich_help_panel=_WHAT,
+        ),
+    ] = None,
+    on_broken: Annotated[
+        OnBroken | None,
+        typer.Option(
+            help="What to do with one that cannot be read.",
+            show_default="as in the training for its own images; else refuse",
             rich_help_panel=_WHAT,
         ),
     ] = None,
@@ -134,6 +142,7 @@ def evaluate(
                 metrics=metrics,
                 data=data,
                 data_format=data_format,
+                on_broken=on_broken,
                 again=again,
                 classes=classes,
                 device=device,

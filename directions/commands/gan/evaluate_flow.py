@@ -21,7 +21,7 @@ from directions.evaluation.named_metrics import METRICS, find_metrics
 
 if TYPE_CHECKING:
     from directions.evaluation.measuring import Progress
-    from directions.gan.config import DataFormat
+    from directions.gan.config import DataFormat, OnBroken
 
 _EVALUATIONS = Path("outputs", "evaluations")
 _PICTURES = "metrics"
@@ -39,6 +39,8 @@ class Request:
     """Folder of real images."""
     data_format: DataFormat | None
     """How they are laid out; ``None`` decides by the training."""
+    on_broken: OnBroken | None
+    """What to do with a file that cannot be read; ``None`` decides by the training."""
     again: bool
     """Whether to measure what has been measured."""
     classes: str
@@ -118,7 +120,9 @@ def _measure_run(run: str, folder: Path, request: Request) -> list[dict[str, Any
         progress=_bars(quiet=request.quiet),
     )
     if any(metric.needs_data for metric in metrics):
-        measuring.real = open_images(request.data, training, generator.resolution, request.data_format)
+        measuring.real = open_images(
+            request.data, training, generator.resolution, request.data_format, request.on_broken
+        )
     file = MetricFile(folder)
     lines = []
     for metric in metrics:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from directions.errors import UserError
 
 if TYPE_CHECKING:
-    from directions.gan.config import DataFormat, TrainConfig
+    from directions.gan.config import DataFormat, OnBroken, TrainConfig
     from directions.gan.data.images import ImageData
 
 
@@ -37,7 +37,11 @@ def have_images(folder: Path | None, training: TrainConfig | None) -> bool:
 
 
 def open_images(
-    folder: Path | None, training: TrainConfig | None, resolution: int, kind: DataFormat | None = None
+    folder: Path | None,
+    training: TrainConfig | None,
+    resolution: int,
+    kind: DataFormat | None = None,
+    on_broken: OnBroken | None = None,
 ) -> ImageData:
     """Open real images at the size of a generator.
 
@@ -48,18 +52,20 @@ def open_images(
         resolution: Height and width wanted, in pixels.
         kind: How the folder is laid out; ``None`` is as in the training for its own images, and for others scenes where
             they are some, pairs where the training had pairs, else single images.
+        on_broken: What to do with a file that cannot be read; ``None`` is as in the training for its own images, and
+            refuses the folder for others.
 
     Returns:
         The images.
 
     Raises:
-        UserError: If there are none, or they cannot be brought to the size.
+        UserError: If there are none, one cannot be read, or they cannot be brought to the size.
     """
     from directions.gan.data.source import data_format, open_folder
 
     if training is not None and (folder is None or folder.resolve() == Path(training.data).resolve()):
         cache = None if training.cache is None else Path(training.cache)
-        skip = training.on_broken == "skip"
+        skip = (on_broken or training.on_broken) == "skip"
         return open_folder(
             Path(training.data), resolution, kind=kind or training.data_format, cache=cache, skip_broken=skip
         )
@@ -68,4 +74,4 @@ def open_images(
         kind = data_format(folder)
         if kind == "folder" and training is not None and training.data_format == "pairs":
             kind = "pairs"
-    return open_folder(folder, resolution, kind=kind)
+    return open_folder(folder, resolution, kind=kind, skip_broken=on_broken == "skip")
