@@ -37,37 +37,51 @@ PUBLISHED: dict[str, dict[str, tuple[float, float]]] = {
 }
 
 
-def write_report(folder: Path, out: Path, scale: str) -> str:
+def write_report(folder: Path, out: Path, scale: str, others: Sequence[Path] = ()) -> str:
     """Write the report from the cells that are there, and print its tables.
 
     Args:
         folder: Of the cells.
         out: Path without suffix.
         scale: For the heading.
+        others: Folders of cells that were trained with another weight of the penalty, to lay beside those of the table.
     """
-    cells = [json.loads(path.read_text()) for path in sorted(folder.glob("*/*/score.json"))]
+    cells = _read(folder)
     if not cells:
         print("No cell has been scored yet.")
         return ""
-    cells.sort(
-        key=lambda cell: [
-            list(TITLES).index(cell["cell"]["data"]),
-            cell["cell"]["seed"],
-            list(ROWS).index(cell["cell"]["row"]),
-        ]
-    )
-    for cell in cells:
-        cell["sittings"] = _sittings(folder / cell["cell"]["data"] / f"{cell['cell']['row']}-{cell['cell']['seed']}")
+    other_cells = [cell for other in others for cell in _read(other) if cell["settings"]["penalty"] == "hessian"]
     parts = [f"# The table of the paper, at scale `{scale}`", _introduction(cells), "## What came out"]
     for data in (name for name in TITLES if any(cell["cell"]["data"] == name for cell in cells)):
         parts += [f"### {TITLES[data]}", _table(_of(cells, data=data), data), _ordering(_of(cells, data=data), data)]
+    if other_cells:
+        parts += ["## Other weights of the penalty", _weights(cells, other_cells)]
     parts += ["## Components that are left", _components(cells), "## What it cost", _costs(cells)]
     text = "\n\n".join(part for part in parts if part) + "\n"
     out.parent.mkdir(parents=True, exist_ok=True)
     write_text(out.with_suffix(".md"), text)
-    write_text(out.with_suffix(".json"), json.dumps({"scale": scale, "cells": cells}, indent=2) + "\n")
+    write_text(out.with_suffix(".json"), json.dumps({"scale": scale, "cells": [*cells, *other_cells]}, indent=2) + "\n")
     print(text)
     return text
+
+
+def _read(folder: Path) -> list[dict[str, Any]]:
+    """The cells of a folder that were scored, in the order of the table, each with what its training tells."""
+    cells = [json.loads(path.read_text()) for path in folder.glob("*/*/score.json")]
+    for cell in cells:
+        path = folder / cell["cell"]["data"] / f"{cell['cell']['row']}-{cell['cell']['seed']}"
+        cell["sittings"] = _lines(path / "sittings.jsonl")
+        stats = _lines(path / "00000-run" / "stats.jsonl")
+        last = stats[-max(1, len(stats) // 10) :]
+        for name in ("penalty", "diversity"):
+            cell[name] = _average(line.get(name) for line in last)
+    order = list(TITLES), list(ROWS)
+    return sorted(
+        cells,
+        key=lambda cell: (
+            order[0].index(cell["cell"]["data"]), cell["cell"]["seed"], order[1].index(cell["cell"]["row"])
+        ),
+    )  # fmt: skip
 
 
 def _introduction(cells: Sequence[dict[str, Any]]) -> str:
@@ -126,19 +140,56 @@ def _ordering(cells: Sequence[dict[str, Any]], data: str) -> str:
     return "\n".join(lines)
 
 
+def _weights(cells: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]]) -> str:
+    """The same row with the penalty's weight as in the table, and with others."""
+    rows = [
+        (
+            "",
+            "seed",
+            "λ",
+            "penalty",
+            "diversity",
+            "PPL",
+            "FD",
+            "on the diagonal",
+            "DCI D",
+            "MIG",
+            "components",
+            "activeness",
+        )
+    ]
+    names = {json.dumps(cell["cell"], sort_keys=True) for cell in others}
+    every = [cell for cell in cells if json.dumps(cell["cell"], sort_keys=True) in names]
+    for cell in sorted([*every, *others], key=lambda cell: cell["settings"]["penalty_weight"]):
+        metrics = ("ppl_", "fd_", "diagonalness", "dci_", "mig_", "activeness")
+        rows.append(
+            (
+                _title(cell),
+                str(cell["cell"]["seed"]),
+                f"{cell['settings']['penalty_weight']:g}",
+                f"{cell['penalty']:,.0f}",
+                f"{cell['diversity']:.2f}",
+                *(_mean([_metric(cell, metric)]) for metric in metrics),
+                _shares(cell),
+            )
+        )
+    return _markdown(rows) + (
+        "\n\nPenalty and diversity: means over the last tenth of the training. Made by the same command with "
+        "`--sets`, `--rows`, `--penalty-factor` and another `--folder`."
+    )
+
+
 def _components(cells: Sequence[dict[str, Any]]) -> str:
     rows = [("", "seed", "activeness of the components, most active first (share of the sum)", "factors' R²")]
     for cell in cells:
         if "activeness" not in cell["scores"]:
             continue
-        values = sorted(cell["scores"]["activeness"]["activeness"], reverse=True)
-        total = sum(values) or 1.0
         read = next((found["scores"] for name, found in cell["scores"].items() if name.startswith("dci_")), {})
         rows.append(
             (
-                f"{TITLES[cell['cell']['data']]}, {ROWS[cell['cell']['row']]}",
+                _title(cell),
                 str(cell["cell"]["seed"]),
-                " ".join(f"{value / total:.2f}" for value in values),
+                _shares(cell),
                 ", ".join(f"{name} {value:.2f}" for name, value in read.items()),
             )
         )
@@ -149,7 +200,7 @@ def _costs(cells: Sequence[dict[str, Any]]) -> str:
     rows = [("", "seed", "kimg in all", "processor minutes", "minutes")]
     rows += [
         (
-            f"{TITLES[cell['cell']['data']]}, {ROWS[cell['cell']['row']]}",
+            _title(cell),
             str(cell["cell"]["seed"]),
             f"{cell['kimg']:g}",
             f"{sum(sitting['cpu_seconds'] for sitting in cell['sittings']) / 60:.1f}",
@@ -160,6 +211,17 @@ def _costs(cells: Sequence[dict[str, Any]]) -> str:
     return _markdown(rows) + (
         "\n\nMinutes are of the cell's own part: those of ProGAN+ and of fine-tuning come on top of ProGAN's."
     )
+
+
+def _shares(cell: dict[str, Any]) -> str:
+    """Each component's share of the activeness, most active first."""
+    values = sorted(cell["scores"].get("activeness", {}).get("activeness", ()), reverse=True)
+    total = sum(values) or 1.0
+    return " ".join(f"{value / total:.2f}" for value in values)
+
+
+def _title(cell: dict[str, Any]) -> str:
+    return f"{TITLES[cell['cell']['data']]}, {ROWS[cell['cell']['row']]}"
 
 
 def _of(cells: Iterable[dict[str, Any]], **wanted: str) -> list[dict[str, Any]]:
@@ -189,6 +251,5 @@ def _markdown(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
 
 
-def _sittings(folder: Path) -> list[dict[str, float]]:
-    path = folder / "sittings.jsonl"
+def _lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []

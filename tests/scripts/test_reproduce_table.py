@@ -84,7 +84,7 @@ def test_wrong_arguments_are_refused(table, capsys, arguments, message):
     assert message in capsys.readouterr().err
 
 
-def fake_cell(folder, row, ppl, carrying):
+def fake_cell(folder, row, ppl, carrying, weight=1e-5):
     cell = folder / "clevr-simple" / f"{row}-0"
     cell.mkdir(parents=True)
     scores = {
@@ -98,10 +98,19 @@ def fake_cell(folder, row, ppl, carrying):
     result = {
         "cell": {"data": "clevr-simple", "row": row, "seed": 0},
         "kimg": 60.0,
-        "settings": {"resolution": 32, "channels": [4, 4, 4, 4], "loss": "nonsaturating"},
+        "settings": {
+            "resolution": 32,
+            "channels": [4, 4, 4, 4],
+            "loss": "nonsaturating",
+            "penalty": "hessian" if row.startswith("hp") else None,
+            "penalty_weight": weight,
+        },
         "scores": scores,
     }
     (cell / "score.json").write_text(json.dumps(result))
+    (cell / "00000-run").mkdir()
+    stats = [{"penalty": 100.0, "diversity": 0.5}] * 18 + [{"penalty": 2000.0}, {"penalty": 4000.0, "diversity": 0.75}]
+    (cell / "00000-run" / "stats.jsonl").write_text("".join(json.dumps(line) + "\n" for line in stats))
     (cell / "sittings.jsonl").write_text('{"cpu_seconds": 120, "seconds": 240}\n' * 2)
 
 
@@ -120,6 +129,23 @@ def test_report_sets_ours_beside_the_published(table, tmp_path, capsys):
     assert "PPL of with HP over that of ProGAN: 1.33, unlike the paper (0.74 there)" in text
     assert "| CLEVR-Simple, with HP | 0 | 60 | 4.0 | 8.0 |" in text
     assert len(json.loads((tmp_path / "docs" / "table.json").read_text())["cells"]) == 3
+
+
+def test_report_lays_other_weights_beside_the_table(table, tmp_path, capsys):
+    """The rows that there are others of, and nothing of what the others went on from."""
+    from table_report import write_report
+
+    for row in ("progan", "hp", "hp-ft"):
+        fake_cell(tmp_path / "cells", row, 40.0, 3)
+    fake_cell(tmp_path / "more", "progan", 40.0, 3)
+    fake_cell(tmp_path / "more", "hp-ft", 12.0, 2, weight=1e-3)
+    text = write_report(tmp_path / "cells", tmp_path / "table", "small", [tmp_path / "more"])
+    part = text.partition("## Other weights")[2].partition("\n## ")[0]
+    rows = [line for line in part.splitlines() if line.startswith("| CLEVR")]
+    assert rows == [
+        "| CLEVR-Simple, with HP, fine-tuned | 0 | 1e-05 | 3,000 | 0.75 | 40 | 2 | 0.25 |  | 0.125 | 3 | 0.75 0.25 |",
+        "| CLEVR-Simple, with HP, fine-tuned | 0 | 0.001 | 3,000 | 0.75 | 12 | 2 | 0.25 |  | 0.125 | 2 | 0.75 0.25 |",
+    ]
 
 
 @pytest.mark.slow
