@@ -178,7 +178,9 @@ def _rounds(n: int) -> tuple[tuple[Tensor, Tensor], ...]:
         half = len(players) // 2
         pairs = [sorted(pair) for pair in zip(players[:half], players[: half - 1 : -1], strict=True)]
         pairs = [pair for pair in pairs if pair[1] < n]
-        rounds.append((torch.tensor([p for p, _ in pairs]), torch.tensor([q for _, q in pairs])))
+        # A single player meets nobody, and an empty list alone would not become a tensor of indices.
+        first, second = ([pair[side] for pair in pairs] for side in (0, 1))
+        rounds.append((torch.tensor(first, dtype=torch.long), torch.tensor(second, dtype=torch.long)))
         players = [players[0], players[-1], *players[1:-1]]
     return tuple(rounds)
 

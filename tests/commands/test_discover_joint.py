@@ -52,6 +52,14 @@ def test_joint_keeps_the_most_active(joint):
     assert "Warning" not in result.err
 
 
+@pytest.mark.parametrize("measurement", ["differences", "gradients"])
+def test_joint_takes_a_space_of_one_component(joint, measurement):
+    """Its direction is the axis."""
+    result = joint("--space", "1:2", "--measurement", measurement)
+    assert result.code == 0, result.err
+    assert load_directions("outputs/00000-builtin/directions.safetensors").matrix.tolist() == [[0, 1, 0, 0]]
+
+
 def test_joint_then_adam(command):
     """Both stages have their bar."""
     result = command("discover", "--method", "joint+adam", *SMALL.split(), "--steps", "3", "--batch-size", "2")

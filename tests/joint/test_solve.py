@@ -145,6 +145,14 @@ def test_solve_one_base_point_has_no_halves():
     assert solution.notes() == ["With a single base point there are no halves to compare."]
 
 
+def test_solve_a_space_of_one_component_has_one_direction():
+    """Which is the axis itself; there is no plane to rotate in."""
+    solution = solve(moments_of(torch.tensor([[[3.0]], [[-2.0]]], dtype=torch.float64)))
+    assert solution.basis.tolist() == [[1.0]]
+    assert (solution.penalty, solution.agreeing_starts, solution.converged) == (0.0, 8, True)
+    assert solution.confidence == (1.0,)
+
+
 def test_solve_halves_that_differ_lower_the_confidence():
     """Even base points prefer one basis, odd ones another: what they share is sure, the rest is doubted."""
     Q = rotation(4, 3)
