@@ -26,12 +26,12 @@ from directions.discovery.shortage import watched
 from directions.discovery.snapshots import Record, Snapshot, finite
 from directions.distributed.ranks import Ranks
 from directions.errors import UserError
-from directions.generators.checks import check_images
+from directions.generators.checks import check_gradients, check_images
 from directions.generators.edits import chosen_layers
 from directions.held_out import HeldOutSet, draw_held_out, held_out_penalty
 from directions.joint.moments import Moments
 from directions.joint.solve import JointSolution
-from directions.joint.start import measured, solution_state, solved
+from directions.joint.start import measured, planned_measurement, solution_state, solved
 from directions.penalties.derivatives import check_deterministic
 from directions.penalties.hessian import hessian_penalty, penalty_per_sample
 from directions.sampling import derived_rng, image_map
@@ -68,8 +68,8 @@ def discover(
         of the solution.
 
     Raises:
-        UserError: If the configuration does not fit the generator, the generator is not deterministic, or the state
-            belongs to another run.
+        UserError: If the configuration does not fit the generator, the generator is not deterministic or gives no
+            gradients where they are needed, or the state belongs to another run.
 
     Warns:
         UserWarning: If method ``"adam"`` is to learn fewer directions than the searched space has components, or a
@@ -92,9 +92,10 @@ def discover(
     else:
         search = dataclasses.replace(search, ndirs=search.space.size)  # the most active are chosen at the end
     _freeze(generator)
-    prepare_steps(generator, config)
     held_out = draw_held_out(generator, config)
-    _check_images(generator, held_out)
+    differentiated = config.adam_steps > 0 or planned_measurement(config, search).kind == "gradients"
+    _check_images(generator, held_out, differentiated)
+    prepare_steps(generator, config)  # last, because what is compiled is compiled at its first pass with gradients
     rng = derived_rng(config.seed, purpose="init")
     dtype, device = held_out.points.z.dtype, held_out.points.z.device
     A = initial_matrix(search.ndirs, search.space.size, config.init, rng, dtype=dtype, device=device).requires_grad_()
@@ -289,12 +290,15 @@ def _freeze(generator: Generator) -> None:
         generator.eval().requires_grad_(False)
 
 
-def _check_images(generator: Generator, held_out: HeldOutSet) -> None:
-    """Make one image twice: it must be what the generator promises, and the same both times."""
+def _check_images(generator: Generator, held_out: HeldOutSet, differentiated: bool) -> None:
+    """Make one image twice: it must be what the generator promises, the same both times, and differentiable if told."""
     z = held_out.points.z[:1]
     basis = torch.eye(generator.dim_z).to(z)
     f = image_map(generator, held_out.points[:1], basis, held_out.truncation, held_out.layers)
     check_deterministic(f, torch.zeros_like(z))
     with torch.no_grad():
         image = f(torch.zeros_like(z))
-    check_images(image, f"Generator {generator.name!r}", batch=1, resolution=generator.resolution)
+    name = f"Generator {generator.name!r}"
+    check_images(image, name, batch=1, resolution=generator.resolution)
+    if differentiated:
+        check_gradients(f, torch.zeros_like(z), name)

@@ -1,7 +1,8 @@
 """What discovery and rendering rely on, tried out on a generator that is not the package's own.
 
 Used by ``wrapped`` for plain modules, by ``custom`` for what users bring as a Generator, and by discovery before its
-first step. The messages say what to change.
+first step. The messages say what to change. Gradients are tried out by discovery only, and only where it takes them:
+measuring by differences and rendering need none.
 """
 
 from __future__ import annotations
@@ -81,22 +82,54 @@ def check_same(first: Tensor, again: Tensor, name: str) -> None:
         )
 
 
+def check_gradients(f: Callable[[Tensor], Tensor], w: Tensor, name: str) -> None:
+    """Check that gradients come through a generator.
+
+    Args:
+        f: Map from latents, or steps, to images.
+        w: Where to try it, (batch, …).
+        name: The generator's, for messages.
+
+    Raises:
+        UserError: If the images cannot be differentiated with respect to ``w``.
+    """
+    w = w.detach().clone().requires_grad_()
+    try:
+        with torch.enable_grad():
+            images = f(w)
+        gradient = torch.autograd.grad(images.sum(), w, allow_unused=True)[0] if images.requires_grad else None
+        problem = "the images do not depend on z as far as autograd can see" if gradient is None else None
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        problem = str(error).rstrip(".") if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+    if problem is not None:
+        raise UserError(
+            f"{name} gives no gradients, which this method needs: {problem}. Leave torch.no_grad(), inference_mode, "
+            "detach and NumPy out of what makes the images, or choose --method joint --measurement differences, which "
+            "needs none."
+        )
+
+
 @torch.no_grad()
 def try_out(generator: Generator) -> None:
-    """Make two images twice, and one of them alone.
+    """Look at its attributes, make two images twice, and one of them alone.
 
     Args:
         generator: Of a user's own class.
 
     Raises:
-        UserError: If it raises, its latents or images are not what its attributes promise, or an image is not a fixed
-            function of its own z.
+        UserError: If an attribute is not of its kind, it raises, its latents or images are not what its attributes
+            promise, it changes the latents that it is given, or an image is not a fixed function of its own z.
     """
-    name = str(generator.name)
+    check_attributes(generator)
+    name = generator.name
     z = _tried(f"sample_z of {name}", lambda: generator.sample_z(2, seed=0))
-    if not isinstance(z, Tensor) or z.shape != (2, generator.dim_z) or not z.is_floating_point():
-        got = f"{z.dtype} of shape {tuple(z.shape)}" if isinstance(z, Tensor) else f"a {type(z).__name__}"
-        raise UserError(f"sample_z(2) of {name} must give floats of shape (2, {generator.dim_z}), got {got}.")
+    _check_latents(z, f"sample_z(2) of {name}", generator.dim_z)
+    drawn = _tried(
+        f"sample_z_from of {name}", lambda: generator.sample_z_from(2, torch.Generator().manual_seed(0), 1.0)
+    )
+    _check_latents(drawn, f"sample_z_from(2, rng) of {name}", generator.dim_z)
     images = [_called(generator, part, name) for part in (z, z, z[:1])]
     check_same(images[0], images[1], name)
     if not torch.allclose(images[2], images[0][:1], atol=TOLERANCE):
@@ -106,9 +139,57 @@ def try_out(generator: Generator) -> None:
         )
 
 
+def check_attributes(generator: Generator) -> None:
+    """Check the attributes of a generator, which are read long after it has been loaded.
+
+    Args:
+        generator: Of a user's own class.
+
+    Raises:
+        UserError: If one is not of its kind.
+    """
+    names, classes = generator.class_names, generator.num_classes
+    table = (
+        ("name", isinstance(generator.name, str) and bool(generator.name), "text that is not empty, such as 'my-gan'"),
+        ("dim_z", _is_count(generator.dim_z, 1), "a whole number, at least 1"),
+        ("num_classes", _is_count(classes, 0), "a whole number, 0 for a generator without classes"),
+        ("resolution", _is_count(generator.resolution, 1), "a whole number of pixels, at least 1"),
+        ("num_layers", _is_count(generator.num_layers, 1), "a whole number, at least 1"),
+        ("digest", isinstance(generator.digest, str), "text, such as the SHA-256 of its weights in hexadecimal"),
+        ("class_names", names is None or _are_names(names, classes), f"None, or a name for each of {classes} classes"),
+        ("device", isinstance(generator.device, torch.device), "a torch.device, such as torch.device('cpu')"),
+    )
+    for attribute, fits, wanted in table:
+        if not fits:
+            value = getattr(generator, attribute)
+            raise UserError(
+                f"{attribute} of the generator {type(generator).__name__} must be {wanted}, got {value!r} (a "
+                f"{type(value).__name__})."
+            )
+
+
+def _is_count(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _are_names(names: object, count: int) -> bool:
+    return isinstance(names, (list, tuple)) and len(names) == count and all(isinstance(name, str) for name in names)
+
+
+def _check_latents(z: object, what: str, dim_z: int) -> None:
+    if not isinstance(z, Tensor) or z.shape != (2, dim_z) or not z.is_floating_point():
+        got = f"{z.dtype} of shape {tuple(z.shape)}" if isinstance(z, Tensor) else f"a {type(z).__name__}"
+        raise UserError(f"{what} must give floats of shape (2, {dim_z}), got {got}.")
+
+
 def _called(generator: Generator, z: Tensor, name: str) -> Tensor:
     y = 0 if generator.num_classes else None
+    before = z.clone()
     images = _tried(f"{name}, called with z of shape {tuple(z.shape)},", lambda: generator(z, y))
+    if not torch.equal(z, before):
+        raise UserError(
+            f"{name} changes the z that it is given, which others go on using. Let it work on a copy: z = z.clone()."
+        )
     check_images(images, name, batch=len(z), resolution=generator.resolution)
     return images
 

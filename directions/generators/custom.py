@@ -55,7 +55,7 @@ def load_reference(name: str, reference: str, weights: Path | None) -> Any:
 
     from directions.generators.base import Generator
     from directions.generators.checks import try_out
-    from directions.generators.wrapped import wrap
+    from directions.generators.wrapped import freeze, wrap
 
     function = _find(reference)
     arguments = {} if weights is None else {"weights": _accepted(reference, function, weights)}
@@ -63,11 +63,11 @@ def load_reference(name: str, reference: str, weights: Path | None) -> Any:
         made = function(**arguments)
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(f"{reference} raised {type(error).__name__}: {error}. {_place(error)}") from error
     if isinstance(made, Generator):
         if isinstance(made, nn.Module):
-            made.eval().requires_grad_(False)
+            freeze(made, name)
         try_out(made)
         return made
     if isinstance(made, nn.Module):
@@ -87,7 +87,7 @@ def _find(reference: str) -> Callable[..., Any]:
         own = module_name == missing or module_name.startswith(f"{missing}.")
         where = f"It is looked for in {Path.cwd()} and in what is installed." if own else f"{module_name} needs it."
         raise UserError(f"{reference}: there is no module {missing!r}. {where}") from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(
             f"{reference}: importing {module_name} raised {type(error).__name__}: {error}. {_place(error)}"
         ) from error
@@ -128,13 +128,13 @@ def _accepted(reference: str, function: Callable[..., Any], weights: Path) -> st
     return str(weights)
 
 
-def _place(error: Exception) -> str:
+def _place(error: BaseException) -> str:
     """Where in the user's code it happened."""
     frames = list(_frames(error))
     return f"({frames[-1]})" if frames else ""
 
 
-def _frames(error: Exception) -> Iterator[str]:
+def _frames(error: BaseException) -> Iterator[str]:
     step = error.__traceback__
     while step is not None:
         path = step.tb_frame.f_code.co_filename

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from directions.errors import UserError
 from directions.generators.base import ClassConditional, Labels, check_truncation
@@ -34,10 +36,10 @@ def wrap(module: nn.Module, name: str) -> WrappedModule:
         The generator: without classes, z standard normal.
 
     Raises:
-        UserError: If |z| cannot be found out, or the module raises, returns no images, images outside [-1, 1], of
-            changing size, of another sample's making, or other ones at each call.
+        UserError: If the module has no weights yet, |z| cannot be found out, or the module raises, returns no images,
+            images outside [-1, 1], of changing size, of another sample's making, or other ones at each call.
     """
-    module.eval().requires_grad_(False)
+    freeze(module, name)
     dim_z, spatial = _probe(module, name)
     z = torch.randn(_TRIED, dim_z, generator=torch.Generator().manual_seed(0)).to(_like(module))
     images = _images(module, z, spatial, name)
@@ -140,6 +142,32 @@ class WrappedModule(ClassConditional):
         return truncation * torch.randn(n, self.dim_z, generator=rng)
 
 
+def freeze(module: nn.Module, name: str) -> None:
+    """Put a module into evaluation mode, and let none of its parameters require gradients.
+
+    Args:
+        module: What a user's function returned.
+        name: What `load_generator` was given.
+
+    Raises:
+        UserError: If some of its tensors have no values.
+    """
+    for label, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if is_lazy(tensor):
+            raise UserError(
+                f"{name} has weights that are not made yet, such as {label}: a lazy layer learns its width when it is "
+                "first called. Call the module once in the function that returns it, or give the layers their widths."
+            )
+        if tensor.is_meta:
+            raise UserError(
+                f"{name} has weights without values, such as {label}: they are on the device 'meta'. Load the weights "
+                "in the function that returns it."
+            )
+    module.eval()
+    for parameter in module.parameters():  # one by one, because scripted modules know no requires_grad_ of their own
+        parameter.requires_grad_(False)
+
+
 def _probe(module: nn.Module, name: str) -> tuple[int, bool]:
     """Find |z|, and whether z comes as a vector or as one pixel, by trying."""
     attribute = next((label for label in _WIDTHS if _is_width(getattr(module, label, None))), None)
@@ -183,6 +211,7 @@ def _is_width(value: object) -> bool:
 
 
 def _call(module: Callable[[Tensor], object], z: Tensor, spatial: bool) -> object:
+    z = z.clone()  # it is the module's own, to be changed in place if it likes
     return module(z[..., None, None] if spatial else z)
 
 
@@ -217,8 +246,19 @@ def _like(module: nn.Module) -> Tensor:
 def _digest(module: nn.Module) -> str:
     """Digest of the module's class and tensors: what fixes its function, as far as can be seen."""
     digest = hashlib.sha256(f"{type(module).__module__}.{type(module).__qualname__}".encode())
-    for label, tensor in module.state_dict().items():
+    for label, tensor in (*module.state_dict().items(), *_constants(module)):
+        if not isinstance(tensor, Tensor):
+            continue  # get_extra_state may give anything, such as what looks different in each process
         data = tensor.detach().cpu().contiguous()
         digest.update(f"{label} {data.dtype} {tuple(data.shape)}".encode())
         digest.update(data.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def _constants(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of a scripted module's program: torch.jit.freeze moves the weights there."""
+    if isinstance(module, torch.jit.ScriptModule):
+        graph: Any = module.inlined_graph  # named, because its nodes live as long as it does
+        nodes = graph.findAllNodes("prim::Constant")
+        tensors = (node for node in nodes if node.hasAttribute("value") and node.kindOf("value") == "t")
+        yield from ((f"constant {number}", node.t("value")) for number, node in enumerate(tensors))

@@ -81,7 +81,7 @@ def test_discover_out_of_memory_goes_on_with_the_micro_batch_named(discover, use
 
 def test_discover_out_of_memory_keeps_what_was_learned(discover, use):
     """The checkpoint is that of the step before, also where none was due."""
-    use(Narrow(9, after=5))
+    use(Narrow(9, after=6))
     assert discover("--batch-size", "4", "--steps", "40", "--checkpoint-every", "50").code == 2
     folder = RunFolder.open("outputs/00000-builtin")
     last = folder.read_stats()[-1]["step"]

@@ -5,11 +5,15 @@ from __future__ import annotations
 import importlib.metadata
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
+from directions.cli import main
+from directions.config import DiscoverConfig
+from directions.discovery.loop import discover
 from directions.errors import UserError
 from directions.generators.base import Generator
 from directions.generators.registry import list_generators, load_generator
@@ -94,13 +98,35 @@ class Noisy(Told):
         return super().forward(z + torch.randn_like(z))
 
 
+class Gradientless(Images):
+    @torch.no_grad()
+    def forward(self, z):
+        return super().forward(z)
+
+
+class ThroughNumPy(Told):
+    def forward(self, z):
+        return super().forward(torch.from_numpy(z.numpy()))
+
+
+class InPlace(Images):
+    def forward(self, z):
+        z *= 2
+        return super().forward(z)
+
+
+class Remembering(Images):
+    def get_extra_state(self): return {"version": 3}
+    def set_extra_state(self, state): ...
+
+
 class Bare:
     name, dim_z, num_classes, resolution, num_layers, digest, class_names = "bare", 2, 0, 2, 1, "", None
     device = torch.device("cpu")
 
     def __call__(self, z, y=0, *, truncation=1.0): return z[:, :1, None, None].expand(-1, 3, 2, 2).tanh()
     def sample_z(self, n, *, seed=None, truncation=1.0): return torch.arange(2.0 * n).view(n, 2) / 9
-    def sample_z_from(self, n, rng, truncation=1.0): ...
+    def sample_z_from(self, n, rng, truncation=1.0): return torch.randn(n, 2, generator=rng)
     def class_indices(self, y, n): ...
 
 
@@ -132,7 +158,37 @@ class BareNothing(Bare):
     def __call__(self, z, y=0, *, truncation=1.0): ...
 
 
+class BareInPlace(Bare):
+    def __call__(self, z, y=0, *, truncation=1.0): return super().__call__(z.mul_(2))
+
+
+class BareDraws(Bare):
+    def sample_z_from(self, n, rng, truncation=1.0): ...
+
+
+class BareLazy(Bare, nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.LazyLinear(3)
+
+
+def bare_with(**attributes):
+    made = Bare()
+    for name, value in attributes.items(): setattr(made, name, value)
+    return made
+
+
 def bare(): return Bare()
+def bare_in_place(): return BareInPlace()
+def bare_draws(): return BareDraws()
+def bare_lazy(): return BareLazy()
+def bare_device(): return bare_with(device="cpu")
+def bare_classes(): return bare_with(num_classes=None)
+def bare_digest(): return bare_with(digest=None)
+def bare_nameless(): return bare_with(name="")
+def bare_width(): return bare_with(dim_z=2.0)
+def bare_layers(): return bare_with(num_layers=0)
+def bare_names(): return bare_with(num_classes=2, class_names=("one",))
 def bare_wide(): return BareWide()
 def bare_bright(): return BareBright()
 def bare_noisy(): return BareNoisy()
@@ -158,6 +214,15 @@ def noisy(): return Noisy()
 def unscaled(): return Images(make=lambda x: x + 3)
 def infinite(): return Images(make=lambda x: x / 0)
 def nothing(): return None
+def gradientless(): return Gradientless()
+def through_numpy(): return ThroughNumPy()
+def in_place(): return InPlace()
+def remembering(): return Remembering()
+def lazy(): return nn.Sequential(nn.LazyLinear(48), nn.Unflatten(1, (3, 4, 4)), nn.Tanh())
+def meta(): return Images().to("meta")
+def exits():
+    import sys
+    sys.exit(3)
 def a_class(): return Images
 def raises(): return {}["key"]
 value = 3
@@ -169,10 +234,11 @@ def module(tmp_path, monkeypatch):
     """A user's module in the folder that they are in."""
     (tmp_path / "mine.py").write_text(MODULE)
     (tmp_path / "broken.py").write_text("import mine\nraise RuntimeError('at import')")
+    (tmp_path / "ends.py").write_text("raise SystemExit('usage: …')")
     (tmp_path / "needs.py").write_text("import not_installed")
     monkeypatch.chdir(tmp_path)
     yield
-    for name in ("mine", "broken", "needs"):
+    for name in ("mine", "broken", "needs", "ends"):
         sys.modules.pop(name, None)
 
 
@@ -227,6 +293,76 @@ def test_digest_tells_weights_apart():
     assert load_generator("mine:images").digest != first
 
 
+def test_module_may_change_its_z():
+    """It gets a copy: what the caller has stays as it is, and the images are the same each time."""
+    generator = load_generator("mine:in_place")
+    z = generator.sample_z(2, seed=0)
+    before = z.clone()
+    assert torch.equal(generator(z), generator(z))
+    assert torch.equal(z, before)
+
+
+def test_digest_passes_over_what_is_no_tensor():
+    """A module may keep anything in its extra state."""
+    assert len(load_generator("mine:remembering").digest) == 64
+
+
+class Scripted(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.dim_z = 5
+        self.linear = nn.Linear(5, 48)
+
+    def forward(self, z):
+        return self.linear(z).tanh().view(-1, 3, 4, 4)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("frozen", [False, True])
+def test_scripted_module_is_wrapped(frozen, monkeypatch):
+    """With the gradient of z only; its digest tells weights apart, also where they are part of the program."""
+    digests = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        made = torch.jit.script(Scripted().eval())
+        if frozen:
+            made = torch.jit.freeze(made, preserved_attrs=["dim_z"])
+        monkeypatch.setitem(sys.modules, "scripts", SimpleNamespace(make=lambda made=made: made))
+        generator = load_generator("scripts:make")
+        z = torch.ones(2, 5, requires_grad=True)
+        generator(z).sum().backward()
+        assert z.grad.abs().sum() > 0
+        assert not any(parameter.requires_grad for parameter in generator.parameters())
+        digests.append(generator.digest)
+    assert digests[0] == digests[1] != digests[2]
+
+
+@pytest.mark.parametrize("function", ["gradientless", "through_numpy"])
+@pytest.mark.parametrize("method", [{"method": "adam"}, {}, {"method": "joint", "measurement": "gradients"}])
+def test_module_without_gradients_is_refused_where_they_are_needed(function, method):
+    """Before the first step."""
+    generator = load_generator(f"mine:{function}")
+    with pytest.raises(UserError, match=r"gives no gradients, which this method needs: .* --measurement differences"):
+        discover(generator, DiscoverConfig(**method))
+
+
+@pytest.mark.parametrize("function", ["gradientless", "through_numpy"])
+def test_module_without_gradients_is_measured_by_differences(function):
+    """Which needs none."""
+    config = DiscoverConfig(method="joint", measurement="differences", base_points=1, held_out=2, starts=1)
+    *_, last = discover(load_generator(f"mine:{function}"), config)
+    assert last.joint is not None
+
+
+def test_command_refuses_a_module_without_gradients_and_leaves_no_folder(tmp_path, capsys):
+    """Exit status 2; the same for a function that ends the program."""
+    assert main(["discover", "--generator", "mine:gradientless"]) == 2
+    assert "Error: Generator 'mine:gradientless' gives no gradients" in capsys.readouterr().err
+    assert main(["discover", "--generator", "mine:exits"]) == 2
+    assert "Error: mine:exits raised SystemExit: 3" in capsys.readouterr().err
+    assert not (tmp_path / "outputs").exists()
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -235,6 +371,10 @@ def test_digest_tells_weights_apart():
         ("mine.sub:function", r"there is no module 'mine"),
         ("needs:function", r"there is no module 'not_installed'\. needs needs it"),
         ("broken:function", r"importing broken raised RuntimeError: at import\. \(.*broken.py, line 2\)"),
+        ("ends:function", r"importing ends raised SystemExit: usage: …\. \(.*ends.py, line 1\)"),
+        ("mine:exits", r"mine:exits raised SystemExit: 3\. \(.*mine.py, line \d+\)"),
+        ("mine:lazy", r"weights that are not made yet, such as 0\.weight: .* Call the module once"),
+        ("mine:meta", r"weights without values, such as linear\.weight: they are on the device 'meta'"),
         ("mine:value", "must be a function that returns the generator, got a int"),
         ("mine:raises", r"mine:raises raised KeyError: 'key'\. \(.*mine.py, line \d+\)"),
         ("mine:nothing", "must return a torch module .* got a NoneType"),
@@ -257,6 +397,19 @@ def test_digest_tells_weights_apart():
         ("mine:bare_batchwise", "bare gives another image for the same z when it comes with other latents"),
         ("mine:bare_failing", r"bare, called with z of shape \(2, 2\), raised KeyError: 'key'"),
         ("mine:bare_latents", r"sample_z\(2\) of bare must give floats of shape \(2, 2\), got .* \(2, 3\)"),
+        ("mine:bare_draws", r"sample_z_from\(2, rng\) of bare must give floats of shape \(2, 2\), got a NoneType"),
+        ("mine:bare_in_place", "bare changes the z that it is given, .* Let it work on a copy"),
+        ("mine:bare_lazy", "weights that are not made yet, such as layer.weight"),
+        ("mine:bare_device", r"device of the generator Bare must be a torch.device, .* got 'cpu' \(a str\)"),
+        ("mine:bare_classes", r"num_classes of the generator Bare must be a whole number, 0 .* got None"),
+        ("mine:bare_digest", "digest of the generator Bare must be text, .* got None"),
+        ("mine:bare_nameless", "name of the generator Bare must be text that is not empty, .* got ''"),
+        ("mine:bare_width", "dim_z of the generator Bare must be a whole number, at least 1, got 2.0"),
+        ("mine:bare_layers", "num_layers of the generator Bare must be a whole number, at least 1, got 0"),
+        (
+            "mine:bare_names",
+            r"class_names of the generator Bare must be .* a name for each of 2 .*got \('one',\)",
+        ),
         ("mine:bare_nothing", "bare must give a tensor of images, got a NoneType"),
     ],
 )
