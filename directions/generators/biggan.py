@@ -15,7 +15,14 @@ from torch.nn import functional as F
 
 from directions.errors import UserError
 from directions.generators.base import check_truncation
-from directions.generators.biggan_architecture import SPECTRAL, Architecture, State, normal_names, read_architecture
+from directions.generators.biggan_architecture import (
+    SPECTRAL,
+    Architecture,
+    State,
+    normal_names,
+    read_architecture,
+    spectral_difference,
+)
 from directions.generators.frozen import Conditioning, FrozenBigGAN
 from directions.generators.frozen_layers import (
     Affine,
@@ -117,8 +124,9 @@ class BigGAN(FrozenBigGAN):
     ) -> None:
         state = normal_names(state)
         self.architecture = sizes = read_architecture(state, where)
-        found = {tensor: shape for tensor, shape in shapes(state).items() if not SPECTRAL.search(tensor)}
-        difference = first_difference(sizes.shapes(), found)
+        every = shapes(state)
+        found = {tensor: shape for tensor, shape in every.items() if not SPECTRAL.search(tensor)}
+        difference = first_difference(sizes.shapes(), found) or spectral_difference(every)
         if difference:
             raise UserError(
                 f"{where} is no whole generator of a plain BigGAN of {sizes.resolution} pixels: {difference}."

@@ -116,17 +116,20 @@ def read_architecture(state: State, where: str) -> Architecture:
             f"{where} has no shared.weight: only generators with a shared class embedding (G_shared) can be loaded."
         )
     found = shapes(state)
-    try:
-        count = 1 + max(
-            int(match[1]) for name in state if (match := re.match(r"blocks\.(\d+)\.0\.conv1\.weight", name))
-        )
-        widths = [found["blocks.0.0.conv1.weight"][1]]
-        widths += [found[f"blocks.{index}.0.conv1.weight"][0] for index in range(count)]
-        num_classes, shared = found["shared.weight"]
-        out, chunk = found["linear.weight"]
-        condition = found["blocks.0.0.bn1.gain.weight"][1]
-    except (KeyError, IndexError, ValueError) as error:
-        raise UserError(f"{where} is no whole generator of a plain BigGAN: {error} is missing or misshapen.") from None
+
+    def shape_of(name: str, axes: int) -> tuple[int, ...]:
+        shape = found.get(name)
+        if shape is None or len(shape) != axes:
+            problem = "is missing" if shape is None else f"must have {axes} dimensions, got shape {shape}"
+            raise UserError(f"{where} is no whole generator of a plain BigGAN: {name} {problem}.")
+        return shape
+
+    count = 1 + max(int(match[1]) for name in state if (match := re.match(r"blocks\.(\d+)\.0\.conv1\.weight", name)))
+    widths = [shape_of("blocks.0.0.conv1.weight", 4)[1]]
+    widths += [shape_of(f"blocks.{index}.0.conv1.weight", 4)[0] for index in range(count)]
+    num_classes, shared = shape_of("shared.weight", 2)
+    out, chunk = shape_of("linear.weight", 2)
+    condition = shape_of("blocks.0.0.bn1.gain.weight", 2)[1]
     return Architecture(
         widths=tuple(widths),
         attention=tuple(index for index in range(count) if f"blocks.{index}.1.theta.weight" in state),
@@ -136,6 +139,28 @@ def read_architecture(state: State, where: str) -> Architecture:
         shared=shared,
         num_classes=num_classes,
     )
+
+
+def spectral_difference(found: Mapping[str, tuple[int, ...]]) -> str | None:
+    """Compare the shapes of what spectral norm keeps with those of the layers' weights.
+
+    Args:
+        found: Name and shape of every tensor; the weights have been compared already.
+
+    Returns:
+        The first that does not fit, or ``None`` where all do.
+    """
+    for name, shape in found.items():
+        match = SPECTRAL.search(name)
+        if match is None:
+            continue
+        weight = found.get(f"{name[: match.start()]}.weight")
+        if weight is None:
+            return f"{name} {shape} belongs to no layer"
+        width = weight[0] if match[1] == "u" else 1
+        if math.prod(shape) != width:
+            return f"{name} must have as many entries as its layer has outputs, {width}, got shape {shape}"
+    return None
 
 
 def _is_deep(state: State) -> bool:

@@ -145,7 +145,8 @@ def _load_plain(name: str, found: Found) -> Generator:
     from directions.generators.state_dict import read_state_dict
 
     state = read_state_dict(found.path)
-    names, synonyms = _imagenet(len(state.get("shared.weight", ())))
+    embeddings = state.get("shared.weight")
+    names, synonyms = _imagenet(embeddings.shape[0] if embeddings is not None and embeddings.ndim else 0)
     digest = checked_digest(found.path, found.recorded)
     generator = BigGAN(
         state,

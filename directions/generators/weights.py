@@ -33,7 +33,7 @@ def read_config(path: Path) -> dict[str, Any]:
         Fields of ``BigGANConfig``, and class_names and sha256 where they are recorded.
 
     Raises:
-        UserError: If it is missing, no JSON, or lacks a field.
+        UserError: If it is missing, no JSON, or lacks a field; or if its class_names are not names of its classes.
     """
     config = read_json(path)
     missing = sorted(_FIELDS - set(config)) if isinstance(config, dict) else sorted(_FIELDS)
@@ -46,7 +46,22 @@ def read_config(path: Path) -> dict[str, Any]:
             f"{path} is no BigGAN-deep configuration: layers must be a list of [upsample, width in, width out], got "
             f"{config['layers']!r}."
         ) from None
+    names, count = config.get("class_names"), config["num_classes"]
+    if names not in (None, []) and not _are_names(names, count):
+        raise UserError(
+            f"{path}: class_names must be a list of {count} different names, one for each of its num_classes, got "
+            f"{names!r}. Correct it, or remove it from the file."
+        )
     return dict(config)
+
+
+def _are_names(names: object, count: object) -> bool:
+    return (
+        isinstance(names, list)
+        and len(names) == count
+        and all(isinstance(name, str) and bool(name.strip()) for name in names)
+        and len(set(names)) == len(names)
+    )
 
 
 def config_resolution(config: Mapping[str, Any]) -> int:

@@ -119,6 +119,20 @@ def without(*names: str):
         (without("shared"), "only generators with a shared class embedding"),
         (without("blocks.1.0.conv2.bias"), "of 32 pixels: 1 tensors are missing, such as blocks.1.0.conv2.bias"),
         (without("blocks.0.0.bn1"), "is no whole generator .*blocks.0.0.bn1.gain.weight"),
+        (
+            lambda s: s.update({"shared.weight": torch.tensor(1.0)}),
+            r"shared.weight must have 2 dimensions, got shape \(\)",
+        ),
+        (
+            lambda s: s.update({"linear.weight": torch.zeros(4)}),
+            r"linear.weight must have 2 dimensions, got shape \(4,\)",
+        ),
+        (
+            lambda s: s.update({"linear.u0": torch.zeros(1, 7)}),
+            r"linear.u0 must have as many entries as its layer has outputs, 256, got shape \(1, 7\)",
+        ),
+        (lambda s: s.update({"blocks.0.0.conv2.sv0": torch.zeros(2)}), r"conv2.sv0 must .* got shape \(2,\)"),
+        (lambda s: s.update({"other.u0": torch.zeros(1, 2)}), r"other.u0 \(1, 2\) belongs to no layer"),
         (without("blocks.1.1.o"), "1 tensors are missing, such as blocks.1.1.o.weight"),
         (lambda s: s.update(extra=torch.zeros(2)), r"1 are not of this architecture, such as extra \(2,\)"),
         (
@@ -133,6 +147,16 @@ def test_other_architecture_is_refused(change, message):
     change(state)
     with pytest.raises(UserError, match=message):
         BigGAN(state, name="test", digest="")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("shared.weight", torch.tensor(1.0)), ("linear.u0", torch.zeros(1, 7))], ids=["0-d", "u0"]
+)
+def test_damaged_state_dict_is_refused_where_it_is_loaded(name, value, tmp_path):
+    """With the path of the file."""
+    torch.save(naive_biggan.random_state() | {name: value}, tmp_path / "G_ema.pth")
+    with pytest.raises(UserError, match=rf"G_ema.pth is no whole generator .*{name} must have"):
+        load_generator(str(tmp_path / "G_ema.pth"))
 
 
 def test_weights_of_a_biggan_deep_are_recognised(tmp_path):

@@ -88,6 +88,22 @@ def test_flipped_byte_in_the_weights_is_noticed(folder: Path) -> None:
         (lambda config: config.update(channel_width=16), "does not fit .*have other shapes, such as .* is needed, got"),
         (lambda config: config.pop("layers"), "lacks layers"),
         (lambda config: config.update(layers=[1, 2]), r"layers must be a list of .*, got \[1, 2\]"),
+        *(
+            (
+                lambda config, names=names: config.update(class_names=names),
+                "class_names must be a list of 3 different names, one for each of its num_classes, got .* Correct it",
+            )
+            for names in (
+                5,
+                0,
+                [1, 2, 3],
+                "abc",
+                ["a", "b"],
+                ["a", "b", "b"],
+                ["a", "b", " "],
+                {"a": 1, "b": 2, "c": 3},
+            )
+        ),
         (lambda config: config.update(attention_layer_position=1), "tensors are missing, such as .* have other shapes"),
     ],
 )
