@@ -265,22 +265,27 @@ def parse_classes(text: str) -> Classes:
         ``"all"`` or the classes, numbers as ``int``.
 
     Raises:
-        ConfigError: If there is nothing between two commas.
+        ConfigError: If there is nothing between two commas, or ``all`` is not alone.
     """
-    if text.strip() == "all":
-        return "all"
     parts = [part.strip() for part in text.split(",")]
     return _checked_classes(tuple(int(part) if re.fullmatch(r"[+-]?\d+", part) else part for part in parts))
 
 
 def _checked_classes(classes: object) -> Classes:
-    if classes == "all":
-        return "all"
     if isinstance(classes, int | str) and not isinstance(classes, bool):
         classes = (classes,)
     if isinstance(classes, list | tuple) and classes and all(_is_class(entry) for entry in classes):
-        return tuple(classes)
+        if not any(_is_all(entry) for entry in classes):
+            return tuple(classes)
+        if len(classes) == 1:
+            return "all"
+        # As a part of a name it would be found in one class or another, and all classes are not what is drawn from.
+        raise ConfigError("classes", f"must be 'all' alone, or classes without it, got {list(classes)!r}.")
     raise ConfigError("classes", f"must be 'all' or one or more class indices or names, got {classes!r}.")
+
+
+def _is_all(entry: object) -> bool:
+    return isinstance(entry, str) and entry.strip().casefold() == "all"
 
 
 def _is_class(entry: object) -> bool:

@@ -104,6 +104,21 @@ def test_parse_classes_refuses_gaps_and_negative_indices(text):
         parse_classes(text)
 
 
+@pytest.mark.parametrize("text", ["golden retriever,all", "all,3", "0, All ,1", "all,all"])
+def test_parse_classes_refuses_all_beside_others(text):
+    """Else "all" would be taken for a part of a name, such as "all-terrain bike"."""
+    with pytest.raises(ConfigError, match="classes must be 'all' alone, or classes without it, got"):
+        parse_classes(text)
+
+
+def test_all_classes_alone_are_all():
+    """However they are written."""
+    assert [parse_classes(text) for text in ("all", " ALL ")] == ["all", "all"]
+    assert DiscoverConfig(classes=["all"]).classes == "all"
+    with pytest.raises(ConfigError, match="'all' alone"):
+        DiscoverConfig(classes=["all", 3])
+
+
 @pytest.mark.parametrize(("method", "expected"), [("adam", 64), ("joint", 16), ("joint+adam", 16)])
 def test_batch_size_follows_from_the_method(method, expected):
     """Fewer leave the paper's loop near its random start; what is given stays, and so does what was resolved."""
