@@ -14,7 +14,7 @@ import torch
 
 from directions.basis import SearchSpace, gram_schmidt
 from directions.convert.foreign import read_foreign
-from directions.convert.published import PUBLISHED_FILES, PublishedFile
+from directions.convert.published import DIM_Z, PUBLISHED_FILES, PublishedFile
 from directions.direction_file import Directions
 from directions.direction_file.header import DescribesGenerator, make_header
 from directions.errors import UserError, nearest
@@ -40,7 +40,8 @@ def convert(
         path: As for `read_foreign`.
         generator: The generator that they belong to; its digest may be empty where it is not known.
         published: Key in `PUBLISHED_FILES` whose names, classes and space apply; ``None`` recognises the paper's files
-            by their digest.
+            by their digest. Only for a generator with their |z|; the names only where the directions are in their
+            published space, for which they were given.
         names: Index to name, over those of the published table; the others are called d0, d1, …
         classes: Classes that they were learned on; ``None`` takes the published ones, or ``"all"``.
         space: z components that move, ``"start:stop"``; ``None`` takes the published ones, or all of z.
@@ -54,12 +55,15 @@ def convert(
     """
     raw, form = read_foreign(path)
     digest = sha256_of(path)
-    key = _known(published, digest)
+    key = _known(published, digest, path, generator)
     known = PUBLISHED_FILES[key] if key is not None else None
     if not (isinstance(path_size, int | float) and 0 < path_size < math.inf):
         raise UserError(f"path_size must be a positive number, got {path_size}.")
-    labels = _names(len(raw), {**(known.names if known else {}), **(names or {})})
+    given = dict(names or {})
+    labels = _names(len(raw), given)
     span = _span(path, raw.shape[1], generator, space, known)
+    if known is not None and (span.start, span.stop) == known.space:
+        labels = _names(len(raw), {**known.names, **given})
     try:
         basis = gram_schmidt(raw)
     except UserError as error:
@@ -89,12 +93,24 @@ def convert(
     return Directions(span.embed(basis).float().numpy(), header)
 
 
-def _known(published: str | None, digest: str) -> str | None:
+def _known(published: str | None, digest: str, path: Path, generator: DescribesGenerator) -> str | None:
+    """Which of the paper's files it is, if what is published of it applies."""
+    recognised = next((key for key, known in PUBLISHED_FILES.items() if known.sha256 == digest), None)
     if published is None:
-        return next((key for key, known in PUBLISHED_FILES.items() if known.sha256 == digest), None)
+        return recognised if generator.dim_z == DIM_Z else None
     if published not in PUBLISHED_FILES:
         hint = nearest(published, PUBLISHED_FILES)
         raise UserError(f"published must be one of {', '.join(PUBLISHED_FILES)}, got {published!r}.{hint}")
+    if recognised not in (None, published):
+        raise UserError(
+            f"published must be {recognised} for {path}, whose digest is that of {recognised}, got {published!r}. "
+            "Leave it out, or give another file."
+        )
+    if generator.dim_z != DIM_Z:
+        raise UserError(
+            f"published is for generators with |z| = {DIM_Z}, as the paper's, got {published!r} for "
+            f"{generator.name!r} with |z| = {generator.dim_z}. Leave it out, or name the paper's generator."
+        )
     return published
 
 

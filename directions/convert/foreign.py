@@ -38,9 +38,9 @@ def read_foreign(path: Path) -> tuple[Tensor, str]:
         return _checked(_read_npy(path), path), "array (.npy)"
     content = read_tensors(path)
     if isinstance(content, Tensor):
-        return _checked(content.detach(), path), "matrix (torch.save)"
+        return _checked(_dense(content, path), path), "matrix (torch.save)"
     if isinstance(content, Mapping) and content and all(isinstance(value, Tensor) for value in content.values()):
-        matrix, form = _deformator({str(name): value.detach() for name, value in content.items()}, path)
+        matrix, form = _deformator({str(name): _dense(value, path) for name, value in content.items()}, path)
         return _checked(matrix, path), form
     raise UserError(
         f"{path} must hold one matrix, a direction a row, or a deformator's state dict; it holds a "
@@ -88,6 +88,23 @@ def _deformator(state: Mapping[str, Tensor], path: Path) -> tuple[Tensor, str]:
         f"{path} is no deformator's state dict: log_mat_half, or linear.weight and linear.bias, are needed, got {found}"
         f"{', …' if len(state) > 3 else ''}. Are these the weights of a generator?"
     )
+
+
+def _dense(tensor: Tensor, path: Path) -> Tensor:
+    """The tensor, if it holds its numbers one by one."""
+    kinds = {
+        "a tensor without values (on the device 'meta')": tensor.is_meta,
+        "a quantized tensor": tensor.is_quantized,
+        "a nested tensor": tensor.is_nested,
+        f"a sparse tensor ({tensor.layout})": tensor.layout != torch.strided,
+    }
+    for kind, is_one in kinds.items():
+        if is_one:
+            raise UserError(
+                f"{path} must hold a matrix of plain numbers, got {kind}. Save a dense one of floats "
+                "(tensor.to_dense(), tensor.dequantize()) with torch.save."
+            )
+    return tensor.detach()
 
 
 def _checked(matrix: Tensor, path: Path) -> Tensor:

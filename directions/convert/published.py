@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+DIM_Z = 120
+"""|z| of the paper's BigGAN-128, the generator that all of the files belong to."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedFile:
@@ -17,7 +20,7 @@ class PublishedFile:
         file: Its name there.
         sha256: Its digest.
         classes: Classes that it was learned on; ``None`` where that is not known.
-        space: z components that move, of the paper's BigGAN-128 (|z| = 120).
+        space: z components that move, of `DIM_Z`.
         names: Index to name, of the directions that the paper names.
     """
 

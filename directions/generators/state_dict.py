@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,10 @@ def read_tensors(path: Path, *, least: int = 1) -> Any:
         except SafetensorError as error:
             raise UserError(f"{path} is no safetensors file, nor one of torch.save ({error}). Get it anew.") from None
     try:
-        with path.open("rb") as file:  # not the path: torch would go by its suffix
+        # Not the path: torch would go by its suffix. What it warns of (a pickle of another kind, quantized tensors) is
+        # either read all the same or becomes one of the errors below.
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # Damage in an old file shows up in the unpickler too, so only what torch refuses by name is called code.
@@ -55,7 +59,10 @@ def read_tensors(path: Path, *, least: int = 1) -> Any:
                 "file, which is never done. Save the plain tensors or the state dict: torch.save(model.state_dict(), "
                 "path)."
             ) from None
-        raise UserError(f"{path} is damaged or no file of tensors ({_first_line(error)}). Get it anew.") from None
+        raise UserError(
+            f"{path} is damaged or no file of tensors ({_unpickler_line(error)}). Get it anew, or write it "
+            "with torch.save."
+        ) from None
     except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError, IndexError, OSError) as error:
         raise UserError(f"{path} is damaged or half a file ({_first_line(error)}). Get it anew.") from None
 
@@ -119,6 +126,12 @@ def shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:120]
+
+
+def _unpickler_line(error: BaseException) -> str:
+    """The first line that is not torch's advice to trust the file."""
+    reason = str(error).rpartition("WeightsUnpickler error:")[2].strip()
+    return _first_line(ValueError(reason)) if reason else _first_line(error)
 
 
 def _refused_name(message: str) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import pickle
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +19,7 @@ from directions.convert.foreign import read_foreign
 from directions.convert.published import PUBLISHED_FILES
 from directions.direction_file import load_directions
 from directions.errors import UserError
+from directions.generators.weight_files import sha256_of
 
 BIGGAN = SimpleNamespace(name="biggan-128", digest="", dim_z=120, resolution=128)
 SMALL = SimpleNamespace(name="small", digest="abc", dim_z=6, resolution=8)
@@ -68,6 +72,46 @@ def test_paper_files_are_recognised_by_their_digest(tmp_path):
         assert directions.header["source"]["published"] == key
     torch.save(normal(120, 120), tmp_path / "our_goldens.pt")
     assert convert(tmp_path / "our_goldens.pt", BIGGAN).header["source"]["published"] is None
+
+
+@pytest.fixture
+def twin(tmp_path, monkeypatch):
+    """A file that counts as the paper's goldens-mid, and one that does as its goldens."""
+    for key, size in (("goldens-mid", 40), ("goldens", 120)):
+        torch.save(normal(size, size), tmp_path / f"{key}.pt")
+        known = dataclasses.replace(PUBLISHED_FILES[key], sha256=sha256_of(tmp_path / f"{key}.pt"))
+        monkeypatch.setitem(PUBLISHED_FILES, key, known)
+    return tmp_path
+
+
+def test_published_names_are_for_the_paper_s_generator(twin):
+    """Recognised by its digest, a file has them with |z| = 120; with another |z| it is a file like any other."""
+    directions = convert(twin / "goldens.pt", BIGGAN)
+    assert (directions.names[5], directions.header["classes"]) == ("rotation", [207])
+    deep = SimpleNamespace(name="biggan-deep-128", digest="", dim_z=128, resolution=128)
+    with pytest.raises(UserError, match=r"have 120 components, but space 0:128 .* has 128\. Say .* such as 0:120"):
+        convert(twin / "goldens.pt", deep)
+    directions = convert(twin / "goldens.pt", deep, space="0:120")
+    assert (directions.names[5], directions.header["classes"]) == ("d5", "all")
+    assert directions.header["source"]["published"] is None
+    with pytest.raises(UserError, match=r"published is for generators with \|z\| = 120, .* with \|z\| = 128"):
+        convert(twin / "goldens.pt", deep, space="0:120", published="goldens")
+
+
+def test_published_must_not_contradict_the_digest(twin):
+    """It is said which file it is."""
+    with pytest.raises(UserError, match=r"published must be goldens for .*goldens\.pt, .* got 'goldens-mid'"):
+        convert(twin / "goldens.pt", BIGGAN, published="goldens-mid")
+    assert convert(twin / "goldens.pt", BIGGAN, published="goldens").names[5] == "rotation"
+
+
+def test_published_names_belong_to_the_published_space(twin):
+    """In another space the classes are kept, and the names are not; the user's own always are."""
+    assert convert(twin / "goldens-mid.pt", BIGGAN, space="mid").names[5] == "colorization"
+    directions = convert(twin / "goldens-mid.pt", BIGGAN, space="0:40", names={1: "mine"})
+    assert directions.names[:6] == ("d0", "mine", "d2", "d3", "d4", "d5")
+    assert (directions.header["classes"], directions.header["space"]) == ([207], [0, 40])
+    assert directions.header["source"]["published"] == "goldens-mid"
 
 
 def test_named_directions_of_the_paper():
@@ -187,6 +231,39 @@ def test_what_cannot_be_converted_is_refused(content, message, tmp_path, capsys)
     with pytest.raises(UserError, match=message):
         convert(tmp_path / "file", SMALL)
     assert "this was run" not in capsys.readouterr().out
+
+
+QUANTIZED = {"scale": 0.1, "zero_point": 0, "dtype": torch.qint8}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of torch, about making such tensors
+@pytest.mark.parametrize("state_dict", [False, True])
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda x: x.to_sparse(), r"got a sparse tensor \(torch.sparse_coo\)"),
+        (lambda x: x.to_sparse_csr(), r"got a sparse tensor \(torch.sparse_csr\)"),
+        (lambda x: torch.quantize_per_tensor(x, **QUANTIZED), "got a quantized tensor"),
+        (lambda x: x.to("meta"), r"got a tensor without values \(on the device 'meta'\)"),
+        (lambda x: torch.nested.nested_tensor([x, x[:2]]), "got a nested tensor"),
+    ],
+    ids=["sparse", "csr", "quantized", "meta", "nested"],
+)
+def test_tensors_that_are_not_dense_are_refused(make, message, state_dict, tmp_path):
+    """A matrix, or one in a state dict."""
+    tensor = make(torch.eye(6))
+    torch.save({"linear.weight": tensor} if state_dict else tensor, tmp_path / "a.pt")
+    with pytest.raises(UserError, match=f"must hold a matrix of plain numbers, {message}. Save a dense one"):
+        convert(tmp_path / "a.pt", SMALL)
+
+
+def test_pickle_is_refused_without_a_warning_of_torch(tmp_path):
+    """One sentence, and not one before it about versions of pickles."""
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(np.eye(6), protocol=4))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserError, match=r"no file of tensors \(Unsupported operand 149\)\. .* torch.save"):
+            convert(tmp_path / "a.pkl", SMALL)
 
 
 def test_direction_file_is_recognised(tmp_path):
