@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from directions.errors import UserError
+from directions.generators.reachable import cause_of
 from directions.generators.weight_files import fault_of_beginning, record, record_path, sha256_of
 
 TIMEOUT = 10.0
@@ -75,7 +76,7 @@ def fetch(url: str, target: Path, expected: Expected, *, timeout: float = TIMEOU
             note = _receive_all(url, file, partial, expected, timeout)
         return _put_in_place(url, partial, target, expected, note)
     except (urllib.error.URLError, http.client.HTTPException, ssl.SSLError, ConnectionError, TimeoutError) as error:
-        raise DownloadError(f"{url} cannot be reached: {_cause(error)}.") from None
+        raise DownloadError(f"{url} cannot be reached: {cause_of(error)}.") from None
     except OSError as error:
         raise DownloadError(
             f"Cannot write {error.filename or target}: {error.strerror}. Free some space, or set DIRECTIONS_CACHE to "
@@ -94,10 +95,12 @@ def _receive_all(url: str, file: IO[bytes], partial: Path, expected: Expected, t
         except _CutOff as cut:
             kept = _length(file)
             if attempt == ATTEMPTS - 1 or kept <= before:
-                raise DownloadError(
-                    f"The download of {url} was cut off ({cut}). {kept:,} bytes are kept; the same command goes on "
-                    "from there."
-                ) from None
+                goes_on = kept and _can_go_on(_read_note(record_path(partial)), url)
+                next_try = (
+                    f"{kept:,} bytes are kept; the same command goes on from there." if goes_on
+                    else "The same command tries again, from the beginning."
+                )  # fmt: skip
+                raise DownloadError(f"The download of {url} was cut off ({cut}). {next_try}") from None
     raise AssertionError("the last attempt returns or raises")
 
 
@@ -107,7 +110,7 @@ def _receive(url: str, file: IO[bytes], partial: Path, expected: Expected, timeo
     note_path = record_path(partial)
     note = _read_note(note_path)
     request = urllib.request.Request(url, headers={"Accept-Encoding": "identity", "User-Agent": "biggan-directions"})
-    if have and note.get("url") == url and note.get("etag"):
+    if have and _can_go_on(note, url):
         request.add_header("Range", f"bytes={have}-")
         request.add_header("If-Range", note["etag"])  # the whole file where it has changed
     try:
@@ -196,7 +199,7 @@ def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
         except TimeoutError:
             raise _CutOff("no byte came for too long") from None
         except (ConnectionError, ssl.SSLError) as error:
-            raise _CutOff(_cause(error)) from None
+            raise _CutOff(cause_of(error)) from None
         if not chunk:
             return
         yield chunk
@@ -257,16 +260,15 @@ def _total(response: http.client.HTTPResponse, have: int) -> int | None:
     return have + int(length) if length and length.isdecimal() else None
 
 
+def _can_go_on(note: dict[str, Any], url: str) -> bool:
+    """Whether a server that has the same file as before can tell so: by an ETag, and not a weak one."""
+    etag = note.get("etag")
+    return note.get("url") == url and isinstance(etag, str) and bool(etag) and not etag.startswith("W/")
+
+
 def _read_note(path: Path) -> dict[str, Any]:
     try:
         note = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return note if isinstance(note, dict) else {}
-
-
-def _cause(error: BaseException) -> str:
-    reason = getattr(error, "reason", None) or error
-    if isinstance(reason, TimeoutError):
-        return "no answer in time"
-    return getattr(reason, "strerror", None) or str(reason) or type(reason).__name__

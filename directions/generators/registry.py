@@ -7,9 +7,10 @@ and folders load by their path. Torch is imported only when something is loaded.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from directions.errors import UserError, nearest
 from directions.generators.custom import entry_points, is_reference, load_reference
@@ -83,6 +84,9 @@ def load_generator(name: str = _BUILTIN_NAME, *, weights: str | None = None, dev
     Raises:
         UserError: If there is no such generator or device, or its files are missing or damaged.
 
+    Warns:
+        UserWarning: If the file that was found as a published generator's weights is another than the published one.
+
     Example:
         >>> generator = load_generator("builtin")
         >>> generator(generator.sample_z(2, seed=0), y="sphere").shape
@@ -107,22 +111,36 @@ def _load(name: str, weights: Path | None) -> Generator:
         return _load_deep(name, given(weights or BUILTIN, deep_file_names(name)), None)
     if name in PUBLISHED:
         published = PUBLISHED[name]
-        found = obtain(published) if weights is None else given(weights, deep_file_names(name))
-        return _load_deep(name, found, published)
+        if weights is not None:
+            return _load_deep(name, given(weights, deep_file_names(name)), published)
+        found = obtain(published)
+        generator = _load_deep(name, found, published)
+        _warn_if_other(published, found, generator.digest)
+        return generator
     if name == PLAIN_NAME:
         return _load_plain(name, obtain_plain() if weights is None else given(weights, PLAIN_FILE_NAMES))
     if Path(name).exists():
         return _load_path(name, weights or Path(name))
     installed = entry_points()
     if name in installed or is_reference(name):
-        generator: Generator = load_reference(name, installed.get(name, name), weights)
-        return generator
+        return cast("Generator", load_reference(name, installed.get(name, name), weights))
     names = [_BUILTIN_NAME, *PUBLISHED, PLAIN_NAME, *installed]
     raise UserError(
         f"There is no generator {name!r}.{nearest(name, names)} Allowed: {', '.join(names)}, package.module:function, "
         f"the path of a folder with {CONFIG} and {WEIGHTS}, or of a plain BigGAN's G_ema.pth. See: directions "
         "generators"
     )
+
+
+def _warn_if_other(published: Published, found: Found, digest: str) -> None:
+    """Warn if the digest of what was found as a published model's weights is known to be another's."""
+    known = [sha for sha in (published.expected.sha256, published.hub_sha256) if sha is not None]
+    if known and digest not in known:
+        warnings.warn(
+            f"{found.path} was found as the weights of {published.name}, and is used, but it is not the published "
+            f"file: its SHA-256 is {digest}, that of the published one is {' or '.join(known)}.",
+            stacklevel=4,  # where load_generator was called
+        )
 
 
 def _load_path(name: str, path: Path) -> Generator:

@@ -29,7 +29,10 @@ from directions.generators.published import (
     Published,
     deep_file_names,
 )
+from directions.generators.reachable import why_unreachable
 from directions.generators.weight_files import quick_fault, record, record_path, recorded_digest
+
+_HUB = "https://huggingface.co"
 
 
 @dataclass(frozen=True)
@@ -258,11 +261,17 @@ def _from_hub(published: Published) -> Found | None:
         return None
     try:
         client = importlib.import_module("huggingface_hub")
+        download = client.hf_hub_download
     except ImportError:
         return None
+    # Where nothing answers, the client would try for half a minute. It has read the Hub's address by now.
+    hub = getattr(getattr(client, "constants", None), "ENDPOINT", None) or os.environ.get("HF_ENDPOINT") or _HUB
+    silence = why_unreachable(hub)
+    if silence is not None:
+        raise DownloadError(f"The Hub ({hub}) cannot be reached: {silence}.")
     try:
-        path = Path(client.hf_hub_download(published.hub, TORCH_WEIGHTS, etag_timeout=10))
-        config = Path(client.hf_hub_download(published.hub, CONFIG, etag_timeout=10))
+        path = Path(download(published.hub, TORCH_WEIGHTS, etag_timeout=10))
+        config = Path(download(published.hub, CONFIG, etag_timeout=10))
     except Exception as error:  # the client raises what it likes, and the other source may do
         first = (str(error).splitlines() or [""])[0] or type(error).__name__
         raise DownloadError(f"The Hub did not give the weights: {first.rstrip('.')}.") from error

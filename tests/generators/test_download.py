@@ -85,6 +85,20 @@ def test_cut_download_is_resumed_by_the_next_call(server, target):
 
 
 @pytest.mark.parametrize(
+    ("etag", "cut_after"), [(None, 100_000), ('W/"weak"', 100_000), ('"one"', 0)], ids=["none", "weak", "nothing came"]
+)
+def test_cut_download_that_cannot_go_on_says_so(server, target, etag, cut_after):
+    """Without an ETag nobody can tell whether the server still has the same file."""
+    url, behaviour = server
+    behaviour.etag, behaviour.cut_after = etag, cut_after
+    with pytest.raises(DownloadError, match=r"cut off .*\. The same command tries again, from the beginning\.$"):
+        fetch(url, target, EXACT)
+    behaviour.cut_after = None
+    assert fetch(url, target, EXACT) == DIGEST
+    assert set(behaviour.seen) == {None}
+
+
+@pytest.mark.parametrize(
     "change",
     [{"etag": '"two"'}, {"etag": None}, {"ranges": False}],
     ids=["another file", "no etag", "no ranges"],

@@ -223,12 +223,22 @@ def test_download_from_the_address_is_kept_and_recorded(home, published, weights
         load_generator(NAME)
 
 
-def fake_hub(monkeypatch, get):
-    monkeypatch.setitem(sys.modules, "huggingface_hub", types.SimpleNamespace(hf_hub_download=get))
+@pytest.fixture
+def hub_address():
+    """A server that answers, with an error; nothing is asked of it but whether it is there."""
+    with serve(b"") as (url, behaviour):
+        behaviour.status = 404
+        yield url
+
+
+def fake_hub(monkeypatch, get, address):
+    constants = types.SimpleNamespace(ENDPOINT=address)
+    client = types.SimpleNamespace(hf_hub_download=get, constants=constants)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", client)
     monkeypatch.delenv("DIRECTIONS_OFFLINE")
 
 
-def test_hub_is_asked_before_the_address(home, published, weights, model, monkeypatch):
+def test_hub_is_asked_before_the_address(home, published, weights, model, monkeypatch, hub_address):
     """Through its own client, for the weights and the configuration."""
     asked = []
 
@@ -237,18 +247,18 @@ def test_hub_is_asked_before_the_address(home, published, weights, model, monkey
         content = weights if file.endswith(".bin") else json.dumps(model.config.to_dict()).encode()
         return str(put(home / "hub" / file, content))
 
-    fake_hub(monkeypatch, get)
+    fake_hub(monkeypatch, get, hub_address)
     assert obtain(published).path == home / "hub/pytorch_model.bin"
     assert asked == [("osanseviero/BigGAN-deep-128", name) for name in ("pytorch_model.bin", "config.json")]
 
 
-def test_hub_that_fails_gives_way_to_the_address(home, published, weights, monkeypatch):
+def test_hub_that_fails_gives_way_to_the_address(home, published, weights, monkeypatch, hub_address):
     """Whatever its client raises."""
 
     def get(*_, **__):
         raise RuntimeError("no such repository\nmore")
 
-    fake_hub(monkeypatch, get)
+    fake_hub(monkeypatch, get, hub_address)
     with serve(weights) as (url, _):
         assert obtain(dataclasses.replace(published, url=url)).path.parent.name == NAME
     (home / ".cache/directions" / NAME / "pytorch_model.bin").unlink()
@@ -259,7 +269,40 @@ def test_hub_that_fails_gives_way_to_the_address(home, published, weights, monke
         obtain(dataclasses.replace(published, url=url))
 
 
-def test_hub_with_another_file_is_refused(home, published, weights, monkeypatch):
+def test_hub_that_does_not_answer_is_not_asked(home, published, weights, monkeypatch):
+    """Its client would try again and again; the other address is tried at once."""
+
+    def get(*_, **__):
+        pytest.fail("the client was started")
+
+    with serve(b"") as (closed, _):
+        pass  # nobody listens there any more
+    fake_hub(monkeypatch, get, closed)
+    with pytest.raises(UserError, match=rf"The Hub \({closed}\) cannot be reached: Connection refused\. .*put it here"):
+        obtain(dataclasses.replace(published, url=closed))
+    with serve(weights) as (url, _):
+        assert obtain(dataclasses.replace(published, url=url)).path.parent.name == NAME
+
+
+@pytest.mark.parametrize("kind", ["own", "package", "hub"])
+@pytest.mark.parametrize("known", ["expected", "hub_sha256"])
+def test_file_that_is_not_the_published_one_is_loaded_with_a_warning(
+    kind, known, home, published, weights, monkeypatch
+):
+    """With both digests, wherever it was found; not where the user names the file, nor where it is the one."""
+    own = hashlib.sha256(weights).hexdigest()
+    digests = {"expected": Expected(sha256="1" * 64, least=1000)} if known == "expected" else {known: "1" * 64}
+    monkeypatch.setitem(PUBLISHED, NAME, dataclasses.replace(published, **digests))
+    path = place(kind, home, published, weights)
+    with pytest.warns(UserWarning, match=f"is not the published file: its SHA-256 is {own}, .* is {'1' * 64}"):
+        assert load_generator(NAME).digest == own
+    load_generator(NAME, weights=str(path))
+    right = {"expected": Expected(sha256=own, least=1000)} if known == "expected" else {known: own}
+    monkeypatch.setitem(PUBLISHED, NAME, dataclasses.replace(published, **right))
+    load_generator(NAME)
+
+
+def test_hub_with_another_file_is_refused(home, published, weights, monkeypatch, hub_address):
     """Its digest is known."""
 
     def get(_, file, **__):
@@ -270,7 +313,7 @@ def test_hub_with_another_file_is_refused(home, published, weights, monkeypatch)
         (folder / file).symlink_to(blob)
         return str(folder / file)
 
-    fake_hub(monkeypatch, get)
+    fake_hub(monkeypatch, get, hub_address)
     with (
         serve(b"<html>" * 200) as (url, _),
         pytest.raises(UserError, match="is not the published file: its SHA-256 is 000"),
