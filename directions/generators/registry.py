@@ -32,6 +32,7 @@ from directions.generators.sources import (
     given,
     obtain,
     obtain_plain,
+    of_same_size,
     plain_by_hand,
     read_json,
     remember,
@@ -133,9 +134,13 @@ def _load(name: str, weights: Path | None) -> Generator:
 
 
 def _warn_if_other(published: Published, found: Found, digest: str) -> None:
-    """Warn if the digest of what was found as a published model's weights is known to be another's."""
-    known = [sha for sha in (published.expected.sha256, published.hub_sha256) if sha is not None]
-    if known and digest not in known:
+    """Warn if what was found as a published model's weights is known to be something else.
+
+    Where the digest is known of one of two places only, a file with another may come from the other place.
+    """
+    places = [published.expected.sha256, *([published.hub_sha256] if published.hub else [])]
+    known = [sha for sha in places if sha is not None]
+    if known and digest not in known and (None not in places or not of_same_size(found, published)):
         warnings.warn(
             f"{found.path} was found as the weights of {published.name}, and is used, but it is not the published "
             f"file: its SHA-256 is {digest}, that of the published one is {' or '.join(known)}.",

@@ -170,14 +170,26 @@ def find(published: Published) -> tuple[Found | None, list[str]]:
 
 def _least(found: Found, published: Published) -> int:
     """Bytes that a file must have; unknown where the configuration beside it is of another size."""
+    return published.least if of_same_size(found, published) else 1
+
+
+def of_same_size(found: Found, published: Published) -> bool:
+    """Tell whether the configuration beside a file, if there is one, has the layers of a published model.
+
+    Args:
+        found: A file that may be its weights.
+        published: The model.
+
+    Returns:
+        Also true where there is none, as the published one then applies.
+    """
     if found.config is None:
-        return published.least
+        return True
     try:
         config = read_json(found.config)
     except UserError:
-        return 1
-    same = isinstance(config, dict) and all(config.get(k) == published.config[k] for k in ("channel_width", "layers"))
-    return published.least if same else 1
+        return False
+    return isinstance(config, dict) and all(config.get(k) == published.config[k] for k in ("channel_width", "layers"))
 
 
 def obtain(published: Published) -> Found:

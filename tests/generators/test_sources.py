@@ -284,22 +284,41 @@ def test_hub_that_does_not_answer_is_not_asked(home, published, weights, monkeyp
         assert obtain(dataclasses.replace(published, url=url)).path.parent.name == NAME
 
 
-@pytest.mark.parametrize("kind", ["own", "package", "hub"])
-@pytest.mark.parametrize("known", ["expected", "hub_sha256"])
+@pytest.mark.parametrize(("kind", "places"), [("own", 1), ("package", 1), ("own", 2), ("package", 2), ("hub", 2)])
 def test_file_that_is_not_the_published_one_is_loaded_with_a_warning(
-    kind, known, home, published, weights, monkeypatch
+    kind, places, home, published, weights, monkeypatch
 ):
-    """With both digests, wherever it was found; not where the user names the file, nor where it is the one."""
+    """With the digests, wherever it was found; not where the user names the file, nor where it is the one."""
     own = hashlib.sha256(weights).hexdigest()
-    digests = {"expected": Expected(sha256="1" * 64, least=1000)} if known == "expected" else {known: "1" * 64}
-    monkeypatch.setitem(PUBLISHED, NAME, dataclasses.replace(published, **digests))
+
+    def publish(sha):
+        hub = {"hub_sha256": "2" * 64} if places == 2 else {"hub": None}
+        expected = Expected(sha256=sha, least=1000)
+        monkeypatch.setitem(PUBLISHED, NAME, dataclasses.replace(published, expected=expected, **hub))
+
+    publish("1" * 64)
     path = place(kind, home, published, weights)
     with pytest.warns(UserWarning, match=f"is not the published file: its SHA-256 is {own}, .* is {'1' * 64}"):
         assert load_generator(NAME).digest == own
     load_generator(NAME, weights=str(path))
-    right = {"expected": Expected(sha256=own, least=1000)} if known == "expected" else {known: own}
-    monkeypatch.setitem(PUBLISHED, NAME, dataclasses.replace(published, **right))
+    publish(own)
     load_generator(NAME)
+
+
+def test_file_that_may_come_from_the_place_with_an_unknown_digest_is_not_warned_of(
+    home, published, weights, monkeypatch
+):
+    """Unless its configuration is of other layers than the published ones."""
+    path = place("own", home, published, weights)
+    monkeypatch.setitem(PUBLISHED, NAME, dataclasses.replace(published, hub_sha256="2" * 64))
+    load_generator(NAME)
+    config = dict(published.config)
+    put(path.parent / "config.json", json.dumps(config).encode())
+    load_generator(NAME)
+    other = dataclasses.replace(PUBLISHED[NAME], small=tuple((config | {"channel_width": 128}).items()))
+    monkeypatch.setitem(PUBLISHED, NAME, other)
+    with pytest.warns(UserWarning, match="is not the published file"):
+        load_generator(NAME)
 
 
 def test_hub_with_another_file_is_refused(home, published, weights, monkeypatch, hub_address):
