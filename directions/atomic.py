@@ -54,15 +54,9 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         >>> path.read_text()
         '42'
     """
-    target = Path(os.path.realpath(path))
-    if target.is_dir():
-        raise UserError(f"Cannot write {path}: it is a folder. Give the path of a file.")
-    if not target.parent.is_dir():
-        raise UserError(f"Cannot write {path}: the folder {target.parent} does not exist. Create it, or give another.")
-    partial = target.parent / f".{secrets.token_hex(8)}.partial{target.suffix}"
+    target, partial = _places(path)
     try:
-        # Not tempfile.mkstemp: its mode 0600 would outlive the rename and ignore the user's umask.
-        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        _create(partial)
         yield partial
         _flush(partial)
         partial.replace(target)
@@ -70,6 +64,25 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     except OSError as error:
         if error.errno is None or error.filename not in (None, str(partial), partial):
             raise
+        raise UserError(_explain(path, error)) from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def require_writable(path: str | os.PathLike[str]) -> None:
+    """Check that a file can be written, before the work whose result it is to hold.
+
+    Args:
+        path: The file; what is there already stays as it is.
+
+    Raises:
+        UserError: If it is a folder, or its folder does not exist or cannot be written.
+    """
+    _, partial = _places(path)
+    try:
+        _create(partial)
+    except OSError as error:
         raise UserError(_explain(path, error)) from error
     finally:
         with contextlib.suppress(OSError):
@@ -124,6 +137,22 @@ def atomic_folder(path: str | os.PathLike[str], *, replaces: Callable[[Path], bo
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _places(path: str | os.PathLike[str]) -> tuple[Path, Path]:
+    """Where a file goes, and the temporary name beside it."""
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise UserError(f"Cannot write {path}: it is a folder. Give the path of a file.")
+    if not target.parent.is_dir():
+        raise UserError(f"Cannot write {path}: the folder {target.parent} does not exist. Create it, or give another.")
+    return target, target.parent / f".{secrets.token_hex(8)}.partial{target.suffix}"
+
+
+def _create(partial: Path) -> None:
+    """Make an empty file."""
+    # Not tempfile.mkstemp: its mode 0600 would outlive the rename and ignore the user's umask.
+    os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
 
 
 def _check_replaceable(path: str | os.PathLike[str], target: Path, replaces: Callable[[Path], bool]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from directions.atomic import atomic_folder, atomic_write, write_bytes, write_text
+from directions.atomic import atomic_folder, atomic_write, require_writable, write_bytes, write_text
 from directions.errors import UserError
 
 
@@ -239,3 +239,25 @@ def test_write_text_is_utf8_with_its_own_line_ends(tmp_path):
     """The same text gives the same bytes on every system."""
     write_text(tmp_path / "a.txt", "Gram–Schmidt\n")
     assert (tmp_path / "a.txt").read_bytes() == "Gram–Schmidt\n".encode()
+
+
+def test_require_writable_leaves_nothing_and_takes_nothing(old):
+    """What is there stays, what is not there is not made."""
+    require_writable(old)
+    require_writable(old.parent / "other.txt")
+    assert only_file(old.parent) == "old"
+
+
+def test_require_writable_refuses_what_a_write_would(old, monkeypatch):
+    """A folder, a folder that is not there, a folder that may not be written."""
+    with pytest.raises(UserError, match="it is a folder"):
+        require_writable(old.parent)
+    with pytest.raises(UserError, match=r"the folder .*nowhere does not exist"):
+        require_writable(old.parent / "nowhere" / "x.json")
+
+    def refuse(path, *_):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(UserError, match="Permission denied"):
+        require_writable(old)

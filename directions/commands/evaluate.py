@@ -75,7 +75,7 @@ def evaluate(
     ] = False,
 ) -> None:
     """Measure a file's directions against random ones and the axes of z."""
-    from directions.atomic import write_text
+    from directions.atomic import require_writable, write_text
     from directions.direction_file import load_directions
 
     path = direction_file(file)
@@ -91,6 +91,8 @@ def evaluate(
 
     if plot is not None:
         require_plot(plot)
+    for path_to_write in filter(None, (out, plot)):
+        require_writable(path_to_write)
     model = load_generator(generator or directions.generator, weights=weights, device=device)
     with options_named(context):
         planned = FileEvaluation(
@@ -105,13 +107,15 @@ def evaluate(
         evaluation = planned.run(count=bar.update)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     result = {"file": str(path), "sha256": digest, "generator": directions.header["generator"], **to_dict(evaluation)}
-    if out is not None:
-        write_text(out, json.dumps(result, indent=1) + "\n")
     title = f"{len(directions)} directions of {directions.generator}"
-    if as_json:
-        print_json(result)
-    else:
-        _print(evaluation, title)
+    try:
+        if as_json:
+            print_json(result)
+        else:
+            _print(evaluation, title)
+    finally:  # Printed first, and written even if that failed: of two disks only one may be full.
+        if out is not None:
+            write_text(out, json.dumps(result, indent=1) + "\n")
     if plot is not None:
         draw_evaluation(evaluation, plot, title=title)
 

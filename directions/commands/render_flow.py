@@ -60,6 +60,7 @@ def carry_out(request: Request, *, dry_run: bool, as_json: bool, quiet: bool) ->
     Raises:
         UserError: If something that is asked for does not exist, is out of range, or cannot be written.
     """
+    from directions.atomic import require_writable
     from directions.direction_file import load_directions
     from directions.rendering.plan import make_plan
     from directions.rendering.settings import RenderSettings, is_file, resolve_format
@@ -74,8 +75,10 @@ def carry_out(request: Request, *, dry_run: bool, as_json: bool, quiet: bool) ->
     indices = _chosen(directions, request, settings)
     out = request.out or path.parent / ("gallery" if kind == "gallery" else "pictures")
     plan = make_plan(directions, indices, settings, out)
-    if is_file(out) and not out.parent.is_dir():
-        raise UserError(f"out must be in a folder that exists, got {out}. Create {out.parent}, or give another.")
+    if is_file(out):
+        if not out.parent.is_dir():
+            raise UserError(f"out must be in a folder that exists, got {out}. Create {out.parent}, or give another.")
+        require_writable(out)
 
     # Only now torch: a wrong file, name or setting is reported at once.
     from directions.generators.edits import chosen_layers

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import directions
+from directions.atomic import require_writable
 from directions.errors import UserError
 from directions.evaluation.named_metrics import NamedMetric
 
@@ -66,8 +67,18 @@ class MetricFile:
         found = [line for line in self.read() if all(line.get(key) == wanted[key] for key in _WHAT)]
         return found[-1] if found else None
 
-    def append(self, metric: NamedMetric, measuring: Measuring, result: Result, seconds: float) -> dict[str, Any]:
-        """Add a line and force it to disk.
+    def require_writable(self) -> None:
+        """Check that lines can be added, before anything is measured for them.
+
+        Raises:
+            UserError: If the file or its folder cannot be written.
+        """
+        require_writable(self.path)
+        if self.path.exists() and not os.access(self.path, os.W_OK):
+            raise UserError(f"Cannot write {self.path}: make it writable, or choose another folder with --out.")
+
+    def line(self, metric: NamedMetric, measuring: Measuring, result: Result, seconds: float) -> dict[str, Any]:
+        """Say what was measured, as `append` writes it.
 
         Args:
             metric: What was measured.
@@ -77,11 +88,8 @@ class MetricFile:
 
         Returns:
             The line.
-
-        Raises:
-            UserError: If the file cannot be written.
         """
-        line = {
+        return {
             "metric": metric.name,
             "value": result.value,
             "results": result.results,
@@ -93,6 +101,19 @@ class MetricFile:
             "time": dt.datetime.now().astimezone().isoformat(timespec="seconds"),
             "directions": directions.__version__,
         }
+
+    def append(self, line: dict[str, Any]) -> dict[str, Any]:
+        """Add a line and force it to disk.
+
+        Args:
+            line: As `line` makes it.
+
+        Returns:
+            The line.
+
+        Raises:
+            UserError: If the file cannot be written.
+        """
         try:
             with self.path.open("a+b") as file:
                 file.seek(0, os.SEEK_END)

@@ -15,6 +15,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from directions.atomic import require_writable
 from directions.direction_file import Directions
 from directions.direction_file.file import Key
 from directions.errors import UserError
@@ -70,6 +71,9 @@ def render(
     scene = Scene.draw(directions, generator, settings, y)
     if not plan.one_file:
         _make_folder(plan.out.parent if settings.format == "gallery" else plan.out)
+    if settings.format != "gallery":  # whose folder is begun before its first image
+        for path in plan.files:
+            require_writable(path)
     title = "render"
     for animation in ANIMATIONS:
         if settings.format == animation:

@@ -10,6 +10,8 @@ import pytest
 
 from directions.direction_file import Directions
 from directions.direction_file.header import make_header
+from directions.errors import UserError
+from directions.evaluation.file_scores import FileEvaluation
 from directions.generators.closed_form import ClosedFormGenerator
 
 FAST = ["--seeds", "2", "--samples", "2"]
@@ -70,3 +72,34 @@ def test_evaluate_refuses(command, file, arguments, message):
     assert result.code == 2
     assert message in result.err
     assert list(Path.cwd().iterdir()) == [file]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--out", "nowhere/x.json"], "nowhere does not exist. Create it"),
+        (["--plot", "nowhere/x.png"], "nowhere does not exist. Create it"),
+        (["--out", "."], "Error: Cannot write .: it is a folder"),
+    ],
+    ids=" ".join,
+)
+def test_evaluate_checks_its_files_before_measuring(command, file, monkeypatch, arguments, message):
+    """Minutes of work are not lost to a slip in a path."""
+    monkeypatch.setattr(FileEvaluation, "run", lambda *_, **__: pytest.fail("measured"))
+    result = command("evaluate", file, *FAST, *arguments)
+    assert result.code == 2
+    assert message in result.err
+    assert list(Path.cwd().iterdir()) == [file]
+
+
+def test_evaluate_prints_before_it_writes(command, file, monkeypatch):
+    """A disk that is full by then does not take the numbers away."""
+
+    def fail(path, text):
+        raise UserError(f"Cannot write {path}: No space left on device.")
+
+    monkeypatch.setattr("directions.atomic.write_text", fail)
+    result = command("evaluate", file, *FAST, "--metrics", "activeness", "--out", "x.json", "-q")
+    assert result.code == 2
+    assert "active directions" in result.out
+    assert "No space left" in result.err

@@ -11,9 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from directions.errors import NonFiniteError
+from directions.errors import NonFiniteError, UserError
 from directions.evaluation import measuring
 from directions.evaluation.measuring import Measuring
+from directions.evaluation.metric_file import MetricFile
 from directions.evaluation.named_metrics import METRICS
 from directions.generators.registry import load_generator as real_load_generator
 
@@ -260,6 +261,31 @@ def test_evaluate_stops_at_images_that_are_no_numbers(evaluate, monkeypatch):
     result = evaluate("builtin", "-m", "activeness")
     assert result.code == 1
     assert "Error: builtin: The images hold NaN." in result.err
+
+
+@pytest.mark.parametrize("blocked", ["metrics.jsonl", "metrics"])
+def test_evaluate_checks_its_files_before_measuring(evaluate, monkeypatch, blocked):
+    """Something else has the name of the file, or of the folder for plots."""
+    Path("x").mkdir()
+    Path("x", blocked).mkdir() if blocked == "metrics.jsonl" else Path("x", blocked).touch()
+    monkeypatch.setattr(Measuring, "measure", lambda *_: pytest.fail("measured"))
+    result = evaluate("builtin", "-m", "activeness", "--out", "x")
+    assert result.code == 2
+    assert result.err.startswith(("Error: Cannot write x/metrics.jsonl", "Error: Cannot make x/metrics: File exists"))
+
+
+def test_evaluate_prints_what_it_cannot_write(evaluate, monkeypatch):
+    """A disk that is full by then does not take the number away."""
+
+    def fail(self, line):
+        raise UserError("Cannot write: No space left on device.")
+
+    monkeypatch.setattr(MetricFile, "append", fail)
+    for option in ([], ["--json"]):
+        result = evaluate("builtin", "-m", "activeness", "-q", *option)
+        assert result.code == 2
+        assert "activeness" in result.out
+        assert "No space left" in result.err
 
 
 def test_help_lists_every_metric_with_its_cost(command):

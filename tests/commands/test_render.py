@@ -183,3 +183,13 @@ def test_render_refuses_directions_of_another_generator(command, tmp_path):
     result = command("render", tmp_path / "x.safetensors")
     assert result.code == 2
     assert "These directions are for |z| = 6" in result.err
+
+
+@pytest.mark.parametrize("arguments", [["-d", "0", "--format", "strip"], ["-d", "0"]], ids=" ".join)
+def test_render_checks_its_files_before_the_generator_works(command, run, monkeypatch, arguments):
+    """A folder has the name of a picture."""
+    (run / "pictures" / f"000-d0.{'png' if 'strip' in arguments else 'gif'}").mkdir(parents=True)
+    monkeypatch.setattr(ClosedFormGenerator, "forward", lambda *_, **__: pytest.fail("made images"))
+    result = command("render", run, *arguments, *SMALL)
+    assert result.code == 2
+    assert "it is a folder" in result.err

@@ -202,7 +202,7 @@ def test_metric_file_finds_what_was_measured_on_the_same_things(measuring, tmp_p
     file = MetricFile(tmp_path / "run")
     metric, result = small("fd_effnetlite0_5k"), Result(1.5, {"distance": 1.5}, "0" * 64)
     assert file.find(metric, measuring) is None
-    line = file.append(metric, measuring, result, 2.34)
+    line = file.append(file.line(metric, measuring, result, 2.34))
     assert file.find(metric, measuring) == line
     assert (line["metric"], line["value"], line["seconds"], line["network"]) == (metric.name, 1.5, 2.3, "effnetlite0")
     assert line["data_digest"] == Images.digest
@@ -218,7 +218,7 @@ def test_metric_file_finds_what_was_measured_on_the_same_things(measuring, tmp_p
 def test_metric_file_does_not_care_for_data_where_none_are_used(measuring, tmp_path):
     """Activeness is the same with and without --data."""
     file, metric = MetricFile(tmp_path), small("activeness")
-    line = file.append(metric, measuring, Result(3.0, {}), 1.0)
+    line = file.append(file.line(metric, measuring, Result(3.0, {}), 1.0))
     assert file.find(metric, Measuring(measuring.generator, None, classes=(0, 2))) == line
     assert line["data_digest"] is None
 
@@ -226,10 +226,10 @@ def test_metric_file_does_not_care_for_data_where_none_are_used(measuring, tmp_p
 def test_metric_file_survives_a_kill_in_the_middle_of_a_line(measuring, tmp_path):
     """Half a line is passed over, and the next one starts on its own."""
     file, metric = MetricFile(tmp_path), small("activeness")
-    first = file.append(metric, measuring, Result(3.0, {}), 1.0)
+    first = file.append(file.line(metric, measuring, Result(3.0, {}), 1.0))
     with file.path.open("a") as end:
         end.write('{"metric": "acti')
-    second = file.append(small("diagonalness"), measuring, Result(None, {}), 1.0)
+    second = file.append(file.line(small("diagonalness"), measuring, Result(None, {}), 1.0))
     assert file.read() == [first, second]
     assert file.find(metric, measuring) == first
 

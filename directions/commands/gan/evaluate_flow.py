@@ -124,28 +124,45 @@ def _measure_run(run: str, folder: Path, request: Request) -> list[dict[str, Any
             request.data, training, generator.resolution, request.data_format, request.on_broken
         )
     file = MetricFile(folder)
-    lines = []
-    for metric in metrics:
-        line = None if request.again else file.find(metric, measuring)
-        if line is None:
-            start = time.perf_counter()
-            result = measuring.measure(metric)
-            line = file.append(metric, measuring, result, time.perf_counter() - start)
-        lines.append(line)
-        if request.as_json:
-            typer.echo(json.dumps(line))
-    if not request.as_json:
-        typer.echo(f"{run}: |z| {generator.dim_z}, {generator.resolution} pixels; {file.path}")
-        rows = [(line["metric"], _number(line["value"]), METRICS[line["metric"]].summary) for line in lines]
-        print_table(rows, "lrl")
+    file.require_writable()
+    if request.plots:
+        _make(folder / _PICTURES)
+    lines: list[dict[str, Any]] = []
+    try:
+        for metric in metrics:
+            line = None if request.again else file.find(metric, measuring)
+            known = line is not None
+            if line is None:
+                start = time.perf_counter()
+                result = measuring.measure(metric)
+                line = file.line(metric, measuring, result, time.perf_counter() - start)
+            lines.append(line)
+            try:
+                if request.as_json:
+                    typer.echo(json.dumps(line))
+            finally:  # Shown first, and written even if that failed: of two disks only one may be full.
+                if not known:
+                    file.append(line)
+    finally:
+        if lines and not request.as_json:
+            typer.echo(f"{run}: |z| {generator.dim_z}, {generator.resolution} pixels; {file.path}")
+            rows = [(line["metric"], _number(line["value"]), METRICS[line["metric"]].summary) for line in lines]
+            print_table(rows, "lrl")
     return lines
+
+
+def _make(folder: Path) -> None:
+    """Make the folder for plots, before anything is measured for them."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"Cannot make {folder}: {error.strerror}. Choose another with --out, or --no-plots.") from error
 
 
 def _draw(folder: Path, lines: list[dict[str, Any]]) -> list[Path]:
     """Draw what can be drawn of a run, into its folder."""
     from directions.evaluation.plots import plot_results
 
-    folder.mkdir(parents=True, exist_ok=True)
     written = []
     for line in lines:
         path = folder / f"{line['metric']}.png"

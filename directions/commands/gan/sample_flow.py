@@ -108,12 +108,17 @@ def _images(generator: Generator, folder: Path, request: Request) -> list[Path]:
     import torch
     from PIL import Image
 
-    from directions.atomic import atomic_write
+    from directions.atomic import atomic_write, require_writable
     from directions.gan.sheets import sample_sheet
 
     number = request.samples or _IMAGES
+    sheet = folder / "samples.png"
+    names = [folder / f"sample-{index:05d}.png" for index in range(number)] if request.separate else []
     z = generator.sample_z(number, seed=request.seed, truncation=request.truncation)
     y = _classes(generator, number, request)
+    _make(folder)
+    for path in (sheet, *names):
+        require_writable(path)
     parts: list[Tensor] = []
     with torch.inference_mode(), progress_bar(total=number, unit="image", quiet=request.quiet) as bar:
         for start in range(0, number, _ROWS):
@@ -121,10 +126,8 @@ def _images(generator: Generator, folder: Path, request: Request) -> list[Path]:
             parts.append(generator(z[rows], None if y is None else y[rows], truncation=request.truncation).cpu())
             bar.update(len(parts[-1]))
     images = torch.cat(parts)
-    _make(folder)
-    pictures = {folder / "samples.png": sample_sheet(images, columns=math.ceil(math.sqrt(number)))}
+    pictures = {sheet: sample_sheet(images, columns=math.ceil(math.sqrt(number)))}
     if request.separate:
-        names = [folder / f"sample-{index:05d}.png" for index in range(number)]
         pictures |= {
             path: sample_sheet(image[None], columns=1, gap=0) for path, image in zip(names, images, strict=True)
         }
@@ -152,14 +155,17 @@ def _sweep(generator: Generator, folder: Path, request: Request) -> list[Path]:
     if components is not None and len(components) == 2:
         across, up = components
         plane = RenderSettings(format="plane", plane=(across, up), frames=request.steps, **shared)
+        _make(folder)
         jobs: list[tuple[RenderSettings, Path, list[int] | None]] = [(plane, folder, None)]
     else:
         strip = RenderSettings(format="strip", frames=request.steps, **shared)
+        animated = RenderSettings(format="gif", **shared)
+        _classes(generator, strip.count, request)
+        _make(folder)
         order = _order(generator, request) if components is None else components
         # One component is a file; of all there is an overview as well.
         gif = folder if components is None else folder / f"{order[0]:03d}-z{order[0]}.gif"
-        jobs = [(strip, folder, order), (RenderSettings(format="gif", **shared), gif, order)]
-    _make(folder)
+        jobs = [(strip, folder, order), (animated, gif, order)]
     written: list[Path] = []
     for settings, out, indices in jobs:
         y = _classes(generator, settings.count, request)
