@@ -23,6 +23,7 @@ from directions.commands.generators import generators
 from directions.commands.hub import pull, push
 from directions.commands.inspect import inspect
 from directions.commands.name import name
+from directions.commands.output import explained_output
 from directions.commands.render import render
 from directions.errors import OutOfMemoryError, RankLostError, UserError
 from directions.memory import explained
@@ -79,13 +80,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warnings.showwarning = _show_warning
         warnings.filterwarnings("default", category=UserWarning, module=r"directions\.")
         try:
-            with explained(_out_of_memory):
+            with explained(_out_of_memory), explained_output():
                 app(arguments, prog_name="directions")
         except UserError as error:
             typer.echo(f"Error: {error}", err=True)
             return 2
         except RankLostError as error:
             typer.echo(f"Error: {error}", err=True)
+            return 1
+        except BrokenPipeError:  # nobody reads what is printed, such as after | head
             return 1
         except SystemExit as end:  # how Typer ends, also when all went well
             return end.code if isinstance(end.code, int) else int(bool(end.code))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -65,6 +66,34 @@ def test_usage_errors_exit_2(arguments, message, capsys):
     """What the parser itself refuses."""
     assert main(arguments) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a disk that is always full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("arguments", [["--help"], ["generators"], ["generators", "--json"]], ids=" ".join)
+def test_full_disk_behind_stdout_is_one_sentence(arguments, unbuffered):
+    """Not a traceback, and Python does not complain once more when it ends."""
+    with Path("/dev/full").open("w") as full:
+        environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+        command = [sys.executable, "-m", "directions", *arguments]
+        result = subprocess.run(
+            command, check=False, stdout=full, stderr=subprocess.PIPE, text=True, env=environment, timeout=60
+        )
+    assert result.returncode == 2
+    assert result.stderr == (
+        "Error: Cannot write to standard output: No space left on device. Send it somewhere else.\n"
+    )
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["generators"]], ids=" ".join)
+def test_a_reader_that_went_away_is_no_error(arguments):
+    """As with | head: nothing is said."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "directions", *arguments]
+    result = subprocess.run(command, check=False, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(writing)
+    assert result.stderr == ""
 
 
 def test_ctrl_c_outside_a_run_exits_130(monkeypatch, capsys):
