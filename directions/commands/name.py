@@ -26,7 +26,7 @@ def name(
     new_name: Annotated[
         str | None,
         typer.Argument(
-            help="Its new name: 1 to 64 printable characters, not a number, unique in the file.",
+            help="Its new name: 1 to 64 printable characters, no comma, not a number or all, unique in the file.",
             show_default=False,
             metavar="[NAME]",
         ),

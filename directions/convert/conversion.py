@@ -16,6 +16,7 @@ from directions.basis import SearchSpace, gram_schmidt
 from directions.convert.foreign import read_foreign
 from directions.convert.published import DIM_Z, PUBLISHED_FILES, PublishedFile
 from directions.direction_file import Directions
+from directions.direction_file.annotations import check_new
 from directions.direction_file.header import DescribesGenerator, make_header
 from directions.errors import UserError, nearest
 from directions.generators.weight_files import sha256_of
@@ -143,5 +144,6 @@ def _names(count: int, given: Mapping[int, str]) -> list[str]:
     for index, name in given.items():
         if not 0 <= index < count:
             raise UserError(f"name must be INDEX=NAME with an index from 0 to {count - 1}, got {index}={name}.")
+        check_new(index, {"name": name})
         names[index] = name
     return names

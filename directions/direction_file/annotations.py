@@ -67,6 +67,27 @@ def annotation_fault(index: int, entry: Mapping[str, Any]) -> str | None:
     return None
 
 
+def check_new(index: int, annotations: Mapping[str, Any]) -> None:
+    """Refuse to write what a file may hold, as older ones do, but commands would read as something else.
+
+    Args:
+        index: The direction's index, for the message.
+        annotations: What is to be written on it; what `annotation_fault` sees is not looked at.
+
+    Raises:
+        UserError: If a name has a meaning where directions are selected.
+    """
+    name = annotations.get("name")
+    if name == "all":
+        raise UserError(
+            f"The name of direction {index} must not be all (that means every direction), got {short(name)}."
+        )
+    if isinstance(name, str) and "," in name:
+        raise UserError(
+            f"The name of direction {index} must have no comma (it separates directions), got {short(name)}."
+        )
+
+
 def order_fault(order: Any, ndirs: int) -> str | None:
     """Say why a header's order is not one.
 
@@ -110,10 +131,11 @@ def annotate(header: Mapping[str, Any], changes: Mapping[int, Mapping[str, Any]]
             that names which look alike are alike.
 
     Returns:
-        The new header with the change in its history; an equal one if everything was so already. It is not checked.
+        The new header with the change in its history; an equal one if everything was so already. Only what may be in a
+        file but must not be written any more is checked.
 
     Raises:
-        UserError: If something else than an annotation is to be written.
+        UserError: If something else than an annotation is to be written, or a name that commands would misread.
     """
     new = copy.deepcopy(dict(header))
     before: dict[str, dict[str, Any]] = {}
@@ -125,6 +147,7 @@ def annotate(header: Mapping[str, Any], changes: Mapping[int, Mapping[str, Any]]
             if key not in ANNOTATIONS:
                 hint = nearest(key, ANNOTATIONS)
                 raise UserError(f"A direction has no annotation {key!r}; it has {', '.join(ANNOTATIONS)}.{hint}")
+        check_new(index, changed)
         if changed:
             said.append(f"{index} {short(entry['name'])}: {', '.join(_said(key, changed[key]) for key in changed)}")
             before[str(index)] = {key: entry[key] for key in changed}

@@ -122,7 +122,8 @@ class Directions(Usable):
 
         Args:
             key: Which, by index or name.
-            name: 1 to 64 printable characters, trimmed, not a number, and not the name of another direction.
+            name: 1 to 64 printable characters, trimmed, without a comma, not a number, not ``all``, and not the name
+                of another direction.
 
         Returns:
             These directions, with the new name and the change in the history.

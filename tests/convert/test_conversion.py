@@ -297,3 +297,10 @@ def test_missing_file_is_named(tmp_path):
     """With its path."""
     with pytest.raises(UserError, match=r"There is no file .*none\.pt"):
         convert(tmp_path / "none.pt", SMALL)
+
+
+def test_convert_refuses_a_name_that_selects_others(tmp_path):
+    """As when it is written on a file later."""
+    np.save(tmp_path / "a.npy", np.eye(3, 6))
+    with pytest.raises(UserError, match="The name of direction 1 must not be all"):
+        convert(tmp_path / "a.npy", SMALL, names={1: "all"})

@@ -71,6 +71,8 @@ def test_names_are_compared_as_they_look(found):
     [
         ({0: {"name": "hue"}}, "Directions 0 and 3 have the same name, 'hue'; names must be unique"),
         ({0: {"name": "12"}}, r"The name of direction 0 must not be a number \(that is an index\), got '12'"),
+        ({0: {"name": "all"}}, r"The name of direction 0 must not be all \(that means every direction\), got 'all'"),
+        ({0: {"name": "a, b"}}, r"The name of direction 0 must have no comma \(it separates directions\), got 'a, b'"),
         ({0: {"name": "a\u202eb"}}, r"The name of direction 0 must be .* printable characters, trimmed, got 'a\\u202"),
         ({0: {"name": "x" * 10_000}}, "The name of direction 0 must be 1 to 64 .* got 'x{39}…"),
         ({0: {"path_size": 0}}, "The path_size of direction 0 must be a positive number, got 0"),
@@ -88,6 +90,18 @@ def test_annotated_refuses(found, changes, message):
     """What is not allowed is named, with the direction."""
     with pytest.raises(UserError, match=message):
         found.annotated_each(changes)
+
+
+@pytest.mark.parametrize("name", ["all", "left, right"])
+def test_names_that_are_not_given_any_more_still_load(found, tmp_path, name):
+    """An older file has them: everything else can be written on it, and its history leads back to them."""
+    entries = found.header["directions"]
+    entries[0]["name"] = name
+    Directions(found.matrix, found.header | {"directions": entries}).save(tmp_path / "x.safetensors")
+    older = load_directions(tmp_path / "x.safetensors")
+    assert older.names[0] == name
+    assert older.annotated(0, name=name, note="x").notes[0] == "x"
+    assert older.renamed(0, "other").undone().names[0] == name
 
 
 def test_reordered_moves_some_to_the_front(found):
