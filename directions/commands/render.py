@@ -92,7 +92,8 @@ def render(
             "--classes",
             "-y",
             metavar="CLASS,…",
-            help="Classes of the samples by index or name, in turn; or all. Several are named above the columns.",
+            help="Classes of the samples by index or name, in turn; or all. Several are named above "
+            "an animation's columns and beside a strip's rows.",
             show_default="those that the directions were learned on",
             rich_help_panel=SAMPLES,
         ),

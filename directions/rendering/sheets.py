@@ -71,8 +71,7 @@ def write_strip(path: str | os.PathLike[str], scene: Scene, indices: Sequence[in
     sizes = [scene.path_size(index) for index in indices]
     captions: list[RowCaption] = []
     for index, size in zip(indices, sizes, strict=True):
-        name, *rest = [row_caption(scene.directions.names[index], size), *_sample_captions(scene)[1:]]
-        captions += [name, *rest]
+        captions += _strip_captions(scene, index, size)
     headings, corner = _column_captions(settings.length, sizes)
     bare = settings.captions == "none"
     page = Page(captions, settings.length, _tile(scene), headings, corner, bare=bare)
@@ -115,10 +114,13 @@ def _save(path: str | os.PathLike[str], page: np.ndarray) -> None:
         Image.fromarray(page).save(partial, "PNG")
 
 
-def _sample_captions(scene: Scene) -> list[RowCaption]:
-    """What stands before the rows of the samples."""
-    classes = scene.classes
-    return [RowCaption("", classes[k] if classes else f"sample {k + 1}") for k in range(scene.settings.count)]
+def _strip_captions(scene: Scene, index: int, path_size: float) -> list[RowCaption]:
+    """What stands before the rows of a direction: the samples, and with the first of them the direction."""
+    samples = scene.classes or [f"sample {k + 1}" for k in range(scene.settings.count)]
+    first = row_caption(scene.directions.names[index], path_size)
+    if scene.classes and len(samples) > 1:
+        first = RowCaption(first.name, f"{first.detail} · {samples[0]}")
+    return [first, *(RowCaption("", sample) for sample in samples[1:])]
 
 
 def _column_captions(columns: int, path_sizes: Sequence[float]) -> tuple[list[str], str]:

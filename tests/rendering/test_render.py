@@ -12,6 +12,7 @@ from PIL import Image
 from directions.errors import UserError
 from directions.rendering import maker as maker_module
 from directions.rendering import plan as module
+from directions.rendering import sheets
 from directions.rendering.maker import to_uint8
 from directions.rendering.render import render
 from directions.rendering.settings import RenderSettings
@@ -274,6 +275,22 @@ def test_render_stills_have_captions(generator, tmp_path, settings):
         generator, tmp_path / "a.png", frames=3, y=[0] * settings.get("samples", 2), indices=None, **settings
     )
     assert still(path).shape[1] > 3 * 16 + 20
+
+
+@pytest.mark.parametrize(
+    ("samples", "expected"),
+    [
+        (1, [("left-right", "±3"), ("hue", "±5")]),
+        (2, [("left-right", "±3 · soft ball"), ("", "ball"), ("hue", "±5 · soft ball"), ("", "ball")]),
+    ],
+)
+def test_render_strip_names_the_class_of_every_row(generator, tmp_path, monkeypatch, samples, expected):
+    """Also that of the first sample, whose row names the direction as well."""
+    shown = []
+    page = sheets.Page
+    monkeypatch.setattr(sheets, "Page", lambda rows, *more, **named: shown.extend(rows) or page(rows, *more, **named))
+    draw(generator, tmp_path / "a.png", format="strip", frames=3, samples=samples, y=[1, 0][:samples])
+    assert [(row.name, row.detail) for row in shown] == expected
 
 
 def test_render_names_several_classes_above_the_columns(generator, tmp_path):
