@@ -83,7 +83,8 @@ def carry_out(request: Request, *, dry_run: bool, as_json: bool, quiet: bool) ->
     # Only now torch: a wrong file, name or setting is reported at once.
     from directions.generators.edits import chosen_layers
     from directions.generators.registry import load_generator
-    from directions.rendering.render import render
+    from directions.rendering.render import render, require_sizes
+    from directions.rendering.scene import Scene
     from directions.runs.folder import RunFolder
     from directions.sampling import resolve_classes
 
@@ -95,6 +96,7 @@ def carry_out(request: Request, *, dry_run: bool, as_json: bool, quiet: bool) ->
     known = resolve_classes(generator, _learned_on(directions.header["classes"]) if classes is None else classes)
     y = _spread(known, settings.count)
     if dry_run:
+        require_sizes(Scene.draw(directions, generator, settings, y), plan)
         files = [str(file) for file in [*plan.files, *plan.parts]]
         content = {"files": files, "evaluations": plan.evaluations, "classes": y, "settings": settings.to_dict()}
         layers = chosen_layers(generator, directions.layers if settings.layers is None else settings.layers)

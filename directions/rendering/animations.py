@@ -13,8 +13,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from directions.rendering.captions import Page, RowCaption, enlarge
+from directions.rendering.captions import Page, PageLayout, RowCaption, enlarge
 from directions.rendering.encode import Animation, Encoder, make_encoder
+from directions.rendering.limits import require_size
 from directions.rendering.overlap import overlapped
 from directions.rendering.path import animation, strip
 from directions.rendering.plan import Plan, PlannedPage
@@ -65,8 +66,7 @@ def _write_page(scene: Scene, kind: Animation, page: PlannedPage, sample: np.nda
     # The rows that each file shows.
     shows = [[row] for row in range(len(page.single))] if page.single else []
     shows += [list(range(len(page.rows)))] if page.overview is not None else []
-    tile = (scene.generator.resolution * scene.scale,) * 2
-    sheets = [_Sheet(scene, encoder, [page.rows[row] for row in rows], tile) for rows in shows]
+    sheets = [_Sheet(scene, encoder, [page.rows[row] for row in rows]) for rows in shows]
     with contextlib.ExitStack() as stack:
         adders = [stack.enter_context(encoder.open(path)) for path in page.animations]
 
@@ -80,19 +80,40 @@ def _write_page(scene: Scene, kind: Animation, page: PlannedPage, sample: np.nda
         overlapped(steps, encode)
 
 
+def require_sizes(scene: Scene, kind: Animation, plan: Plan) -> None:
+    """Refuse animations that their format cannot hold, before an image is made.
+
+    Args:
+        scene: What to show.
+        kind: The format of the animations.
+        plan: The directions of each page, and where they go.
+
+    Raises:
+        UserError: If one is too large.
+    """
+    for page in plan.pages:
+        for rows in [*([row] for row in page.rows if page.single), *([page.rows] if page.overview else [])]:
+            layout = PageLayout(*_grid(scene, rows), bare=scene.settings.captions == "none")
+            require_size(kind, layout.height, layout.width)
+
+
+def _grid(scene: Scene, indices: Sequence[int]) -> tuple[list[RowCaption], int, tuple[int, int], list[str]]:
+    """The rows, columns, tiles and column captions of the page that shows directions."""
+    captions = [row_caption(scene.directions.names[index], scene.path_size(index)) for index in indices]
+    if scene.settings.captions == "amount":  # The widest that they will be, so that the page has room.
+        captions = [
+            RowCaption(caption.name, _amount(-scene.path_size(index)))
+            for caption, index in zip(captions, indices, strict=True)
+        ]
+    return captions, scene.settings.count, (scene.generator.resolution * scene.scale,) * 2, scene.class_captions
+
+
 class _Sheet:
     """The page of one animation, in its encoder's colours."""
 
-    def __init__(self, scene: Scene, encoder: Encoder, indices: Sequence[int], tile: tuple[int, int]) -> None:
-        captions = [row_caption(scene.directions.names[index], scene.path_size(index)) for index in indices]
+    def __init__(self, scene: Scene, encoder: Encoder, indices: Sequence[int]) -> None:
         self._moving = scene.settings.captions == "amount"
-        if self._moving:  # The widest that they will be, so that the page has room.
-            captions = [
-                RowCaption(caption.name, _amount(-scene.path_size(index)))
-                for caption, index in zip(captions, indices, strict=True)
-            ]
-        bare = scene.settings.captions == "none"
-        self._page = Page(captions, scene.settings.count, tile, scene.class_captions, bare=bare)
+        self._page = Page(*_grid(scene, indices), bare=scene.settings.captions == "none")
         self._blank = encoder.drawing(self._page.blank)
         self._drawing: Callable[[np.ndarray], np.ndarray] = encoder.drawing
 

@@ -47,7 +47,60 @@ class RowCaption:
     detail: str
 
 
-class Page:
+class PageLayout:
+    """Where everything is on a page, before anything is drawn.
+
+    Args:
+        rows: The caption of each row.
+        columns: Number of images in a row.
+        tile: Height and width of an image, after enlargement.
+        column_captions: A caption for each column, or none.
+        corner: What the column captions mean; stands at their left.
+        bare: Leave captions, gaps and margins away: nothing but the images.
+
+    Attributes:
+        height: In pixels.
+        width: In pixels.
+    """
+
+    height: int
+    width: int
+
+    def __init__(
+        self,
+        rows: Sequence[RowCaption],
+        columns: int,
+        tile: tuple[int, int],
+        column_captions: Sequence[str] = (),
+        corner: str = "",
+        *,
+        bare: bool = False,
+    ) -> None:
+        self._tile = tile
+        if bare:
+            self._gap = self._left = self._top = 0
+            self._pitch = tile[0]
+            self.height, self.width = len(rows) * tile[0], columns * tile[1]
+            return
+        size = min(max(min(tile) // 9, 12), 48)
+        self._name_font = name_font = font_for("".join(row.name for row in rows), size)
+        small = max(size - 2, 11)
+        self._detail_font = font_for("".join([corner, *column_captions, *(row.detail for row in rows)]), small)
+        self._names = names = [_shorten(row.name, name_font, _LONGEST_NAME * size) for row in rows]
+        self._gap = max(2, min(tile) // 32)
+        self._margin = margin = 3 * self._gap + 2
+        self._details = details = [_shorten(row.detail, self._detail_font, _LONGEST_NAME * size) for row in rows]
+        widths = [name_font.getlength(name) for name in names]
+        widths += [self._detail_font.getlength(text) for text in (corner, *details)]
+        self._left = margin + int(np.ceil(max(widths))) + margin
+        self._top = margin + (round(1.6 * size) if column_captions else 0)
+        self._line = line = round(1.25 * size)
+        self._pitch = max(tile[0], 2 * line) + self._gap
+        self.height = self._top + len(rows) * self._pitch - self._gap + margin
+        self.width = self._left + columns * (tile[1] + self._gap) - self._gap + margin
+
+
+class Page(PageLayout):
     """A grid of equal images with captions, at its final size in pixels.
 
     Args:
@@ -74,33 +127,16 @@ class Page:
         *,
         bare: bool = False,
     ) -> None:
-        self._tile = tile
+        super().__init__(rows, columns, tile, column_captions, corner, bare=bare)
         if bare:
-            self._gap = self._left = self._top = 0
-            self._pitch = tile[0]
-            self.blank = np.full((len(rows) * tile[0], columns * tile[1], 3), PAPER, dtype=np.uint8)
+            self.blank = np.full((self.height, self.width, 3), PAPER, dtype=np.uint8)
             return
-        size = min(max(min(tile) // 9, 12), 48)
-        name_font = font_for("".join(row.name for row in rows), size)
-        small = max(size - 2, 11)
-        self._detail_font = font_for("".join([corner, *column_captions, *(row.detail for row in rows)]), small)
-        names = [_shorten(row.name, name_font, _LONGEST_NAME * size) for row in rows]
-        self._gap = max(2, min(tile) // 32)
-        self._margin = margin = 3 * self._gap + 2
-        details = [_shorten(row.detail, self._detail_font, _LONGEST_NAME * size) for row in rows]
-        widths = [name_font.getlength(name) for name in names]
-        widths += [self._detail_font.getlength(text) for text in (corner, *details)]
-        self._left = margin + int(np.ceil(max(widths))) + margin
-        self._top = margin + (round(1.6 * size) if column_captions else 0)
-        self._line = line = round(1.25 * size)
-        self._pitch = max(tile[0], 2 * line) + self._gap
-        height = self._top + len(rows) * self._pitch - self._gap + margin
-        width = self._left + columns * (tile[1] + self._gap) - self._gap + margin
-        page = Image.new("RGB", (width, height), PAPER)
+        margin, line = self._margin, self._line
+        page = Image.new("RGB", (self.width, self.height), PAPER)
         draw = ImageDraw.Draw(page)
-        for index, (name, detail) in enumerate(zip(names, details, strict=True)):
+        for index, (name, detail) in enumerate(zip(self._names, self._details, strict=True)):
             middle = self._top + index * self._pitch + tile[0] / 2
-            draw.text((margin, middle - line / 2), name, INK, name_font, anchor="lm")
+            draw.text((margin, middle - line / 2), name, INK, self._name_font, anchor="lm")
             draw.text((margin, middle + line / 2), detail, PALE_INK, self._detail_font, anchor="lm")
         heading = margin + (self._top - margin) / 2 - self._gap
         draw.text((margin, heading), corner, PALE_INK, self._detail_font, anchor="lm")

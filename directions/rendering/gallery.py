@@ -16,6 +16,7 @@ from PIL import Image
 from directions.atomic import atomic_folder
 from directions.rendering.captions import enlarge
 from directions.rendering.gallery_page import MARKER, make_page, picture_paths
+from directions.rendering.limits import require_size
 from directions.rendering.overlap import overlapped
 from directions.rendering.path import dwell, strip
 from directions.rendering.scene import Scene
@@ -56,6 +57,19 @@ def write_gallery(scene: Scene, indices: Sequence[int], stats: Sequence[Mapping[
                 pictures.finish()
         page = make_page(scene, indices, stats, thumb_size=thumb_size(scene), trip=trip)
         folder.joinpath("index.html").write_text(page, encoding="utf-8")
+
+
+def require_sizes(scene: Scene) -> None:
+    """Refuse a gallery whose pictures cannot be written, before an image is made.
+
+    Args:
+        scene: What to show.
+
+    Raises:
+        UserError: If the samples are too many to be side by side.
+    """
+    tile = scene.generator.resolution * scene.scale
+    require_size("webp", tile, tile * scene.settings.count)
 
 
 def gallery_files(indices: Sequence[int], frames: int) -> Iterator[str]:

@@ -18,6 +18,7 @@ from PIL import Image
 
 from directions.atomic import atomic_write
 from directions.errors import UserError
+from directions.rendering.limits import require_size
 from directions.rendering.palette import TRANSPARENT
 
 MAX_FPS = 50
@@ -82,11 +83,7 @@ class GifWriter:
         self._file.write(b"\x3b")
 
     def _begin(self, height: int, width: int) -> None:
-        if max(height, width) > 65535:
-            raise UserError(
-                f"A GIF can be at most 65535 pixels wide and high, got {width} × {height}. Render fewer samples, or at "
-                "a smaller scale."
-            )
+        require_size("gif", height, width)
         # 0xF7: a global table of 256 colours of 8 bits.
         self._file.write(b"GIF89a" + struct.pack("<HHBBB", width, height, 0xF7, 0, 0))
         self._file.write(self._colours.astype(np.uint8).tobytes() + (_LOOP_FOREVER if self._loop else b""))

@@ -18,9 +18,7 @@ import numpy as np
 
 from directions.errors import UserError
 from directions.rendering.captions import PAPER
-
-MAX_SIDE = 4096
-"""Pixels to a side that decoders in browsers and phones are sure to take."""
+from directions.rendering.limits import require_size
 
 _QUALITY = 16
 """x264's constant rate factor: below 18 the eye hardly tells the difference."""
@@ -97,11 +95,7 @@ class Mp4Writer:
             raise RuntimeError(f"ffmpeg failed ({status}): {said or 'it said nothing'}")
 
     def _begin(self, height: int, width: int) -> None:
-        if max(height, width) > MAX_SIDE:
-            raise UserError(
-                f"An MP4 should be at most {MAX_SIDE} pixels wide and high, or many players refuse it; got {width} × "
-                f"{height}. Render fewer directions or samples, or at a smaller scale."
-            )
+        require_size("mp4", height, width)
         height, width = height + height % 2, width + width % 2
         self._even = np.full((height, width, 3), PAPER, dtype=np.uint8)
         raw = f"-f rawvideo -pix_fmt rgb24 -s {width}x{height} -r {self._fps} -i -"

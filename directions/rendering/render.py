@@ -20,10 +20,11 @@ from directions.direction_file import Directions
 from directions.direction_file.file import Key
 from directions.errors import UserError
 from directions.generators.base import Generator
+from directions.rendering import animations, gallery
 from directions.rendering.animations import write_animations
 from directions.rendering.encode import check_rate
 from directions.rendering.gallery import write_gallery
-from directions.rendering.plan import make_plan
+from directions.rendering.plan import Plan, make_plan
 from directions.rendering.scene import Scene
 from directions.rendering.settings import ANIMATIONS, RenderSettings
 from directions.rendering.sheets import write_plane, write_strip
@@ -69,6 +70,7 @@ def render(
     chosen = which(directions, settings, indices)
     plan = make_plan(directions, chosen, settings, Path(out))
     scene = Scene.draw(directions, generator, settings, y)
+    require_sizes(scene, plan)
     if not plan.one_file:
         _make_folder(plan.out.parent if settings.format == "gallery" else plan.out)
     if settings.format != "gallery":  # whose folder is begun before its first image
@@ -91,6 +93,23 @@ def render(
         else:
             write_animations(scene, settings.format, plan)
     return [*plan.files, *plan.parts]
+
+
+def require_sizes(scene: Scene, plan: Plan) -> None:
+    """Refuse pictures that their format cannot hold, before an image is made.
+
+    Args:
+        scene: What to show.
+        plan: Where it goes.
+
+    Raises:
+        UserError: If one is too large.
+    """
+    if scene.settings.format == "gallery":
+        gallery.require_sizes(scene)
+    for animation in ANIMATIONS:
+        if scene.settings.format == animation:
+            animations.require_sizes(scene, animation, plan)
 
 
 def which(directions: Directions, settings: RenderSettings, indices: Sequence[Key] | None) -> list[int]:

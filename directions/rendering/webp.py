@@ -14,10 +14,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-from directions.errors import UserError
-
-MAX_SIDE = 16383
-"""Pixels that the format can count to."""
+from directions.rendering.limits import require_size
 
 _ANIMATED = 0x02
 _REPLACE = 0x02
@@ -90,11 +87,7 @@ class WebpWriter:
         self._file.seek(0, io.SEEK_END)
 
     def _begin(self, height: int, width: int) -> None:
-        if max(height, width) > MAX_SIDE:
-            raise UserError(
-                f"A WebP can be at most {MAX_SIDE} pixels wide and high, got {width} × {height}. Render fewer "
-                "directions or samples, or at a smaller scale."
-            )
+        require_size("webp", height, width)
         size = _three(width - 1) + _three(height - 1)
         self._file.write(b"RIFF\0\0\0\0WEBP" + _chunk(b"VP8X", bytes([_ANIMATED, 0, 0, 0]) + size))
         # Background colour, which nothing shows, and the number of times to play, 0 for ever.
@@ -119,12 +112,7 @@ def still(page: np.ndarray, quality: int = 88) -> bytes:
     Raises:
         UserError: If it has more pixels than the format can count.
     """
-    if max(page.shape[:2]) > MAX_SIDE:
-        height, width = page.shape[:2]
-        raise UserError(
-            f"A WebP can be at most {MAX_SIDE} pixels wide and high, got {width} × {height}. Render fewer samples, or "
-            "at a smaller scale."
-        )
+    require_size("webp", *page.shape[:2])
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(page)).save(buffer, "WEBP", quality=quality, method=_EFFORT)
     return buffer.getvalue()

@@ -169,6 +169,27 @@ def test_render_refuses_and_leaves_nothing(command, run, arguments, message):
     assert sorted(Path().rglob("*")) == before
 
 
+@pytest.mark.parametrize("more", [[], ["--dry-run"]], ids=["", "dry"])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--samples", "600"], "Error: A GIF can be at most 65535 pixels wide and high, got "),
+        (["--samples", "200", "--out", "x.webp"], "Error: A WebP can be at most 16383 pixels wide and high, got "),
+        (["--samples", "40", "--out", "x.mp4"], "Error: An MP4 should be at most 4096 pixels wide and high, or many"),
+        (["--samples", "200", "--format", "gallery"], "Error: A WebP can be at most 16383 pixels wide and high, got "),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_render_refuses_sizes_before_the_generator_works(command, run, monkeypatch, arguments, message, more):
+    """A dry run says so too."""
+    monkeypatch.setattr(ClosedFormGenerator, "forward", lambda *_, **__: pytest.fail("made images"))
+    before = sorted(Path().rglob("*"))
+    result = command("render", run, *arguments, *more)
+    assert result.code == 2
+    assert message in result.err
+    assert sorted(Path().rglob("*")) == before
+
+
 def test_render_mp4_without_ffmpeg_names_the_extra(command, run, monkeypatch):
     """At once, and with what to install."""
     monkeypatch.setitem(__import__("sys").modules, "imageio_ffmpeg", None)
