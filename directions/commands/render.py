@@ -80,7 +80,7 @@ def render(
     samples: Annotated[
         int | None,
         typer.Option(
-            metavar="INT>=1",
+            metavar="1..10000",
             help="How many, each with a z of its own, the same for every direction.",
             show_default="4; 1 for a plane",
             rich_help_panel=SAMPLES,

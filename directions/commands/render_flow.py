@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from directions.rendering.settings import RenderSettings
 
 
+_SAID_CLASSES = 20
+
+
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """What the command line asks for, not yet checked."""
@@ -98,7 +101,7 @@ def carry_out(request: Request, *, dry_run: bool, as_json: bool, quiet: bool) ->
     if dry_run:
         require_sizes(Scene.draw(directions, generator, settings, y), plan)
         files = [str(file) for file in [*plan.files, *plan.parts]]
-        content = {"files": files, "evaluations": plan.evaluations, "classes": y, "settings": settings.to_dict()}
+        content = {"files": files, "evaluations": plan.evaluations, "classes": _said(y), "settings": settings.to_dict()}
         layers = chosen_layers(generator, directions.layers if settings.layers is None else settings.layers)
         content |= {"layers": None if layers is None else str(layers)}
         print_json(content | {"directions": [directions.names[index] for index in indices]})
@@ -141,6 +144,13 @@ def _chosen(directions: Directions, request: Request, settings: RenderSettings) 
 
 def _learned_on(classes: Sequence[int] | str | None) -> Classes:
     return "all" if classes is None or isinstance(classes, str) else tuple(classes)
+
+
+def _said(classes: Sequence[int] | None) -> list[int | str] | None:
+    """Say the classes of a dry run; of very many samples, those of the first."""
+    if classes is None or len(classes) <= _SAID_CLASSES:
+        return None if classes is None else [*classes]
+    return [*classes[:_SAID_CLASSES], f"and {len(classes) - _SAID_CLASSES} more"]
 
 
 def _spread(classes: Sequence[int], samples: int) -> list[int] | None:

@@ -66,6 +66,10 @@ _DEFAULTS: dict[str, dict[Format, Any]] = {
 """What is taken where nothing is given; a format that is not listed has no such setting."""
 
 
+MAX_SAMPLES = 10_000
+"""More than anybody looks at; each is in memory as long as the pictures are made."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RenderSettings:
     """What to render and how.
@@ -133,8 +137,8 @@ class RenderSettings:
     def _check_numbers(self) -> None:
         if self.plane is not None and self.plane[0] == self.plane[1]:
             raise UserError(f"plane must be two different directions, got {self.plane[0]} twice.")
-        if self.count < 1:
-            raise UserError(f"samples must be at least 1, got {self.samples}.")
+        if not 1 <= self.count <= MAX_SAMPLES:
+            raise UserError(f"samples must be from 1 to {MAX_SAMPLES}, got {self.samples}.")
         if self.format in ANIMATIONS:
             if self.loop and self.length < MIN_FRAMES:
                 raise UserError(

@@ -127,7 +127,8 @@ def test_render_leaves_hidden_directions_out_of_all(command, run):
         (["-d", "9"], "There is no direction 9"),
         (["-d", "x"], "There is no direction 'x'"),
         (["-y", "7"], "Error: --classes must be classes of 'closed-form'"),
-        (["--samples", "0"], "Error: --samples must be at least 1, got 0"),
+        (["--samples", "3000000000"], "Error: --samples must be from 1 to 10000, got 3000000000"),
+        (["--samples", "0"], "Error: --samples must be from 1 to 10000, got 0"),
         (["--frames", "2"], "Error: --frames must be at least 4"),
         (["--frames", "1", "--no-loop"], "Error: --frames must be at least 2"),
         (["--fps", "90"], "Error: --fps must be from 1 to 50"),
@@ -167,6 +168,13 @@ def test_render_refuses_and_leaves_nothing(command, run, arguments, message):
     assert result.code == 2
     assert message in result.err
     assert sorted(Path().rglob("*")) == before
+
+
+def test_render_dry_run_says_twenty_classes_and_how_many_more(command, run):
+    """A line for each of a thousand samples would push the rest off the screen."""
+    arguments = ["render", run, "--classes", "0,2", "--format", "strip", "--dry-run"]
+    assert command(*arguments, "--samples", "20").json["classes"] == [0, 2] * 10
+    assert command(*arguments, "--samples", "1000").json["classes"] == [*[0, 2] * 10, "and 980 more"]
 
 
 @pytest.mark.parametrize("more", [[], ["--dry-run"]], ids=["", "dry"])

@@ -213,7 +213,7 @@ def test_render_progress_goes_to_stderr(generator, tmp_path, capsys):
         ({"indices": []}, "There is no direction to render"),
         ({"indices": [0, "left"]}, "Direction 0 is asked for more than once"),
         ({"indices": [9]}, "There is no direction 9: the indices go from 0 to 5"),
-        ({"samples": 0}, "samples must be at least 1, got 0"),
+        ({"samples": 0}, "samples must be from 1 to 10000, got 0"),
         ({"frames": 3}, "frames must be at least 4 .*, got 3"),
         ({"fps": 0}, "fps must be from 1 to 50"),
         ({"scale": 0}, "scale must be a whole number from 1 to 16, got 0"),

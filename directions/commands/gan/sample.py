@@ -41,7 +41,7 @@ def sample(
     samples: Annotated[
         int | None,
         typer.Option(
-            metavar="INT>=1",
+            metavar="1..10000",
             help="How many images, each with a z of its own.",
             show_default="64; 4 for a sweep; 1 for a plane",
             rich_help_panel=SAMPLES,

@@ -16,6 +16,7 @@ import typer
 from directions.commands.common import print_json, progress_bar
 from directions.config import parse_classes
 from directions.errors import UserError
+from directions.rendering.settings import MAX_SAMPLES
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -93,8 +94,8 @@ def _check(request: Request) -> None:
         )
     if "all" in request.sweep and len(request.sweep) > 1:
         raise UserError("sweep must be all, or one or two components, got all and another.")
-    if request.samples is not None and request.samples < 1:
-        raise UserError(f"samples must be at least 1, got {request.samples}.")
+    if request.samples is not None and not 1 <= request.samples <= MAX_SAMPLES:
+        raise UserError(f"samples must be from 1 to {MAX_SAMPLES}, got {request.samples}.")
     if not (math.isfinite(request.extent) and request.extent > 0):
         raise UserError(f"extent must be a positive number (standard deviations of z), got {request.extent}.")
     if request.separate and request.sweep:
