@@ -82,7 +82,9 @@ def convert(
     ] = None,
     path_size: Annotated[
         float,
-        typer.Option(metavar="FLOAT>0", help="How far they go to either side, in units of z.", rich_help_panel=_WHAT),
+        typer.Option(
+            metavar="0<FLOAT<=100", help="How far they go to either side, in units of z.", rich_help_panel=_WHAT
+        ),
     ] = 5.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.", rich_help_panel=OUTPUT)] = False,
 ) -> None:

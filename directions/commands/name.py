@@ -33,7 +33,9 @@ def name(
     ] = None,
     path_size: Annotated[
         float | None,
-        typer.Option(metavar="FLOAT>0", help="How far to go to either side, in units of z.", rich_help_panel=_WRITE),
+        typer.Option(
+            metavar="0<FLOAT<=100", help="How far to go to either side, in units of z.", rich_help_panel=_WRITE
+        ),
     ] = None,
     note: Annotated[
         str | None, typer.Option(help="A remark, up to 2000 characters; '' removes it.", rich_help_panel=_WRITE)

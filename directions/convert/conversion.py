@@ -6,7 +6,6 @@ placed in z; the header says where they come from.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from directions.basis import SearchSpace, gram_schmidt
 from directions.convert.foreign import read_foreign
 from directions.convert.published import DIM_Z, PUBLISHED_FILES, PublishedFile
 from directions.direction_file import Directions
-from directions.direction_file.annotations import check_new
+from directions.direction_file.annotations import LARGEST_PATH_SIZE, check_new
 from directions.direction_file.header import DescribesGenerator, make_header
 from directions.errors import UserError, nearest
 from directions.generators.weight_files import sha256_of
@@ -58,8 +57,8 @@ def convert(
     digest = sha256_of(path)
     key = _known(published, digest, path, generator)
     known = PUBLISHED_FILES[key] if key is not None else None
-    if not (isinstance(path_size, int | float) and 0 < path_size < math.inf):
-        raise UserError(f"path_size must be a positive number, got {path_size}.")
+    if not (isinstance(path_size, int | float) and 0 < path_size <= LARGEST_PATH_SIZE):
+        raise UserError(f"path_size must be above 0 and at most {LARGEST_PATH_SIZE:g}, got {path_size}.")
     given = dict(names or {})
     labels = _names(len(raw), given)
     span = _span(path, raw.shape[1], generator, space, known)

@@ -25,6 +25,10 @@ ANNOTATIONS = ("name", "path_size", "note", "hidden", "starred")
 DEFAULTS: Mapping[str, Any] = {"note": "", "hidden": False, "starred": False}
 """What an entry has where nobody wrote anything; also what format 1, which had none of these, is read as."""
 
+LARGEST_PATH_SIZE = 100.0
+"""Of a path size that is written, in latent units: so far do sliders go. z itself has a length of about the square root
+of its width, and far beyond it images are no numbers any more."""
+
 LONGEST_NOTE = 2000
 """Characters of a note, at most."""
 
@@ -68,15 +72,18 @@ def annotation_fault(index: int, entry: Mapping[str, Any]) -> str | None:
 
 
 def check_new(index: int, annotations: Mapping[str, Any]) -> None:
-    """Refuse to write what a file may hold, as older ones do, but commands would read as something else.
+    """Refuse to write what a file may hold, as older ones do, but commands would misread or could not show.
 
     Args:
         index: The direction's index, for the message.
         annotations: What is to be written on it; what `annotation_fault` sees is not looked at.
 
     Raises:
-        UserError: If a name has a meaning where directions are selected.
+        UserError: If a name has a meaning where directions are selected, or a path size is above `LARGEST_PATH_SIZE`.
     """
+    size = annotations.get("path_size")
+    if isinstance(size, int | float) and math.isfinite(size) and size > LARGEST_PATH_SIZE:
+        raise UserError(f"The path_size of direction {index} must be at most {LARGEST_PATH_SIZE:g}, got {short(size)}.")
     name = annotations.get("name")
     if name == "all":
         raise UserError(
@@ -135,7 +142,7 @@ def annotate(header: Mapping[str, Any], changes: Mapping[int, Mapping[str, Any]]
         file but must not be written any more is checked.
 
     Raises:
-        UserError: If something else than an annotation is to be written, or a name that commands would misread.
+        UserError: If something else than an annotation is to be written, or what `check_new` refuses.
     """
     new = copy.deepcopy(dict(header))
     before: dict[str, dict[str, Any]] = {}

@@ -148,7 +148,7 @@ class Directions(Usable):
         Args:
             key: Which, by index or name.
             name: As in `renamed`.
-            path_size: How far it is worth going to either side, above 0, in latent units.
+            path_size: How far it is worth going to either side, above 0 and at most 100, in latent units.
             note: Up to 2000 printable characters and line ends.
             hidden: Whether to leave it out of galleries and pages.
             starred: Whether it is worth coming back to.

@@ -19,7 +19,7 @@ import numpy as np
 from directions.explorer.body import Body, number, text, whole
 from directions.explorer.open_file import Content
 from directions.explorer.painter import Painter
-from directions.explorer.view import DIRECTION_ID, View
+from directions.explorer.view import DIRECTION_ID, MAX_AMOUNT, View
 from directions.rendering.captions import Page, enlarge
 from directions.rendering.encode import make_encoder
 from directions.rendering.gif import MAX_FPS
@@ -95,7 +95,8 @@ def animate(animation: Animation, painter: Painter, content: Content, cancelled:
         CancelledError: If nobody waits any more.
     """
     index = content.index(animation.direction)
-    name, size = content.directions.names[index], content.directions.path_sizes[index]
+    name = content.directions.names[index]
+    size = min(content.directions.path_sizes[index], MAX_AMOUNT)  # an older file may have a larger one
     scale = math.ceil(SMALLEST_TILE / painter.generator.resolution)
 
     def images(amounts: np.ndarray) -> Iterator[np.ndarray]:

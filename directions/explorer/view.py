@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from directions.direction_file.annotations import LARGEST_PATH_SIZE
 from directions.errors import UserError
 from directions.explorer.body import Body, list_of, number, one_of, shorten, text, whole
 from directions.generators.base import Generator
@@ -18,8 +19,8 @@ from directions.generators.layers import LayerRange
 
 MAX_SAMPLES = 16
 MAX_SEED = 2**32 - 1
-MAX_AMOUNT = 100.0
-"""Latent units; z itself has a length of about the square root of its width."""
+MAX_AMOUNT = LARGEST_PATH_SIZE
+"""Latent units, to either side: as far as a direction's own range may be set."""
 
 MAX_MOVES = 4096
 FORMATS = {"png": "image/png", "webp": "image/webp", "jpeg": "image/jpeg"}

@@ -76,6 +76,7 @@ def test_names_are_compared_as_they_look(found):
         ({0: {"name": "a\u202eb"}}, r"The name of direction 0 must be .* printable characters, trimmed, got 'a\\u202"),
         ({0: {"name": "x" * 10_000}}, "The name of direction 0 must be 1 to 64 .* got 'x{39}…"),
         ({0: {"path_size": 0}}, "The path_size of direction 0 must be a positive number, got 0"),
+        ({0: {"path_size": 100.5}}, "The path_size of direction 0 must be at most 100, got 100.5"),
         ({0: {"path_size": float("nan")}}, "The path_size of direction 0 must be a positive number, got nan"),
         ({0: {"note": "\x1b[2J"}}, r"The note of direction 0 must be at most 2000 printable characters \(and"),
         ({0: {"note": "x" * 2001}}, "The note of direction 0 must be at most 2000"),
@@ -102,6 +103,16 @@ def test_names_that_are_not_given_any_more_still_load(found, tmp_path, name):
     assert older.names[0] == name
     assert older.annotated(0, name=name, note="x").notes[0] == "x"
     assert older.renamed(0, "other").undone().names[0] == name
+
+
+def test_path_sizes_that_are_not_set_any_more_still_load(found, tmp_path):
+    """As `test_names_that_are_not_given_any_more_still_load`; 100 can be set."""
+    entries = found.header["directions"]
+    entries[0]["path_size"] = 500.0
+    Directions(found.matrix, found.header | {"directions": entries}).save(tmp_path / "x.safetensors")
+    older = load_directions(tmp_path / "x.safetensors")
+    assert older.renamed(0, "other").path_sizes[0] == 500.0
+    assert older.annotated(0, path_size=100).undone().path_sizes[0] == 500.0
 
 
 def test_reordered_moves_some_to_the_front(found):

@@ -266,6 +266,22 @@ def test_gif_goes_along_the_direction_from_where_the_sliders_stand(page):
     assert abs(frames[0] - frames[1]).max() > 40
 
 
+def test_gif_goes_no_further_than_the_sliders(page, monkeypatch):
+    """An older file may have a larger range, far out where images are no numbers."""
+    from directions.explorer.animation import Animation
+
+    directions = load_directions(page.path)
+    entries = directions.header["directions"]
+    entries[0]["path_size"] = 500.0
+    Directions(directions.matrix, directions.header | {"directions": entries}).save(page.path)
+    amounts = []
+    at = Animation.at
+    monkeypatch.setattr(Animation, "at", lambda self, amount: amounts.append(amount) or at(self, amount))
+    answer = page.post("animation", page.view() | {"direction": page.ids[0], "frames": 5, "fps": 10})
+    assert answer.status_code == 200, answer.text
+    assert (min(amounts), max(amounts)) == (-100, 100)
+
+
 def test_gif_stops_when_nobody_waits(page):
     """No image is made after the client has gone."""
     from directions.explorer.animation import Animation, CancelledError, animate

@@ -457,9 +457,14 @@
       if (direction.activeness !== null) facts.push(`activeness ${direction.activeness.toPrecision(3)}`);
       if (direction.penalty_share !== null) facts.push(`${(100 * direction.penalty_share).toFixed(1)}% of the penalty`);
       part("facts").textContent = facts.join(" · ");
-      slider.min = -direction.path_size;
-      slider.max = direction.path_size;
+      slider.min = -reach();
+      slider.max = reach();
       showAmount();
+    }
+
+    // How far the slider goes: an older file may have a larger range than amounts can have.
+    function reach() {
+      return Math.min(direction.path_size, generator.max_amount);
     }
 
     function showAmount() {
@@ -467,7 +472,7 @@
       slider.value = amount;
       slider.setAttribute("aria-valuetext", signed(amount));
       if (document.activeElement !== value) value.value = amount.toFixed(2);
-      const place = Math.min(Math.max(0.5 + amount / direction.path_size / 2, 0), 1);
+      const place = Math.min(Math.max(0.5 + amount / reach() / 2, 0), 1);
       fill(slider, Math.min(0.5, place), Math.max(0.5, place));
       item.classList.toggle("moved", amount !== 0);
     }
@@ -495,11 +500,11 @@
     // The slider: its own rounding, a rest in the middle, and keys that go by the path size.
     slider.addEventListener("input", () => {
       const amount = Number(slider.value);
-      setAmount(id, Math.abs(amount) < direction.path_size * 0.02 ? 0 : Math.round(amount * 100) / 100);
+      setAmount(id, Math.abs(amount) < reach() * 0.02 ? 0 : Math.round(amount * 100) / 100);
     });
     slider.addEventListener("dblclick", () => setAmount(id, 0));
     slider.addEventListener("keydown", (event) => {
-      const size = direction.path_size;
+      const size = reach();
       const step = event.shiftKey ? size / 5 : size / 50;
       const within = (amount) => Math.round(Math.min(Math.max(amount, -size), size) * 100) / 100;
       const to = {
