@@ -529,7 +529,10 @@
     name.addEventListener("change", () => write({ name: name.value }, name, "Name saved"));
     range.addEventListener("change", () => {
       if (Number.isFinite(range.valueAsNumber)) write({ path_size: range.valueAsNumber }, range, "Range saved");
-      else range.value = rounded(direction.path_size);
+      else {
+        range.value = rounded(direction.path_size);
+        problem("");
+      }
     });
     note.addEventListener("change", () => write({ note: note.value }, note, "Note saved"));
     part("star").addEventListener("click", () => write({ starred: !direction.starred }, null, direction.starred ? "Star removed" : "Starred"));
