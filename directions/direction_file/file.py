@@ -80,6 +80,10 @@ class Directions(Usable):
         """Count the directions."""
         return len(self.matrix)
 
+    def __contains__(self, name: object) -> bool:
+        """Tell whether a direction has this name, one of `names`."""
+        return name in self.names
+
     def __iter__(self) -> Iterator[Directions]:
         """Go through the directions, each a `Directions` of its own."""
         return (self[index] for index in range(len(self)))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
+from directions.direction_file.lookup import short
 from directions.errors import UserError
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def add_steps(z: Latent, rows: Any, amounts: Sequence[Any]) -> Latent:
         The moved z, of the type, dtype and device of z.
 
     Raises:
-        UserError: If z is something else, or an amount does not fit it.
+        UserError: If z is something else, or an amount does not fit it or is not finite.
     """
     if _is_tensor(z, rows.shape[1], "z"):
         moved: Any = _add_to_tensor(cast("Any", z), rows, amounts)
@@ -110,6 +111,7 @@ def _add_to_tensor(z: torch.Tensor, rows: Any, amounts: Sequence[Any]) -> torch.
         except (TypeError, ValueError, RuntimeError) as error:
             raise _not_numbers(amount) from error
         _check_broadcast(z.shape[:-1], step.shape)
+        _check_finite(step, amount)
         moved = moved + step[..., None] * row
     return moved.to(z.dtype)
 
@@ -123,6 +125,8 @@ def _add_to_array(z: np.ndarray, rows: np.ndarray, amounts: Sequence[Any]) -> np
         except (TypeError, ValueError) as error:
             raise _not_numbers(amount) from error
         _check_broadcast(z.shape[:-1], step.shape)
+        if not np.isfinite(step).all():
+            raise _not_finite(amount)
         moved = moved + step[..., None] * row
     return moved.astype(z.dtype)
 
@@ -135,6 +139,19 @@ def _check_broadcast(batch: tuple[int, ...], amount: tuple[int, ...]) -> None:
             f"An amount of the shape {tuple(amount)} does not fit a batch of z of the shape {tuple(batch)}. Give one "
             "number, or one for each z."
         ) from None
+
+
+def _check_finite(step: torch.Tensor, amount: Any) -> None:
+    try:
+        finite = bool(step.isfinite().all())
+    except RuntimeError:  # a tensor without values, as torch.vmap hands over
+        return
+    if not finite:
+        raise _not_finite(amount)
+
+
+def _not_finite(amount: Any) -> UserError:
+    return UserError(f"An amount must be finite, got {short(amount)}.")
 
 
 def _not_numbers(amount: Any) -> UserError:

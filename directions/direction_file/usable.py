@@ -16,7 +16,7 @@ from directions.direction_file.display import strip_picture
 from directions.direction_file.fits import generator_misfit
 from directions.direction_file.header import DescribesGenerator
 from directions.direction_file.images import edited
-from directions.direction_file.lookup import Key, is_key, keys_of
+from directions.direction_file.lookup import Key, is_key, keys_of, short
 from directions.direction_file.moves import Latent, add_steps, products
 from directions.direction_file.records import Records
 from directions.errors import UserError
@@ -76,7 +76,8 @@ class Usable(Records):
             through z and amount.
 
         Raises:
-            UserError: If z is not (…, dim_z) floats, a direction does not exist, or the amounts do not fit.
+            UserError: If z is not (…, dim_z) floats, a direction does not exist, or the amounts do not fit or are not
+                finite.
         """
         keys, amounts = keys_of(direction), [amount] if is_key(direction) else amount
         if not hasattr(amounts, "__len__") or len(amounts) != len(keys):
@@ -96,9 +97,12 @@ class Usable(Records):
             (len(steps), …, dim_z), of the type, dtype and device of z.
 
         Raises:
-            UserError: If z is not (…, dim_z) floats, or the direction does not exist.
+            UserError: If z is not (…, dim_z) floats, the direction does not exist, or a step is no finite number.
         """
-        distances = np.asarray(steps, dtype=np.float64)
+        try:
+            distances = np.asarray(steps, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"The steps must be numbers, got {short(steps)}.") from error
         batch_axes = max(getattr(z, "ndim", 1) - 1, 0)
         return self.move(z, direction, distances.reshape(-1, *[1] * batch_axes))
 
@@ -220,15 +224,25 @@ class Usable(Records):
         """Keep the rows on a device, so that moving many tensors there copies nothing to it each time.
 
         Args:
-            device: Where, such as ``"cuda"``; NumPy arrays and tensors elsewhere can still be moved.
+            device: Where, such as ``"cuda"``, or ``"auto"`` for CUDA where there is one; NumPy arrays and tensors
+                elsewhere can still be moved.
 
         Returns:
             The same directions, whose `tensor` is there.
+
+        Raises:
+            UserError: If there is no such device, or no room on it.
         """
         import torch
 
+        from directions.devices import resolve_device
+
         there = copy.copy(self)
-        there._tensor = torch.tensor(self.matrix, device=device)
+        try:
+            there._tensor = torch.tensor(self.matrix, device=resolve_device(device) if device == "auto" else device)
+        except (AssertionError, RuntimeError) as error:
+            resolve_device(str(device))  # says which devices there are, if it is none of them
+            raise UserError(f"The directions cannot be put on {str(device)!r}: {error}") from error
         return there
 
     @property

@@ -367,6 +367,40 @@ def test_project_keeps_type_and_batch_shape(directions, dtype):
 # Where the rows are.
 
 
+@pytest.mark.parametrize("z", [np.zeros((2, 4)), torch.zeros(2, 4)], ids=["array", "tensor"])
+def test_move_and_path_refuse_what_is_not_finite(directions, z):
+    """A NaN would go on through every image."""
+    for amount in (np.nan, np.inf, [0.0, np.nan], torch.tensor(torch.nan)):
+        with pytest.raises(UserError, match=r"An amount must be finite, got .*(nan|inf)"):
+            directions.move(z, 0, amount)
+    with pytest.raises(UserError, match="An amount must be finite"):
+        directions.path(z, 0, [0.0, np.nan])
+    with pytest.raises(UserError, match=r"The steps must be numbers, got \['far'\]"):
+        directions.path(z, 0, ["far"])
+
+
+def test_move_can_be_mapped(directions):
+    """Amounts without values, in a transformation, are taken as they are."""
+    z = torch.zeros(2, 4)
+    moved = torch.vmap(lambda amount: directions.move(z, 0, amount))(torch.tensor([1.0, 2.0]))
+    torch.testing.assert_close(moved[1], directions.move(z, 0, 2.0))
+
+
+def test_contains_is_about_names(directions):
+    """Not about what begins one, or indices."""
+    assert all(name in directions for name in directions.names)
+    assert "d6" not in directions
+    assert "hu" not in directions
+    assert 0 not in directions
+
+
+@pytest.mark.parametrize("device", ["foo", "gpu", "cuda:99"])
+def test_to_refuses_devices_that_are_not_there(directions, device):
+    """In the words of --device."""
+    with pytest.raises(UserError, match=f"device .*'{device}'"):
+        directions.to(device)
+
+
 def test_to_keeps_rows_on_a_device(directions):
     """Only tensors there use them (the meta device stands for any other); the rest is as before."""
     there = directions.to("meta")
