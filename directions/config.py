@@ -40,6 +40,9 @@ UNUSED: dict[Method, tuple[str, ...]] = {
 
 _DEVICE = re.compile(r"cpu|auto|cuda(:\d+)?")
 
+MAX_SEED = 2**63 - 1
+"""Of every seed: the largest whole number that 64 bits hold with a sign."""
+
 
 class ConfigError(UserError):
     """One setting is wrong.
@@ -166,7 +169,7 @@ class DiscoverConfig:
         for field in ("num_probes", "held_out_probes"):
             self._check_int(field, minimum=2, why=" (a variance is taken over the probes)")
         self._check_int("decay_steps", minimum=0)
-        self._check_int("seed", minimum=0, maximum=2**63 - 1)
+        self._check_int("seed", minimum=0, maximum=MAX_SEED)
         for field in ("epsilon", "path_size", "learning_rate"):
             self._check_positive(field)
         self._check_positive("truncation", maximum=1.0)

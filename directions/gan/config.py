@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from directions.config import ConfigError
+from directions.config import MAX_SEED, ConfigError
 from directions.errors import nearest
 from directions.gan.checks import Checked, chosen_activations, is_whole, listed
 from directions.gan.schedule import Schedule, spread
@@ -207,7 +207,7 @@ class TrainConfig(Checked):
         self._check_whole("channel_width", 8)
         self._check_whole("num_probes", 2, why=" (a variance is taken over the probes)")
         self._check_whole("infogan", 0, self.dim_z)
-        self._check_whole("seed", 0, 2**63 - 1)
+        self._check_whole("seed", 0, MAX_SEED)
         for field in (
             *("kimg", "learning_rate", "discriminator_rate", "ema_ramp", "epsilon", "infogan_weight"),
             "sheet_kimg",

@@ -14,6 +14,7 @@ from typing import Protocol, TypeAlias, TypeGuard, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from directions.config import MAX_SEED
 from directions.errors import UserError
 from directions.generators.class_names import ClassNames
 
@@ -166,12 +167,18 @@ class ClassConditional(nn.Module):
 
         Returns:
             (n, dim_z) on the generator's device.
+
+        Raises:
+            UserError: If the seed is larger than torch can take.
         """
         rng = torch.Generator()
         if seed is None:
             rng.seed()
         else:
-            rng.manual_seed(seed)
+            try:
+                rng.manual_seed(seed)
+            except (OverflowError, RuntimeError, ValueError) as error:
+                raise UserError(f"seed must be a whole number from 0 to {MAX_SEED} (2^63 - 1), got {seed}.") from error
         return self.sample_z_from(n, rng, truncation).to(self.device)
 
     def sample_z_from(self, n: int, rng: torch.Generator, truncation: float = 1.0) -> Tensor:

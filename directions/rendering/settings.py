@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
+from directions.config import MAX_SEED
 from directions.errors import UserError, nearest
 from directions.ranges import THIRDS, is_range
 from directions.rendering.encode import Animation, check_rate
@@ -164,8 +165,8 @@ class RenderSettings:
                 f"layers must be start:stop, such as 0:4, or coarse, mid, fine or all, got {self.layers!r}."
                 f"{nearest(str(self.layers), THIRDS)}"
             )
-        if not 0 <= self.seed < 2**63:
-            raise UserError(f"seed must be a whole number from 0, got {self.seed}.")
+        if not 0 <= self.seed <= MAX_SEED:
+            raise UserError(f"seed must be a whole number from 0 to {MAX_SEED} (2^63 - 1), got {self.seed}.")
 
     @property
     def count(self) -> int:

@@ -142,6 +142,7 @@ def test_component_directions_are_the_axes():
         (["--sweep", "0", "--sweep", "1", "--sweep", "2"], "--sweep must be given once, or twice"),
         (["--sweep", "all", "--sweep", "1"], "--sweep must be all, or one or two components"),
         (["--samples", "3000000000"], "--samples must be from 1 to 10000, got 3000000000"),
+        (["--seed", "9" * 23], "--seed must be a whole number from 0 to 9223372036854775807 (2^63 - 1), got 99"),
         (["--samples", "0"], "--samples must be from 1 to 10000, got 0"),
         (["--extent", "0"], "--extent must be a positive number"),
         (["--separate", "--sweep", "1"], "--separate is for images without a sweep"),

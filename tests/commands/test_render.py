@@ -136,7 +136,8 @@ def test_render_leaves_hidden_directions_out_of_all(command, run):
         (["--scale", "0"], "Error: --scale must be a whole number from 1 to 16, got 0"),
         (["--path-size", "-1"], "Error: --path-size must be a positive number"),
         (["--truncation", "2"], "Error: --truncation must be"),
-        (["--seed", "-1"], "Error: --seed must be"),
+        (["--seed", "-1"], "Error: --seed must be a whole number from 0 to 9223372036854775807 (2^63 - 1), got -1"),
+        (["--seed", "9" * 23], "Error: --seed must be a whole number from 0 to 9223372036854775807 (2^63 - 1), got 99"),
         (["--motion", "wild"], "Error: --motion must be one of smooth, linear, got 'wild'"),
         (["--captions", "all"], "Error: --captions must be one of none, name, amount, got 'all'"),
         (

@@ -178,3 +178,9 @@ def test_generator_refuses_bad_input(call, message):
     """What is wrong, what was given, what is allowed."""
     with pytest.raises(UserError, match=message):
         call(ClosedFormGenerator(4, 8))
+
+
+def test_sample_z_refuses_a_seed_that_torch_cannot_take():
+    """With the real limit."""
+    with pytest.raises(UserError, match=r"seed must be a whole number from 0 to 9223372036854775807 \(2\^63 - 1\)"):
+        ClosedFormGenerator(4, 8).sample_z(1, seed=10**23)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from directions.commands.common import print_json, progress_bar
-from directions.config import parse_classes
+from directions.config import MAX_SEED, parse_classes
 from directions.errors import UserError
 from directions.rendering.settings import MAX_SAMPLES
 
@@ -96,6 +96,8 @@ def _check(request: Request) -> None:
         raise UserError("sweep must be all, or one or two components, got all and another.")
     if request.samples is not None and not 1 <= request.samples <= MAX_SAMPLES:
         raise UserError(f"samples must be from 1 to {MAX_SAMPLES}, got {request.samples}.")
+    if not 0 <= request.seed <= MAX_SEED:
+        raise UserError(f"seed must be a whole number from 0 to {MAX_SEED} (2^63 - 1), got {request.seed}.")
     if not (math.isfinite(request.extent) and request.extent > 0):
         raise UserError(f"extent must be a positive number (standard deviations of z), got {request.extent}.")
     if request.separate and request.sweep:
