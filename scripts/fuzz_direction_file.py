@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import io
 import pickle
 import random
@@ -156,9 +157,10 @@ def wrong_headers(directions: Directions, rng: random.Random, cases: int) -> Ite
             if kind == 0 and keys:
                 del node[key]
             elif kind == 1 and isinstance(node, dict):
-                node[rng.choice(["name", "order", "joint", "layers", "x", "sha256"])] = rng.choice(VALUES)
+                name = rng.choice(["name", "order", "joint", "layers", "x", "sha256"])
+                node[name] = copy.deepcopy(rng.choice(VALUES))
             elif keys:
-                node[key] = rng.choice(VALUES)
+                node[key] = copy.deepcopy(rng.choice(VALUES))
         if rng.random() < 0.1:
             row = rng.randrange(len(matrix))
             matrix[row] = rng.choice([0.0, np.nan, np.inf, 1e30, matrix[0] + 1e-3, matrix[row] * (1 + 1e-5)])

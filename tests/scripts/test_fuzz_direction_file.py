@@ -43,3 +43,11 @@ def test_wrong_answer_is_a_fault(script, tmp_path, monkeypatch):
     monkeypatch.setattr(script, "load_directions", lambda path: other)
     with pytest.raises(AssertionError, match="a damaged file was read as if it were not"):
         script.fuzz({"mutations": 1}, seed=0, folder=tmp_path)
+
+
+def test_wrong_headers_leave_the_values_as_they_are(script):
+    """What one header was given and the next one changes must not be the same object."""
+    before = repr(script.VALUES)
+    for _ in script.wrong_headers(script.small_directions(), script.random.Random(0), 2000):
+        pass
+    assert repr(script.VALUES) == before
