@@ -99,13 +99,27 @@ def _introduction(cells: Sequence[dict[str, Any]]) -> str:
 
 
 def _table(cells: Sequence[dict[str, Any]], data: str) -> str:
-    rows = [("", "PPL, ours", "FD, ours", "on the diagonal", "DCI D", "MIG", "components", "PPL, paper", "FID, paper")]
+    rows = [
+        (
+            "",
+            "seeds",
+            "PPL, ours",
+            "FD, ours",
+            "on the diagonal",
+            "DCI D",
+            "MIG",
+            "components",
+            "PPL, paper",
+            "FID, paper",
+        )
+    ]
     for row, title in ROWS.items():
         ours = _of(cells, row=row)
         paper = PUBLISHED[row][data]
         rows.append(
             (
                 title,
+                str(len(ours)),
                 _mean(_metric(cell, "ppl_") for cell in ours),
                 _mean(_metric(cell, "fd_") for cell in ours),
                 _mean(_metric(cell, "diagonalness") for cell in ours),

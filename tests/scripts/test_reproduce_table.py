@@ -124,7 +124,7 @@ def test_report_sets_ours_beside_the_published(table, tmp_path, capsys):
     fake_cell(tmp_path / "cells", "progan", 30.0, 12)
     text = write_report(tmp_path / "cells", tmp_path / "docs" / "table", "small")
     assert (tmp_path / "docs" / "table.md").read_text() == text
-    assert "| with HP | 40 | 2 | 0.25 |  | 0.125 | 3 | 45.7 | 25 |" in text
+    assert "| with HP | 1 | 40 | 2 | 0.25 |  | 0.125 | 3 | 45.7 | 25 |" in text
     assert "PPL of with HP over that of InfoGAN: 0.50, as in the paper (0.81 there)" in text
     assert "PPL of with HP over that of ProGAN: 1.33, unlike the paper (0.74 there)" in text
     assert "| CLEVR-Simple, with HP | 0 | 60 | 4.0 | 8.0 |" in text
