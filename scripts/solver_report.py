@@ -210,7 +210,8 @@ def write_report(folder: Path, out: Path) -> None:
     scores = json.loads(path.read_text()) if path.exists() else {}
     put_scores(cells, scores)
     first = next(cell for cell in cells.values() if cell["curve"])
-    generator = first["generator"]
+    generator, target = first["generator"], folder.name.removeprefix("solvers-")
+    made = f"{first['machine']}; weights {generator['digest'][:12]}"
     out.parent.mkdir(parents=True, exist_ok=True)
     plot(cells, out.with_name(out.name + ".png"))
     measured = next((cell for cell in cells.values() if cell["method"] == "joint"), None)
@@ -219,7 +220,7 @@ def write_report(folder: Path, out: Path) -> None:
     page = [
         f"# Solvers on {generator['name']}",
         "",
-        f"Made by `python scripts/compare_solvers.py` ({first['machine']}; weights {generator['digest'][:12]}).",
+        f"Made by `python scripts/compare_solvers.py --target {target}` ({made}).",
         "Seconds are processor seconds of one core, without scoring.",
         first.get("scored_by")
         or f"*penalty*: held out, of the result, at {scores.get('points', 64)} places; the "
