@@ -79,9 +79,9 @@ SETS = {
     "clevr-1fov": DataSet("data/clevr-1fov-64", infogan=1, penalty_weight=0.0125),
 }
 
-# Non-saturating with R1 at every fourth step takes less time to look as good here than WGAN-GP. The penalty of so
-# narrow a network is large (the stats.jsonl of hp-ft on CLEVR-Simple begins with 73,245): λ is the paper's times 2e-4,
-# with which the two losses are of one order.
+# Non-saturating with R1 at every fourth step, for a small machine's sake. The penalty of so narrow a network is large
+# (the stats.jsonl of hp-ft on CLEVR-Simple begins with 73,245): λ is the paper's times 2e-4, with which the two losses
+# are of one order.
 SMALL: dict[str, Any] = {
     "resolution": 32,
     "channels": (48, 48, 32, 24),
