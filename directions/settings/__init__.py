@@ -1,0 +1,1 @@
+"""Settings of the commands, each declared once."""
