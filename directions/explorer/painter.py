@@ -32,7 +32,6 @@ from directions.rendering.path import strip, there_and_back
 from directions.rendering.settings import SMALLEST_TILE
 from directions.rendering.sheets import COLUMNS, row_caption
 
-
 Kept = TypeVar("Kept")
 Result = TypeVar("Result")
 
