@@ -56,7 +56,7 @@ def explore(
         raise UserError(
             f"The page needs {error.name}, which is not installed. Install it: pip install 'biggan-directions[explore]'"
         ) from error
-    from directions.explorer.server import address, listen, serve
+    from directions.explorer.app import address, listen, serve
 
     with options_named(context):
         bound = listen(host, port)
@@ -64,7 +64,7 @@ def explore(
         # Only now torch: a wrong file or address is reported at once.
         typer.echo(f"Loading {generator or directions.generator} …", err=True)
         from directions.explorer.app import make_app
-        from directions.explorer.open_file import OpenFile
+        from directions.explorer.file import OpenFile
         from directions.explorer.snippet import Origin
         from directions.generators.registry import load_generator
 

@@ -1,8 +1,4 @@
-"""Python that makes the picture of a view again, to be copied from the page.
-
-Beside the painter (``painter.py``): what it does with a view, spelt out for somebody who reads it. The tests execute
-it and compare the pixels.
-"""
+"""Python that makes the picture of a view again, to be copied from the page; the tests execute it."""
 
 from __future__ import annotations
 
@@ -11,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from directions.direction_file import Directions
-from directions.explorer.view import View
+from directions.explorer.models import View
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from fakes import BlobGenerator, blob_directions
 
 from directions.cli import main
 from directions.errors import UserError
-from directions.explorer.server import USUAL_PORT, address, listen, make_server
+from directions.explorer.app import USUAL_PORT, address, listen, make_server
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.2", "example.org", "", "::", "127.0.0.1; rm"])

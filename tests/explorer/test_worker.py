@@ -7,10 +7,10 @@ import threading
 
 import pytest
 
-from directions.explorer.turns import BusyError, SupersededError, Turns
+from directions.explorer.painter import BusyError, SupersededError, Worker
 
 
-async def stand_in_line(turns, requests):
+async def stand_in_line(worker, requests):
     """Hold the worker, put requests (client, number) in the line, let go: the order of service, and what they got."""
     log, started, release = [], threading.Event(), threading.Event()
 
@@ -18,91 +18,91 @@ async def stand_in_line(turns, requests):
         started.set()
         release.wait(10)
 
-    holding = asyncio.create_task(turns.take("holder", 0, hold))
+    holding = asyncio.create_task(worker.newest("holder", 0, hold))
     await asyncio.to_thread(started.wait, 10)
     waiting = []
     for request in requests:
-        waiting.append(asyncio.create_task(turns.take(*request, lambda request=request: log.append(request))))
+        waiting.append(asyncio.create_task(worker.newest(*request, lambda request=request: log.append(request))))
         await asyncio.sleep(0)
     release.set()
     _, *results = await asyncio.gather(holding, *waiting, return_exceptions=True)
-    turns.close()
+    worker.close()
     return log, results
 
 
 def run(*requests, **settings):
-    return asyncio.run(stand_in_line(Turns(**settings), requests))
+    return asyncio.run(stand_in_line(Worker(**settings), requests))
 
 
-def test_turns_serve_only_the_newest_request_of_a_client():
+def test_worker_serve_only_the_newest_request_of_a_client():
     """Those before it are dropped without being computed."""
     log, results = run(("a", 1), ("a", 2), ("a", 3))
     assert log == [("a", 3)]
     assert [type(result) for result in results] == [SupersededError, SupersededError, type(None)]
 
 
-def test_turns_give_a_newer_request_the_place_of_the_older():
+def test_worker_give_a_newer_request_the_place_of_the_older():
     """Who keeps moving a slider does not fall behind who came later."""
     log, _ = run(("a", 1), ("b", 1), ("a", 2), ("c", 1), ("b", 2))
     assert log == [("a", 2), ("b", 2), ("c", 1)]
 
 
-def test_turns_drop_a_request_that_was_overtaken_on_the_way():
+def test_worker_drop_a_request_that_was_overtaken_on_the_way():
     """Two connections may swap two requests."""
     log, results = run(("a", 5), ("a", 4))
     assert log == [("a", 5)]
     assert isinstance(results[1], SupersededError)
 
 
-def test_turns_tell_too_many_clients():
+def test_worker_tell_too_many_clients():
     """The line is bounded; who waits already may still ask anew."""
     log, results = run(("a", 1), ("b", 1), ("c", 1), ("a", 2), most_waiting=2)
     assert isinstance(results[2], BusyError)
     assert log == [("a", 2), ("b", 1)]
 
 
-def test_turns_hand_an_error_on_and_serve_the_next():
+def test_worker_hand_an_error_on_and_serve_the_next():
     """A failure does not stop the line."""
 
     async def both():
-        turns = Turns()
+        worker = Worker()
         with pytest.raises(ZeroDivisionError, match="division by zero"):
-            await turns.take("a", 0, lambda: 1 / 0)
-        return await turns.take("b", 0, lambda: "served")
+            await worker.newest("a", 0, lambda: 1 / 0)
+        return await worker.newest("b", 0, lambda: "served")
 
     assert asyncio.run(both()) == "served"
 
 
-def test_turns_skip_a_client_that_went_away():
+def test_worker_skip_a_client_that_went_away():
     """Its job is not computed."""
 
     async def leave():
-        turns, started, release, log = Turns(), threading.Event(), threading.Event(), []
-        holding = asyncio.create_task(turns.take("a", 0, lambda: (started.set(), release.wait(10))))
+        worker, started, release, log = Worker(), threading.Event(), threading.Event(), []
+        holding = asyncio.create_task(worker.newest("a", 0, lambda: (started.set(), release.wait(10))))
         await asyncio.to_thread(started.wait, 10)
-        gone = asyncio.create_task(turns.take("b", 0, lambda: log.append("b")))
+        gone = asyncio.create_task(worker.newest("b", 0, lambda: log.append("b")))
         await asyncio.sleep(0)
         gone.cancel()
         release.set()
         await holding
-        await turns.take("c", 0, lambda: log.append("c"))
+        await worker.newest("c", 0, lambda: log.append("c"))
         return log
 
     assert asyncio.run(leave()) == ["c"]
 
 
-def test_turns_that_are_closed_let_nobody_wait():
+def test_worker_that_are_closed_let_nobody_wait():
     """Who stands in line is told, who comes later too; what runs is finished."""
 
     async def end():
-        turns, started, release, log = Turns(), threading.Event(), threading.Event(), []
-        holding = asyncio.create_task(turns.take("a", 0, lambda: (started.set(), release.wait(10), "done")[-1]))
+        worker, started, release, log = Worker(), threading.Event(), threading.Event(), []
+        holding = asyncio.create_task(worker.newest("a", 0, lambda: (started.set(), release.wait(10), "done")[-1]))
         await asyncio.to_thread(started.wait, 10)
-        waiting = asyncio.create_task(turns.take("b", 0, lambda: log.append("b")))
+        waiting = asyncio.create_task(worker.newest("b", 0, lambda: log.append("b")))
         await asyncio.sleep(0)
-        turns.close()
+        worker.close()
         release.set()
-        late = asyncio.create_task(turns.take("c", 0, lambda: log.append("c")))
+        late = asyncio.create_task(worker.newest("c", 0, lambda: log.append("c")))
         return log, await asyncio.gather(holding, waiting, late, return_exceptions=True)
 
     log, results = asyncio.run(end())
