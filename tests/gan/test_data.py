@@ -12,11 +12,8 @@ import torch
 from PIL import Image
 
 from directions.errors import UserError
-from directions.evaluation.scene_reader import SHAPES
-from directions.gan.config import TrainConfig
-from directions.gan.data.cache import from_files, image_files
-from directions.gan.data.reading import BrokenImageError, cut_to_size, halves, read_rgb
-from directions.gan.data.source import open_data
+from directions.gan.data_new import BrokenImageError, cut_to_size, halves, image_files, open_data, read_rgb
+from directions.settings.train import TrainConfig
 
 
 def noise(height, width, seed=0, channels=(3,)):
@@ -134,7 +131,7 @@ def folder(tmp_path):
 
 def settings(folder, **changes):
     cache = str(folder.parent / "cache")
-    return TrainConfig.of(**({"data": str(folder), "resolution": 8, "channels": (4, 4), "cache": cache} | changes))
+    return TrainConfig(**({"data": str(folder), "resolution": 8, "channels": (4, 4), "cache": cache} | changes))
 
 
 def test_folder_is_cut_once_and_mapped(folder, monkeypatch):
@@ -146,14 +143,13 @@ def test_folder_is_cut_once_and_mapped(folder, monkeypatch):
     assert isinstance(data.images, np.memmap)
     assert np.array_equal(data.images[0], noise(8, 8))
     assert np.array_equal(data.images[3], noise(8, 8, seed=3))
-    images, labels = data.batch(torch.tensor([3, 0]))
+    images = data.read(torch.tensor([3, 0]))
     expected = torch.from_numpy(np.stack((noise(8, 8, seed=3), noise(8, 8)))).permute(0, 3, 1, 2) / 127.5 - 1
     torch.testing.assert_close(images, expected, rtol=0, atol=1e-6)
     assert images.is_contiguous(memory_format=torch.channels_last)
-    assert labels.tolist() == [0, 0]
     assert data.digest == hashlib.sha256(np.asarray(data.images).tobytes()).hexdigest()
 
-    monkeypatch.setattr("directions.gan.data.cache.read_rgb", None)
+    monkeypatch.setattr("directions.gan.data_new.read_rgb", None)
     again = open_data(settings(folder))
     assert again.digest == data.digest
     monkeypatch.undo()
@@ -215,19 +211,16 @@ def test_folders_without_images_are_refused(tmp_path):
         open_data(settings(tmp_path / "nowhere"))
     with pytest.raises(UserError, match=r"data must be a folder of images .*which has none"):
         open_data(settings(tmp_path))
-    with pytest.raises(UserError, match="which does not exist or is a file"):
-        from_files(tmp_path / "nowhere", 8, cache=tmp_path)
     Image.fromarray(noise(8, 8)).save(tmp_path / "one.png")
     with pytest.raises(UserError, match="at least 2 images, got 1"):
         open_data(settings(tmp_path))
 
 
 def test_scenes_are_recognised_and_averaged(tmp_path):
-    """With their classes; the full size is read where it lies."""
+    """The full size is read where it lies."""
     images = np.stack([noise(16, 16, seed=n) for n in range(3)])
     np.save(tmp_path / "images.npy", images)
-    rows = [f"{index},{SHAPES[index]},0.1,0.2,0.3,0.5" for index in range(3)]
-    (tmp_path / "factors.csv").write_text("index,shape,hue,x,y,size\n" + "\n".join(rows) + "\n")
+    (tmp_path / "factors.csv").write_text("index,shape,hue,x,y,size\n")
     (tmp_path / "dataset.json").write_text(json.dumps({"sha256": "of-the-scenes"}))
     cache = str(tmp_path / "cache")
     full = open_data(settings(tmp_path, resolution=16, channels=(4, 4, 4), cache=cache))
@@ -237,7 +230,8 @@ def test_scenes_are_recognised_and_averaged(tmp_path):
     expected = images.reshape(3, 8, 2, 8, 2, 3).mean(axis=(2, 4))
     assert np.abs(half.images - expected).max() <= 0.5
     assert half.digest != full.digest
-    assert half.batch(torch.tensor([2, 0]))[1].tolist() == [2, 0]
-    assert half.class_names == SHAPES
     with pytest.raises(UserError, match="resolution must divide the renders' 16 pixels, got 32"):
         open_data(settings(tmp_path, resolution=32, channels=(4,) * 4, cache=cache))
+    (tmp_path / "images.npy").unlink()
+    with pytest.raises(UserError, match=r"has no images.npy.*make scenes"):
+        open_data(settings(tmp_path, cache=cache))
