@@ -7,9 +7,11 @@ import hashlib
 import json
 import os
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +27,11 @@ from directions.generators.sources import weights_home
 from directions.settings.base import ConfigError
 from directions.settings.train import DataFormat, TrainConfig
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
-"""Files that are taken for images; others in a folder are left alone."""
+SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".jfif", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".tga"),
+    *(".jp2",),
+)
+"""Files that are taken for images; others in a folder are left out."""
 
 _CACHE_VERSION = 1
 _NAMED = 5  # files in a warning
@@ -46,6 +51,8 @@ class ImageData:
     """(N, size, size, 3), memory-mapped."""
     digest: str
     """SHA-256 that tells these images from others."""
+    left_out: tuple[str, ...] = ()
+    """How many files of the folder are not used and why, such as ``"2 hidden"``."""
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -121,7 +128,8 @@ def open_folder(
         UserWarning: If files were skipped.
     """
     if not folder.is_dir():
-        raise ConfigError("data", f"must be a folder, got {str(folder)!r}, which does not exist or is a file.")
+        got = f"got {str(folder)!r}, which does not exist or is a file"
+        raise ConfigError("data", f"must be a folder, {got}. Say where the images are with --data.")
     cache = cache or weights_home() / "images"
     if kind == "scenes" or (kind == "auto" and data_format(folder) == "scenes"):
         data = _scenes(folder, size, cache)
@@ -162,12 +170,13 @@ def _files(
     folder: Path, size: int, cache: Path, pairs: bool, skip_broken: bool, on_image: Callable[[int, int], None]
 ) -> ImageData:
     """Open a folder's image files."""
-    files = image_files(folder)
+    files, left_out = image_files(folder)
     # The entry's name follows from what it is made of, so that a changed folder or another size makes a new one.
-    key = hashlib.sha256(f"{_CACHE_VERSION}/{size}/{pairs}/{skip_broken}/{folder.resolve()}".encode())
+    key = hashlib.sha256(f"{_CACHE_VERSION}/{size}/{pairs}/{skip_broken}/".encode() + os.fsencode(folder.resolve()))
     for path in files:
-        status = path.stat()
-        key.update(f"{path.relative_to(folder)}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
+        status = path.stat() if path.exists() else path.lstat()  # a dead link is as good as a broken file
+        key.update(os.fsencode(path.relative_to(folder)))  # names need not be text
+        key.update(f"\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
     entry = cache / key.hexdigest()[:24]
     skipped: list[dict[str, str]] = []
 
@@ -209,28 +218,46 @@ def _files(
             UserWarning,
             stacklevel=4,
         )
-    return ImageData(_opened(entry, header), header["sha256"])
+        left_out = (*left_out, f"{len(names)} that cannot be read")
+    return ImageData(_opened(entry, header), header["sha256"], left_out)
 
 
-def image_files(folder: Path) -> list[Path]:
-    """List the image files in a folder and its subfolders, by name.
+def image_files(folder: Path) -> tuple[list[Path], tuple[str, ...]]:
+    """List the image files in a folder and its subfolders, also those that are links, by name.
 
     Args:
         folder: The folder.
 
     Returns:
-        At least one file.
+        At least one file, dead links among them; and how many others are left out, and why. Hidden folders, such as
+        those of a notebook or a bin, are left out whole.
 
     Raises:
         ConfigError: If there is no image in it.
     """
-    found = [path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()]
-    files = sorted((path for path in found if not path.name.startswith(".")), key=lambda p: p.relative_to(folder).parts)
+    files: list[Path] = []
+    left_out: Counter[str] = Counter()
+    visited: set[str] = set()
+    unreadable = partial(left_out.update, ["in folders that cannot be read"])
+    for place, folders, names in os.walk(folder, followlinks=True, onerror=lambda error: unreadable()):
+        if os.path.realpath(place) in visited:  # links may lead in a circle
+            left_out["in folders that are linked twice"] += len(names)
+            folders.clear()
+            continue
+        visited.add(os.path.realpath(place))
+        left_out["hidden"] += sum(name.startswith(".") for name in (*folders, *names))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for path in (Path(place, name) for name in names if not name.startswith(".")):
+            if path.suffix.lower() in SUFFIXES and (path.is_file() or path.is_symlink()):
+                files.append(path)
+            else:
+                left_out[f"{path.suffix or 'without an ending'}"] += 1
+    phrases = [f"{count} {reason}" for reason, count in left_out.items() if count]
     if not files:
         raise ConfigError(
             "data", f"must be a folder of images ({' '.join(SUFFIXES)}), got {str(folder)!r}, which has none."
         )
-    return files
+    return sorted(files, key=lambda path: path.relative_to(folder).parts), tuple(phrases)
 
 
 def read_rgb(path: Path) -> Image.Image:
@@ -248,10 +275,15 @@ def read_rgb(path: Path) -> Image.Image:
     Raises:
         BrokenImageError: If it cannot be read whole, or holds floating-point or 32-bit values.
     """
+    if not path.exists():
+        raise BrokenImageError("it is a link to a file that is not there")
     try:
         with Image.open(path) as image:
             image.load()
-            return _as_rgb(ImageOps.exif_transpose(image))
+            upright: Image.Image = image
+            with contextlib.suppress(Exception):  # Pillow's many: an unreadable orientation is none
+                upright = ImageOps.exif_transpose(image)
+            return _as_rgb(upright)
     except BrokenImageError:
         raise
     except Exception as error:  # Pillow raises whatever a damaged file leads to
@@ -323,14 +355,15 @@ def _write_entry(entry: Path, images: Iterable[NDArray[np.uint8]], size: int, he
     try:
         entry.mkdir(parents=True, exist_ok=True)
         # Written, not mapped: a full disk is then an error, and not the end of the process.
-        with atomic_write(entry / "images.npy") as partial, partial.open("wb") as file:
-            _write_npy_header(file, 0, size)
+        with atomic_write(entry / "images.npy") as path, path.open("wb") as file:
+            fields = {"descr": "|u1", "fortran_order": False, "shape": (0, size, size, 3)}
+            np.lib.format.write_array_header_1_0(file, fields)
             for image in images:
                 count += 1
                 file.write(image.tobytes())
                 digest.update(image.tobytes())
             file.seek(0)  # a header has room for any number of images
-            _write_npy_header(file, count, size)
+            np.lib.format.write_array_header_1_0(file, fields | {"shape": (count, size, size, 3)})
         header = header | {"size": size, "count": count, "sha256": digest.hexdigest()}
         if count:
             write_text(entry / "dataset.json", json.dumps(header, indent=2) + "\n")
@@ -342,16 +375,12 @@ def _write_entry(entry: Path, images: Iterable[NDArray[np.uint8]], size: int, he
     return header
 
 
-def _write_npy_header(file: Any, count: int, size: int) -> None:
-    content = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, 3)}
-    np.lib.format.write_array_header_1_0(file, content)
-
-
 def _read_header(entry: Path) -> dict[str, Any] | None:
-    with contextlib.suppress(OSError, ValueError):
+    try:
         header: dict[str, Any] = json.loads((entry / "dataset.json").read_text(encoding="utf-8"))
-        return header if (entry / "images.npy").is_file() else None
-    return None
+    except (OSError, ValueError):
+        return None
+    return header if (entry / "images.npy").is_file() else None
 
 
 def _opened(entry: Path, header: dict[str, Any]) -> NDArray[np.uint8]:

@@ -119,7 +119,10 @@ def record_training(
                 crossed = trainer.seen // sheet != (trainer.seen - trainer.last_batch) // sheet
                 if folder.writes and (crossed or trainer.finished):
                     path = folder.path / "samples" / f"kimg-{trainer.seen / 1000:09.3f}.png"
-                    path.parent.mkdir(exist_ok=True)
+                    try:
+                        path.parent.mkdir(exist_ok=True)
+                    except OSError as error:
+                        raise UserError(f"Cannot make {path.parent}: {error.strerror}. Free some space.") from error
                     with atomic_write(path) as partial_path:
                         sample_sheet(trainer.samples(_COLUMNS), columns=_COLUMNS).save(partial_path)
                 on_step(trainer, line)

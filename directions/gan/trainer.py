@@ -112,7 +112,7 @@ class Trainer:
         if state["data"] != self.data.digest:
             raise UserError(
                 f"The checkpoint was trained on other images (digest {state['data'][:12]}, got "
-                f"{self.data.digest[:12]}). Give back the data of that run, or start a new one."
+                f"{self.data.digest[:12]}). Say where those of that run are with --data, or start a new one."
             )
         recorded = TrainConfig.from_dict(state["config"])
         differing = [field for field in recorded.differences(self.config) if field not in RESUMABLE]
@@ -136,7 +136,7 @@ class Trainer:
         Raises:
             ConfigError: If its networks have other sizes, or it has not grown to the end.
         """
-        theirs = TrainConfig.from_dict(state["config"])
+        config, theirs = self.config, TrainConfig.from_dict(state["config"])
         seen = state["counters"]["seen"]
         if seen < theirs.growth:
             raise ConfigError(
@@ -145,21 +145,18 @@ class Trainer:
                 f"{theirs.growth / 1000:g} kimg; it has seen {seen / 1000:g}. Train it longer.",
             )
         for name, network in self._networks().items():
-            wanted = network.state_dict()
             # A latent head is the discriminator's own affair: one that is new starts at random.
+            head = {key: tensor for key, tensor in network.state_dict().items() if key.startswith("latent_head.")}
             found = {key: t for key, t in state["networks"][name].items() if not key.startswith("latent_head.")}
-            missing = {key for key in wanted if not key.startswith("latent_head.")} - found.keys()
-            if missing or any(key not in wanted or wanted[key].shape != tensor.shape for key, tensor in found.items()):
-                sizes = [
-                    f"{config.dim_z}, {','.join(map(str, config.channels))} and {config.resolution}"
-                    for config in (theirs, self.config)
-                ]
+            try:
+                network.load_state_dict(head | found)
+            except RuntimeError:
+                there, here = (f"{c.dim_z}, {','.join(map(str, c.channels))}, {c.resolution}" for c in (theirs, config))
                 raise ConfigError(
                     "fine_tune",
                     "must name a run with networks of the same sizes: dim_z, channels and resolution there are "
-                    f"{sizes[0]}, here {sizes[1]}.",
-                )
-            network.load_state_dict(wanted | found)
+                    f"{there}, here {here}.",
+                ) from None
 
     def train_step(self) -> None:
         """Take one step of the discriminator and one of the generator."""
@@ -231,11 +228,8 @@ class Trainer:
         return torch.cat(parts).clamp(-1, 1)
 
     def _networks(self) -> dict[str, nn.Module]:
-        return {
-            "generator": self.arch.generator,
-            "discriminator": self.arch.discriminator,
-            "average": self.average,
-        }
+        networks = {"generator": self.arch.generator, "discriminator": self.arch.discriminator}
+        return networks | {"average": self.average}
 
     def _fresh_optimisers(self) -> dict[str, torch.optim.Adam]:
         networks = self._networks()

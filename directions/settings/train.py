@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,20 +22,15 @@ OnBroken = Literal["skip", "refuse"]
 PAPER_CHANNELS = (512, 512, 512, 512, 256, 128)
 """Channels at 4, 8, …, 128 pixels."""
 RESOLUTIONS = (8, 16, 32, 64, 128)
-RESUMABLE = ("kimg", "checkpoint_minutes", "sheet_kimg", "device", "cache")
-"""Fields that may differ when a run is resumed: none changes what a step does."""
+RESUMABLE = ("kimg", "checkpoint_minutes", "sheet_kimg", "device", "cache", "data")
+"""Fields that may differ when a run is resumed: none changes what a step does; of the data the digest is compared."""
 GROUP = 4
 """Images that minibatch stddev compares with each other, at most."""
 
 _DEVICE = re.compile(r"cpu|auto|cuda(:\d+)?")
 _LAYERS = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
 _PAPER_ACTIVATIONS = 10  # those of up to 64 pixels
-_SEVERAL: dict[str, tuple[type, int]] = {
-    "channels": (int, 1),
-    "batch_size": (int, 2),
-    "stable_kimg": (float, 0),
-    "fade_kimg": (float, 0),
-}
+_SEVERAL = {"channels": (int, 1), "batch_size": (int, 2), "stable_kimg": (float, 0), "fade_kimg": (float, 0)}
 """Of each field that holds several numbers: their kind and the least one."""
 
 _data = partial(setting, panel="Images")
@@ -81,25 +77,20 @@ class TrainConfig(Settings):
 
     data: str = _data(None, "Folder of the images.", metavar="FOLDER")
     data_format: DataFormat = _data(
-        "auto",
-        "folder: images of any size, subfolders too; pairs: two images side by side in each file, both used; "
+        "auto", "folder: images of any size, subfolders too; pairs: two images side by side in each file, both used; "
         "scenes: made by scripts/render_scenes.py; auto: scenes or folder, by what is there.",
-    )
+    )  # fmt: skip
     resolution: int = _data(
-        128,
-        "Height and width of the images, in pixels; larger ones are cut square and reduced once.",
+        128, "Height and width of the images, in pixels; larger ones are cut square and reduced once.",
         metavar="8|16|32|64|128",
-    )
+    )  # fmt: skip
     on_broken: OnBroken = _data("refuse", "What to do with a file that cannot be read.")
     cache: str | None = _data(None, "Where reduced images are kept.", metavar="FOLDER", shown="user's cache")
     dim_z: int = _network(12, "Components of z.", ge=1)
     channels: tuple[int, ...] = _network(
-        PAPER_CHANNELS,
-        "Channels of both networks at 4, 8, 16, … pixels; narrow ones for small machines.",
-        metavar="INT,…",
-        shown="512,512,512,512,256,128",
-        from_text=str,
-    )
+        PAPER_CHANNELS, "Channels of both networks at 4, 8, 16, … pixels; narrow ones for small machines.",
+        metavar="INT,…", shown="512,512,512,512,256,128", from_text=str,
+    )  # fmt: skip
     fine_tune: str | None = _network(
         None, "Start from the networks of this run, fully grown; its sizes are taken over.", metavar="RUN"
     )
@@ -107,26 +98,17 @@ class TrainConfig(Settings):
     kimg: float = _length(50_000.0, "Length in kimg, also in all when resuming.", gt=0, shown="50000")
     first_resolution: int = _length(4, "Where growth starts, in pixels.", metavar="4|8|…")
     stable_kimg: tuple[float, ...] = _length(
-        (600.0,),
-        "Training at each resolution once it is faded in, in kimg; one value for all, or one each.",
-        metavar="FLOAT[,…]",
-        shown="600",
-        from_text=str,
-    )
+        (600.0,), "Training at each resolution once it is faded in, in kimg; one value for all, or one each.",
+        metavar="FLOAT[,…]", shown="600", from_text=str,
+    )  # fmt: skip
     fade_kimg: tuple[float, ...] = _length(
-        (600.0,),
-        "Fading in of each resolution, in kimg; the first one's is not used.",
-        metavar="FLOAT[,…]",
-        shown="600",
-        from_text=str,
-    )
+        (600.0,), "Fading in of each resolution, in kimg; the first one's is not used.",
+        metavar="FLOAT[,…]", shown="600", from_text=str,
+    )  # fmt: skip
     batch_size: tuple[int, ...] = _length(
-        (16,),
-        "Images a step; one value, or one for each resolution. A multiple of 4, if above 4.",
-        metavar="INT[,…]",
-        shown="16",
-        from_text=str,
-    )
+        (16,), "Images a step; one value, or one for each resolution. A multiple of 4, if above 4.",
+        metavar="INT[,…]", shown="16", from_text=str,
+    )  # fmt: skip
     loss: Literal["wgan-gp", "nonsaturating"] = _loss("wgan-gp", "wgan-gp, or nonsaturating with R1.")
     gradient_weight: float = _loss(10.0, "Weight of the gradient penalty or R1.", ge=0)
     drift: float = _loss(0.001, "Weight of squared real scores (wgan-gp).", ge=0)
@@ -138,28 +120,23 @@ class TrainConfig(Settings):
     ema_ramp: float = _loss(0.05, "The half-life is at most this share of kimg so far.", gt=0)
     penalty: Literal["none", "hessian"] = _penalty("none", "Penalty in the generator's loss.")
     penalty_weight: float = _penalty(
-        0.05,
-        "λ, of the unbiased variance. The paper's TensorFlow code takes the biased one: its 0.1 is 0.05 here (k = 2).",
-        ge=0,
-    )
+        0.05, "λ, of the unbiased variance. The paper's TensorFlow code takes the biased one: its 0.1 is 0.05 here "
+        "(k = 2).", ge=0,
+    )  # fmt: skip
     penalty_ramp_kimg: float = _penalty(0.0, "λ rises from 0 over so many kimg.", ge=0)
     penalty_layers: str = _penalty(
-        "paper",
-        "Activations after pixel norm: paper (up to 64 pixels), all, or numbers such as 0-5,8 (two a resolution from "
-        "4 pixels on); or image.",
-        metavar="SPEC",
-    )
-    num_probes: int = _penalty(2, "Random sign vectors k per sample.", ge=2, why="a variance is taken over the probes")
+        "paper", "Activations after pixel norm: paper (up to 64 pixels), all, or numbers such as 0-5,8 (two a "
+        "resolution from 4 pixels on); or image.", metavar="SPEC",
+    )  # fmt: skip
+    num_probes: int = _penalty(2, "Random sign vectors k per sample.", ge=2, why="a variance is taken over them")
     epsilon: float = _penalty(0.1, "Finite-difference step, in units of z.", gt=0)
     infogan: int = _penalty(0, "Components of z that the discriminator reads back; 0: none.", ge=0, metavar="0..|z|")
     infogan_weight: float = _penalty(1.0, "Weight of its error in both losses.", gt=0)
     device: str = _hardware("cpu", "cpu, cuda, cuda:N, or auto.")
     bfloat16: bool = _hardware(
-        False,
-        "Networks in bfloat16 where the hardware has it; penalty, weights and losses stay float32.",
-        flags=("--bfloat16/--no-bfloat16",),
-        shown="no",
-    )
+        False, "Networks in bfloat16 where the hardware has it; penalty, weights and losses stay float32.",
+        flags=("--bfloat16/--no-bfloat16",), shown="no",
+    )  # fmt: skip
     stats_every: int = _output(20, "Steps averaged in a line of stats.jsonl.", ge=1)
     checkpoint_minutes: float = _output(5.0, "Minutes between checkpoints; 0: every step.", ge=0)
     sheet_kimg: float = _output(5.0, "kimg between sheets of samples.", gt=0)
@@ -173,6 +150,14 @@ class TrainConfig(Settings):
         if "learning_rate" in values:
             implied["discriminator_rate"] = values["learning_rate"]
         return implied | values
+
+    @field_validator("data", "cache", "fine_tune", mode="before")
+    @classmethod
+    def _absolute(cls, value: Any) -> Any:
+        """Make a path one that is right in any working folder."""
+        if not isinstance(value, str | os.PathLike) or not value:
+            return value
+        return os.path.abspath(os.path.expanduser(value))  # noqa: PTH100, PTH111 - links stay; no HOME is no error
 
     @field_validator(*_SEVERAL, mode="before")
     @classmethod
@@ -191,6 +176,8 @@ class TrainConfig(Settings):
     def _fits(self) -> Self:
         """Check what one type does not say, and what settings must be together."""
         levels, trained, sizes = _levels(4, self.resolution), self.trained_levels, (4, *RESOLUTIONS)
+        a_level, shared = f"one value, or one for each of {trained} levels", (1, trained)
+        groups = all(batch <= GROUP or batch % GROUP == 0 for batch in self.batch_size)
         for field, right, allowed in (
             ("data", self.data, "the path of a folder of images, which must be given"),
             ("cache", self.cache != "", "the path of a folder"),
@@ -199,24 +186,12 @@ class TrainConfig(Settings):
             ("resolution", self.resolution in RESOLUTIONS, "8 or 16 or 32 or 64 or 128"),
             ("first_resolution", self.first_resolution in sizes[:levels], "4, 8, 16, … up to the resolution"),
             ("infogan", self.infogan <= self.dim_z, f"at most {self.dim_z}, the number of components of z"),
-            (
-                "channels",
-                len(self.channels) == levels,
-                f"{levels} numbers, one for each of 4 to {self.resolution} pixels",
-            ),
-            ("stable_kimg", len(self.stable_kimg) in (1, trained), f"one value, or one for each of {trained} levels"),
-            ("fade_kimg", len(self.fade_kimg) in (1, trained), f"one value, or one for each of {trained} levels"),
-            ("batch_size", len(self.batch_size) in (1, trained), f"one value, or one for each of {trained} levels"),
-            (
-                "batch_size",
-                all(batch <= GROUP or batch % GROUP == 0 for batch in self.batch_size),
-                "at most 4 or a multiple of 4, the group of minibatch stddev",
-            ),
-            (
-                "kimg",
-                self.images >= self.growth,
-                f"at least {self.growth / 1000:g}, which stable_kimg and fade_kimg take",
-            ),
+            ("channels", len(self.channels) == levels, f"{levels} numbers, for 4 to {self.resolution} pixels"),
+            ("stable_kimg", len(self.stable_kimg) in shared, a_level),
+            ("fade_kimg", len(self.fade_kimg) in shared, a_level),
+            ("batch_size", len(self.batch_size) in shared, a_level),
+            ("batch_size", groups, "at most 4 or a multiple of 4, the group of minibatch stddev"),
+            ("kimg", self.images >= self.growth, f"at least {self.growth / 1000:g}, for stable_kimg and fade_kimg"),
         ):
             if not right:
                 value = getattr(self, field)

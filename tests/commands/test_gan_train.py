@@ -109,6 +109,23 @@ def test_resume_goes_on_and_may_add_kimg(train, command, tmp_path):
     assert (refused.code, "--kimg cannot change when rates decay" in refused.err) == (2, True)
 
 
+def test_run_and_images_can_be_moved(train, command, tmp_path, monkeypatch):
+    """From any folder; --data says where the same images are now, and others are refused."""
+    assert "Images: 6 of" in train().err
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    resume = ("gan", "train", "--resume", "../outputs/00000-pictures", "--kimg")
+    assert command(*resume, "0.024").code == 0
+    (tmp_path / "pictures").rename(tmp_path / "moved")
+    refused = command(*resume, "0.028")
+    assert (refused.code, "Say where the images are with --data" in refused.err) == (2, True)
+    assert command(*resume, "0.028", "--data", "../moved").code == 0
+    assert command(*resume, "0.032").code == 0  # it is known from then on
+    (tmp_path / "moved" / "0.png").unlink()
+    refused = command(*resume, "0.036")
+    assert (refused.code, "--data must be the images of the run" in refused.err) == (2, True)
+
+
 def test_fine_tune_takes_the_sizes_over(train, command, tmp_path):
     """And says so when they are asked to differ."""
     train()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import resource
 
 import numpy as np
 import pytest
@@ -183,10 +184,77 @@ def test_broken_image_is_named_and_refused_or_skipped(folder):
             data = open_data(settings(folder, on_broken="skip"))
     assert len(data) == 4
     assert np.array_equal(data.images[2], noise(8, 8, seed=3))
-    for path in image_files(folder):
+    for path in image_files(folder)[0]:
         path.write_text("no image")
     with pytest.raises(UserError, match="None of the 5 image files"):
         open_data(settings(folder, on_broken="skip"))
+
+
+def test_links_are_followed_and_hidden_folders_left_out(folder, tmp_path):
+    """What is not used is counted, whether it is read or comes from the cache; a circle of links ends."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    Image.fromarray(noise(8, 8, seed=7)).save(elsewhere / "7.png")
+    (folder / "linked").symlink_to(elsewhere)
+    (folder / "more" / "circle").symlink_to(folder)
+    (folder / ".ipynb_checkpoints").mkdir()
+    Image.fromarray(noise(8, 8, seed=8)).save(folder / ".ipynb_checkpoints" / "0-checkpoint.png")
+    for _ in range(2):
+        data = open_data(settings(folder))
+        assert len(data) == 6
+        assert np.array_equal(data.images[3], noise(8, 8, seed=7))
+        assert data.left_out == ("2 hidden", "1 .txt", "5 in folders that are linked twice")
+
+
+def test_dead_link_is_a_broken_file(folder):
+    """Refused or skipped, as asked."""
+    (folder / "1.png").unlink()
+    (folder / "1.png").symlink_to(folder / "nowhere.png")
+    with pytest.raises(UserError, match=r"1\.png cannot be used: it is a link to a file that is not there"):
+        open_data(settings(folder))
+    with pytest.warns(UserWarning, match=r"1 of 5 files"):
+        data = open_data(settings(folder, on_broken="skip"))
+    assert (len(data), data.left_out[-1]) == (4, "1 that cannot be read")
+
+
+@pytest.mark.parametrize("ending", ["jfif", "avif", "tga", "jp2"])
+def test_images_of_rarer_kinds_are_used(tmp_path, ending):
+    """As those of the common ones."""
+    for number in range(2):
+        picture = Image.fromarray(noise(8, 8, seed=number))
+        picture.save(tmp_path / f"{number}.{ending}", {"jfif": "JPEG"}.get(ending))
+    assert len(open_data(settings(tmp_path, cache=str(tmp_path / "cache")))) == 2
+
+
+@pytest.mark.parametrize("ending", ["png", "webp", "jpg"])
+def test_unreadable_orientation_is_none(tmp_path, ending):
+    """The picture is taken as it lies."""
+    Image.fromarray(noise(4, 6)).save(tmp_path / f"a.{ending}", exif=b"Exif\0\0no TIFF file at all")
+    assert read_rgb(tmp_path / f"a.{ending}").size == (6, 4)
+
+
+def test_names_may_be_any_bytes(tmp_path):
+    """Of files, and of the folder."""
+    folder = tmp_path / os.fsdecode(b"\xff\xfe")
+    folder.mkdir()
+    for number in range(2):
+        Image.fromarray(noise(8, 8, seed=number)).save(folder / os.fsdecode(b"\xe9\x80%d.png" % number))
+    assert len(open_data(settings(folder))) == 2
+    (folder / os.fsdecode(b"\xff.png")).write_text("no image")
+    with pytest.warns(UserWarning, match="1 of 3 files"):
+        assert len(open_data(settings(folder, on_broken="skip"))) == 2
+
+
+def test_full_disk_is_one_sentence_and_leaves_nothing(folder):
+    """Pixels are written, not mapped: a map of a full disk ends the process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, hard))
+    try:
+        with pytest.raises(UserError, match=r"Cannot write .*images\.npy: File too large"):
+            open_data(settings(folder))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list((folder.parent / "cache").iterdir()) == []
 
 
 def test_pairs_give_both_halves(tmp_path):

@@ -62,6 +62,9 @@ def train(
             trainer = _trainer(config, progress, ranks)
             folder = RunFolder.seen_by(ranks, resume or Path())
             checkpoint = None if resume is None else ranks.from_first(folder.read_checkpoint)
+            started = {} if resume is None else ranks.from_first(folder.read_environment)
+            if started.get("data", {"digest": trainer.data.digest})["digest"] != trainer.data.digest:
+                raise ConfigError("data", f"must be the images of the run, not those of {config.data!r}.")
             if checkpoint is not None:
                 trainer.load_state_dict(checkpoint["state"])
             elif config.fine_tune is not None:
@@ -127,6 +130,8 @@ def _trainer(config: TrainConfig, progress: common.ProgressBar, ranks: Ranks) ->
     with ranks.in_turn():  # the others find the reduced images
         data = open_data(config, on_image=lambda done, total: progress("Reading images", done, total, ""))
     progress.close()  # a warning may follow
+    left_out = f"; left out: {', '.join(data.left_out)}" if data.left_out else ""
+    progress.say(f"Images: {len(data)} of {config.data}{left_out}.")
     own = ("data", "cache", "device")
     same = {option_name(field): value for field, value in config.to_dict().items() if field not in own}
     ranks.require_same({"directions": __version__, "the images' digest": data.digest} | same)
@@ -138,9 +143,10 @@ def _new_folder(out: Path | None, name: str | None, trainer: Trainer) -> RunFold
     from directions.run import RunFolder
 
     ranks, content = trainer.ranks, content_of(trainer.config)
-    path = ranks.from_first(lambda: RunFolder.create(out, name, content, world_size=ranks.world_size).path)
+    facts = {"data": {"path": trainer.config.data, "digest": trainer.data.digest}}
+    path = ranks.from_first(lambda: RunFolder.create(out, name, content, world_size=ranks.world_size, facts=facts).path)
     folder = RunFolder.seen_by(ranks, path)
-    folder.log(f"Started on {len(trainer.data)} images of {trainer.config.data}, digest {trainer.data.digest}.")
+    folder.log(f"Started on {len(trainer.data)} images of {trainer.config.data!r}, digest {trainer.data.digest}.")
     return folder
 
 
