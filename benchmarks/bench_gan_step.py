@@ -22,12 +22,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from directions.gan.config import TrainConfig
-from directions.gan.data.images import ImageData
+from directions.gan.data_new import ImageData
 from directions.gan.progan import GrowingGAN
-from directions.gan.schedule import Stage
 from directions.penalties.probes import rademacher
 from directions.sampling import derived_rng
+from directions.settings.train import Stage, TrainConfig
 
 CHANNELS = {32: (64, 64, 48, 32), 64: (64, 64, 64, 48, 32)}
 
@@ -41,7 +40,7 @@ def seconds(action: Callable[[], object]) -> float:
 
 def time_step(resolution: int, batch: int, repeats: int) -> dict[str, Any]:
     """Time a generator's step at a resolution."""
-    config = TrainConfig.of(
+    config = TrainConfig(
         data="none", resolution=resolution, channels=CHANNELS[resolution], penalty="hessian", kimg=1,
         stable_kimg=(0,), fade_kimg=(0,),
     )  # fmt: skip
@@ -100,7 +99,7 @@ def time_data(resolution: int, batch: int, repeats: int) -> float:
 
         def read() -> None:
             for indices in draws:
-                data.batch(indices)
+                data.read(indices)
 
         read()
         return len(draws) * batch / statistics.median(seconds(read) for _ in range(repeats))

@@ -12,7 +12,7 @@ import torch
 from closed import DoubleGenerator
 from PIL import Image
 
-from directions.commands.gan.sample_flow import component_directions
+from directions.commands.gan.sample import component_directions
 from directions.evaluation.components import ComponentActiveness
 from directions.evaluation.named_metrics import METRICS
 from directions.generators.closed_form import ClosedFormGenerator
@@ -141,10 +141,10 @@ def test_component_directions_are_the_axes():
         (["--sweep", "1", "--sweep", "1"], "must be two different directions"),
         (["--sweep", "0", "--sweep", "1", "--sweep", "2"], "--sweep must be given once, or twice"),
         (["--sweep", "all", "--sweep", "1"], "--sweep must be all, or one or two components"),
-        (["--samples", "3000000000"], "--samples must be from 1 to 10000, got 3000000000"),
-        (["--seed", "9" * 23], "--seed must be a whole number from 0 to 9223372036854775807 (2^63 - 1), got 99"),
-        (["--samples", "0"], "--samples must be from 1 to 10000, got 0"),
-        (["--extent", "0"], "--extent must be a positive number"),
+        (["--samples", "3000000000"], "--samples must be a whole number, between 1 and 10000, got 3000000000"),
+        (["--seed", "9" * 23], "--seed must be a whole number, between 0 and 9223372036854775807, got 99"),
+        (["--samples", "0"], "--samples must be a whole number, between 1 and 10000, got 0"),
+        (["--extent", "0"], "--extent must be a finite number above 0"),
         (["--separate", "--sweep", "1"], "--separate is for images without a sweep"),
         (["--steps", "5"], "--steps has no meaning without --sweep"),
         (["--sweep", "1", "--steps", "1"], "must be from 2 to 512"),

@@ -8,15 +8,12 @@ import signal
 import numpy as np
 import pytest
 import torch
-from gan_runs import pictures as noise
 from PIL import Image
 
-from directions.errors import NonFiniteError
-from directions.gan.config import TrainConfig
-from directions.gan.run_folder import TrainingFolder
+from directions.errors import Interrupted, NonFiniteError
 from directions.gan.trainer import Trainer
 from directions.generators.registry import load_generator as real_load_generator
-from directions.runs.signals import Interrupted
+from directions.run import RunFolder
 
 FAST = (
     "--resolution 8 --channels 4,4 --dim-z 3 --batch-size 4 --kimg 0.02 --stable-kimg 0.004 --fade-kimg 0.004 "
@@ -64,8 +61,8 @@ def test_train_takes_batches_smaller_than_a_group(train, size):
     result = train("--batch-size", size, "--infogan", "1", "--json")
     assert result.code == 0, result.err
     assert result.json["last"]["resolution"] == 8
-    folder = TrainingFolder.open(result.json["folder"])
-    without = [line for line in folder.run.read_stats() if "diversity" not in line]
+    stats = RunFolder.open(result.json["folder"]).read_stats()
+    without = [line for line in stats if "diversity" not in line]
     assert bool(without) == (size == "2")
 
 
@@ -112,6 +109,23 @@ def test_resume_goes_on_and_may_add_kimg(train, command, tmp_path):
     assert (refused.code, "--kimg cannot change when rates decay" in refused.err) == (2, True)
 
 
+def test_run_and_images_can_be_moved(train, command, tmp_path, monkeypatch):
+    """From any folder; --data says where the same images are now, and others are refused."""
+    assert "Images: 6 of" in train().err
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    resume = ("gan", "train", "--resume", "../outputs/00000-pictures", "--kimg")
+    assert command(*resume, "0.024").code == 0
+    (tmp_path / "pictures").rename(tmp_path / "moved")
+    refused = command(*resume, "0.028")
+    assert (refused.code, "Say where the images are with --data" in refused.err) == (2, True)
+    assert command(*resume, "0.028", "--data", "../moved").code == 0
+    assert command(*resume, "0.032").code == 0  # it is known from then on
+    (tmp_path / "moved" / "0.png").unlink()
+    refused = command(*resume, "0.036")
+    assert (refused.code, "--data must be the images of the run" in refused.err) == (2, True)
+
+
 def test_fine_tune_takes_the_sizes_over(train, command, tmp_path):
     """And says so when they are asked to differ."""
     train()
@@ -127,41 +141,16 @@ def test_fine_tune_takes_the_sizes_over(train, command, tmp_path):
     assert "--fine-tune must name a run with networks of the same sizes" in refused.err
 
 
-@pytest.fixture
-def biggan(pictures):
-    """A run of a BigGAN that has a checkpoint, and no step taken."""
-    config = TrainConfig.of(
-        data="pictures", arch="biggan", channel_width=8, discriminator_width=1, batch_size=(4,), kimg=0.004
-    )
-    trainer = Trainer(config, noise(64))
-    folder = TrainingFolder.create("outputs", "big", config, trainer.arch.export_config())
-    folder.write_checkpoint(trainer.state_dict())
-    return str(folder.path)
-
-
-def test_fine_tune_takes_the_options_of_the_architecture_it_takes_over(command, biggan):
-    """The BigGAN's own are taken; those that it does not look at are refused, with or without --arch."""
-    arguments = ("gan", "train", "--data", "pictures", "--cache", "cache", "--fine-tune", biggan, "--dry-run")
-    config = command(*arguments, "--texture", "0.5").json["config"]
-    assert (config["arch"], config["channel_width"], config["texture"]) == ("biggan", 8, 0.5)
-    refused = command(*arguments, "--penalty", "hessian")
-    assert refused.code == 2
-    assert "--penalty has no effect with --arch biggan, which the run of --fine-tune has. Leave it" in refused.err
-    refused = command(*arguments, "--arch", "biggan", "--penalty", "hessian")
-    assert (refused.code, "--penalty has no effect with --arch biggan. Leave it out" in refused.err) == (2, True)
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--channels", "4,x"], "--channels must be whole numbers separated by commas, got '4,x'"),
-        (["--channels", "4,4,4"], "--channels must be 2 whole numbers"),
-        (["--texture", "1"], "--texture has no effect with --arch progan"),
+        (["--channels", "4,x"], "--channels must be whole numbers of at least 1, separated by commas, got '4,x'"),
+        (["--channels", "4,4,4"], "--channels must be 2 numbers"),
         (["--kimg", "0.001"], "--kimg must be at least 0.008"),
         (["--penalty-layers", "4"], "--penalty-layers must be paper"),
         (["--device", "cuda:99"], "device 'cuda:99' is not there"),
         (["--fine-tune", "nowhere"], "nowhere is not a run folder"),
-        (["--name", "a/b"], "--name must be letters"),
+        (["--name", "a/b"], "name must be letters"),
     ],
 )
 def test_wrong_options_are_named(train, tmp_path, arguments, message):
@@ -174,7 +163,7 @@ def test_wrong_options_are_named(train, tmp_path, arguments, message):
 
 def test_data_must_be_given_and_hold_images(command, tmp_path):
     """Both are said."""
-    assert "--data must be given" in command("gan", "train").err
+    assert "--data must be the path of a folder of images, which must be given" in command("gan", "train").err
     result = command("gan", "train", "--data", ".", *FAST.split())
     assert result.code == 2
     assert "--data must be a folder of images" in result.err
@@ -203,10 +192,3 @@ def test_numbers_that_are_none_end_the_run(train, monkeypatch):
     result = train()
     assert result.code == 1
     assert "Error: loss_d became nan. Run folder: outputs/00000-pictures" in result.err
-
-
-def test_help_groups_the_options(command):
-    """Units and ranges stand there, and torch is not needed for it."""
-    out = command("gan", "train", "--help").out
-    for words in ("The Hessian Penalty", "Length and growth", "FLOAT>=0", "0.1 is 0.05 here"):
-        assert words in out

@@ -1,7 +1,4 @@
-"""The discriminator of Progressive Growing, and the head that reads latents back for the InfoGAN baseline.
-
-The opponent of ``directions.generators.progan_network``, grown along with it by ``training``.
-"""
+"""Progressive Growing's discriminator, and the head that reads latents back for the InfoGAN baseline."""
 
 from __future__ import annotations
 
@@ -12,8 +9,8 @@ from torch import Tensor, nn
 
 from directions.generators.progan_layers import EqualisedConv, EqualisedLinear, activate, downsample
 from directions.generators.progan_network import FIRST_RESOLUTION, resolutions
+from directions.settings.train import GROUP
 
-GROUP = 4
 _STDDEV_EPSILON = 1e-8
 
 
