@@ -31,7 +31,7 @@ def test_select_keeps_rows_with_their_entries_in_the_order_given():
 
 @pytest.mark.parametrize(
     ("keys", "message"),
-    [([], "There is no direction to select"), ([0, 0], "can be taken once only"), (["x"], "There is no direction 'x'")],
+    [([], "takes none of the 6 directions"), ([0, 0], "can be taken once only"), (["x"], "There is no direction 'x'")],
 )
 def test_select_refuses(keys, message):
     """What is not there, and nothing."""
@@ -121,8 +121,6 @@ def test_merge_refuses_what_does_not_belong_together():
         merge({"a": a, "b": part(range(6))})
     with pytest.raises(UserError, match="at least two sets of directions, got 1"):
         merge({"a": a})
-    with pytest.raises(UserError, match="same_names must be number or refuse, got 'x'"):
-        merge({"a": a, "b": part([2])}, same_names="x")
 
 
 @pytest.mark.parametrize(

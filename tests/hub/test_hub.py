@@ -11,10 +11,9 @@ from fakes import blob_directions
 
 from directions.cli import main
 from directions.direction_file import load_directions
-from directions.direction_file.hub import FILE_NAME, is_hub_id
+from directions.direction_file.format import pack
 from directions.errors import UserError
-from directions.hub.card import as_text, write_card
-from directions.hub.push import contents, push
+from directions.hub import FILE_NAME, as_text, card_and_pictures, is_hub_id, push, write_card
 
 ID = "owner/few"
 
@@ -55,7 +54,8 @@ def file(hub):
 
 def put(hub, directions=None, **files):
     """Commit to the Hub as a user would; then forget the requests."""
-    made = contents(directions or blob_directions(), ID) | files
+    found = directions or blob_directions()
+    made = {FILE_NAME: pack(found.matrix, found.header), **card_and_pictures(found.header, ID)} | files
     address = push(made, ID, message="first")
     hub.requests.clear()
     return address
@@ -186,7 +186,7 @@ def test_other_files_under_that_name_are_refused(hub, monkeypatch):
     put(hub, **{FILE_NAME: b"\x80\x04" + bytes(100)})
     with pytest.raises(UserError, match="it is a pickle; unpickling can run any code"):
         load_directions(ID)
-    monkeypatch.setattr("directions.direction_file.hub.LARGEST", 10)
+    monkeypatch.setattr("directions.hub.LARGEST", 10)
     hub.requests.clear()
     with pytest.raises(UserError, match="has 102 bytes, more than 10"):
         load_directions(ID)
@@ -225,7 +225,7 @@ HOSTILE = "<script>|[x](y)`*_~$ \\ ---"
 def test_card_shows_hostile_text_as_text():
     """A name becomes neither HTML nor a link nor another column; hidden directions are counted, not listed."""
     directions = blob_directions().annotated(0, name=HOSTILE, note="a\n| b").annotated(1, hidden=True, note="secret")
-    card = write_card(directions, ID)
+    card = write_card(directions.header, ID)
     row = next(line for line in card.splitlines() if line.startswith("| 0 |"))
     assert "<script" not in card
     assert len(re.findall(r"(?<!\\)\|", row)) == 6

@@ -1,4 +1,4 @@
-"""directions.atomic: a file is the old one or the whole new one."""
+"""directions.files: a file is the old one or the whole new one."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from directions.atomic import atomic_folder, atomic_write, require_writable, write_bytes, write_text
 from directions.errors import UserError
+from directions.files import atomic_folder, atomic_write, require_writable, write_bytes, write_text
 
 
 def only_file(folder: Path) -> str:
