@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -181,7 +182,7 @@ def read_foreign(path: Path) -> tuple[Tensor, str]:
     Raises:
         UserError: If it is none of these, would need code to be run, or is damaged.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113 — a name that is too long is no file, and no error
         raise UserError(f"There is no file {path}. Check the path.")
     with path.open("rb") as file:
         is_array = file.read(6) == b"\x93NUMPY"

@@ -102,8 +102,9 @@ def fetch_from_hub(repository: str, *, revision: str | None = None) -> Path:
 
 def public_header(header: Mapping[str, Any]) -> dict[str, Any]:
     """Return a header without the paths of this machine, which the settings of a run may hold."""
-    config = dict(header["config"])
-    return {**header, "config": config | {"weights": None} if config.get("weights") is not None else config}
+    config = header["config"] | ({"weights": None} if header["config"].get("weights") is not None else {})
+    generator = {key: value for key, value in header["generator"].items() if key != "path"}
+    return {**header, "config": config, "generator": generator}
 
 
 def card_and_pictures(

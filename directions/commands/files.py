@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -280,7 +281,7 @@ def merge(
 
 def _write(directions: Directions, out: Path, *, overwrite: bool, as_json: bool) -> None:
     """Write the new file and say what is in it."""
-    if out.exists() and not overwrite:
+    if os.path.exists(out) and not overwrite:  # noqa: PTH110 — a name that is too long is no file, and no error
         raise UserError(f"--out {out} is there already. Give another name, or --overwrite to replace it.")
     directions.save(out)
     if as_json:
@@ -361,7 +362,8 @@ def convert(
         return
     known = f" (the paper's {source['published']})" if source["published"] else ""
     typer.echo(f"{len(directions)} directions of {generator}, from {source['form']}{known}: {to}")
-    typer.echo(f"Gram–Schmidt turned them by up to {source['largest_turn_degrees']:.3g} degrees.")
+    turned = f"Gram–Schmidt turned them by up to {source['largest_turn_degrees']:.3g} degrees"
+    typer.echo(f"{turned}, as it does in the paper's own code, which moves along rows made orthonormal so.")
     named = [f"{index} {label}" for index, label in enumerate(directions.names) if label != f"d{index}"]
     if named:
         typer.echo(f"Named: {', '.join(named)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -79,7 +80,7 @@ def pull(
 
     require_hub_id(repository)
     target = to or Path(f"{repository.split('/')[1]}.safetensors")
-    if target.exists() and not overwrite:
+    if os.path.exists(target) and not overwrite:  # noqa: PTH110 — a name that is too long is no file, and no error
         raise UserError(f"{target} is there already. Give another name with --to, or --overwrite to replace it.")
     directions = load_directions(fetch_from_hub(repository, revision=revision))
     directions.save(target)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import hashlib
 import itertools
 import operator
 import os
@@ -16,9 +17,19 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import numpy as np
 
 from directions.direction_file.annotate import annotate, reorder, undo
-from directions.direction_file.format import DescribesGenerator, as_json, fault_of, pack, short, unpack, upgraded
+from directions.direction_file.format import (
+    DescribesGenerator,
+    as_json,
+    fault_of,
+    is_found_here,
+    make_header,
+    pack,
+    short,
+    unpack,
+    upgraded,
+)
 from directions.errors import UserError, nearest
-from directions.files import cannot_write, write_bytes
+from directions.files import cannot_write, user_path, write_bytes
 from directions.hub import fetch_from_hub, is_hub_id
 
 if TYPE_CHECKING:
@@ -102,6 +113,56 @@ class Directions:
         new._keep(matrix, header)
         return new
 
+    @classmethod
+    def from_basis(
+        cls,
+        Q: Any,
+        generator: Generator,
+        *,
+        names: Sequence[str] | None = None,
+        path_sizes: float | Sequence[float] = 5.0,
+        classes: Sequence[int] | str | None = None,
+        truncation: float = 1.0,
+        layers: Sequence[int] | None = None,
+        method: str = "given",
+    ) -> Directions:
+        """Make directions of an orthonormal basis, however it was found; `save` writes them to a file.
+
+        Args:
+            Q: (ndirs, dim_z) NumPy array or torch tensor, one direction a row; see `directions.gram_schmidt`.
+            generator: In whose latent space they are.
+            names: A name for each; ``None`` names them ``d0``, ``d1``, …
+            path_sizes: How far they are worth going to either side, in latent units: one number, or one for each.
+            classes: Indices of the classes that they are for; ``None`` is all.
+            truncation: Of the latents that they are for, in (0, 1].
+            layers: The generator's layers that they act on, in order and without gaps; ``None`` is all.
+            method: How they were found, in a word.
+
+        Returns:
+            The directions. What a search measures (activeness, penalties) is left open.
+
+        Raises:
+            UserError: If the rows are not orthonormal or not of the generator, or something else is not allowed.
+        """
+        matrix = np.asarray(Q.detach().cpu() if hasattr(Q, "detach") else Q, dtype=np.float32)
+        sizes = np.broadcast_to(path_sizes, len(matrix)) if np.ndim(path_sizes) == 0 else path_sizes
+        every = "all" if generator.num_classes else None
+        header = make_header(
+            generator,
+            path_sizes=list(sizes),  # type: ignore[arg-type]
+            names=names,
+            classes=every if classes is None else classes,
+            truncation=truncation,
+            space=(0, generator.dim_z),
+            layers=layers,
+            method=method,
+            config={},
+            steps=None,
+            seed=None,
+            penalty=None,
+        )
+        return cls(matrix, header)
+
     @property
     def header(self) -> dict[str, Any]:
         """All that the file says, as JSON would give it (a copy)."""
@@ -124,8 +185,9 @@ class Directions:
 
     @property
     def generator(self) -> str:
-        """The name of the generator, for ``load_generator``."""
-        return str(self._header["generator"]["name"])
+        """What ``load_generator`` takes: the generator's name, or where it was if that is not found from here."""
+        name, path = self._header["generator"]["name"], self._header["generator"].get("path")
+        return str(name if path is None or is_found_here(name) else path)
 
     @property
     def layers(self) -> tuple[int, ...] | None:
@@ -341,7 +403,7 @@ class Directions:
     def images(
         self,
         generator: Generator,
-        z: Tensor,
+        z: Tensor | np.ndarray,
         direction: Key | Sequence[Key],
         amount: Any,
         *,
@@ -355,7 +417,7 @@ class Directions:
 
         Args:
             generator: In which the directions were found.
-            z: (batch, dim_z) torch tensor.
+            z: (batch, dim_z) torch tensor, or NumPy array.
             direction: As for `move`.
             amount: As for `move`. It may add axes in front of the batch: amounts of shape (steps, 1) give a
                 path of each z.
@@ -384,12 +446,14 @@ class Directions:
             >>> directions.images(generator, z, "size", [[-3.0], [0.0], [3.0]], y="sphere").shape
             torch.Size([3, 4, 3, 64, 64])
         """
-        from torch import Tensor
+        import torch
 
         from directions.generators.edits import chosen_layers, edited_images
 
         self.require_fits(generator)
-        if not isinstance(z, Tensor) or z.ndim != 2 or not len(z):
+        if isinstance(z, np.ndarray):
+            z = torch.tensor(z, dtype=torch.float32, device=generator.device)
+        if not isinstance(z, torch.Tensor) or z.ndim != 2 or not len(z):
             got = f"{type(z).__name__} {tuple(getattr(z, 'shape', ()))}"
             raise UserError(
                 f"z must be a tensor (batch, {generator.dim_z}), as generator.sample_z(n) makes, got {got}."
@@ -402,7 +466,7 @@ class Directions:
     def strip(
         self,
         generator: Generator,
-        z: Tensor,
+        z: Tensor | np.ndarray,
         direction: Key,
         *,
         steps: int = 7,
@@ -416,7 +480,7 @@ class Directions:
 
         Args:
             generator: In which the directions were found.
-            z: (batch, dim_z) torch tensor; the middle column is at z itself if ``steps`` is odd.
+            z: (batch, dim_z) torch tensor or NumPy array; the middle column is at z itself if ``steps`` is odd.
             direction: Index or name.
             steps: Number of columns, at least 2.
             path_size: How far to go to either side, above 0; ``None`` takes the direction's own.
@@ -660,10 +724,12 @@ def edit_directions(
     """
     from filelock import FileLock, Timeout
 
-    target = Path(os.path.realpath(path))  # as the atomic write: a link and its target are one file
-    if not target.is_file():
+    target = Path(os.path.realpath(user_path(path)))  # as the atomic write: a link and its target are one file
+    if not os.path.isfile(target):  # noqa: PTH113 — a name that is too long is no file, and no error
         return load_directions(path)  # says what is wrong with it
-    lock = target.with_name(f".{target.name}.lock")
+    # A name may be as long as the system allows, and then has no room for a suffix.
+    stem = target.name if len(os.fsencode(target.name)) < 240 else hashlib.sha256(os.fsencode(target.name)).hexdigest()
+    lock = target.with_name(f".{stem}.lock")
     try:
         held = FileLock(lock, timeout=timeout).acquire(poll_interval=0.02)
     except Timeout:

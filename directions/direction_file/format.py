@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import os
 import re
+import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
@@ -201,12 +204,33 @@ def make_header(
     }
     columns |= {key: [value] * number for key, value in DEFAULTS.items()} | dict(joint_columns or {})
     described = {key: getattr(generator, key) for key in ("name", "digest", "dim_z", "resolution")}
+    place = _place(generator.name)
+    described |= {} if place is None else {"path": place}
     made = {"format_version": FORMAT_VERSION, "tool_version": __version__, "generator": described}
     scope = {"classes": classes, "truncation": truncation, "space": space, "layers": layers}
     search = {"method": method, "config": config, "steps": steps, "seed": seed, "penalty": penalty, "source": source}
     entries = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     header = made | scope | search | {"directions": entries, "order": None, "history": []}
     return header if joint is None else header | {"joint": joint}
+
+
+def _place(name: str) -> str | None:
+    """Where the file behind a generator's name is, to be found from other folders; ``None`` where it has none."""
+    module, colon, function = name.rpartition(":")
+    file = getattr(sys.modules.get(module), "__file__", None) if colon else None
+    if file is not None:
+        return f"{os.path.abspath(file)}:{function}"  # noqa: PTH100 — a link is not followed
+    is_path = os.sep in name or "." in name or Path(name, "config.json").is_file()
+    return os.path.abspath(name) if is_path and os.path.exists(name) else None  # noqa: PTH100, PTH110
+
+
+def is_found_here(name: str) -> bool:
+    """Whether a generator that had a place of its own (a file, a module) is found under its name from this folder."""
+    module, colon, _ = name.rpartition(":")
+    top = module.split(".")[0]
+    if colon and os.sep not in module:
+        return importlib.util.find_spec(top) is not None or Path(f"{top}.py").exists() or Path(top).is_dir()
+    return Path(module if colon else name).exists()
 
 
 def as_json(header: Mapping[str, Any]) -> dict[str, Any]:
@@ -431,6 +455,14 @@ def _refuse_constant(word: str) -> float:
 
 def _folder(path: Path) -> str:
     """Say what to do with a folder in the place of a file."""
-    inside = path / "directions.safetensors"
-    hint = f"Did you mean {inside}?" if inside.is_file() else "Give the path of a file in it."
-    return f"{path} is a folder, not a direction file. {hint}"
+    inside, config = path / "directions.safetensors", path / "config.json"
+    if inside.is_file():
+        return f"{path} is a folder, not a direction file. Did you mean {inside}?"
+    if not config.is_file():
+        return f"{path} is a folder, not a direction file. Give the path of a file in it."
+    name = shlex.quote(str(path))
+    if '"training"' in config.read_text(encoding="utf-8", errors="replace"):
+        return f"{path} holds a GAN, and no directions. Find some: directions discover --generator {name}"
+    return (
+        f"{path} is a run that is not finished, and holds no directions yet. Go on: directions discover --resume {name}"
+    )
