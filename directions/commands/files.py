@@ -74,9 +74,8 @@ def inspect(
     elif not header["history"]:
         typer.echo("Nothing was changed in this file since it was made.")
     else:
-        rows: list[tuple[str, ...]] = [
-            ("", "when (UTC)", "version", "what")
-        ]  # the newest last, as --undo takes them back
+        # The newest comes last, as --undo takes them back.
+        rows: list[tuple[str, ...]] = [("", "when (UTC)", "version", "what")]
         for number, change in enumerate(header["history"], start=1):
             when = change["time"].replace("T", " ").removesuffix("Z")
             fixed = "" if change["before"] is not None else "  (cannot be undone)"
@@ -124,7 +123,7 @@ def _print_directions(directions: Directions) -> None:
             _symbol("█", "#") * round(_BAR_WIDTH * active / largest) if active and largest else "",
             f"{entry['path_size']:g}",
             "" if share is None else f"{share:.1%}",
-            "undetermined" if entry.get("undetermined") else "" if agreed is None else f"{agreed:.3f}",
+            "undetermined" if entry.get("undetermined") is not None else "" if agreed is None else f"{agreed:.3f}",
             " ".join([_symbol("★", "*")] * entry["starred"] + ["hidden"] * entry["hidden"]),
             shortened if more or len(line) > _NOTE_WIDTH else line,
         )

@@ -41,12 +41,6 @@ def test_name_writes_everything_at_once(command, file):
     assert (found.notes[3], found.hidden[3], found.starred[3]) == ("", False, False)
 
 
-def test_name_finds_the_file_of_a_run_folder(command, file):
-    """As the other verbs do."""
-    assert command("name", file.parent, "0", "x").code == 0
-    assert load_directions(file).names[0] == "x"
-
-
 def test_name_undo_restores_the_bytes(command, file):
     """One change at a time, until there is none."""
     before = file.read_bytes()
@@ -69,12 +63,6 @@ def test_name_dry_run_writes_nothing(command, file):
     assert command("name", file, "5", "hue", "--dry-run").code == 2
     assert file.read_bytes() == before
     assert sorted(Path.cwd().iterdir()) == [file]
-
-
-def test_name_of_what_is_so_already(command, file):
-    """Says so, and leaves no change in the history."""
-    assert command("name", file, "hue", "hue").out == "Nothing changes: the file says so already.\n"
-    assert load_directions(file).history == ()
 
 
 @pytest.mark.parametrize(
@@ -118,14 +106,6 @@ def test_name_csv_writes_all_lines(command, file, text):
     assert len(found.history) == 1
     command("name", file, "--undo")
     assert load_directions(file).header == blob_directions().header
-
-
-def test_name_csv_takes_semicolons_and_some_columns(command, file):
-    """As a spreadsheet writes them where the comma is a decimal sign; columns in any order and spelling."""
-    Path("t.csv").write_text("Starred;Path size; INDEX\nx;2;0\n")
-    assert command("name", file, "--csv", "t.csv").code == 0
-    assert load_directions(file).starred[0]
-    assert load_directions(file).path_sizes[0] == 2.0
 
 
 @pytest.mark.parametrize(

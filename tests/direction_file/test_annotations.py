@@ -43,13 +43,6 @@ def test_annotated_records_what_when_and_by_which_version(found):
     assert change["before"] == {"directions": {"3": {"name": "hue", "path_size": 5.0, "starred": False}}}
 
 
-def test_annotated_with_what_is_there_changes_nothing(found):
-    """No entry in the history, not even another object."""
-    assert found.renamed("hue", "hue") is found
-    assert found.annotated(3, path_size=5) is found
-    assert found.reordered([0, 1]) is found
-
-
 def test_annotated_each_swaps_names(found):
     """All at once: in between two would have the same name."""
     new = found.annotated_each({"hue": {"name": "light"}, "light": {"name": "hue"}})
@@ -143,14 +136,6 @@ def test_undone_is_the_inverse(data):
         assert current.header == state.header
     with pytest.raises(UserError, match="There is no change to undo"):
         current.undone()
-
-
-def test_history_forgets_the_oldest(found, monkeypatch):
-    """It does not grow for ever."""
-    monkeypatch.setattr(module, "HISTORY_LENGTH", 3)
-    for size in (1, 2, 3, 4):
-        found = found.annotated(0, path_size=size)
-    assert [change["what"].split()[-1] for change in found.history] == ["2", "3", "4"]
 
 
 def test_history_forgets_what_does_not_fit(found, monkeypatch):

@@ -59,14 +59,6 @@ def test_images_on_some_layers_leave_the_others_their_z(generator):
         assert (images - generator(directions.move(z, "size", amount), y)).abs().max() > 1e-3
 
 
-def test_images_have_gradients(generator):
-    """Through the amount, for whoever searches along a direction."""
-    amount = torch.zeros((), dtype=torch.float64, requires_grad=True)
-    directions_of(generator, [4, 5]).images(generator, latents(1), 0, amount).sum().backward()
-    assert amount.grad is not None
-    assert amount.grad.abs() > 0
-
-
 def test_images_need_what_fits(generator):
     """Another generator, latents that are no batch, layers that are not there."""
     directions = directions_of(generator, [4, 5])

@@ -80,14 +80,6 @@ def test_push_commits_file_card_and_pictures(hub, file, capsys):
     assert found.header == load_directions(file).header | {"config": {"weights": None}}
 
 
-def test_push_again_adds_a_commit(hub, file):
-    """To the repository that is there already; the file before it stays under its revision."""
-    first = put(hub).rsplit("/", 1)[1]
-    put(hub, blob_directions().renamed("hue", "colour"))
-    assert load_directions(ID).names[3] == "colour"
-    assert load_directions(ID, revision=first).names[3] == "hue"
-
-
 def test_push_dry_run_sends_nothing(hub, file, capsys):
     """But prints the card."""
     assert main(["push", str(file), ID, "--dry-run", "--no-pictures"]) == 0
@@ -145,13 +137,6 @@ def test_offline_is_an_error_at_once(hub, monkeypatch):
         push({}, ID, message="")
 
 
-def test_hub_out_of_reach_is_explained(hub, monkeypatch):
-    """Nobody listens there."""
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(UserError, match=r"owner/few is not a path on this machine, and http://127\.0\.0\.1:9 cannot"):
-        load_directions(ID)
-
-
 def test_missing_things_are_told_apart(hub):
     """A repository, a revision, the file in it."""
     with pytest.raises(UserError, match=r"few cannot be fetched: .* knows no such repository, or you may not see it"):
@@ -162,14 +147,6 @@ def test_missing_things_are_told_apart(hub):
     hub.revisions[ID]["main"].pop(FILE_NAME)
     with pytest.raises(UserError, match=r"owner/few holds no directions\.safetensors"):
         load_directions(ID)
-
-
-def test_push_without_leave_is_explained(hub, monkeypatch):
-    """A wrong token, and a server that is not well."""
-    monkeypatch.setenv("HF_TOKEN", "hf_wrong")
-    with pytest.raises(UserError, match=r"owner/few cannot be written: .*you may not write it\. .*hf auth login"):
-        push({"README.md": b"x"}, ID, message="x")
-    assert ID not in hub.revisions
 
 
 def test_wrong_content_is_refused(hub):
