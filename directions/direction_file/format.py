@@ -99,7 +99,7 @@ class _Generator(_Part):
 
 class _Entry(_Part):
     name: Annotated[str, Predicate(_is_name)] = Field(
-        description=f"1 to {LONGEST_NAME} printable characters, trimmed, and not a number (that is an index)"
+        description=f"1 to {LONGEST_NAME} printable characters, trimmed, and must not be a number (that is an index)"
     )
     path_size: Annotated[_Number, Field(gt=0)] = Field(description="a positive number")
     activeness: _Number | None = Field(None, description="a number or null")

@@ -73,7 +73,7 @@ def test_name_dry_run_writes_nothing(command, file):
         (["5", "x", "--undo"], "got DIRECTION and --undo"),
         (["--undo", "--hide"], "hidden is for one direction: say which"),
         (["5", "hue"], "Directions 3 and 5 have the same name, 'hue'"),
-        (["5", "7"], "The name of direction 5 must be 1 to 64 printable characters, trimmed, and not a number"),
+        (["5", "7"], "The name of direction 5 must be 1 to 64 printable characters, trimmed, and must not be a number"),
         (["9", "x"], "There is no direction 9: the indices go from 0 to 5"),
         (["5", "--path-size", "-1"], "The path_size of direction 5 must be a positive number, got -1"),
         (["--csv", "no.csv"], "Cannot read no.csv: No such file or directory"),

@@ -215,7 +215,7 @@ def test_direction_file_is_recognised(tmp_path):
         ({"published": "golden"}, "published must be one of .* Did you mean 'goldens'"),
         ({"names": {2: "hue"}}, "index from 0 to 1, got 2=hue"),
         ({"names": {0: "hue", 1: "hue"}}, "the same name, 'hue'"),
-        ({"names": {0: "7"}}, "not a number"),
+        ({"names": {0: "7"}}, "not be a number"),
         ({"path_size": 0}, "path_size must be above 0 and at most 100, got 0"),
         ({"path_size": 500}, "path_size must be above 0 and at most 100, got 500"),
         ({"space": "0:7"}, "space must be START:STOP"),

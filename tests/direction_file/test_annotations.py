@@ -63,7 +63,7 @@ def test_names_are_compared_as_they_look(found):
     ("changes", "message"),
     [
         ({0: {"name": "hue"}}, "Directions 0 and 3 have the same name, 'hue'; names must be unique"),
-        ({0: {"name": "12"}}, r"The name of direction 0 must be .*not a number \(that is an index\), got '12'"),
+        ({0: {"name": "12"}}, r"The name of direction 0 must be .*not be a number \(that is an index\), got '12'"),
         ({0: {"name": "all"}}, r"The name of direction 0 must not be all \(that means every direction\), got 'all'"),
         ({0: {"name": "a, b"}}, r"The name of direction 0 must have no comma \(it separates directions\), got 'a, b'"),
         ({0: {"name": "a\u202eb"}}, r"The name of direction 0 must be .* printable characters.*got 'a\\u202"),
