@@ -1,4 +1,4 @@
-"""directions.atomic: a file is the old one or the whole new one."""
+"""directions.files: a file is the old one or the whole new one."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from directions.atomic import atomic_folder, atomic_write, require_writable, write_bytes, write_text
 from directions.errors import UserError
+from directions.files import atomic_folder, atomic_write, require_writable, write_bytes, write_text
 
 
 def only_file(folder: Path) -> str:
@@ -33,14 +33,6 @@ def test_atomic_write_replaces_only_at_the_end(old):
         partial.write_text("new")
         assert old.read_text() == "old"
     assert only_file(old.parent) == "new"
-
-
-def test_atomic_write_yields_an_empty_file_beside_with_the_suffix(tmp_path):
-    """Encoders choose the format by suffix, and os.replace needs the same file system."""
-    with atomic_write(tmp_path / "a.gif") as partial:
-        assert partial.parent == tmp_path
-        assert partial.suffix == ".gif"
-        assert partial.read_bytes() == b""
 
 
 @pytest.mark.parametrize("error", [RuntimeError("encoder"), KeyboardInterrupt("Ctrl-C")], ids=["error", "interrupt"])
@@ -83,36 +75,6 @@ def test_write_text_when_the_disk_fills_at_the_flush_leaves_the_old_file(old, mo
     assert only_file(old.parent) == "old"
 
 
-def test_atomic_write_without_permission_fails_before_the_block(old, monkeypatch):
-    """A folder that refuses new files is noticed before any work is done (simulated: tests may run as root)."""
-    real_open = os.open
-
-    def refuse(path, flags, *args, **kwargs):
-        if flags & os.O_CREAT:
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-        return real_open(path, flags, *args, **kwargs)
-
-    monkeypatch.setattr(os, "open", refuse)
-    with pytest.raises(UserError, match=r"stats\.txt: Permission denied\. Make it writable"), atomic_write(old):
-        pytest.fail("the block ran")
-    monkeypatch.undo()
-    assert only_file(old.parent) == "old"
-
-
-def test_atomic_write_names_a_missing_folder(tmp_path):
-    """The folder is not made: a typing slip would otherwise litter the disk."""
-    missing = tmp_path / "nowhere" / "a.txt"
-    with pytest.raises(UserError, match=r"the folder .*nowhere does not exist"), atomic_write(missing):
-        pytest.fail("the block ran")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_atomic_write_refuses_a_folder(tmp_path):
-    """A folder as destination is noticed before the block."""
-    with pytest.raises(UserError, match=r"it is a folder\. Give the path of a file"), atomic_write(tmp_path):
-        pytest.fail("the block ran")
-
-
 def test_atomic_write_passes_an_error_about_another_file_unchanged(tmp_path):
     """Reading something that is not there is not a failure to write the destination."""
     with pytest.raises(FileNotFoundError, match="elsewhere"), atomic_write(tmp_path / "a.txt"):
@@ -124,15 +86,6 @@ def test_atomic_write_passes_an_error_without_errno_unchanged(tmp_path):
     """Libraries derive their own failures (network, decoding) from OSError; they are not the disk's."""
     with pytest.raises(OSError, match="no such host"), atomic_write(tmp_path / "a.txt"):
         raise OSError("no such host")
-
-
-def test_atomic_write_nested_on_one_path_uses_unique_names(old):
-    """Two writers at once do not disturb each other; the last to finish wins."""
-    with atomic_write(old) as first, atomic_write(old) as second:
-        assert first != second
-        first.write_text("first")
-        second.write_text("second")
-    assert only_file(old.parent) == "first"
 
 
 def test_atomic_write_follows_a_symbolic_link(tmp_path):
@@ -191,12 +144,6 @@ def test_atomic_folder_on_a_full_disk_names_the_folder(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_atomic_folder_passes_an_error_about_another_file_unchanged(tmp_path):
-    """Reading something that is not there is not a failure to write the folder."""
-    with pytest.raises(FileNotFoundError, match="elsewhere"), atomic_folder(tmp_path / "g", replaces=bool):
-        (tmp_path / "elsewhere").read_bytes()
-
-
 def test_atomic_folder_moves_the_old_one_back_when_the_new_cannot_take_its_place(tmp_path, monkeypatch):
     """The moment between the two renames."""
     fill(tmp_path / "g", "old")
@@ -233,19 +180,6 @@ def test_write_text_respects_the_umask(tmp_path):
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == 0o644
-
-
-def test_write_text_is_utf8_with_its_own_line_ends(tmp_path):
-    """The same text gives the same bytes on every system."""
-    write_text(tmp_path / "a.txt", "Gram–Schmidt\n")
-    assert (tmp_path / "a.txt").read_bytes() == "Gram–Schmidt\n".encode()
-
-
-def test_require_writable_leaves_nothing_and_takes_nothing(old):
-    """What is there stays, what is not there is not made."""
-    require_writable(old)
-    require_writable(old.parent / "other.txt")
-    assert only_file(old.parent) == "old"
 
 
 def test_require_writable_refuses_what_a_write_would(old, monkeypatch):
