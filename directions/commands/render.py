@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +11,10 @@ from directions.commands.common import HARDWARE, OUTPUT, SAMPLES, direction_file
 from directions.errors import UserError
 from directions.settings.base import ConfigError, with_options
 from directions.settings.render import RenderSettings, usual_format
+
+if TYPE_CHECKING:
+    from directions.config import Classes
+    from directions.direction_file import Directions
 
 _SAID_CLASSES = 20
 
@@ -36,6 +40,13 @@ def render(
             help="Classes of the samples by index or name, in turn; or all. Several are named above an animation's "
             "columns and beside a strip's rows.",
             show_default="those that the directions were learned on",
+        ),
+    ] = None,
+    word: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT", rich_help_panel=SAMPLES,
+            help="Its letters as classes, in a column each, all of one z: for a generator whose classes are letters.",
         ),
     ] = None,
     generator: Annotated[
@@ -71,7 +82,6 @@ def render(
     ] = False,
 ) -> None:  # fmt: skip
     """Render directions: animations, strips, planes of two, or a gallery to look through."""
-    from directions.config import Classes, parse_classes
     from directions.direction_file import load_directions
     from directions.rendering.render import carry_out, make_plan, prepare
 
@@ -80,6 +90,12 @@ def render(
     given.setdefault("format", "plane" if "plane" in given else usual_format(out))
     found = load_directions(path)
     given.setdefault("truncation", found.header["truncation"] or 1.0)
+    if word is not None and classes is not None:
+        raise ConfigError("word", f"gives the classes, got also --classes {classes}. Leave one of the two out.")
+    wanted = _wanted(found, word, classes)
+    given |= {} if word is None else {"one_z": True}
+    if given.get("one_z") and wanted != "all":
+        given.setdefault("samples", len(wanted))
     settings = RenderSettings(**given)
     named = directions.strip() != "all"
     indices: list[int | str] | None = [key.strip() for key in directions.split(",")] if named else None
@@ -98,12 +114,11 @@ def render(
     from directions.sampling import resolve_classes
 
     loaded = load_generator(generator or found.generator, weights=weights, device=device)
-    learned_on = found.header["classes"]
-    wanted: Classes = tuple(learned_on) if isinstance(learned_on, list) else "all"
     try:
-        y = _spread(resolve_classes(loaded, wanted if classes is None else parse_classes(classes)), settings.samples)
+        y = _spread(resolve_classes(loaded, wanted), settings.samples)
     except UserError as error:
-        raise ConfigError("classes", str(error).removeprefix("classes ")) from error
+        option = "classes" if word is None else "word"
+        raise ConfigError(option, str(error).removeprefix("classes ")) from error
     scene = prepare(plan, loaded, y)
     if dry_run:
         print_json(
@@ -122,6 +137,16 @@ def render(
         print_json([str(file) for file in written])
     else:
         typer.echo("\n".join(map(str, plan.files)))
+
+
+def _wanted(directions: Directions, word: str | None, classes: str | None) -> Classes:
+    """Return the classes that are asked for, or those that the directions were learned on."""
+    from directions.config import parse_classes
+
+    learned_on = directions.header["classes"]
+    if word is not None or classes is not None:
+        return tuple(word) if word is not None else parse_classes(str(classes))
+    return tuple(learned_on) if isinstance(learned_on, list) else "all"
 
 
 def _first(classes: list[int]) -> list[int | str]:

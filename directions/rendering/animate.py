@@ -22,7 +22,7 @@ from directions.errors import UserError
 from directions.rendering.page import CAPTION_COLOURS, PAPER, Page, RowCaption, enlarge, row_caption
 from directions.rendering.palette import TRANSPARENT, Palette
 from directions.rendering.path import animation, strip
-from directions.rendering.stills import COLUMNS, write_contact_sheet
+from directions.rendering.stills import COLUMNS, write_strip
 from directions.settings.render import Animation
 
 if TYPE_CHECKING:
@@ -276,11 +276,11 @@ def write_animations(scene: Scene, kind: Animation, page: PlannedPage, *, looks_
 
 def _look_ahead(scene: Scene, page: PlannedPage, sizes: Sequence[float]) -> np.ndarray:
     """Make stills along the whole paths: for the contact sheet, and as a sample of colours."""
-    places = [strip(COLUMNS, size) for size in sizes]
-    stills = np.stack(list(scene.images(page.rows, places)), axis=2)
+    stills = list(scene.images(page.rows, [strip(COLUMNS, size) for size in sizes]))
     if page.sheet is not None:
-        write_contact_sheet(page.sheet, scene, page.rows, stills[:, 0])
-    return stills.reshape(-1, 3)[:: max(1, stills.size // 3 // _SAMPLED_PIXELS)]
+        write_strip(page.sheet, scene, page.rows, stills)
+    pixels = np.concatenate(stills).reshape(-1, 3)
+    return pixels[:: max(1, len(pixels) // _SAMPLED_PIXELS)]
 
 
 def page_of(scene: Scene, indices: Sequence[int]) -> Page:
@@ -290,7 +290,8 @@ def page_of(scene: Scene, indices: Sequence[int]) -> Page:
         widest = [_amount(-scene.path_size(index)) for index in indices]
         captions = [RowCaption(caption.name, text) for caption, text in zip(captions, widest, strict=True)]
     bare = scene.settings.captions == "none"
-    return Page(captions, scene.settings.samples, scene.tile, scene.class_captions, bare=bare)
+    headings = scene.class_captions * (len(scene.groups) or 1)
+    return Page(captions, scene.columns, scene.tile, headings, groups=scene.groups, bare=bare)
 
 
 def _amount(amount: float) -> str:

@@ -11,12 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from directions.basis import random_basis
 from directions.direction_file import Directions
 from directions.errors import OutOfMemoryError, UserError
 from directions.generators.base import Generator
 from directions.generators.edits import chosen_layers, edited_images
 from directions.generators.layers import LayerRange
 from directions.memory import is_out_of_memory
+from directions.sampling import derived_rng
 from directions.settings.base import ConfigError
 from directions.settings.render import RenderSettings
 
@@ -48,6 +50,7 @@ class Scene:
         z: (samples, dim_z), what the layers see that are not edited.
         y: (samples,) class indices, or ``None`` without classes.
         layers: The layers that see the moved z, the others see z; ``None`` is all.
+        rivals: Other directions of the same path sizes, to show beside them; or ``None``.
         made: Called with the number of images that were just made (a progress bar).
         batch: Most images that the generator makes in one call; halved when memory runs out.
     """
@@ -58,6 +61,7 @@ class Scene:
     z: Tensor
     y: Tensor | None
     layers: LayerRange | None = None
+    rivals: Directions | None = None
     made: Callable[[int], object] = lambda images: None
     batch: int = 0
     _maps: dict[int, Callable[[Tensor], Tensor]] = field(default_factory=dict)
@@ -82,13 +86,16 @@ class Scene:
         Raises:
             ConfigError: If the generator has no such layers.
         """
-        z = generator.sample_z(settings.samples, seed=settings.seed, truncation=settings.truncation)
+        z = generator.sample_z(
+            1 if settings.one_z else settings.samples, seed=settings.seed, truncation=settings.truncation
+        ).expand(settings.samples, -1)
         labels = generator.class_indices(y, settings.samples).to(z.device) if generator.num_classes else None
         try:
             layers = chosen_layers(generator, directions.layers if settings.layers is None else settings.layers)
         except UserError as error:
             raise ConfigError("layers", str(error).removeprefix("layers ")) from error
-        return cls(directions, generator, settings, z, labels, layers)
+        rivals = random_rivals(directions, settings.seed) if settings.against else None
+        return cls(directions, generator, settings, z, labels, layers, rivals)
 
     def images(
         self, rows: Sequence[int], amounts: Sequence[np.ndarray], starts: Tensor | None = None
@@ -104,21 +111,27 @@ class Scene:
             starts: (m · samples, dim_z), row r for sample r % samples; ``None`` is the samples.
 
         Yields:
-            For each step: uint8 images (rows, starts, height, width, 3).
+            For each step: uint8 images (rows, starts, height, width, 3); with rivals, theirs after those of the
+            directions: (rows, 2 · starts, height, width, 3).
         """
         starts = self.z if starts is None else starts
         removed = self.settings.remove_projection
-        centres = [without(starts, self.directions, index) if removed else starts for index in rows]
+        shown = [self.directions] if self.rivals is None else [self.directions, self.rivals]
+        paths = [
+            (of, index, number, without(starts, of, index) if removed else starts)
+            for number, index in enumerate(rows)
+            for of in shown
+        ]
         steps = np.stack(amounts, axis=1)
-        together = max(1, self.batch // (len(rows) * len(starts)))
+        together = max(1, self.batch // (len(paths) * len(starts)))
         for start in range(0, len(steps), together):
             moved = [
-                self.directions.move(centre, index, float(amount))
+                of.move(centre, index, float(step[number]))
                 for step in steps[start : start + together]
-                for centre, index, amount in zip(centres, rows, step, strict=True)
+                for of, index, number, centre in paths
             ]
             images = self.make(torch.cat(moved))
-            yield from images.reshape(-1, len(rows), len(starts), *images.shape[1:])
+            yield from images.reshape(-1, len(rows), len(shown) * len(starts), *images.shape[1:])
 
     def plane(self, across: int, up: int, places: np.ndarray, heights: np.ndarray, sample: int) -> Iterator[np.ndarray]:
         """Move one sample along two directions.
@@ -199,6 +212,16 @@ class Scene:
         return None
 
     @property
+    def groups(self) -> list[str]:
+        """What stands beside each other; empty where there are no rivals."""
+        return [] if self.rivals is None else ["found", "random"]
+
+    @property
+    def columns(self) -> int:
+        """How many images of a row there are at each step."""
+        return len(self.z) * (len(self.groups) or 1)
+
+    @property
     def scale(self) -> int:
         """How many times larger to show the images."""
         return self.settings.enlargement(self.generator.resolution)
@@ -220,9 +243,31 @@ class Scene:
         return [names[index] if names else f"class {index}" for index in labels]
 
     @property
+    def captions(self) -> list[str]:
+        """What each image of a row is; empty texts where there is nothing to tell."""
+        classes = self.classes or [""] * len(self.z)
+        return [f"{group} {name}".strip() for group in self.groups or [""] for name in classes]
+
+    @property
     def class_captions(self) -> list[str]:
         """The class of each sample where they differ; otherwise empty."""
         return self.classes if len(set(self.classes)) > 1 else []
+
+
+def random_rivals(directions: Directions, seed: int) -> Directions:
+    """Draw random orthonormal directions in the same search space, with the same path sizes.
+
+    Args:
+        directions: What they are to be compared with.
+        seed: Of the draw.
+
+    Returns:
+        As many directions.
+    """
+    start, stop = directions.header["space"]
+    matrix = np.zeros_like(directions.matrix)
+    matrix[:, start:stop] = random_basis(len(directions), stop - start, derived_rng(seed, purpose="against")).numpy()
+    return Directions(matrix, directions.header)
 
 
 def without(z: Tensor, directions: Directions, index: int) -> Tensor:

@@ -36,7 +36,6 @@ THUMB_TILE = 160
 _SHORTEST = 20
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_SCORES = ("before", "after", "random", "axes")
 _BASELINES = {"random": "random directions", "axes": "axes of z"}
 
 # The picture of the curve, in its units: its size, and where its axes are.
@@ -103,17 +102,18 @@ def _write_pictures(folder: Path, scene: Scene, index: int, times: np.ndarray) -
     thumb, poster, frames = (folder / path for path in picture_paths(index))
     frames.mkdir()
     write = functools.partial(iio.imwrite, "<bytes>", plugin="pillow", extension=".webp", **WEBP)
-    across = _across(scene.settings.samples)
+    across, groups = _across(scene.settings.samples), len(scene.groups) or 1
+    tile = (min(scene.tile[0], THUMB_TILE),) * 2 + (3,)
     thumbs: list[np.ndarray] = []
     ends: list[np.ndarray] = []
 
     def add(images: np.ndarray) -> None:
         images = enlarge(images[0], scene.scale)
         frames.joinpath(f"{len(thumbs):03d}.webp").write_bytes(write(np.concatenate(images, axis=1), quality=88))
-        tiles = np.stack([_reduced(image) for image in images[: across**2]])
+        tiles = np.stack([_reduced(image) for image in images]).reshape(groups, -1, *tile)[:, : across**2]
         if len(thumbs) in (0, len(times) - 1):
-            ends.append(tiles[:2])
-        thumbs.append(_grid(tiles, across))
+            ends.append(tiles[:, :2])
+        thumbs.append(_beside(tiles, across))
 
     overlapped(scene.images([index], [strip(len(times), scene.path_size(index))]), add)
     # There and back: at the ends it turns, and they are shown once, for both trips.
@@ -121,7 +121,7 @@ def _write_pictures(folder: Path, scene: Scene, index: int, times: np.ndarray) -
     shown = [max(_SHORTEST, round((2 if place in (0, len(times) - 1) else 1) * times[place])) for place in trip]
     motion = np.stack([thumbs[place] for place in trip])
     # For those who do not want motion: two samples at both ends.
-    still = _grid(np.stack(ends, axis=1).reshape(-1, *ends[0].shape[1:]), 2)
+    still = _beside(np.stack(ends, axis=2).reshape(groups, -1, *tile), 2)
     thumb.write_bytes(write(motion, is_batch=True, duration=shown, loop=0, quality=80))
     poster.write_bytes(write(still, quality=88))
 
@@ -138,10 +138,11 @@ def _reduced(image: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(image).resize((THUMB_TILE, THUMB_TILE), Image.Resampling.LANCZOS))
 
 
-def _grid(images: np.ndarray, across: int) -> np.ndarray:
-    """Lay images (n, height, width, 3) side by side, ``across`` in a row."""
-    rows = images.reshape(-1, across, *images.shape[1:])
-    return np.concatenate([np.concatenate(row, axis=1) for row in rows], axis=0)
+def _beside(images: np.ndarray, across: int) -> np.ndarray:
+    """Lay images (groups, n, height, width, 3) in a block for each group, ``across`` in a row."""
+    groups, number, height, width, _ = images.shape
+    tiles = images.reshape(groups, number // across, across, height, width, 3)
+    return tiles.transpose(1, 3, 0, 2, 4, 5).reshape(number // across * height, groups * across * width, 3)
 
 
 def make_page(scene: Scene, indices: Sequence[int], stats: Sequence[Mapping[str, Any]], trip: float) -> str:
@@ -165,14 +166,13 @@ def make_page(scene: Scene, indices: Sequence[int], stats: Sequence[Mapping[str,
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["text"] = _text
     environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "ensure_ascii": True}
-    penalty = header["penalty"] or {}
-    levels = {text: penalty[key] for key, text in _BASELINES.items() if isinstance(penalty.get(key), (int, float))}
     cards = [_card(scene, index) for index in indices]
     data = {
         "directions": cards,
         "places": [round(float(place), 6) for place in strip(settings.frames, 1.0)],
-        "samples": scene.classes or [""] * settings.samples,
+        "samples": scene.captions,
         "tile": scene.tile[0],
         "motion": settings.motion,
         "seconds": trip,
@@ -184,8 +184,8 @@ def make_page(scene: Scene, indices: Sequence[int], stats: Sequence[Mapping[str,
         header=header,
         cards=cards,
         thumb_size=min(scene.tile[0], THUMB_TILE) * _across(settings.samples),
-        curve=make_curve(stats, levels),
-        tables=_tables(header),
+        thumbs_across=len(scene.groups) or 1,
+        curve=make_curve(stats, header["penalty"] or {}),
         data=data,
         # Files of this package: nothing in them comes from elsewhere.
         style=Markup(style),
@@ -213,33 +213,8 @@ def _card(scene: Scene, index: int) -> dict[str, Any]:
     }
 
 
-def _tables(header: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """What the file says of how the directions were found, as titled rows of text."""
-    generator, classes, (start, stop) = header["generator"], header["classes"], header["space"]
-    scores = header["penalty"] or {}
-    titled: dict[str, list[tuple[str, Any]]] = {
-        "The file": [
-            ("generator", generator["name"]),
-            ("weights (SHA-256)", generator["digest"]),
-            ("classes", ", ".join(map(str, classes)) if isinstance(classes, list) else classes),
-            ("components of z", f"{start} to {stop - 1}"),
-            ("layers", None if header["layers"] is None else ", ".join(map(str, header["layers"]))),
-            *((key, header[key]) for key in ("truncation", "method", "steps", "seed")),
-            ("made with", f"directions {header['tool_version']}"),
-        ],
-        # In the order of a run, then those that are only compared with.
-        "Held-out penalty": sorted(scores.items(), key=lambda score: (*_SCORES, score[0]).index(score[0])),
-        "Where it was converted from": list((header["source"] or {}).items()),
-        "Settings": sorted(header["config"].items()),
-    }
-    texts = {
-        title: [(str(key), _text(value)) for key, value in rows if value not in (None, "")]
-        for title, rows in titled.items()
-    }
-    return [(title, rows) for title, rows in texts.items() if rows]
-
-
 def _text(value: Any) -> str:
+    """Write a value of the header."""
     if isinstance(value, float):
         return f"{value:.6g}"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
@@ -250,17 +225,18 @@ def _digest(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
 
 
-def make_curve(stats: Sequence[Mapping[str, Any]], levels: Mapping[str, float]) -> dict[str, Any] | None:
+def make_curve(stats: Sequence[Mapping[str, Any]], penalty: Mapping[str, Any]) -> dict[str, Any] | None:
     """Lay out the curve of a run: where its lines, dots, ticks and labels are, for the template to draw.
 
     Args:
         stats: The lines of ``stats.jsonl``; others than those of steps are passed over.
-        levels: Held-out penalties to compare with, by what they are of.
+        penalty: Held-out penalties; those of random directions and of the axes are drawn as lines to compare with.
 
     Returns:
         Numbers in units of the picture, to the right and down, or ``None`` where fewer than two steps have a held-out
         penalty: there is nothing to draw.
     """
+    levels = {text: penalty[key] for key, text in _BASELINES.items() if isinstance(penalty.get(key), (int, float))}
     held_out = _points(stats, "held_out")
     noisy = _smoothed(_points(stats, "penalty"))
     last = max((step for step, _ in held_out), default=0)

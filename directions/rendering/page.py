@@ -56,6 +56,7 @@ class Page:
         tile: Height and width of an image, after enlargement.
         column_captions: A caption for each column, or none.
         corner: What the column captions mean; stands at their left.
+        groups: What stands beside each other: columns are cut into as many equal parts, each under its name.
         bare: Leave captions, gaps and margins away: nothing but the images.
 
     Attributes:
@@ -71,9 +72,11 @@ class Page:
         column_captions: Sequence[str] = (),
         corner: str = "",
         *,
+        groups: Sequence[str] = (),
         bare: bool = False,
     ) -> None:
         self._rows, self._tile, self._headings, self._corner, self._bare = rows, tile, column_captions, corner, bare
+        self._groups, self._columns = groups, columns
         self._gap = self._margin = self._left = self._top = 0
         self._pitch = tile[0]
         if not bare:
@@ -87,11 +90,12 @@ class Page:
             widths = [self._name_font.getlength(self._short_name(row)) for row in rows]
             widths += [self._detail_font.getlength(text) for text in (corner, *map(self._short_detail, rows))]
             self._left = self._margin + int(np.ceil(max(widths))) + self._margin
-            self._top = self._margin + (round(1.6 * size) if column_captions else 0)
+            self._heading = self._margin + (round(1.6 * size) if groups else 0)
+            self._top = self._heading + (round(1.6 * size) if column_captions else 0)
             self._line = round(1.25 * size)
             self._pitch = max(tile[0], 2 * self._line) + self._gap
         self.height = self._top + len(rows) * self._pitch - self._gap + self._margin
-        self.width = self._left + columns * (tile[1] + self._gap) - self._gap + self._margin
+        self.width = self._at(columns - 1) + tile[1] + self._margin
 
     @functools.cached_property
     def blank(self) -> np.ndarray:
@@ -103,11 +107,14 @@ class Page:
             draw.text((margin, middle - self._line / 2), self._short_name(row), INK, self._name_font, anchor="lm")
             place = margin, middle + self._line / 2
             draw.text(place, self._short_detail(row), PALE_INK, self._detail_font, anchor="lm")
-        heading = margin + (self._top - margin) / 2 - self._gap
+        for number, text in enumerate(self._groups if not self._bare else ()):
+            place = self._at(number * self._columns // len(self._groups)), (margin + self._heading) / 2 - self._gap
+            draw.text(place, text, INK, self._name_font, anchor="lm")
         if self._headings and not self._bare:
+            heading = (self._heading + self._top) / 2 - self._gap
             draw.text((margin, heading), self._corner, PALE_INK, self._detail_font, anchor="lm")
             for index, text in enumerate(self._headings):
-                centre = self._left + index * (self._tile[1] + self._gap) + self._tile[1] / 2
+                centre = self._at(index) + self._tile[1] / 2
                 shown = _shorten(text, self._detail_font, self._tile[1])
                 draw.text((centre, heading), shown, PALE_INK, self._detail_font, anchor="mm")
         return np.asarray(page).copy()
@@ -154,10 +161,15 @@ class Page:
             images: (rows, tile height, tile width, …), of the same kind as the page.
         """
         height, width = self._tile
-        left = self._left + column * (width + self._gap)
+        left = self._at(column)
         for row, image in enumerate(images):
             top = self._top + row * self._pitch
             page[top : top + height, left : left + width] = image
+
+    def _at(self, column: int) -> int:
+        """Where a column begins; between groups there is more space than between columns."""
+        group = column * (len(self._groups) or 1) // self._columns
+        return self._left + column * (self._tile[1] + self._gap) + 4 * group * self._gap
 
     def _short_name(self, row: RowCaption) -> str:
         return _shorten(row.name, self._name_font, self._longest)

@@ -134,7 +134,7 @@ def make_plan(
         allowed = "must be 1 for a plane in one file"
         raise ConfigError("samples", f"{allowed}, got {settings.samples}. Give a folder as --out.")
 
-    made = len(rows) * settings.samples
+    made = len(rows) * settings.samples * (1 if settings.against is None else 2)
     if kind == "gallery":
         rows.sort(key=lambda index: -(directions.activeness[index] or 0.0))
         parts = [out / name for name in gallery_files(rows, settings.frames)]
@@ -175,7 +175,7 @@ def prepare(plan: Plan, generator: Generator, y: Any) -> Scene:
     settings = plan.settings
     scene = Scene.draw(plan.directions, generator, settings, y)
     if settings.format == "gallery":
-        require_size("webp", scene.tile[0], scene.tile[1] * settings.samples)
+        require_size("webp", scene.tile[0], scene.tile[1] * scene.columns)
     if settings.format in ANIMATIONS:
         for rows in (rows for page in plan.pages for rows in page.shows.values()):
             largest = page_of(scene, rows)

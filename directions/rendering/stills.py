@@ -20,44 +20,49 @@ COLUMNS = 7
 """Stills in a row of a contact sheet: three to either side of the centre."""
 
 
-def write_contact_sheet(path: str | os.PathLike[str], scene: Scene, indices: Sequence[int], images: np.ndarray) -> None:
-    """Write a contact sheet, with a row of stills for each direction.
+def write_strip(
+    path: str | os.PathLike[str],
+    scene: Scene,
+    indices: Sequence[int],
+    sheet: Sequence[np.ndarray] | None = None,
+) -> None:
+    """Write stills of directions below one another, with a row a sample and a column a step.
 
-    Where all path sizes are the same, the columns tell the distance in latent units; otherwise as a share of the path
-    size that stands in front of the row.
-
-    Args:
-        path: The PNG to write, wholly or not at all; its folder must exist.
-        scene: What is shown.
-        indices: The directions.
-        images: (directions, columns, height, width, 3) uint8, at even steps from one end to the other.
-    """
-    sizes = [scene.path_size(index) for index in indices]
-    headings, corner = _column_captions(images.shape[1], sizes)
-    rows = [row_caption(scene.directions.names[index], size) for index, size in zip(indices, sizes, strict=True)]
-    page = Page(rows, images.shape[1], scene.tile, headings, corner)
-    _save(path, page.lay(page.blank, enlarge(images, scene.scale)))
-
-
-def write_strip(path: str | os.PathLike[str], scene: Scene, indices: Sequence[int]) -> None:
-    """Write stills of directions, a row a sample and a column a step; several directions are below one another.
+    Of one z it is a row a step and a column a class. Where all path sizes are the same, the columns tell the distance
+    in latent units; otherwise as a share of the path size that stands in front of the row.
 
     Args:
         path: The PNG to write, wholly or not at all; its folder must exist.
         scene: What to show.
         indices: The directions.
+        sheet: For a contact sheet, of the first sample only, the scene's images at `COLUMNS` even steps.
     """
-    settings = scene.settings
-    sizes = [scene.path_size(index) for index in indices]
+    settings, sizes = scene.settings, [scene.path_size(index) for index in indices]
     captions: list[RowCaption] = []
-    for index, size in zip(indices, sizes, strict=True):
-        captions += _strip_captions(scene, index, size)
-    headings, corner = _column_captions(settings.frames, sizes)
-    page = Page(captions, settings.frames, scene.tile, headings, corner, bare=settings.captions == "none")
-    filled = page.blank
-    for column, images in enumerate(scene.images(indices, [strip(settings.frames, size) for size in sizes])):
-        page.lay_column(filled, column, enlarge(images, scene.scale).reshape(-1, *scene.tile, 3))
-    _save(path, filled)
+    stills = sheet
+    if stills is None:
+        stills = list(scene.images(indices, [strip(settings.frames, size) for size in sizes]))
+    elif settings.one_z:
+        stills = stills[:: COLUMNS // 2]
+    groups = len(scene.groups) or 1
+    tiles = np.stack(stills, axis=1)
+    tiles = tiles.reshape(*tiles.shape[:2], groups, settings.samples, *tiles.shape[3:])
+    if settings.one_z:
+        headings, corner = scene.classes * groups, ""
+        for index, size in zip(indices, sizes, strict=True):
+            names = [scene.directions.names[index], *[""] * (len(stills) - 1)]
+            captions += map(RowCaption, names, map(_place, strip(len(stills), size)))
+    else:
+        # (directions, steps, groups, samples, …) to (directions, samples, groups, steps, …)
+        tiles = tiles[:, :, :, : settings.samples if sheet is None else 1].swapaxes(1, 3)
+        headings, corner = _column_captions(len(stills), sizes)
+        headings = headings * groups
+        for index, size in zip(indices, sizes, strict=True):
+            captions += _strip_captions(scene, index, size)[: tiles.shape[1]]
+    tiles = enlarge(tiles.reshape(len(captions), -1, *tiles.shape[4:]), scene.scale)
+    bare = settings.captions == "none" and sheet is None
+    page = Page(captions, tiles.shape[1], scene.tile, headings, corner, groups=scene.groups, bare=bare)
+    _save(path, page.lay(page.blank, tiles))
 
 
 def write_plane(path: str | os.PathLike[str], scene: Scene, across: int, up: int, sample: int) -> None:

@@ -25,9 +25,7 @@ ENDINGS: dict[str, tuple[Format, ...]] = {
 """The formats that a file's ending can mean, the usual one first."""
 
 # A folder is hardly ever called like this: whoever gives one of these endings means a file.
-_OTHER_ENDINGS = (
-    ".apng", ".avi", ".htm", ".html", ".jpeg", ".jpg", ".mkv", ".mov", ".pdf", ".svg", ".tiff", ".webm", ".zip",
-)  # fmt: skip
+_OTHER_ENDINGS = (".apng", ".avi", ".htm", ".html", ".jpeg", ".jpg", ".mkv", ".mov", ".pdf", ".svg", ".webm", ".zip")
 
 MIN_FRAMES = 4
 """Of an animation there and back: centre, one end, the other end, centre."""
@@ -38,7 +36,6 @@ MAX_GIF_FPS = 50
 MAX_FPS = 60
 """Of the other formats; screens rarely show more."""
 
-MAX_STILLS = 512
 MAX_SAMPLES = 10_000
 """More than anybody looks at; each is in memory as long as the pictures are made."""
 
@@ -52,6 +49,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "fps": {"gif": 20.0, "webp": 20.0, "mp4": 30.0, "gallery": 20.0},
     "motion": {"gif": "smooth", "webp": "smooth", "mp4": "smooth", "gallery": "smooth"},
     "loop": {"gif": True, "webp": True, "mp4": True},
+    "against": {"gif": None, "webp": None, "mp4": None, "strip": None, "gallery": None},
     "captions": {"gif": "name", "webp": "name", "mp4": "name", "strip": "name", "plane": "name"},
 }
 
@@ -100,6 +98,13 @@ class RenderSettings(Settings):
         None, "How many, each with a z of its own, the same for every direction.", panel=_SAMPLE,
         shown="4; 1 for a plane", ge=1, le=MAX_SAMPLES,
     )  # fmt: skip
+    one_z: bool = setting(
+        False, "One z for all samples, so that only their classes differ; a strip then has a column a class.",
+        panel=_SAMPLE,
+    )  # fmt: skip
+    against: Literal["random"] | None = setting(
+        None, "Show random directions of the same length beside the found ones, on the same samples.", panel=_MOVE
+    )
     seed: int = setting(0, "Seed of the samples.", panel=_SAMPLE, ge=0, le=MAX_SEED, why="2^63 - 1")
     truncation: float = setting(
         1.0, "Spread of z and the generator's truncation.", panel=_SAMPLE, shown="as in learning", gt=0, le=1
@@ -136,7 +141,8 @@ class RenderSettings(Settings):
         filled = dict(values)
         for name, defaults in _DEFAULTS.items():
             if values.get(name) is None:
-                filled[name] = defaults.get(kind)
+                # A word's rows are the steps: both ends and the centre.
+                filled[name] = 3 if name == "frames" and kind == "strip" and values.get("one_z") else defaults.get(kind)
             elif kind not in defaults:
                 raise ConfigError(name, f"has no meaning for the format {kind}, got {values[name]}. Leave it out.")
         return filled
@@ -157,9 +163,6 @@ class RenderSettings(Settings):
         if self.loop and self.frames < MIN_FRAMES:
             what = f"must be at least {MIN_FRAMES} (centre, end, other end, centre)"
             raise ConfigError("frames", f"{what}, got {self.frames}.")
-        if self.format not in ANIMATIONS and self.frames > MAX_STILLS:
-            allowed = f"must be from 2 to {MAX_STILLS} for the format {self.format}"
-            raise ConfigError("frames", f"{allowed}, got {self.frames}.")
         if self.format == "gif" and self.rate > MAX_GIF_FPS:
             allowed = f"must be from 1 to {MAX_GIF_FPS} frames a second (browsers slow faster GIFs)"
             raise ConfigError("fps", f"{allowed}, got {self.fps}.")
