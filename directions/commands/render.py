@@ -3,155 +3,50 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from directions.commands.common import HARDWARE, OUTPUT, SAMPLES, options_named
+from directions.commands.common import HARDWARE, OUTPUT, SAMPLES, direction_file, print_json
+from directions.errors import UserError
+from directions.settings.base import ConfigError, with_options
+from directions.settings.render import RenderSettings, usual_format
 
-_MOTION = "How to move"
-_PICTURE = "The pictures"
+if TYPE_CHECKING:
+    from directions.config import Classes
+    from directions.direction_file import Directions
+
+_SAID_CLASSES = 20
 
 
+@with_options(RenderSettings)
 def render(
-    context: typer.Context,
+    given: dict[str, Any],
     file: Annotated[Path, typer.Argument(help="A direction file, or the run folder that it is in.")],
     directions: Annotated[
         str,
         typer.Option(
-            "--directions", "-d", metavar="DIRECTION,…", help="By index or name; or all.", rich_help_panel=_MOTION
+            "--directions", "-d", metavar="DIRECTION,…", help="By index or name; or all.",
+            rich_help_panel="How to move",
         ),
     ] = "all",
     with_hidden: Annotated[
-        bool, typer.Option("--all", help="Show hidden directions too.", rich_help_panel=_MOTION)
+        bool, typer.Option("--all", help="Show hidden directions too.", rich_help_panel="How to move")
     ] = False,
-    plane: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DIRECTION,DIRECTION",
-            help="A plane of two directions: one across, the other upwards.",
-            rich_help_panel=_MOTION,
-        ),
-    ] = None,
-    path_size: Annotated[
-        float | None,
-        typer.Option(
-            metavar="FLOAT>0",
-            help="How far to go to either side, in units of z.",
-            show_default="each direction's own",
-            rich_help_panel=_MOTION,
-        ),
-    ] = None,
-    motion: Annotated[
-        str | None,
-        typer.Option(
-            metavar="smooth|linear",
-            help="Slow down towards the ends, or keep one speed.",
-            show_default="smooth",
-            rich_help_panel=_MOTION,
-        ),
-    ] = None,
-    loop: Annotated[
-        bool | None,
-        typer.Option(
-            "--loop/--no-loop",
-            help="There and back, again and again; or once, from one end to the other.",
-            show_default="loop",
-            rich_help_panel=_MOTION,
-        ),
-    ] = None,
-    remove_projection: Annotated[
-        bool,
-        typer.Option(
-            "--remove-projection",
-            help="First take from each z its part along the direction, so that all start alike.",
-            rich_help_panel=_MOTION,
-        ),
-    ] = False,
-    layers: Annotated[
-        str | None,
-        typer.Option(
-            metavar="START:STOP",
-            help="Layers that see the moved z, such as 0:4, or coarse, mid, fine, all; others keep the sample's own.",
-            show_default="those that the directions were learned on",
-            rich_help_panel=_MOTION,
-        ),
-    ] = None,
-    samples: Annotated[
-        int | None,
-        typer.Option(
-            metavar="1..10000",
-            help="How many, each with a z of its own, the same for every direction.",
-            show_default="4; 1 for a plane",
-            rich_help_panel=SAMPLES,
-        ),
-    ] = None,
     classes: Annotated[
         str | None,
         typer.Option(
-            "--classes",
-            "-y",
-            metavar="CLASS,…",
-            help="Classes of the samples by index or name, in turn; or all. Several are named above "
-            "an animation's columns and beside a strip's rows.",
+            "--classes", "-y", metavar="CLASS,…", rich_help_panel=SAMPLES,
+            help="Classes of the samples by index or name, in turn; or all. Several are named above an animation's "
+            "columns and beside a strip's rows.",
             show_default="those that the directions were learned on",
-            rich_help_panel=SAMPLES,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="INT>=0", help="Seed of the samples.", rich_help_panel=SAMPLES)] = 0,
-    truncation: Annotated[
-        float | None,
-        typer.Option(
-            metavar="0<FLOAT<=1",
-            help="Spread of z and the generator's truncation.",
-            show_default="as in learning",
-            rich_help_panel=SAMPLES,
-        ),
-    ] = None,
-    format: Annotated[  # noqa: A002 - the option's name, which error messages are matched with
+    word: Annotated[
         str | None,
         typer.Option(
-            "--format",
-            metavar="gif|webp|mp4|strip|plane|gallery",
-            help="Animations, a PNG with a row a sample and a column a step, a PNG of two directions, or a web page.",
-            show_default="by the ending of --out; gif",
-            rich_help_panel=_PICTURE,
-        ),
-    ] = None,
-    frames: Annotated[
-        int | None,
-        typer.Option(
-            metavar="INT",
-            help="Frames of an animation, columns of a strip or plane, places on a gallery's slider.",
-            show_default="60, 7, 25",
-            rich_help_panel=_PICTURE,
-        ),
-    ] = None,
-    fps: Annotated[
-        float | None,
-        typer.Option(
-            metavar="1..60",
-            help="Frames per second; a GIF takes the nearest 100 / n, up to 50.",
-            show_default="20; 30 for mp4",
-            rich_help_panel=_PICTURE,
-        ),
-    ] = None,
-    captions: Annotated[
-        str | None,
-        typer.Option(
-            metavar="name|amount|none",
-            help="Write names and path sizes; names and where on the path each frame is; or nothing.",
-            show_default="name",
-            rich_help_panel=_PICTURE,
-        ),
-    ] = None,
-    scale: Annotated[
-        int | None,
-        typer.Option(
-            metavar="1..16",
-            help="How many times larger to show the images; twice as much for retina screens.",
-            show_default="at least 128 pixels",
-            rich_help_panel=_PICTURE,
+            metavar="TEXT", rich_help_panel=SAMPLES,
+            help="Its letters as classes, in a column each, all of one z: for a generator whose classes are letters.",
         ),
     ] = None,
     generator: Annotated[
@@ -169,15 +64,13 @@ def render(
         Path | None,
         typer.Option(
             help="A folder, made if it is not there; or one file that ends in .gif, .webp, .mp4 or .png.",
-            show_default="pictures, or gallery, beside the file",
-            rich_help_panel=OUTPUT,
+            show_default="pictures, or gallery, beside the file", rich_help_panel=OUTPUT,
         ),
     ] = None,
     dry_run: Annotated[
         bool,
         typer.Option(
-            "--dry-run",
-            help="Print which files would be written and how many images made, and stop.",
+            "--dry-run", help="Print which files would be written and how many images made, and stop.",
             rich_help_panel=OUTPUT,
         ),
     ] = False,
@@ -187,39 +80,81 @@ def render(
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="No progress on stderr.", rich_help_panel=OUTPUT)
     ] = False,
-) -> None:
+) -> None:  # fmt: skip
     """Render directions: animations, strips, planes of two, or a gallery to look through."""
-    from directions.commands.render_flow import Request, carry_out
+    from directions.direction_file import load_directions
+    from directions.rendering.render import carry_out, make_plan, prepare
 
-    with options_named(context):
-        carry_out(
-            Request(
-                file=file,
-                directions=directions,
-                with_hidden=with_hidden,
-                plane=plane,
-                classes=classes,
-                out=out,
-                format=format,
-                generator=generator,
-                weights=weights,
-                device=device,
-                truncation=truncation,
-                settings={
-                    "samples": samples,
-                    "frames": frames,
-                    "fps": fps,
-                    "motion": motion,
-                    "loop": loop,
-                    "captions": captions,
-                    "path_size": path_size,
-                    "scale": scale,
-                    "seed": seed,
-                    "remove_projection": remove_projection,
-                    "layers": layers,
-                },
-            ),
-            dry_run=dry_run,
-            as_json=as_json,
-            quiet=quiet,
+    path = direction_file(file)
+    out = None if out is None else out.expanduser()  # a shell leaves --out=~/x as it is
+    given.setdefault("format", "plane" if "plane" in given else usual_format(out))
+    found = load_directions(path)
+    given.setdefault("truncation", found.header["truncation"] or 1.0)
+    if word is not None and classes is not None:
+        raise ConfigError("word", f"gives the classes, got also --classes {classes}. Leave one of the two out.")
+    wanted = _wanted(found, word, classes)
+    given |= {} if word is None else {"one_z": True}
+    if given.get("one_z") and wanted != "all":
+        given.setdefault("samples", len(wanted))
+    settings = RenderSettings(**given)
+    named = directions.strip() != "all"
+    indices: list[int | str] | None = [key.strip() for key in directions.split(",")] if named else None
+    if indices is None and settings.plane is None:
+        indices = [index for index, hidden in enumerate(found.hidden) if with_hidden or not hidden]
+        if not indices:
+            raise UserError(
+                "All directions of this file are hidden. Show them with --all, or name some with --directions."
+            )
+    default_name = "gallery" if settings.format == "gallery" else "pictures"
+    plan = make_plan(found, settings, out or path.parent / default_name, indices)
+
+    # Only now torch: a wrong file, name or setting is reported at once.
+    from directions.generators.registry import load_generator
+    from directions.runs.folder import RunFolder
+    from directions.sampling import resolve_classes
+
+    loaded = load_generator(generator or found.generator, weights=weights, device=device)
+    try:
+        y = _spread(resolve_classes(loaded, wanted), settings.samples)
+    except UserError as error:
+        option = "classes" if word is None else "word"
+        raise ConfigError(option, str(error).removeprefix("classes ")) from error
+    scene = prepare(plan, loaded, y)
+    if dry_run:
+        print_json(
+            {
+                "files": [str(file) for file in [*plan.files, *plan.parts]],
+                "evaluations": plan.evaluations,
+                "classes": y if y is None or len(y) <= _SAID_CLASSES else _first(y),
+                "settings": settings.to_dict(),
+                "layers": None if scene.layers is None else str(scene.layers),
+                "directions": [found.names[index] for page in plan.pages for index in page.rows],
+            }
         )
+        return
+    written = carry_out(plan, scene, RunFolder(path.parent).read_stats(), progress=not quiet)
+    if as_json:
+        print_json([str(file) for file in written])
+    else:
+        typer.echo("\n".join(map(str, plan.files)))
+
+
+def _wanted(directions: Directions, word: str | None, classes: str | None) -> Classes:
+    """Return the classes that are asked for, or those that the directions were learned on."""
+    from directions.config import parse_classes
+
+    learned_on = directions.header["classes"]
+    if word is not None or classes is not None:
+        return tuple(word) if word is not None else parse_classes(str(classes))
+    return tuple(learned_on) if isinstance(learned_on, list) else "all"
+
+
+def _first(classes: list[int]) -> list[int | str]:
+    """The first of very many classes, and how many more there are."""
+    return [*classes[:_SAID_CLASSES], f"and {len(classes) - _SAID_CLASSES} more"]
+
+
+def _spread(classes: tuple[int, ...], samples: int) -> list[int] | None:
+    """Choose a class for each column: all in turn, or, of more classes than columns, some at even distances."""
+    step = max(1, len(classes) // samples)
+    return [classes[(column * step) % len(classes)] for column in range(samples)] if classes else None

@@ -67,30 +67,32 @@ def test_render_gallery_goes_beside_the_file_with_the_runs_curve(command, run):
     assert sorted(dry["files"]) == sorted(str(path) for path in (run / "gallery").rglob("*") if path.is_file())
 
 
-def test_render_passes_every_option_on(command, run, monkeypatch):
+def test_render_passes_every_option_on(command, run):
     """Classes are spread over the columns; what is not given comes from the file."""
-    calls = []
-    monkeypatch.setattr(
-        "directions.rendering.render.render", lambda _, __, settings, **rest: calls.append((settings, rest)) or []
-    )
-    assert command("render", run).code == 0
-    settings, rest = calls[0]
-    assert rest["y"] == [2, 0, 2, 0]
-    assert settings.truncation == 0.5
-    assert rest["indices"] == [0, 1, 2, 3]
-    assert rest["out"] == run / "pictures"
+    dry = command("render", run, "--dry-run").json
+    assert dry["classes"] == [2, 0, 2, 0]
+    assert dry["settings"]["truncation"] == 0.5
+    assert dry["directions"] == ["d0", "d1", "d2", "d3"]
+    assert dry["files"][0] == str(run / "pictures" / "000-d0.gif")
     given = (
         "-d d2,1 --samples 3 --frames 8 --fps 10 --scale 2 --path-size 2.5 --seed 7 -y all --truncation 0.9"
-        " --format webp --motion linear --no-loop --captions amount --remove-projection --layers 0:1 --out x"
+        " --format webp --motion linear --no-loop --captions amount --remove-projection --layers 0:1 --out x --dry-run"
     )
-    assert command("render", run, *given.split()).code == 0
-    settings, rest = calls[1]
-    assert rest == {"out": Path("x"), "indices": [2, 1], "y": [0, 1, 2], "stats": [], "progress": True}
-    assert settings.to_dict() == {
+    dry = command("render", run, *given.split()).json
+    assert dry["directions"] == ["d2", "d1"]
+    assert dry["classes"] == [0, 1, 2]
+    assert dry["files"][0] == "x/002-d2.webp"
+    assert dry["settings"] == {
         "format": "webp", "plane": None, "samples": 3, "frames": 8, "fps": 10.0, "scale": 2, "path_size": 2.5,
         "seed": 7, "truncation": 0.9, "remove_projection": True, "motion": "linear", "loop": False,
         "captions": "amount", "layers": "0:1",
     }  # fmt: skip
+
+
+def test_render_expands_the_home_folder(command, run, monkeypatch):
+    """A shell leaves --out=~/x as it is."""
+    monkeypatch.setenv("HOME", str(run.resolve()))
+    assert command("render", run, "--out=~/x.gif", "--dry-run").json["files"] == [str(run.resolve() / "x.gif")]
 
 
 def test_render_dry_run_says_what_would_happen(command, run):
@@ -127,22 +129,28 @@ def test_render_leaves_hidden_directions_out_of_all(command, run):
         (["-d", "9"], "There is no direction 9"),
         (["-d", "x"], "There is no direction 'x'"),
         (["-y", "7"], "Error: --classes must be classes of 'closed-form'"),
-        (["--samples", "3000000000"], "Error: --samples must be from 1 to 10000, got 3000000000"),
-        (["--samples", "0"], "Error: --samples must be from 1 to 10000, got 0"),
+        (["--samples", "3000000000"], "Error: --samples must be a whole number, between 1 and 10000, got 3000000000"),
+        (["--samples", "0"], "Error: --samples must be a whole number, between 1 and 10000, got 0"),
         (["--frames", "2"], "Error: --frames must be at least 4"),
-        (["--frames", "1", "--no-loop"], "Error: --frames must be at least 2"),
-        (["--fps", "90"], "Error: --fps must be from 1 to 50"),
-        (["--fps", "90", "--format", "webp"], "Error: --fps must be from 1 to 60"),
-        (["--scale", "0"], "Error: --scale must be a whole number from 1 to 16, got 0"),
-        (["--path-size", "-1"], "Error: --path-size must be a positive number"),
+        (["--frames", "1", "--no-loop"], "Error: --frames must be a whole number, at least 2, got 1"),
+        (["--fps", "55"], "Error: --fps must be from 1 to 50"),
+        (["--fps", "90", "--format", "webp"], "Error: --fps must be a number at least 1 and at most 60, got 90"),
+        (["--scale", "0"], "Error: --scale must be a whole number, between 1 and 16, got 0"),
+        (["--path-size", "-1"], "Error: --path-size must be a finite number above 0, got -1"),
         (["--truncation", "2"], "Error: --truncation must be"),
-        (["--seed", "-1"], "Error: --seed must be a whole number from 0 to 9223372036854775807 (2^63 - 1), got -1"),
-        (["--seed", "9" * 23], "Error: --seed must be a whole number from 0 to 9223372036854775807 (2^63 - 1), got 99"),
-        (["--motion", "wild"], "Error: --motion must be one of smooth, linear, got 'wild'"),
-        (["--captions", "all"], "Error: --captions must be one of none, name, amount, got 'all'"),
+        (
+            ["--seed", "-1"],
+            "Error: --seed must be a whole number, between 0 and 9223372036854775807 (2^63 - 1), got -1",
+        ),
+        (
+            ["--seed", "9" * 23],
+            "Error: --seed must be a whole number, between 0 and 9223372036854775807 (2^63 - 1), got 99",
+        ),
+        (["--motion", "wild"], "Error: --motion must be smooth or linear, got 'wild'"),
+        (["--captions", "all"], "Error: --captions must be name or amount or none, got 'all'"),
         (
             ["--format", "gfi"],
-            "Error: --format must be one of gif, webp, mp4, strip, plane, gallery, got 'gfi'. Did",
+            "Error: --format must be gif or webp or mp4 or strip or plane or gallery, got 'gfi'. Did",
         ),
         (["--format", "webp", "--out", "x.gif"], "Error: --out must be a folder, or end in .webp, for the format webp"),
         (["--format", "gallery", "--out", "x.png"], "Error: --out must be a folder for the format gallery"),
@@ -158,7 +166,7 @@ def test_render_leaves_hidden_directions_out_of_all(command, run):
         (["--format", "strip", "--no-loop"], "Error: --loop has no meaning for the format strip"),
         (["--format", "strip", "--captions", "amount"], "Error: --captions must be name or none for the format strip"),
         (["--format", "gallery", "--captions", "none"], "Error: --captions has no meaning for the format gallery"),
-        (["--format", "gallery", "--frames", "1"], "Error: --frames must be from 2 to 512"),
+        (["--format", "gallery", "--frames", "600"], "Error: --frames must be from 2 to 512"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

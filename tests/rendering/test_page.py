@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFont
+from PIL import ImageFont
 
-from directions.rendering.captions import CAPTION_COLOURS, PAPER, Page, RowCaption, enlarge, font_for
-from directions.rendering.sheets import row_caption, write_contact_sheet
+from directions.rendering.page import CAPTION_COLOURS, PAPER, Page, RowCaption, enlarge, font_for
 
 ROWS = [RowCaption("hue", "±3"), RowCaption("a name that is far too long for any caption", "±2.5")]
 
@@ -55,23 +54,6 @@ def test_enlarge_keeps_flat_images_and_scale_one():
     assert enlarge(images, 1) is images
 
 
-@pytest.mark.parametrize("path_sizes", [[3.0, 3.0], [3.0, 2.5]])
-def test_contact_sheet_holds_the_images(tmp_path, path_sizes):
-    """Every still is on the sheet, exactly; the same input gives the same bytes."""
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 200, (2, 7, 24, 24, 3), dtype=np.uint8)
-    for name in ("a.png", "b.png"):
-        write_contact_sheet(tmp_path / name, images, ["hue", "size"], path_sizes, scale=1)
-    sheet = np.asarray(Image.open(tmp_path / "a.png"))
-    top, left = np.argwhere((sheet == images[0, 0, 0, 0]).all(axis=-1))[0]
-    np.testing.assert_array_equal(sheet[top : top + 24, left : left + 24], images[0, 0])
-    windows = np.lib.stride_tricks.sliding_window_view(sheet[..., 0], (24, 24))
-    for still in images[..., 0].reshape(-1, 24, 24):
-        assert ((windows[..., 0, :] == still[0]).all(axis=-1)).sum() == 1
-    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.png"]
-
-
 def test_page_bare_is_nothing_but_images():
     """No captions, gaps or margins."""
     images = np.random.default_rng(0).integers(0, 256, (2, 3, 8, 9, 3), dtype=np.uint8)
@@ -97,8 +79,3 @@ def test_font_has_the_letters_where_one_does():
     """Pillow's own for plain Latin; another, where the system has one, for the rest."""
     assert font_for("hue", 12).getlength("hue") == ImageFont.load_default(12).getlength("hue")
     assert font_for("\u05e9 é ü", 12) is not None
-
-
-def test_row_caption_gives_the_path_size():
-    """In latent units, to either side."""
-    assert row_caption("hue", 2.5) == RowCaption("hue", "±2.5")
