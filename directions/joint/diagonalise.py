@@ -13,42 +13,45 @@ from torch import Tensor
 
 from directions.penalty import off_diagonal_sum
 
+# Largest size that is always solved in float64: there it costs little, and gives the last digits.
 _DOUBLE_UP_TO = 24
-"""Largest size that is always solved in float64: there it costs little, and gives the last digits."""
 
+# Entries of the matrices that are multiplied at once: they stay in a core's cache.
 _CHUNK = 2**18
-"""Entries of the matrices that are multiplied at once: they stay in a core's cache."""
 
+# Steps that L-BFGS remembers.
 _MEMORY = 8
-"""Steps that L-BFGS remembers."""
 
+# Largest angle of a step in any plane, in radians.
 _LONGEST_STEP = 0.5
-"""Largest angle of a step in any plane, in radians."""
 
+# Lengths of a step that are tried.
 _HALVINGS = 10
-"""Lengths of a step that are tried."""
 
+# Iterations in a row that gain nothing that counts, before the end.
 _PATIENCE = 3
-"""Iterations in a row that gain nothing that counts, before the end."""
 
+# Seconds between reports within an iteration.
 _REPORT = 0.5
-"""Seconds between reports within an iteration."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Diagonalisation:
-    """What the iterations arrived at."""
+    """What the iterations arrived at.
+
+    Attributes:
+        Q: (n, n) orthonormal rows, float64.
+        energy: Sum of the squares of all off-diagonal entries of ``Q M_k Qᵀ``, over all matrices, computed in float64.
+        total: Sum of the squares of all entries of the matrices: the share on the diagonals is ``1 - energy / total``.
+        iterations: Number of iterations.
+        converged: Whether the last iterations gained nothing that counts; otherwise they were given up.
+    """
 
     Q: Tensor
-    """(n, n) orthonormal rows, float64."""
     energy: float
-    """Sum of the squares of all off-diagonal entries of ``Q M_k Qᵀ``, over all matrices, computed in float64."""
     total: float
-    """Sum of the squares of all entries of the matrices: the share on the diagonals is ``1 - energy / total``."""
     iterations: int
-    """Number of iterations."""
     converged: bool
-    """Whether the last iterations gained nothing that counts; otherwise they were given up."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,10 +59,8 @@ class _Sums:
     """What an iteration needs of ``D_k = Q M_k Qᵀ`` with diagonals d_k: sums over k, (n, n) float64."""
 
     energy: float
-    cross: Tensor
-    """Σ (d_a − d_b) D_ab. Turning row a towards row b by the angle t changes the energy by −4t times this."""
-    along: Tensor
-    """Σ (d_a − d_b)² − 4 D_ab²: a quarter of the energy's second derivative by that angle."""
+    cross: Tensor  # Σ (d_a − d_b) D_ab: turning row a towards row b by the angle t changes the energy by −4t times this
+    along: Tensor  # Σ (d_a − d_b)² − 4 D_ab²: a quarter of the energy's second derivative by that angle
 
 
 def joint_diagonalise(
@@ -109,7 +110,7 @@ def joint_diagonalise(
     scale = (float(matrices.abs().max()) if matrices.numel() else 0.0) or 1.0
     M = (matrices.detach() / scale).to(dtype)
     total = float(M.square().sum(dtype=torch.float64))
-    rounding = (n * torch.finfo(dtype).eps) ** 2 * total
+    rounding = (4 * n * torch.finfo(dtype).eps) ** 2 * total
     Q = torch.eye(n, dtype=torch.float64) if start is None else start.detach().double()
     iteration, energy, reported = 0, math.inf, 0.0
 
@@ -139,11 +140,10 @@ def joint_diagonalise(
         else:
             # All that the gradient shows is gained; on a saddle or a maximum it is zero, and the best angles are not.
             turn, gain = _best_angles(here, least=floor / n)
-            converged = gain <= floor
+            there = _sums(M, turn @ Q, report) if gain > floor else here
+            converged = here.energy - there.energy <= floor
             if not converged:
-                Q = turn @ Q
-                here = _sums(M, Q, report)
-                idle = 0
+                Q, here, idle = turn @ Q, there, 0
                 steps.clear()
     Q = 1.5 * Q - 0.5 * (Q @ Q.mT) @ Q  # what rounding has added in many rotations
     energy = sum(float(off_diagonal_sum(Q @ part.double() @ Q.mT).sum()) for part in _parts(matrices.detach()))
@@ -182,10 +182,14 @@ def _sums(M: Tensor, Q: Tensor, report: Callable[[], None] = lambda: None) -> _S
         squares += D.square().sum(dim=0)
         gram += d.double().mT @ d.double()
         report()
-    own = gram.diagonal()
-    spread = own[:, None] + own - 2 * gram
-    squares.fill_diagonal_(0.0)
-    return _Sums(float(squares.sum()), cross - cross.mT, (spread - 4 * squares).fill_diagonal_(0.0))
+    squares = ((squares + squares.mT) / 2).fill_diagonal_(0.0)  # exactly symmetric, so that steps are exactly skew
+    sizes = gram.diagonal()[:, None] + gram.diagonal()
+    spread = sizes - 2 * gram
+    # Where equal diagonals cancel, rounding is left, which would pass for a gain.
+    spread[spread < 1e-14 * sizes] = 0.0
+    bound = (spread * squares).sqrt()
+    cross = (cross - cross.mT).clamp(-bound, bound)
+    return _Sums(float(squares.sum()), cross, (spread - 4 * squares).fill_diagonal_(0.0))
 
 
 def _quasi_newton(here: _Sums, steps: Sequence[tuple[Tensor, Tensor]]) -> Tensor:

@@ -25,37 +25,40 @@ if TYPE_CHECKING:
 
 Kind = Literal["differences", "gradients", "jacobian"]
 
+# Largest space that is measured by differences unless asked otherwise: 1153 evaluations a base point.
 _DIFFERENCES_UP_TO = 24
-"""Largest space that is measured by differences unless asked otherwise: 1153 evaluations a base point."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """Where and how matrices are measured."""
+    """Where and how matrices are measured.
+
+    Attributes:
+        space: The components of z that directions may use.
+        classes: Class indices to draw from, uniformly; empty for a generator without classes.
+        truncation: Spread of z and the generator's truncation setting, in (0, 1].
+        layers: The layers that directions act on; ``None`` is all.
+        path_size: Base points are moved by up to this far, in units of z.
+        base_points: Number of base points.
+        kind: Hessians by ``"differences"`` of images, for all outputs, or by ``"gradients"``, for random combinations
+            of them; ``"jacobian"``: JᵀJ by differences of images.
+        output_probes: Combinations of the outputs at each base point; for gradients only.
+        step: Finite-difference step along an axis of z, in units of z.
+        seed: Seed of base points and combinations.
+        rows: Images to make at once, at most.
+    """
 
     space: SearchSpace
-    """The components of z that directions may use."""
     classes: tuple[int, ...]
-    """Class indices to draw from, uniformly; empty for a generator without classes."""
     truncation: float
-    """Spread of z and the generator's truncation setting, in (0, 1]."""
     layers: LayerRange | None = None
-    """The layers that directions act on; ``None`` is all."""
     path_size: float
-    """Base points are moved by up to this far, in units of z."""
     base_points: int
-    """Number of base points."""
     kind: Kind
-    """Hessians by ``"differences"`` of images, for all outputs, or by ``"gradients"``, for random combinations of them;
-    ``"jacobian"``: JᵀJ by differences of images."""
     output_probes: int
-    """Combinations of the outputs at each base point; for gradients only."""
     step: float
-    """Finite-difference step along an axis of z, in units of z."""
     seed: int
-    """Seed of base points and combinations."""
     rows: int
-    """Images to make at once, at most."""
 
     @property
     def evaluations(self) -> int:
@@ -163,14 +166,14 @@ def measure(
     while moments.base_points < measurement.base_points:
         turn = numbers[moments.base_points : moments.base_points + ranks.world_size]
         measured = [moments.condense(measure_point(generator, measurement, number)) for number in ranks.share(turn)]
-        for number, part in zip(turn, ranks.collect(measured), strict=True):
-            if not bool(part.entries.isfinite().all()):
+        for number, (count, entries) in zip(turn, ranks.collect(measured), strict=True):
+            if not bool(entries.isfinite().all()):
                 what = "Jacobian" if measurement.kind == "jacobian" else "Hessian"
                 raise NonFiniteError(
                     f"The {what} at base point {number} is not finite. Stopped here. Make sure that the generator "
                     "computes in float32 and its weights are sound, or start a new run with a larger --epsilon."
                 )
-            moments.add_condensed(part)
+            moments.add_condensed(count, entries)
         yield moments
 
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,11 +22,11 @@ from torch import Tensor
 
 from directions.penalty import off_diagonal_sum
 
+# Eigenvalues below this share of the largest are rounding errors of the sum.
 _RANK_TOLERANCE = 1e-14
-"""Eigenvalues below this share of the largest are rounding errors of the sum."""
 
-_CHUNK = 2**22
-"""Entries of the matrices that are turned at once."""
+# Matrices that are turned at once.
+_CHUNK = 16
 
 
 def half_size(n: int) -> int:
@@ -75,18 +74,6 @@ def symmetric_matrices(h: Tensor) -> Tensor:
     return H
 
 
-@dataclass(frozen=True)
-class Condensed:
-    """The matrices of one base point, as far as their moments go."""
-
-    count: int
-    """Number of matrices."""
-    entries: Tensor
-    """Their vectors, (count, n(n+1)/2), or ``Σ hhᵀ`` over them, (n(n+1)/2, n(n+1)/2); float64."""
-    summed: bool
-    """Whether it is the sum."""
-
-
 class Moments:
     """Second moments of matrices, kept apart for even and odd base points so that each half can be solved by itself.
 
@@ -113,9 +100,9 @@ class Moments:
         Args:
             vectors: (matrices, n(n+1)/2), scaled such that the mean of ``hhᵀ`` over them is that over all outputs.
         """
-        self.add_condensed(self.condense(vectors))
+        self.add_condensed(*self.condense(vectors))
 
-    def condense(self, vectors: Tensor) -> Condensed:
+    def condense(self, vectors: Tensor) -> tuple[int, Tensor]:
         """Reduce the matrices of one base point to what is added: the smaller of their vectors and ``Σ hhᵀ``.
 
         Args:
@@ -126,18 +113,20 @@ class Moments:
         """
         # The product in float64: the penalty is a small difference of its entries.
         vectors = vectors.double()
-        few = self.stacked or len(vectors) < vectors.shape[1]
-        return Condensed(len(vectors), (vectors if few else vectors.mT @ vectors).cpu(), summed=not few)
+        return len(vectors), (vectors.mT @ vectors if self._summed(len(vectors)) else vectors).cpu()
 
-    def add_condensed(self, part: Condensed) -> None:
+    def add_condensed(self, count: int, entries: Tensor) -> None:
         """Add the matrices of the next base point, as `condense` has returned them."""
         half = self.base_points % 2
         if self.stacked:
-            self._sums[half] = torch.cat((self._sums[half], part.entries))
+            self._sums[half] = torch.cat((self._sums[half], entries))
         else:
-            self._sums[half] += part.entries if part.summed else part.entries.mT @ part.entries
-        self._counts[half] += part.count
+            self._sums[half] += entries if self._summed(count) else entries.mT @ entries
+        self._counts[half] += count
         self.base_points += 1
+
+    def _summed(self, count: int) -> bool:
+        return not self.stacked and count >= half_size(self.size)
 
     def matrices(self, half: int | None = None) -> Tensor:
         """Return the matrices whose joint diagonalisation minimises the penalty.
@@ -187,8 +176,7 @@ def quadratic_penalty(matrices: Tensor, Q: Tensor) -> float:
         matrices, that of `directions.penalty.jacobian_penalty`, each place's divided by the square of its trace.
     """
     Q = Q.to(matrices)
-    parts = matrices.split(max(1, _CHUNK // matrices[0:1].numel())) if len(matrices) else ()
-    return 2 * sum(float(off_diagonal_sum(Q @ part @ Q.mT).sum()) for part in parts)
+    return 2 * sum(float(off_diagonal_sum(Q @ part @ Q.mT).sum()) for part in matrices.split(_CHUNK))
 
 
 def diagonal_share(matrices: Tensor, Q: Tensor) -> float:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+# Penalties that differ by less than this share are the same: a start with it has reached the best.
 SAME = 1e-3
-"""Penalties that differ by less than this share are the same: a start with it has reached the best."""
 
+# |cosine| between the halves above which a direction counts as found again.
 CONFIDENT = 0.9
-"""|cosine| between the halves above which a direction counts as found again."""
 
+# Share of random bases' penalty above which a basis is no better than they are.
 _BETTER = 0.95
-"""Share of random bases' penalty above which a basis is no better than they are."""
 
+# Directions that a note names, at most.
 _NAMED = 6
-"""Directions that a note names, at most."""
 
 
 def joint_notes(report: Mapping[str, Any], directions: Sequence[Mapping[str, Any]]) -> list[str]:

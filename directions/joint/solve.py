@@ -17,40 +17,44 @@ from directions.joint.moments import Moments, quadratic_penalty
 from directions.joint.notes import SAME, joint_notes
 from directions.sampling import derived_rng
 
+# What is diagonalised, in this order; a single base point has no halves.
 PHASES = ("all base points", "even base points", "odd base points")
-"""What is diagonalised, in this order; a single base point has no halves."""
 
+# A plane whose best and worst angle differ by less than this share of the matrices' energy decides nothing.
 _UNDETERMINED = 1e-8
-"""A plane whose best and worst angle differ by less than this share of the matrices' energy decides nothing."""
 
+# Starts that have reached the best penalty, after which no more are made.
 _ENOUGH = 3
-"""Starts that have reached the best penalty, after which no more are made."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class JointSolution:
-    """A basis that diagonalises the measured matrices jointly, and what is known about it."""
+    """A basis that diagonalises the measured matrices jointly, and what is known about it.
+
+    Attributes:
+        basis: (n, n) orthonormal rows in the searched space, float64: those with the most curvature along themselves
+            first, the largest entry of each positive.
+        penalty: Its penalty at the measured places; of Hessians, in units of (image / z²)².
+        random_penalty: The same of a random basis, the mean over the random starts (of the identity if there are none).
+        excess: For each start, the penalty that it ended with relative to the best, less 1; the best has 0.
+        cosines: For each start, the smallest |cosine| between a direction of the best that is determined and its
+            partner.
+        undetermined: Groups of directions within which every rotation is as good.
+        confidence: For each direction, |cosine| between its partners in the solutions of the two halves of the base
+            points; ``None`` if a half is empty.
+        converged: Whether every start was followed to its end.
+        zero: Whether all matrices were zero.
+    """
 
     basis: Tensor
-    """(n, n) orthonormal rows in the searched space, float64: those with the most curvature along themselves first, the
-    largest entry of each positive."""
     penalty: float
-    """Its penalty at the measured places; of Hessians, in units of (image / z²)²."""
     random_penalty: float
-    """The same of a random basis, the mean over the random starts (of the identity if there are none)."""
     excess: tuple[float, ...]
-    """For each start, the penalty that it ended with relative to the best, less 1; the best has 0."""
     cosines: tuple[float, ...]
-    """For each start, the smallest |cosine| between a direction of the best that is determined and its partner."""
     undetermined: tuple[tuple[int, ...], ...]
-    """Groups of directions within which every rotation is as good."""
     confidence: tuple[float, ...] | None
-    """For each direction, |cosine| between its partners in the solutions of the two halves of the base points; ``None``
-    if a half is empty."""
     converged: bool
-    """Whether every start was followed to its end."""
     zero: bool
-    """Whether all matrices were zero."""
 
     @property
     def agreeing_starts(self) -> int:

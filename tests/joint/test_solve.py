@@ -168,7 +168,7 @@ def test_solve_halves_that_differ_lower_the_confidence():
 
 def test_solve_says_when_starts_disagree():
     """Structureless matrices have several optima: all starts are used, and the gap is given."""
-    H = torch.randn(8, 6, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    H = torch.randn(3, 8, 8, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     solution = solve(moments_of(H + H.mT), starts=5)
     assert len(solution.excess) == 5
     assert solution.agreeing_starts < 3
@@ -180,7 +180,7 @@ def test_solve_says_when_starts_disagree():
 
 def test_solve_goes_on_until_three_starts_agree():
     """Five starts of two optima: no more than it takes."""
-    H = torch.randn(8, 6, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    H = torch.randn(3, 8, 8, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     solution = solve(moments_of(H + H.mT), starts=60)
     assert 3 < len(solution.excess) < 60
     assert solution.agreeing_starts == 3
