@@ -1,49 +1,50 @@
-"""Find a generator by name.
-
-The door to the flow's first stop: ``builtin`` comes with the package, the published BigGANs are looked for on this
-machine and downloaded, ``package.module:function`` and the entry points of other packages bring their own, and files
-and folders load by their path. Torch is imported only when something is loaded.
-"""
+"""Find a generator by name, path or reference, and list what can be loaded; torch is imported when one is loaded."""
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import importlib.metadata
+import inspect
+import re
+import sys
+import traceback
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 from directions.errors import UserError, nearest
-from directions.generators.custom import entry_points, is_reference, load_reference
-from directions.generators.published import (
+from directions.generators.weights import (
     CONFIG,
-    PLAIN_FILE_NAMES,
-    PLAIN_NAME,
-    PLAIN_SIZES,
     PUBLISHED,
     WEIGHTS,
     Published,
-    deep_file_names,
-)
-from directions.generators.sources import (
-    Found,
-    by_hand,
+    checked_digest,
+    config_resolution,
     find,
-    find_plain,
     given,
     obtain,
-    obtain_plain,
-    of_same_size,
-    plain_by_hand,
+    quick_fault,
+    read_config,
     read_json,
-    remember,
+    read_model,
+    read_state_dict,
+    recorded_digest,
+    shapes,
+    weights_home,
+    write_record,
 )
-from directions.generators.weight_files import checked_digest, quick_fault
 
 if TYPE_CHECKING:
     from directions.generators.base import Generator
 
+GROUP = "directions.generators"
+_REFERENCE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 BUILTIN = Path(__file__).parent / "builtin"
 _BUILTIN_NAME = "builtin"
+_DEEP, _PLAIN = PUBLISHED["biggan-deep-128"], PUBLISHED["biggan-128"]
 
 
 @dataclass(frozen=True)
@@ -109,23 +110,31 @@ def load_generator(name: str = _BUILTIN_NAME, *, weights: str | None = None, dev
 
 def _load(name: str, weights: Path | None) -> Generator:
     if name == _BUILTIN_NAME:
-        return _load_deep(name, given(weights or BUILTIN, deep_file_names(name)), None)
+        return _load_deep(name, given(weights or BUILTIN, _DEEP.file_names))
     if name in PUBLISHED:
         published = PUBLISHED[name]
-        if weights is not None:
-            return _load_deep(name, given(weights, deep_file_names(name)), published)
-        found = obtain(published)
-        generator = _load_deep(name, found, published)
-        _warn_if_other(published, found, generator.digest)
+        path = obtain(published) if weights is None else given(weights, published.file_names)
+        generator = _load_deep(name, path, published) if published.blocks else _load_plain(name, path)
+        if generator.resolution != published.resolution:
+            raise UserError(
+                f"{path} makes images of {generator.resolution} pixels, {name} has {published.resolution}. Load it by "
+                f"its path: --generator {path}"
+            )
+        known = [published.sha256, *([published.hub_sha256] if published.hub else [])]
+        # Where the digest is known of one of two places only, a file with another may come from the other place.
+        if weights is None and published.blocks and None not in known and generator.digest not in known:
+            warnings.warn(
+                f"{path} was found as the weights of {name}, and is used, but it is not the published file: its "
+                f"SHA-256 is {generator.digest}, that of the published one is {' or '.join(map(str, known))}.",
+                stacklevel=3,
+            )
         return generator
-    if name == PLAIN_NAME:
-        return _load_plain(name, obtain_plain() if weights is None else given(weights, PLAIN_FILE_NAMES))
     if Path(name).exists():
         return _load_path(name, weights or Path(name))
-    installed = entry_points()
-    if name in installed or is_reference(name):
-        return cast("Generator", load_reference(name, installed.get(name, name), weights))
-    names = [_BUILTIN_NAME, *PUBLISHED, PLAIN_NAME, *installed]
+    installed = _entry_points()
+    if name in installed or _REFERENCE.fullmatch(name):
+        return _load_reference(name, installed.get(name, name), weights)
+    names = [_BUILTIN_NAME, *PUBLISHED, *installed]
     raise UserError(
         f"There is no generator {name!r}.{nearest(name, names)} Allowed: {', '.join(names)}, package.module:function, "
         f"the path of a folder with {CONFIG} and {WEIGHTS}, or of a plain BigGAN's G_ema.pth. See: directions "
@@ -133,88 +142,126 @@ def _load(name: str, weights: Path | None) -> Generator:
     )
 
 
-def _warn_if_other(published: Published, found: Found, digest: str) -> None:
-    """Warn if what was found as a published model's weights is known to be something else.
-
-    Where the digest is known of one of two places only, a file with another may come from the other place.
-    """
-    places = [published.expected.sha256, *([published.hub_sha256] if published.hub else [])]
-    known = [sha for sha in places if sha is not None]
-    if known and digest not in known and (None not in places or not of_same_size(found, published)):
-        warnings.warn(
-            f"{found.path} was found as the weights of {published.name}, and is used, but it is not the published "
-            f"file: its SHA-256 is {digest}, that of the published one is {' or '.join(known)}.",
-            stacklevel=4,  # where load_generator was called
-        )
-
-
 def _load_path(name: str, path: Path) -> Generator:
     """Tell by its files which kind of generator a path is of."""
-    if path.is_dir() and not (path / CONFIG).exists() and any((path / file).is_file() for file in PLAIN_FILE_NAMES):
-        return _load_plain(name, given(path, PLAIN_FILE_NAMES))
-    if path.is_file() and not (path.parent / CONFIG).exists():
-        return _load_plain(name, given(path, PLAIN_FILE_NAMES))
-    found = given(path, deep_file_names(name))
-    config = None if found.config is None else read_json(found.config)
+    folder = path if path.is_dir() else path.parent
+    holds_plain = path.is_file() or any((path / file).is_file() for file in _PLAIN.file_names)
+    if holds_plain and not (folder / CONFIG).exists():
+        return _load_plain(name, given(path, _PLAIN.file_names))
+    found = given(path, _DEEP.file_names)
+    config = read_json(folder / CONFIG)
     if isinstance(config, dict) and config.get("arch") == "progan":
         from directions.generators.progan import read_progan
 
         return read_progan(found, config, name)
-    return _load_deep(name, found, None)
+    return _load_deep(name, found)
 
 
-def _load_plain(name: str, found: Found) -> Generator:
-    from directions.generators.biggan import BigGAN
-    from directions.generators.state_dict import read_state_dict
+def _load_plain(name: str, path: Path) -> Generator:
+    from directions.generators.biggan import BigGAN, looks_like_plain_biggan
 
-    state = read_state_dict(found.path)
-    embeddings = state.get("shared.weight")
-    names, synonyms = _imagenet(embeddings.shape[0] if embeddings is not None and embeddings.ndim else 0)
-    digest = checked_digest(found.path, found.recorded)
-    generator = BigGAN(
-        state,
-        name=name,
-        digest=digest,
-        where=str(found.path),
-        class_names=names,
-        class_synonyms=synonyms,
-    )
-    if name == PLAIN_NAME and generator.resolution != PLAIN_SIZES[-1]:
-        raise UserError(
-            f"{found.path} makes images of {generator.resolution} pixels, {PLAIN_NAME} has {PLAIN_SIZES[-1]}. Load "
-            f"it by its path: --generator {found.path}"
-        )
-    remember(found, digest)
+    state = read_state_dict(path, looks_like_plain_biggan)
+    digest = checked_digest(path)
+    classes = next((shape[0] for name, shape in shapes(state).items() if name == "shared.weight" and shape), 0)
+    generator = BigGAN(state, where=str(path), name=name, digest=digest, **_imagenet(classes))
+    _remember(path, digest)
     return generator
 
 
-def _imagenet(num_classes: int) -> tuple[tuple[str, ...] | None, tuple[tuple[str, ...], ...] | None]:
-    """ImageNet's names where there are as many classes."""
-    from directions.generators.imagenet import NUM_CLASSES, imagenet_names
-
-    return imagenet_names() if num_classes == NUM_CLASSES else (None, None)
-
-
-def _load_deep(name: str, found: Found, published: Published | None) -> Generator:
+def _load_deep(name: str, path: Path, published: Published | None = None) -> Generator:
     from directions.generators.biggan_deep import BigGANDeep
-    from directions.generators.weights import config_resolution, read_config, read_model
 
-    if published is not None and found.config is None:
-        config, config_name = published.config, f"the architecture of {name}"
-    else:
-        path = found.config or found.path.parent / CONFIG
-        config, config_name = read_config(path), str(path)
+    beside = path.with_name(CONFIG)
+    config, config_name = (
+        (published.config, f"the architecture of {name}")
+        if published is not None and not beside.is_file()
+        else (read_config(beside), str(beside))
+    )
     if published is not None and config_resolution(config) != published.resolution:
         raise UserError(
             f"{config_name} is of a generator of {config_resolution(config)} pixels, {name} has "
             f"{published.resolution}. Name the generator that the weights are of, or load the folder by its path."
         )
-    model, digest = read_model(found.path, config, recorded=found.recorded, config_name=config_name)
-    remember(found, digest)
-    names, synonyms = tuple(config.get("class_names") or ()) or None, None
-    if names is None:
-        names, synonyms = _imagenet(config["num_classes"])
-    return BigGANDeep(model, name=name, digest=digest, class_names=names, class_synonyms=synonyms)
+    model, digest = read_model(path, config, config_name=config_name)
+    _remember(path, digest)
+    names = {"class_names": tuple(config.get("class_names") or ())}
+    return BigGANDeep(
+        model, name=name, digest=digest, **(names if any(names.values()) else _imagenet(config["num_classes"]))
+    )
+
+
+def _imagenet(num_classes: int) -> dict[str, Any]:
+    """ImageNet's names where there are as many classes."""
+    from directions.generators.class_names import NUM_CLASSES, imagenet_names
+
+    return (
+        dict(zip(("class_names", "class_synonyms"), imagenet_names(), strict=True))
+        if num_classes == NUM_CLASSES
+        else {}
+    )
+
+
+def _entry_points() -> dict[str, str]:
+    """The generators of installed packages, name to ``package.module:function``."""
+    return {point.name: point.value for point in importlib.metadata.entry_points(group=GROUP)}
+
+
+def _load_reference(name: str, reference: str, weights: Path | None) -> Generator:
+    """Call a user's function, and make what it returns a generator."""
+    from directions.generators.wrap import as_generator
+
+    function = _find_function(reference)
+    arguments = {}
+    if weights is not None:
+        parameters = inspect.signature(function).parameters.values()
+        if not any(p.name == "weights" or p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
+            raise UserError(
+                f"{reference} takes no weights, got {weights}. Give it a parameter weights=None, or leave it out."
+            )
+        arguments["weights"] = str(weights)
+    return as_generator(_called(reference, lambda: function(**arguments)), name, reference)
+
+
+def _find_function(reference: str) -> Callable[..., Any]:
+    module_name, _, path = reference.partition(":")
+    here = str(Path.cwd())
+    sys.path.insert(0, here)  # the folder that the user is in counts too, as with ``python -m``
+    try:
+        found = _called(f"{reference}: importing {module_name}", lambda: importlib.import_module(module_name))
+    except ModuleNotFoundError as error:
+        missing = error.name or module_name
+        own = module_name == missing or module_name.startswith(f"{missing}.")
+        where = f"It is looked for in {here} and in what is installed." if own else f"{module_name} needs it."
+        raise UserError(f"{reference}: there is no module {missing!r}. {where}") from None
+    finally:
+        sys.path.remove(here)
+    for part in path.split("."):
+        if not hasattr(found, part):
+            names = [name for name, _ in inspect.getmembers(found, inspect.isfunction)]
+            raise UserError(f"{reference}: {module_name} has no {part!r}.{nearest(part, names)}")
+        found = getattr(found, part)
+    if not callable(found):
+        raise UserError(f"{reference} must be a function that returns the generator, got a {type(found).__name__}.")
+    return found  # type: ignore[no-any-return]
+
+
+def _called(what: str, call: Callable[[], Any]) -> Any:
+    """Make a call into a user's code, which may raise anything."""
+    try:
+        return call()
+    except (UserError, ModuleNotFoundError):
+        raise
+    except (Exception, SystemExit) as error:
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "<frozen" not in frame.filename]
+        place = f"{frames[-1].filename}, line {frames[-1].lineno}"
+        raise UserError(f"{what} raised {type(error).__name__}: {error}. ({place})") from error
+
+
+def _remember(path: Path, digest: str) -> None:
+    """Record the digest of a file in the package's own folder of weights, where none is recorded yet."""
+    if recorded_digest(path) is None and path.is_relative_to(weights_home()):
+        with contextlib.suppress(UserError):  # a folder that cannot be written is no reason not to go on
+            write_record(path, digest)
 
 
 def list_generators() -> list[GeneratorStatus]:
@@ -223,48 +270,35 @@ def list_generators() -> list[GeneratorStatus]:
     Returns:
         One entry a name.
     """
-    published = [_published_status(published) for published in PUBLISHED.values()]
     installed = [
         GeneratorStatus(name, "installed", f"{reference}, tried out when it is loaded")
-        for name, reference in entry_points().items()
+        for name, reference in _entry_points().items()
     ]
-    return [_builtin_status(), *published, _plain_status(), *installed]
+    return [_builtin_status(), *map(_published_status, PUBLISHED.values()), *installed]
 
 
 def _builtin_status() -> GeneratorStatus:
     weights = BUILTIN / WEIGHTS
     fault = quick_fault(weights)
-    if fault:
-        state = "damaged" if weights.exists() else "missing"
-        return GeneratorStatus(_BUILTIN_NAME, state, f"{weights} {fault}. Install the package again.")
     try:
-        config = read_json(BUILTIN / CONFIG)
-        sizes = config["z_dim"], config["num_classes"], config["output_dim"]
-        return GeneratorStatus(_BUILTIN_NAME, "ready", f"sha256 {config['sha256']}", *sizes)
-    except (UserError, KeyError, TypeError) as error:
-        return GeneratorStatus(_BUILTIN_NAME, "damaged", f"{BUILTIN / CONFIG}: {error}. Install the package again.")
+        if fault:
+            raise UserError(f"{weights} {fault}")
+        config = read_config(BUILTIN / CONFIG)
+    except UserError as error:
+        state = "damaged" if weights.exists() else "missing"
+        return GeneratorStatus(_BUILTIN_NAME, state, f"{str(error).rstrip('.')}. Install the package again.")
+    sizes = config["z_dim"], config["num_classes"], config["output_dim"]
+    return GeneratorStatus(_BUILTIN_NAME, "ready", f"sha256 {config.get('sha256')}", *sizes)
 
 
 def _published_status(published: Published) -> GeneratorStatus:
-    sizes = published.config["z_dim"], published.config["num_classes"], published.resolution
     found, faults = find(published)
     if found is not None:
-        return GeneratorStatus(published.name, "ready", _where(found), *sizes)
-    state = "damaged" if faults else "missing"
-    advice = f"Downloaded on first use. Without network: {by_hand(published)}"
-    return GeneratorStatus(published.name, state, " ".join([*faults, advice]), *sizes)
-
-
-def _plain_status() -> GeneratorStatus:
-    found = find_plain()
-    if found is None:
-        return GeneratorStatus(PLAIN_NAME, "missing", plain_by_hand(), *PLAIN_SIZES)
-    fault = quick_fault(found.path)
-    if fault:
-        return GeneratorStatus(PLAIN_NAME, "damaged", f"{found.path} {fault}. {plain_by_hand()}", *PLAIN_SIZES)
-    return GeneratorStatus(PLAIN_NAME, "ready", _where(found), *PLAIN_SIZES)
-
-
-def _where(found: Found) -> str:
-    digest = f"sha256 {found.recorded}" if found.recorded else "digest not recorded yet"
-    return f"{digest}, {found.path}"
+        recorded = recorded_digest(found)
+        state, detail = "ready", f"{f'sha256 {recorded}' if recorded else 'digest not recorded yet'}, {found}"
+    else:
+        advice = (
+            f"Downloaded on first use. Without network: {published.by_hand}" if published.blocks else published.by_hand
+        )
+        state, detail = "damaged" if faults else "missing", " ".join([*faults, advice])
+    return GeneratorStatus(published.name, state, detail, published.dim_z, 1000, published.resolution)
