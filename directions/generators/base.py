@@ -66,6 +66,11 @@ class Generator(Protocol):
         ...
 
 
+def has_digest(generator: Generator, digest: str) -> bool:
+    """Tell whether a recorded digest is that of a generator's weights, or of the file that they came in."""
+    return digest in (generator.digest, getattr(generator, "file_digest", None))
+
+
 def check_truncation(truncation: float) -> None:
     """Refuse a truncation outside (0, 1] with a `UserError`."""
     if not 0 < truncation <= 1:
@@ -119,7 +124,15 @@ class ClassConditional(nn.Module):
         digest: SHA-256 of the weights.
         class_names: A name for each class, or ``None``.
         class_synonyms: Other names of each class by which it can be asked for, or ``None``.
+
+    Attributes:
+        source: What `load_generator` finds it by from any folder; empty where it was not loaded.
+        file_digest: SHA-256 of the file that its weights came in, or ``None``.
     """
+
+    digest: str
+    source: str = ""
+    file_digest: str | None = None
 
     def __init__(
         self, *, name: str, dim_z: int, num_classes: int, resolution: int, num_layers: int, digest: str,
@@ -270,11 +283,11 @@ def compiled(function: Callable[..., Any], device: torch.device) -> Callable[...
     require_compiler(device)
     program = torch.compile(function, dynamic=False)
 
-    def call(*arguments: Any) -> Any:
+    def call(*arguments: Any, **settings: Any) -> Any:
         from torch._dynamo.exc import BackendCompilerFailed
 
         try:
-            return program(*arguments)
+            return program(*arguments, **settings)
         except BackendCompilerFailed as error:
             reason = str(error).strip().partition("\n")[0]
             raise UserError(

@@ -156,7 +156,7 @@ def read_architecture(state: State, where: str) -> Architecture:
     return sizes
 
 
-def _normal_names(state: State) -> dict[str, Tensor]:
+def normal_names(state: State) -> dict[str, Tensor]:
     """Bring the statistics of all kinds of batch norm that the repository has under one name, in float32 or more."""
     renamed = {}
     for name, tensor in state.items():
@@ -234,7 +234,7 @@ class BigGAN(FrozenBigGAN):
     """
 
     def __init__(self, state: State, *, where: str = "the state dict", **identity: Any) -> None:
-        state = _normal_names(state)
+        state = normal_names(state)
         self.architecture = sizes = read_architecture(state, where)
         layers, added = _layers(state, sizes)
         to_rgb = FrozenConvolution(_folded(state, "output_layer.2"), state["output_layer.2.bias"])

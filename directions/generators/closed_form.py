@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -158,7 +158,7 @@ class ClosedFormGenerator(ClassConditional):
     phases: Tensor
 
     def __init__(self, dim_z: int = 4, resolution: int = 8, *, num_classes: int = 3, seed: int = 0) -> None:
-        sizes = {"dim_z": dim_z, "resolution": resolution, "num_classes": num_classes}
+        sizes: dict[str, Any] = {"dim_z": dim_z, "resolution": resolution, "num_classes": num_classes}
         for label, value in sizes.items():
             least = 0 if label == "num_classes" else 1
             if value < least:

@@ -288,8 +288,14 @@ class ProGAN(ClassConditional):
         self, network: ProGANNetwork, *, name: str, digest: str,
         level: int | None = None, alpha: float = 1.0, normalise: bool = True,
     ) -> None:  # fmt: skip
-        sizes = {"dim_z": network.dim_z, "num_classes": 0, "resolution": network.resolutions[-1], "num_layers": 1}
-        super().__init__(name=name, digest=digest, **sizes)
+        super().__init__(
+            name=name,
+            digest=digest,
+            dim_z=network.dim_z,
+            num_classes=0,
+            resolution=network.resolutions[-1],
+            num_layers=1,
+        )
         self.network = network.requires_grad_(False)
         self.level = network.levels - 1 if level is None else level
         self.alpha, self.normalise = alpha, normalise
@@ -301,8 +307,8 @@ class ProGAN(ClassConditional):
         Its latents are normalised when they are drawn, to a mean square of 1, and taken as they are by a call. A
         component can then be set without the network's scaling all others.
         """
-        fixed = {"level": self.level, "alpha": self.alpha, "normalise": False}
-        return ProGAN(self.network, name=self.name, digest=self.digest, **fixed)
+        growth: dict[str, Any] = {"level": self.level, "alpha": self.alpha}
+        return ProGAN(self.network, name=self.name, digest=self.digest, normalise=False, **growth)
 
     def sample_z_from(self, n: int, rng: torch.Generator, truncation: float = 1.0) -> Tensor:
         """Draw latents from a source of randomness.

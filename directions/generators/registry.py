@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.metadata
+import importlib.util
 import inspect
 import re
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, cast
 
 from directions.errors import UserError, nearest
 from directions.generators.weights import (
@@ -33,15 +35,20 @@ from directions.generators.weights import (
     read_state_dict,
     recorded_digest,
     shapes,
+    tensors_digest,
     weights_home,
     write_record,
 )
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from directions.generators.base import Generator
+    from directions.generators.frozen import FrozenBigGAN
 
 GROUP = "directions.generators"
-_REFERENCE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+_NAME = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
+_REFERENCE = re.compile(rf"({_NAME}|.+\.py):{_NAME}")
 BUILTIN = Path(__file__).parent / "builtin"
 _BUILTIN_NAME = "builtin"
 _DEEP, _PLAIN = PUBLISHED["biggan-deep-128"], PUBLISHED["biggan-128"]
@@ -69,35 +76,46 @@ class GeneratorStatus:
     resolution: int | None = None
 
 
-def load_generator(name: str = _BUILTIN_NAME, *, weights: str | None = None, device: str = "cpu") -> Generator:
+def load_generator(
+    name: str | Callable[..., Any] = _BUILTIN_NAME, *, weights: str | None = None, device: str = "cpu"
+) -> Generator:
     """Load a generator, frozen and in evaluation mode.
 
     Args:
         name: ``"builtin"``; a published one as `list_generators` gives it, such as ``"biggan-deep-128"``; or the path
             of a folder with config.json and weights.safetensors, such as a run of ``gan train``, or of a plain BigGAN's
-            G_ema.pth; or
-            ``"package.module:function"``, a function that returns a torch module or a Generator.
+            G_ema.pth; or ``"package.module:function"`` or ``"path/of/file.py:function"``, a function that returns a
+            torch module or a Generator; or such a function, module or Generator itself. A module maps z, and a class
+            where it has some, to images.
         weights: Folder or file to read instead of the usual places.
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, … or ``"auto"``.
 
     Returns:
-        The generator.
+        The generator. Its ``source`` is what finds it again from any folder.
 
     Raises:
-        UserError: If there is no such generator or device, or its files are missing or damaged.
+        UserError: If there is no such generator or device, or its files are missing or damaged; or what is given or
+            returned is no generator.
 
     Warns:
-        UserWarning: If the file that was found as a published generator's weights is another than the published one.
+        UserWarning: If the file that was found as a published generator's weights is another than the published one; or
+            a module's images are in [0, 1], or in half precision.
 
     Example:
         >>> generator = load_generator("builtin")
         >>> generator(generator.sample_z(2, seed=0), y="sphere").shape
         torch.Size([2, 3, 64, 64])
+        >>> layers = torch.nn.Linear(5, 48), torch.nn.Tanh(), torch.nn.Unflatten(1, (3, 4, 4))
+        >>> load_generator(torch.nn.Sequential(*layers)).dim_z
+        5
     """
     from directions.devices import resolve_device
 
     where = resolve_device(device)
-    generator = _load(name, None if weights is None else Path(weights))
+    path = None if weights is None else Path(weights).expanduser()
+    generator = _load(name, path) if isinstance(name, str) else _load_object(name, path)
+    with contextlib.suppress(AttributeError):  # an object of a user's may refuse attributes
+        generator.source = _source(generator.name)  # type: ignore[attr-defined]
     if hasattr(generator, "to"):  # all of ours are modules; a user's Generator need not be one
         moved: Generator = generator.to(where)
         return moved
@@ -106,6 +124,20 @@ def load_generator(name: str = _BUILTIN_NAME, *, weights: str | None = None, dev
             f"{name} is on {generator.device} and cannot be moved to {where}. Use --device {generator.device}."
         )
     return generator
+
+
+def _source(name: str) -> str:
+    """What `load_generator` finds a generator by from any folder."""
+    if name == _BUILTIN_NAME or name in PUBLISHED:
+        return name
+    if (path := Path(name).expanduser()).exists():
+        return str(path.resolve())
+    module_name, _, function = name.rpartition(":")
+    if module_name.endswith(".py"):
+        return f"{Path(module_name).expanduser().resolve()}:{function}"
+    file = getattr(sys.modules.get(module_name), "__file__", None)
+    # A module from the folder that the user is in is found there only, an installed one everywhere.
+    return f"{file}:{function}" if file and Path(file).is_relative_to(Path.cwd()) else name
 
 
 def _load(name: str, weights: Path | None) -> Generator:
@@ -122,23 +154,25 @@ def _load(name: str, weights: Path | None) -> Generator:
             )
         known = [published.sha256, *([published.hub_sha256] if published.hub else [])]
         # Where the digest is known of one of two places only, a file with another may come from the other place.
-        if weights is None and published.blocks and None not in known and generator.digest not in known:
+        file_digest = generator.file_digest
+        if weights is None and published.blocks and None not in known and file_digest not in known:
             warnings.warn(
                 f"{path} was found as the weights of {name}, and is used, but it is not the published file: its "
-                f"SHA-256 is {generator.digest}, that of the published one is {' or '.join(map(str, known))}.",
+                f"SHA-256 is {file_digest}, that of the published one is {' or '.join(map(str, known))}.",
                 stacklevel=3,
             )
         return generator
-    if Path(name).exists():
-        return _load_path(name, weights or Path(name))
+    if Path(name).expanduser().exists():
+        return _load_path(name, weights or Path(name).expanduser())
     installed = _entry_points()
     if name in installed or _REFERENCE.fullmatch(name):
-        return _load_reference(name, installed.get(name, name), weights)
+        reference = installed.get(name, name)
+        return _load_function(_find_function(reference), name, reference, weights)
     names = [_BUILTIN_NAME, *PUBLISHED, *installed]
     raise UserError(
         f"There is no generator {name!r}.{nearest(name, names)} Allowed: {', '.join(names)}, package.module:function, "
-        f"the path of a folder with {CONFIG} and {WEIGHTS}, or of a plain BigGAN's G_ema.pth. See: directions "
-        "generators"
+        f"file.py:function, the path of a folder with {CONFIG} and {WEIGHTS}, or of a plain BigGAN's G_ema.pth. See: "
+        "directions generators"
     )
 
 
@@ -157,18 +191,17 @@ def _load_path(name: str, path: Path) -> Generator:
     return _load_deep(name, found)
 
 
-def _load_plain(name: str, path: Path) -> Generator:
-    from directions.generators.biggan import BigGAN, looks_like_plain_biggan
+def _load_plain(name: str, path: Path) -> FrozenBigGAN:
+    from directions.generators.biggan import BigGAN, looks_like_plain_biggan, normal_names
 
     state = read_state_dict(path, looks_like_plain_biggan)
-    digest = checked_digest(path)
+    file_digest = checked_digest(path)
     classes = next((shape[0] for name, shape in shapes(state).items() if name == "shared.weight" and shape), 0)
-    generator = BigGAN(state, where=str(path), name=name, digest=digest, **_imagenet(classes))
-    _remember(path, digest)
-    return generator
+    generator = BigGAN(state, where=str(path), name=name, digest=file_digest, **_imagenet(classes))
+    return _identified(generator, path, file_digest, normal_names(state))
 
 
-def _load_deep(name: str, path: Path, published: Published | None = None) -> Generator:
+def _load_deep(name: str, path: Path, published: Published | None = None) -> FrozenBigGAN:
     from directions.generators.biggan_deep import BigGANDeep
 
     beside = path.with_name(CONFIG)
@@ -182,12 +215,11 @@ def _load_deep(name: str, path: Path, published: Published | None = None) -> Gen
             f"{config_name} is of a generator of {config_resolution(config)} pixels, {name} has "
             f"{published.resolution}. Name the generator that the weights are of, or load the folder by its path."
         )
-    model, digest = read_model(path, config, config_name=config_name)
-    _remember(path, digest)
-    names = {"class_names": tuple(config.get("class_names") or ())}
-    return BigGANDeep(
-        model, name=name, digest=digest, **(names if any(names.values()) else _imagenet(config["num_classes"]))
-    )
+    model, file_digest = read_model(path, config, config_name=config_name)
+    own = tuple(config.get("class_names") or ())
+    named = {"class_names": own} if own else _imagenet(config["num_classes"])
+    generator = BigGANDeep(model, name=name, digest=file_digest, **named)
+    return _identified(generator, path, file_digest, model.state_dict())
 
 
 def _imagenet(num_classes: int) -> dict[str, Any]:
@@ -206,11 +238,31 @@ def _entry_points() -> dict[str, str]:
     return {point.name: point.value for point in importlib.metadata.entry_points(group=GROUP)}
 
 
-def _load_reference(name: str, reference: str, weights: Path | None) -> Generator:
+def _load_object(made: Any, weights: Path | None) -> Generator:
+    """Take a module, a Generator, or a function that makes one."""
+    from torch import nn
+
+    from directions.generators.base import Generator
+    from directions.generators.wrap import as_generator
+
+    if not callable(made):
+        raise UserError(
+            f"A generator must be a name, a torch module, a Generator, or a function that returns one, got {made!r}."
+        )
+    if isinstance(made, (nn.Module, Generator)) and not inspect.isclass(made):
+        if weights is not None:
+            raise UserError(
+                f"weights are read by a function, got {weights} with a {type(made).__name__}. Load them first."
+            )
+        return as_generator(made, "", type(made).__qualname__)
+    reference = f"{made.__module__}:{made.__qualname__}" if hasattr(made, "__qualname__") else type(made).__qualname__
+    return _load_function(made, reference, reference, weights)
+
+
+def _load_function(function: Callable[..., Any], name: str, reference: str, weights: Path | None) -> Generator:
     """Call a user's function, and make what it returns a generator."""
     from directions.generators.wrap import as_generator
 
-    function = _find_function(reference)
     arguments = {}
     if weights is not None:
         parameters = inspect.signature(function).parameters.values()
@@ -223,18 +275,23 @@ def _load_reference(name: str, reference: str, weights: Path | None) -> Generato
 
 
 def _find_function(reference: str) -> Callable[..., Any]:
-    module_name, _, path = reference.partition(":")
-    here = str(Path.cwd())
-    sys.path.insert(0, here)  # the folder that the user is in counts too, as with ``python -m``
+    module_name, _, path = reference.rpartition(":")
+    here = Path.cwd()
+    if module_name.endswith(".py"):
+        file = Path(module_name).expanduser()
+        if not file.is_file():
+            raise UserError(f"{reference}: there is no file {file}. It is looked for from {here}.")
+        here, module_name = file.resolve().parent, file.stem
+    sys.path.insert(0, str(here))  # the folder that the user is in, or the file's, counts too, as with ``python``
     try:
-        found = _called(f"{reference}: importing {module_name}", lambda: importlib.import_module(module_name))
+        found = _called(f"{reference}: importing {module_name}", lambda: _imported(module_name, here, reference))
     except ModuleNotFoundError as error:
         missing = error.name or module_name
         own = module_name == missing or module_name.startswith(f"{missing}.")
         where = f"It is looked for in {here} and in what is installed." if own else f"{module_name} needs it."
         raise UserError(f"{reference}: there is no module {missing!r}. {where}") from None
     finally:
-        sys.path.remove(here)
+        sys.path.remove(str(here))
     for part in path.split("."):
         if not hasattr(found, part):
             names = [name for name, _ in inspect.getmembers(found, inspect.isfunction)]
@@ -242,7 +299,20 @@ def _find_function(reference: str) -> Callable[..., Any]:
         found = getattr(found, part)
     if not callable(found):
         raise UserError(f"{reference} must be a function that returns the generator, got a {type(found).__name__}.")
-    return found  # type: ignore[no-any-return]
+    return cast("Callable[..., Any]", found)
+
+
+def _imported(module_name: str, folder: Path, reference: str) -> ModuleType:
+    """Import a module by its name, or by its file where the reference names that."""
+    if ".py:" not in reference:
+        return importlib.import_module(module_name)
+    specification = importlib.util.spec_from_file_location(module_name, folder / f"{module_name}.py")
+    assert specification is not None, "its name ends in .py"
+    assert specification.loader is not None, "its name ends in .py"
+    module = importlib.util.module_from_spec(specification)
+    sys.modules.setdefault(module_name, module)  # dataclasses look there; another folder's may have the same name
+    specification.loader.exec_module(module)
+    return module
 
 
 def _called(what: str, call: Callable[[], Any]) -> Any:
@@ -257,11 +327,15 @@ def _called(what: str, call: Callable[[], Any]) -> Any:
         raise UserError(f"{what} raised {type(error).__name__}: {error}. ({place})") from error
 
 
-def _remember(path: Path, digest: str) -> None:
-    """Record the digest of a file in the package's own folder of weights, where none is recorded yet."""
+def _identified(generator: FrozenBigGAN, path: Path, file_digest: str, state: Mapping[str, Tensor]) -> FrozenBigGAN:
+    """Give a generator its digest, and record that of its file where it lies in the package's folder of weights."""
     if recorded_digest(path) is None and path.is_relative_to(weights_home()):
         with contextlib.suppress(UserError):  # a folder that cannot be written is no reason not to go on
-            write_record(path, digest)
+            write_record(path, file_digest)
+    generator.file_digest = file_digest
+    if path.suffix != ".safetensors":  # torch.save wraps the same weights in many ways, in other bytes each time
+        generator.digest = tensors_digest(sorted(state.items()))
+    return generator
 
 
 def list_generators() -> list[GeneratorStatus]:

@@ -257,7 +257,7 @@ def _from_hub(published: Published) -> Path | None:
 
 def _from_address(published: Published) -> Path:
     """Download from the address of ``pytorch_pretrained_biggan``; what is not the whole file does not stay."""
-    import pooch
+    import pooch  # type: ignore[import-untyped]
     import requests
 
     url, target = published.url, weights_home() / published.name / TORCH_WEIGHTS
@@ -272,7 +272,7 @@ def _from_address(published: Published) -> Path:
             write_record(target, sha256_of(partial), size=partial.stat().st_size, url=url)
             partial.replace(target)
     except requests.HTTPError as error:
-        raise UserError(f"{url} answers {error.response.status_code} {error.response.reason}.") from None
+        raise UserError(f"{url} answers {str(error).partition(' for url')[0]}.") from None
     except requests.RequestException as error:
         raise UserError(f"{url} cannot be reached: {_cause(error)}.") from None
     except OSError as error:
@@ -617,6 +617,45 @@ def read_model(path: Path, config: Mapping[str, Any], *, config_name: str = CONF
         raise UserError(f"{config_name} is no BigGAN-deep configuration: {error}.") from None
     load_into(model, path, config_name)
     return model.eval(), digest
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    """Return the module inside ``DataParallel``, ``AveragedModel`` and what ``torch.compile`` made of one."""
+    from torch.nn.parallel import DataParallel, DistributedDataParallel
+    from torch.optim.swa_utils import AveragedModel
+
+    inner = getattr(module, "_orig_mod", None)
+    if inner is None and isinstance(module, (DataParallel, DistributedDataParallel, AveragedModel)):
+        inner = module.module
+    return module if inner is None else unwrapped(inner)
+
+
+def load_weights(module: nn.Module, file: str | os.PathLike[str]) -> nn.Module:
+    """Read weights into a module, however they were saved; nothing in the file is run.
+
+    Args:
+        module: Any; also inside ``DataParallel``, ``AveragedModel`` or ``torch.compile``.
+        file: safetensors or of ``torch.save``: a state dict, or a checkpoint that holds one beside other things, such
+            as ``{"G_ema": …}`` or ``{"netG_state_dict": …}``. Names may begin with ``module.``, ``_orig_mod.`` or the
+            name that the generator had in a larger model. Of several that fit, a moving average is taken.
+
+    Returns:
+        The module.
+
+    Raises:
+        UserError: If the file cannot be read, or nothing in it has the module's names and shapes.
+
+    Example:
+        >>> import tempfile, torch
+        >>> path = tempfile.mkdtemp() + "/checkpoint.pt"
+        >>> torch.save({"netG_state_dict": {"module.weight": torch.ones(1, 2)}, "epoch": 3}, path)
+        >>> load_weights(torch.nn.Linear(2, 1, bias=False), path).weight
+        Parameter containing:
+        tensor([[1., 1.]], requires_grad=True)
+    """
+    inner = unwrapped(module)
+    load_into(inner, Path(file).expanduser(), type(inner).__qualname__)
+    return module
 
 
 def load_into(module: nn.Module, path: Path, what: str) -> None:
