@@ -517,7 +517,7 @@ def _unlikeness(key: str) -> tuple[bool, bool, bool]:
 def _variants(state: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
     """A state dict without what wrappers put before all names, as it is, and the parts under one first word."""
     plain = {name.replace("_orig_mod.", ""): tensor for name, tensor in state.items() if name != "n_averaged"}
-    while all(name.startswith("module.") for name in plain):
+    while plain and all(name.startswith("module.") for name in plain):
         plain = {name.removeprefix("module."): tensor for name, tensor in plain.items()}
     yield plain
     yield state

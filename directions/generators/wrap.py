@@ -200,7 +200,7 @@ def _find_form(module: nn.Module, name: str) -> _Form:
         for form in forms:
             fault = form.fault(module)
             if fault is None:
-                return form if form.num_classes < _MOST_CLASSES else _count_classes(form, module, name)
+                return _with_classes(form, module, name)
             faults.append(fault)
     tried = " or ".join(map(str, dict.fromkeys(widths))) or "none that could be read off its layers"
     raised = f"; the first try raised {faults[0]}" if faults else ""
@@ -210,8 +210,14 @@ def _find_form(module: nn.Module, name: str) -> _Form:
     )
 
 
-def _count_classes(form: _Form, module: nn.Module, name: str) -> _Form:
-    """The number of classes is the first index that fails."""
+def _with_classes(form: _Form, module: nn.Module, name: str) -> _Form:
+    """Check the number of classes that a module says it has, or find it: the first index that fails."""
+    if form.num_classes < _MOST_CLASSES:
+        last = form.num_classes - 1
+        fault = form.fault(module, last) if form.num_classes else None
+        if fault is not None:
+            raise UserError(f"{name} says that it has {last + 1} classes, but with class {last} it raises {fault}.")
+        return form
     # On a GPU an index outside an embedding ends the process' use of the device.
     if _like(module).device.type != "cpu" or form.fault(module, _MOST_CLASSES - 1) is None:
         raise UserError(
@@ -435,9 +441,7 @@ def try_out(generator: Generator) -> None:
         if not isinstance(z, Tensor) or z.shape != (_TRIED, width) or not z.is_floating_point():
             got = f"{z.dtype} of shape {tuple(z.shape)}" if isinstance(z, Tensor) else f"a {type(z).__name__}"
             raise UserError(f"{what} of {name} must give floats of shape ({_TRIED}, {width}), got {got}.")
-    last = max(0, generator.num_classes - 1)
-    parts = ((z, 0), (z, 0), (z[:1], 0), (z[:1], last))
-    first, again, alone, _ = (_tried_images(generator, part.to(generator.device), y) for part, y in parts)
+    first, again, alone = (_tried_images(generator, part.to(generator.device)) for part in (z, z, z[:1]))
     if not torch.equal(first, again):
         raise UserError(
             f"{name} gives other images each time for the same z (they differ by up to "
@@ -450,11 +454,10 @@ def try_out(generator: Generator) -> None:
         )
 
 
-def _tried_images(generator: Generator, z: Tensor, label: int) -> Tensor:
+def _tried_images(generator: Generator, z: Tensor) -> Tensor:
     name, before = generator.name, z.clone()
-    y = label if generator.num_classes else None
-    what = f"{name}, called with z of shape {tuple(z.shape)}{f' and class {y}' * bool(y)},"
-    images: Tensor = _tried(what, lambda: generator(z, y))
+    y = 0 if generator.num_classes else None
+    images: Tensor = _tried(f"{name}, called with z of shape {tuple(z.shape)},", lambda: generator(z, y))
     if not torch.equal(z, before):
         raise UserError(
             f"{name} changes the z that it is given, which others go on using. Let it work on a copy: z = z.clone()."
