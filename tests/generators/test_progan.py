@@ -9,16 +9,16 @@ import torch
 from torch.nn import functional as F
 
 from directions.errors import UserError
-from directions.generators.progan import write_progan
-from directions.generators.progan_layers import (
+from directions.generators.progan import (
     EqualisedConv,
     EqualisedLinear,
+    ProGANNetwork,
     activate,
     downsample,
     pixel_norm,
     upsample,
+    write_progan,
 )
-from directions.generators.progan_network import ProGANNetwork
 from directions.generators.registry import load_generator
 from directions.sampling import derived_rng
 
