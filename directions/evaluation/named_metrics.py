@@ -59,25 +59,16 @@ def _scenes(name: str, kind: Kind, summary: str, cost: str, **settings: float) -
 
 
 _BENDING = "share of pixels whose Hessian is largest on the diagonal, higher is better"
+_CARRIED = "components that carry 95 % of the activeness"
+_ACTIVENESS = {"samples": 300, "progan_normalised_from": 12}
+_HESSIANS = {"samples": 16, "step": 0.1, "floor": 1e-3}
 _EFFECT = "share of a component's effect on one factor"
 
 METRICS: dict[str, NamedMetric] = {
     metric.name: metric
     for metric in (
-        NamedMetric(
-            "activeness",
-            "activeness",
-            "components that carry 95 % of the activeness",
-            "900 images a component",
-            {"samples": 300, "progan_normalised_from": 12},
-        ),
-        NamedMetric(
-            "diagonalness",
-            "diagonalness",
-            _BENDING,
-            "16 × (2 |z|² + 1) images",
-            {"samples": 16, "step": 0.1, "floor": 1e-3},
-        ),
+        NamedMetric("activeness", "activeness", _CARRIED, "900 images a component", _ACTIVENESS),
+        NamedMetric("diagonalness", "diagonalness", _BENDING, "16 × (2 |z|² + 1) images", _HESSIANS),
         _path_length("ppl_zend_effnetlite0_10k", "effnetlite0", 10_000),
         _path_length("ppl_zend_effnetlite0", "effnetlite0", 100_000),
         _path_length("ppl_zend_lpips_vgg", "lpips_vgg", 100_000),

@@ -10,7 +10,6 @@ import pytest
 
 from directions.direction_file import Directions
 from directions.direction_file.header import make_header
-from directions.errors import UserError
 from directions.evaluation.report import FileEvaluation
 from directions.generators.closed_form import ClosedFormGenerator
 
@@ -94,16 +93,3 @@ def test_evaluate_checks_its_files_before_measuring(command, file, monkeypatch, 
     assert result.code == 2
     assert message in result.err
     assert list(Path.cwd().iterdir()) == [file]
-
-
-def test_evaluate_prints_before_it_writes(command, file, monkeypatch):
-    """A disk that is full by then does not take the numbers away."""
-
-    def fail(path, text):
-        raise UserError(f"Cannot write {path}: No space left on device.")
-
-    monkeypatch.setattr("directions.atomic.write_text", fail)
-    result = command("evaluate", file, *FAST, "--metrics", "activeness", "--out", "x.json", "-q")
-    assert result.code == 2
-    assert "active directions" in result.out
-    assert "No space left" in result.err

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -81,14 +80,6 @@ class StepJudge(LinearJudge):
 GAINS = {"hue": 0.5, "x": 1.0, "y": 2.0, "size": 0.25}
 
 
-def rotation(angle: float, first: int, second: int) -> np.ndarray:
-    """The identity, turned by ``angle`` in the plane of two axes."""
-    Q = np.eye(DIM_Z)
-    Q[first, first] = Q[second, second] = math.cos(angle)
-    Q[first, second], Q[second, first] = math.sin(angle), -math.sin(angle)
-    return Q
-
-
 def random_orthonormal(seed: int) -> np.ndarray:
     return np.linalg.qr(np.random.default_rng(seed).normal(size=(DIM_Z, DIM_Z)))[0]
 
@@ -111,17 +102,6 @@ def test_single_factor_share_is_one_for_a_pure_basis():
     assert table.disentanglement == pytest.approx(1.0, abs=1e-12)
     assert not table.effects[-1].any()
     assert table.purities[-1] == 0
-
-
-@pytest.mark.parametrize("angle", [0.1, 0.4, math.pi / 4])
-def test_single_factor_share_falls_with_rotation_as_computed_by_hand(angle: float):
-    """Two equal factors in two directions turned by an angle: the share is the squared cosine."""
-    gains = {"hue": 0.0, "x": 1.0, "y": 1.0, "size": 0.0}
-    table = measure_factors(LatentGenerator(), rotation(angle, 1, 2), LinearJudge(gains), path_sizes=1.0, num_points=16)
-    cosine = math.cos(angle) ** 2
-    assert table.single_factor_share == pytest.approx(cosine, rel=1e-9)
-    entropy = -(cosine * math.log(cosine) + (1 - cosine) * math.log(1 - cosine)) / math.log(5)
-    assert table.disentanglement == pytest.approx(1 - entropy, rel=1e-9)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -165,22 +145,6 @@ def test_factors_on_a_circle_go_the_short_way_round():
     np.testing.assert_allclose(jumping.effects, smooth.effects, atol=1e-9)
 
 
-def test_effects_see_a_factor_that_bends_back():
-    """An even response is the same on both sides; against the centre it counts, between the two ends it would not."""
-
-    class EvenJudge(LinearJudge):
-        def read(self, images: Tensor, y: Tensor | None) -> Tensor:
-            return super().read(images.square(), y)
-
-    class Centred(LatentGenerator):
-        def sample_z_from(self, n: int, rng: torch.Generator, truncation: float = 1.0) -> Tensor:
-            return torch.zeros(n, self.dim_z, dtype=torch.float64)
-
-    table = measure_factors(Centred(), np.eye(DIM_Z), EvenJudge(GAINS), path_sizes=1.0, num_points=8)
-    fraction = draw_base_points(Centred(), 8, classes=None, truncation=1.0, seed=0)[2]
-    np.testing.assert_allclose(table.effects[1, 1], fraction.pow(4).mean().item(), rtol=1e-12)
-
-
 @pytest.mark.parametrize("batch", [1, 7, 1000])
 def test_measure_factors_does_not_depend_on_the_batch(batch: int):
     """Batches cut the same rows in the same order, and none is larger than asked."""
@@ -200,14 +164,6 @@ def test_base_points_spread_classes_and_steps_evenly():
     np.testing.assert_array_equal(np.sort((fraction * 60).ceil().numpy()), np.arange(1, 61))
     _, y, _ = draw_base_points(LatentGenerator(), 60, classes=["cylinder", 0], truncation=0.5, seed=4)
     assert y.bincount().tolist() == [30, 0, 30]
-
-
-def test_measure_factors_passes_classes_and_truncation_to_the_generator():
-    """The generator sees the classes asked for and the truncation that z was drawn with."""
-    generator = LatentGenerator()
-    measure_factors(generator, np.eye(DIM_Z), StepJudge(), path_sizes=1.0, num_points=6, classes=[1], truncation=0.25)
-    assert set(generator.classes) == {1}
-    assert generator.truncations == {0.25}
 
 
 def test_the_judge_decides_which_factors_there_are():

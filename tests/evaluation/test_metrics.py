@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import subprocess
@@ -16,7 +15,6 @@ from directions.errors import UserError
 from directions.evaluation import metrics
 from directions.evaluation.activeness import component_activeness
 from directions.evaluation.diagonalness import diagonalness
-from directions.evaluation.image_metrics import perceptual_path_length
 from directions.evaluation.metrics import Measuring, MetricFile, Result
 from directions.evaluation.named_metrics import METRICS, find_metrics
 from directions.generators.closed_form import ClosedFormGenerator
@@ -76,15 +74,6 @@ def test_activeness_and_diagonalness_are_their_functions_with_the_settings_of_th
     assert result.results["ratio"] == pytest.approx(expected.ratio, rel=1e-3)
 
 
-def test_path_length_is_its_function_with_the_network_of_the_name(measuring):
-    """And the network's digest is recorded."""
-    result = measuring.measure(small("ppl_zend_effnetlite0", pairs=9))
-    expected = perceptual_path_length(measuring.generator, Pixels(), pairs=9, classes=(0, 2))
-    assert result.value == pytest.approx(expected.ppl, rel=1e-3)
-    assert result.results["standard_error"] == pytest.approx(expected.standard_error, rel=1e-3)
-    assert result.network_digest == "0" * 64
-
-
 def test_frechet_takes_each_real_image_at_most_once(measuring):
     """As many as there are, or as are asked for; as many generated ones as the name says."""
     result = measuring.measure(small("fd_effnetlite0_5k", images=60))
@@ -122,31 +111,6 @@ def test_scene_metrics_read_the_same_images_once(measuring):
     assert [row["name"] for row in effects.results["directions"]] == ["z0", "z1", "z2", "z3"]
     assert effects.value == effects.results["single_factor_share"]
     json.dumps([dci.results, mig.results, effects.results], allow_nan=False)
-
-
-def test_progress_bars_reach_their_totals(measuring):
-    """Each with the metric's name in its title."""
-    bars = []
-
-    @contextlib.contextmanager
-    def progress(title, total):
-        done = []
-        yield done.append
-        bars.append((title, total, sum(done)))
-
-    measuring.progress = progress
-    for name, settings in [
-        ("activeness", {"samples": 2}),
-        ("diagonalness", {"samples": 1}),
-        ("ppl_zend_effnetlite0", {"pairs": 3}),
-        ("fd_effnetlite0_5k", {"images": 20}),
-        ("factor_effects", {"num_points": 2}),
-        ("dci_10k", {"samples": 60}),
-    ]:
-        measuring.measure(small(name, **settings))
-        assert all(total == done for _, total, done in bars), bars
-        assert bars[-1][0].startswith(name)
-    assert len(bars) == 8
 
 
 def test_find_metrics_in_order_each_once():

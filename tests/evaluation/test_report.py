@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 
 import numpy as np
 import pytest
@@ -13,9 +12,8 @@ from scipy import stats
 from directions.direction_file import Directions
 from directions.direction_file.header import make_header
 from directions.errors import UserError
-from directions.evaluation.diagonalness import diagonalness
 from directions.evaluation.plots import draw_evaluation
-from directions.evaluation.report import METRICS, NUMBERS, FileEvaluation, Interval, effective_number, verdict
+from directions.evaluation.report import METRICS, NUMBERS, FileEvaluation, Interval, verdict
 from directions.generators.closed_form import ClosedFormGenerator
 
 FAST = {"seeds": 3, "samples": 8}
@@ -98,26 +96,6 @@ def test_evaluation_obeys_the_file(monkeypatch):
     assert not random[:, 3:].any()
 
 
-def test_diagonalness_looks_at_the_most_active(monkeypatch):
-    """Its cost grows with the square of the directions; activeness is measured first, and not told unless asked for."""
-    monkeypatch.setattr("directions.evaluation.report.HESSIAN_DIRECTIONS", 2)
-    generator = BlobGenerator(resolution=8)
-    rows = []
-
-    def watch(generator, basis, **settings):
-        rows.append(basis)
-        return diagonalness(generator, basis, **settings)
-
-    monkeypatch.setattr("directions.evaluation.report.diagonalness", watch)
-    order = [5, 0, 4, 3]  # the fifth component does nothing
-    evaluation = FileEvaluation(
-        blob_directions(generator)[order], generator, seeds=1, samples=4, metrics=["diagonalness"]
-    ).run()
-    assert all(len(part) == 2 for part in rows)
-    assert not rows[0][:, 5].any()
-    assert evaluation.metrics == ("diagonalness",)
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -172,13 +150,6 @@ def test_verdict_knows_which_way_is_better(number, values, expected):
     assert verdict(number, Interval.of(values)) == expected
 
 
-def test_effective_number_closed_form():
-    """As many as are equally active; 1 if one has it all; 0 for none."""
-    assert effective_number(np.full(7, 0.3)) == pytest.approx(7)
-    assert effective_number(np.array([2.0, 0, 0])) == 1
-    assert effective_number(np.zeros(3)) == 0
-
-
 def test_report_is_json_with_everything(closed):
     """Numbers with every value, differences seed by seed, spectra in falling order, each direction."""
     _, evaluation, _ = closed
@@ -194,13 +165,6 @@ def test_report_is_json_with_everything(closed):
     assert sum(row["activeness"]["mean"] for row in report["directions"]) == pytest.approx(sum(means))
     assert set(report["numbers"]) <= set(NUMBERS)
     assert set(report["settings"]["metrics"]) <= set(METRICS)
-
-
-def test_number_without_value_is_left_out(closed):
-    """A share of nothing is no number, and no NaN gets into JSON."""
-    _, evaluation, _ = closed
-    evaluation.sets["axes"].numbers["disentanglement"] = [math.nan] * 3
-    assert "disentanglement" not in evaluation.to_dict()["numbers"]
 
 
 def test_tables_have_a_row_for_each(closed):

@@ -11,9 +11,11 @@ from closed import DoubleGenerator
 from directions.basis import check_orthonormal
 from directions.config import DiscoverConfig
 from directions.discovery.loop import discover
+from directions.evaluation import summary
 from directions.evaluation.activeness import activeness
 from directions.evaluation.summary import summarise
 from directions.held_out import (
+    HeldOutHessians,
     axis_directions,
     baseline_penalties,
     draw_held_out,
@@ -77,6 +79,34 @@ def test_summarise_scores_what_is_in_the_file(run):
     assert penalty["after"] == pytest.approx(held_out_penalty(generator, snapshot.basis, held_out), rel=1e-4)
     baselines = baseline_penalties(generator, Search.resolve(generator, CONFIG), held_out)
     assert {name: penalty[name] for name in ("random", "axes")} == baselines
+
+
+def test_summarise_says_how_diagonal_held_out_hessians_are(run):
+    """Along the directions of the file, random ones and the axes; those measured before are taken."""
+    generator, snapshot, directions = run
+    hessians = HeldOutHessians.measure(generator, CONFIG)
+    said = directions.header["penalty"]["hessians"]
+    assert said["found"] == pytest.approx(hessians.score(torch.tensor(directions.matrix)).to_dict(), rel=1e-3)
+    assert said["random"]["off_diagonal"] == pytest.approx(hessians.random().off_diagonal, rel=1e-4)
+    other = HeldOutHessians(hessians.space, tuple(2 * place for place in hessians.places))
+    again = summarise(generator, CONFIG, snapshot, hessians=other).header["penalty"]["hessians"]
+    assert again["axes"]["off_diagonal"] == pytest.approx(4 * said["axes"]["off_diagonal"], rel=1e-4)
+
+
+def test_summarise_measures_the_most_active_with_all_samples(run, monkeypatch):
+    """Of many directions the others get fewer."""
+    generator, snapshot, _ = run
+    asked = []
+
+    def watch(generator, basis, *, samples, **where):
+        asked.append((len(basis), samples))
+        return activeness(generator, basis, samples=samples, **where)
+
+    monkeypatch.setattr(summary, "_FIRST", 2)
+    monkeypatch.setattr(summary, "activeness", watch)
+    directions = summarise(generator, dataclasses.replace(CONFIG, final_samples=40), snapshot)
+    assert asked == [(3, 32), (2, 40)]
+    assert list(directions.activeness) == sorted(directions.activeness, reverse=True)
 
 
 def test_summarise_of_a_resumed_run_is_identical(run):
