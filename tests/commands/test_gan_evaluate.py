@@ -11,10 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from directions.errors import NonFiniteError, UserError
-from directions.evaluation import measuring
-from directions.evaluation.measuring import Measuring
-from directions.evaluation.metric_file import MetricFile
+from directions.errors import NonFiniteError
+from directions.evaluation import metrics
+from directions.evaluation.image_metrics import load_network
+from directions.evaluation.metrics import Measuring
 from directions.evaluation.named_metrics import METRICS
 from directions.generators.registry import load_generator as real_load_generator
 
@@ -45,7 +45,9 @@ class Pixels(torch.nn.Module):
 def evaluate(command, monkeypatch, tmp_path):
     """Run ``directions gan evaluate`` with metrics that take no time, and its own cache."""
     monkeypatch.setenv("DIRECTIONS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setitem(measuring._NETWORKS, "effnetlite0", lambda device: Pixels())
+    monkeypatch.setattr(
+        metrics, "load_network", lambda name, device: Pixels() if name == "effnetlite0" else load_network(name, device)
+    )
     for name, settings in SMALL.items():
         metric = METRICS[name]
         monkeypatch.setitem(METRICS, name, dataclasses.replace(metric, settings=metric.settings | settings))
@@ -105,13 +107,6 @@ def test_evaluate_goes_on_where_it_stopped(evaluate, monkeypatch):
     assert len(lines("x/metrics.jsonl")) == 3
 
 
-def test_evaluate_other_classes_is_another_measurement(evaluate):
-    """By name or index."""
-    evaluate("builtin", "-m", "activeness", "--out", "x")
-    evaluate("builtin", "-m", "activeness", "--out", "x", "-y", "class 1,0")
-    assert [line["classes"] for line in lines("x/metrics.jsonl")] == [[0, 1, 2], [1, 0]]
-
-
 def test_evaluate_scenes_draws_heat_maps(evaluate):
     """Of each of the three."""
     result = evaluate("builtin", "-m", "scenes", "--out", "x")
@@ -160,22 +155,6 @@ def test_evaluate_leaves_broken_images_out_when_told(evaluate, pictures):
     assert result.code == 0, result.err
     assert "Warning: 1 of 5 files" in result.err
     assert [line["results"]["real"] for line in lines("outputs/evaluations/builtin/metrics.jsonl")] == [4]
-
-
-def test_evaluate_leaves_out_what_the_training_left_out(evaluate, command, pictures, monkeypatch):
-    """Unless told otherwise."""
-    (pictures / "2.png").write_text("no image")
-    train = (
-        "gan train --data real --on-broken skip --name a --resolution 8 --channels 4,4 --dim-z 3 --batch-size 4 "
-        "--kimg 0.008 --stable-kimg 0.004 --fade-kimg 0.004"
-    )
-    assert command(*train.split()).code == 0
-    monkeypatch.setattr("directions.generators.registry.load_generator", real_load_generator)
-    arguments = ("outputs/00000-a", "-m", "fd_effnetlite0_5k", "-q")
-    assert evaluate(*arguments).code == 0
-    assert lines("outputs/00000-a/metrics.jsonl")[-1]["results"]["real"] == 4
-    refused = evaluate(*arguments, "--on-broken", "refuse")
-    assert (refused.code, "2.png cannot be used" in refused.err) == (2, True)
 
 
 @pytest.fixture
@@ -242,15 +221,6 @@ def test_evaluate_refuses_and_leaves_nothing(evaluate, arguments, message):
     assert not Path("x").exists()
 
 
-def test_evaluate_names_the_file_that_a_published_network_needs(evaluate, pictures, monkeypatch, tmp_path):
-    """And keeps what was measured before it."""
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    result = evaluate("builtin", "-m", "activeness,fid_inception_50k", "--data", pictures)
-    assert result.code == 2
-    assert "Put weights-inception-2015-12-05-6726825d.pth into" in result.err
-    assert len(lines("outputs/evaluations/builtin/metrics.jsonl")) == 1
-
-
 def test_evaluate_stops_at_images_that_are_no_numbers(evaluate, monkeypatch):
     """Exit status 1: the generator is at fault, not the user."""
 
@@ -272,20 +242,6 @@ def test_evaluate_checks_its_files_before_measuring(evaluate, monkeypatch, block
     result = evaluate("builtin", "-m", "activeness", "--out", "x")
     assert result.code == 2
     assert result.err.startswith(("Error: Cannot write x/metrics.jsonl", "Error: Cannot make x/metrics: File exists"))
-
-
-def test_evaluate_prints_what_it_cannot_write(evaluate, monkeypatch):
-    """A disk that is full by then does not take the number away."""
-
-    def fail(self, line):
-        raise UserError("Cannot write: No space left on device.")
-
-    monkeypatch.setattr(MetricFile, "append", fail)
-    for option in ([], ["--json"]):
-        result = evaluate("builtin", "-m", "activeness", "-q", *option)
-        assert result.code == 2
-        assert "activeness" in result.out
-        assert "No space left" in result.err
 
 
 def test_help_lists_every_metric_with_its_cost(command):
