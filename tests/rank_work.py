@@ -95,7 +95,7 @@ def discoveries(cases: dict[str, DiscoverConfig], states: dict[str, dict[str, An
     with joined() as ranks:
         found = {name: run_of(config, states.get(name), ranks) for name, config in cases.items()}
         try:
-            run_of(dataclasses.replace(next(iter(cases.values())), batch_size=6, micro_batch=2), None, ranks)
+            run_of(next(iter(cases.values())).replace(batch_size=6, micro_batch=2), None, ranks)
         except UserError as error:
             found["refused"] = str(error)
         return found

@@ -97,7 +97,7 @@ def test_discover_state_is_a_copy(generator):
 def test_discover_extended_equals_asked_at_once(generator):
     """More steps added later give what as many asked for at once give: the schedule does not know their number."""
     short = last(discover(generator, SMALL))
-    longer = dataclasses.replace(SMALL, steps=9)
+    longer = SMALL.replace(steps=9)
     extended = last(discover(generator, longer, resume_from=short.state))
     assert_same_state(extended, last(discover(generator, longer)))
 
@@ -122,7 +122,7 @@ def test_draw_batch_depends_on_seed_and_step_only(generator):
     search = Search.resolve(generator, SMALL)
     one = draw_batch(generator, SMALL, search, step=4)
     torch.rand(5)
-    other = draw_batch(generator, dataclasses.replace(SMALL, steps=50, micro_batch=2), search, step=4)
+    other = draw_batch(generator, SMALL.replace(steps=50, micro_batch=2), search, step=4)
     assert torch.equal(one.points.z, other.points.z)
     assert torch.equal(one.points.y, other.points.y)
     assert torch.equal(one.w, other.w)
@@ -133,7 +133,7 @@ def test_draw_batch_depends_on_seed_and_step_only(generator):
 
 def test_discover_keeps_to_its_space(generator):
     """Directions are zero outside the searched components, and orthonormal inside."""
-    basis = last(discover(generator, dataclasses.replace(SMALL, space="1:3"))).basis
+    basis = last(discover(generator, SMALL.replace(space="1:3"))).basis
     assert basis.shape == (2, 4)
     assert not basis[:, [0, 3]].any()
     assert check_orthonormal(basis) is None
@@ -141,7 +141,7 @@ def test_discover_keeps_to_its_space(generator):
 
 def test_discover_identity_starts_at_the_axes(generator):
     """The first snapshot shows the start."""
-    basis = next(discover(generator, dataclasses.replace(SMALL, init="identity"))).basis
+    basis = next(discover(generator, SMALL.replace(init="identity"))).basis
     assert torch.equal(basis, torch.eye(4, dtype=torch.float64))
 
 
@@ -166,7 +166,7 @@ def test_discover_freezes_the_generator():
 def test_discover_warns_of_too_few_directions(generator):
     """And says why; the run goes on."""
     with pytest.warns(UserWarning, match="ndirs 2 is smaller than the searched space 0:4 .* change nothing"):
-        snapshots = discover(generator, dataclasses.replace(SMALL, ndirs=2))
+        snapshots = discover(generator, SMALL.replace(ndirs=2))
     assert last(snapshots).basis.shape == (2, 4)
 
 
@@ -183,7 +183,7 @@ def test_discover_warns_of_too_few_directions(generator):
 def test_discover_refuses_before_the_first_step(generator, changes, message):
     """The call itself raises, not the first next()."""
     with pytest.raises(UserError, match=message):
-        discover(generator, dataclasses.replace(SMALL, **changes))
+        discover(generator, SMALL.replace(**changes))
 
 
 def test_discover_refuses_a_generator_with_noise(generator):
@@ -231,9 +231,9 @@ def test_discover_refuses_the_state_of_another_run(generator):
     """Another shape, or more steps than asked for."""
     state = last(discover(generator, SMALL)).state
     with pytest.raises(UserError, match=r"matrix of shape \(4, 4\), the configuration asks for \(2, 2\)"):
-        discover(generator, dataclasses.replace(SMALL, space="0:2"), resume_from=state)
+        discover(generator, SMALL.replace(space="0:2"), resume_from=state)
     with pytest.raises(ConfigError, match="steps must be at least 6, the number already taken, got 5"):
-        discover(generator, dataclasses.replace(SMALL, steps=5), resume_from=state)
+        discover(generator, SMALL.replace(steps=5), resume_from=state)
 
 
 def test_learning_rate_decays_hyperbolically():

@@ -54,7 +54,7 @@ def test_recomputing_gives_the_same_gradient_and_holds_less(generator):
     expected = gradient(generator)
     z = generator.sample_z(8, seed=0).requires_grad_()
     usual = held_bytes(lambda: generator(z, 0))
-    penalty, found = gradient(generator, dataclasses.replace(SMALL, recompute=True))
+    penalty, found = gradient(generator, SMALL.replace(recompute=True))
     assert penalty == expected[0]
     assert torch.equal(found, expected[1])
     assert held_bytes(lambda: generator(z, 0)) < 0.7 * usual
@@ -62,14 +62,14 @@ def test_recomputing_gives_the_same_gradient_and_holds_less(generator):
 
 def test_recomputing_goes_through_a_run(generator):
     """With layers of their own, and the result of the usual way."""
-    config = dataclasses.replace(SMALL, layers="mid", micro_batch=2)
-    runs = [list(discover(generator, dataclasses.replace(config, recompute=on)))[-1] for on in (False, True)]
+    config = SMALL.replace(layers="mid", micro_batch=2)
+    runs = [list(discover(generator, config.replace(recompute=on)))[-1] for on in (False, True)]
     assert torch.equal(runs[0].basis, runs[1].basis)
 
 
 def test_bf16_changes_the_steps_and_not_the_scores(generator):
     """The gradient is near the float32 one; the held-out score of the start is that of float32."""
-    config = dataclasses.replace(SMALL, precision="bf16", steps=1)
+    config = SMALL.replace(precision="bf16", steps=1)
     exact = gradient(generator)[1]
     with pytest.warns(UserWarning, match="bf16 changes the penalty"):
         run = discover(generator, config)
@@ -95,14 +95,14 @@ def test_what_a_generator_cannot_do_is_refused(settings, message):
     generator = DoubleGenerator()
     generator.name = "double"
     with pytest.raises(UserError, match=message):
-        discover(generator, dataclasses.replace(SMALL, **settings))
+        discover(generator, SMALL.replace(**settings))
 
 
 def test_modules_of_users_do_not_recompute():
     """Their blocks are not known."""
     module = torch.nn.Sequential(torch.nn.Linear(6, 3 * 16), torch.nn.Unflatten(1, (3, 4, 4)), torch.nn.Tanh())
     with pytest.raises(UserError, match="recompute is for BigGANs, which 'mine' is not"):
-        prepare_steps(wrap(module, "mine"), dataclasses.replace(SMALL, recompute=True))
+        prepare_steps(wrap(module, "mine"), SMALL.replace(recompute=True))
 
 
 def test_without_a_compiler_it_says_so(generator, monkeypatch):
@@ -110,7 +110,7 @@ def test_without_a_compiler_it_says_so(generator, monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name: None)
     monkeypatch.delenv("CXX", raising=False)
     with pytest.raises(UserError, match=r"^compile needs a C\+\+ compiler, and none of g\+\+, .*leave --compile out"):
-        prepare_steps(generator, dataclasses.replace(SMALL, compile=True))
+        prepare_steps(generator, SMALL.replace(compile=True))
     monkeypatch.setenv("CXX", "mycc")
     with pytest.raises(UserError, match="none of mycc is there"):
         require_compiler(torch.device("cpu"))
@@ -139,6 +139,6 @@ def test_wrong_settings_are_refused(settings):
 def test_compiled_steps_have_the_same_gradient(generator, recompute):
     """Up to rounding; without gradients the usual way is taken."""
     expected = gradient(generator)
-    penalty, found = gradient(generator, dataclasses.replace(SMALL, compile=True, recompute=recompute))
+    penalty, found = gradient(generator, SMALL.replace(compile=True, recompute=recompute))
     assert penalty == pytest.approx(expected[0], rel=1e-3)
     torch.testing.assert_close(found, expected[1], rtol=0, atol=1e-3 * float(expected[1].abs().max()))
