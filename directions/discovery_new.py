@@ -31,6 +31,7 @@ from directions.settings.base import ConfigError
 from directions.settings.discover import DiscoverConfig
 
 if TYPE_CHECKING:
+    from directions.direction_file import Directions
     from directions.generators.base import Generator
 
 
@@ -68,6 +69,23 @@ class Snapshot:
     joint: JointSolution | None = None
     """The joint solution that the run has started from, once there is one; its rows are those of ``basis`` at step 0,
     in this order."""
+    config: DiscoverConfig
+    """Settings of the run."""
+
+    def directions(self, generator: Generator, *, ranks: Ranks | None = None) -> Directions:
+        """Measure the directions that have been found.
+
+        Args:
+            generator: As it was given to `discover`.
+            ranks: As they were given to `discover`; each of them calls this, and gets the same.
+
+        Returns:
+            The directions, most active first, which can be saved.
+        """
+        from directions.evaluation.summary import summarise
+
+        with explained(lambda: too_large(self.config, 1 if ranks is None else ranks.world_size)):
+            return summarise(generator, self.config, self, ranks=ranks)
 
 
 def discover(
@@ -183,6 +201,7 @@ class _Run:
             basis=self.basis(),
             state=state | more,
             joint=self.joint,
+            config=self.config,
         )
 
     def restore(self, state: Mapping[str, Any]) -> None:
