@@ -26,6 +26,7 @@ __all__ = [
     "hessian_penalty_exact",
     "load_directions",
     "load_generator",
+    "load_weights",
 ]
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from directions.direction_file import Directions, edit_directions, load_directions
     from directions.discovery.loop import discover
     from directions.generators.registry import load_generator
+    from directions.generators.weights import load_weights
     from directions.penalties.exact import exact_hessian, hessian_penalty_exact
     from directions.penalties.hessian import hessian_penalty
 
@@ -49,6 +51,7 @@ _HOMES = {
     "hessian_penalty_exact": "directions.penalties.exact",
     "load_directions": "directions.direction_file",
     "load_generator": "directions.generators.registry",
+    "load_weights": "directions.generators.weights",
 }
 
 

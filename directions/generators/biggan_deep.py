@@ -1,12 +1,9 @@
-"""BigGAN-deep of ``pytorch_pretrained_biggan`` as a frozen function, several times lighter than the package's module.
-
-A generator of the flow's first stop. Weights stay in the package's names and are loaded into the package's class; what
-runs is the same function, folded as ``frozen`` does it, and without the channels that the image does not use.
-"""
+"""BigGAN-deep of ``pytorch_pretrained_biggan`` as a frozen function, several times lighter than the original."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from pytorch_pretrained_biggan import BigGAN
@@ -14,15 +11,19 @@ from pytorch_pretrained_biggan.model import BigGANBatchNorm, GenBlock, Generator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from directions.generators.frozen import Conditioning, FrozenBigGAN
-from directions.generators.frozen_layers import (
+from directions.generators.frozen import (
     Affine,
+    Conditioning,
     FrozenAttention,
+    FrozenBigGAN,
     FrozenBlock,
     FrozenConvolution,
     FrozenDoubling,
 )
-from directions.generators.frozen_operations import affine_relu
+from directions.generators.operations import affine_relu
+
+# Weights stay in the package's names and are loaded into the package's class; what runs is the same function, folded,
+# and without the channels that the image does not use.
 
 
 def folded_weight(module: nn.Module) -> Tensor:
@@ -98,21 +99,10 @@ class BigGANDeep(FrozenBigGAN):
 
     Args:
         model: The package's module with its weights; it is copied, not changed.
-        name: What `load_generator` was given.
-        digest: SHA-256 of the weights.
-        class_names: A name for each class, or ``None``.
-        class_synonyms: Other names of each class, or ``None``.
+        **identity: ``name``, ``digest``, ``class_names`` and ``class_synonyms`` of `ClassConditional`.
     """
 
-    def __init__(
-        self,
-        model: BigGAN,
-        *,
-        name: str,
-        digest: str,
-        class_names: tuple[str, ...] | None = None,
-        class_synonyms: Sequence[Sequence[str]] | None = None,
-    ) -> None:
+    def __init__(self, model: BigGAN, **identity: Any) -> None:
         inner = model.generator
         blocks = [layer for layer in inner.layers if isinstance(layer, GenBlock)]
         norms = [norm for block in blocks for norm in _norms(block)]
@@ -134,10 +124,7 @@ class BigGANDeep(FrozenBigGAN):
                 last_bias=inner.bn.bias,
                 eps=model.config.eps,
             ),
-            name=name,
-            digest=digest,
             bottom_width=4,
             resolution=4 * 2 ** sum(block.up_sample for block in blocks),
-            class_names=class_names,
-            class_synonyms=class_synonyms,
+            **identity,
         )

@@ -12,7 +12,7 @@ import torch
 from directions.errors import UserError
 from directions.generators.base import Generator
 from directions.generators.biggan import BigGAN
-from directions.generators.biggan_architecture import Architecture
+from directions.generators.biggan import Architecture
 from directions.generators.registry import load_generator
 
 CASES = {

@@ -10,7 +10,7 @@ from pytorch_pretrained_biggan.model import BigGANBatchNorm
 from directions.errors import UserError
 from directions.generators.base import Generator
 from directions.generators.biggan_deep import BigGANDeep
-from directions.generators.frozen_layers import truncation_statistics
+from directions.generators.frozen import truncation_statistics
 
 CONFIGS = {"plain": {}, "attention": {"attention_layer_position": 3}, "two classes": {"num_classes": 2, "z_dim": 5}}
 WRONG_ROWS = (0.14, 0.28, 0.56, 0.58, 0.94)

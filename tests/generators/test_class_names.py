@@ -9,7 +9,7 @@ from pytorch_pretrained_biggan.utils import IMAGENET
 from directions.errors import UserError
 from directions.generators.base import ClassConditional
 from directions.generators.class_names import ClassNames
-from directions.generators.imagenet import imagenet_names
+from directions.generators.class_names import imagenet_names
 from directions.sampling import resolve_classes
 
 NAMES = ClassNames(

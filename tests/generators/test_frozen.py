@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from directions.generators.biggan import BigGAN
 from directions.generators.biggan_deep import BigGANDeep
-from directions.generators.frozen_operations import affine_relu, attend, convolve, convolve_doubled, doubling_weight
-from directions.generators.published import PUBLISHED
+from directions.generators.operations import affine_relu, attend, convolve, convolve_doubled, doubling_weight
+from directions.generators.weights import PUBLISHED
 
 DOUBLE = torch.float64
 
@@ -131,7 +131,7 @@ def test_affine_relu_without_some_gradients():
 
 def test_large_affine_relu_is_the_sum_over_its_chunks(monkeypatch):
     """Sums over pixels do not depend on how they are cut."""
-    monkeypatch.setattr("directions.generators.frozen_operations._CHUNK", 21)
+    monkeypatch.setattr("directions.generators.operations._CHUNK", 21)
     test_affine_relu_has_the_values_and_gradients_of_the_plain_operations()
 
 
@@ -155,7 +155,7 @@ def test_convolutions_have_the_gradients_of_the_plain_ones():
 
 def test_attention_has_the_values_and_gradients_of_the_plain_one(monkeypatch):
     """With more places than are looked at together, and second derivatives."""
-    monkeypatch.setattr("directions.generators.frozen_operations._QUERIES", 4)
+    monkeypatch.setattr("directions.generators.operations._QUERIES", 4)
     inputs = [normal(2, n, width, seed=n).requires_grad_() for n, width in ((10, 3), (6, 3), (6, 5))]
     query, key, value = inputs
     got, expected = attend(*inputs), torch.softmax(query @ key.mT, dim=2) @ value

@@ -10,7 +10,7 @@ import torch
 from directions.errors import UserError
 from directions.generators.biggan import BigGAN
 from directions.generators.biggan_deep import BigGANDeep
-from directions.generators.frozen_layers import FrozenBlock
+from directions.generators.frozen import FrozenBlock
 from directions.generators.layers import LayerRange
 
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from directions.errors import UserError
 from directions.generators.progan import write_progan
-from directions.generators.progan_layers import (
+from directions.generators.progan import (
     EqualisedConv,
     EqualisedLinear,
     activate,
@@ -18,7 +18,7 @@ from directions.generators.progan_layers import (
     pixel_norm,
     upsample,
 )
-from directions.generators.progan_network import ProGANNetwork
+from directions.generators.progan import ProGANNetwork
 from directions.generators.registry import load_generator
 from directions.sampling import derived_rng
 

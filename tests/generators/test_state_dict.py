@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 
 from directions.errors import UserError
-from directions.generators.state_dict import first_difference, read_state_dict, read_tensors, shapes
+from directions.generators.weights import first_difference, read_state_dict, read_tensors, shapes
 
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(1.5)}
 

@@ -1,11 +1,9 @@
-"""What a frozen generator computes, with backward passes that know that no weight learns.
+"""What a frozen generator computes, with backward passes that know that no weight learns."""
 
-Below ``frozen_layers``, which put these together. Torch keeps the input of each convolution for a gradient of its
-weights, and both sides of each rectifier; here a norm keeps its input and a convolution keeps nothing, which halves
-what is held for the backward pass. The values and gradients are those of the plain operations, which are used where
-these will not do: inside ``torch.func`` transforms and autocast.
-"""
-
+# Torch keeps the input of each convolution for a gradient of its weights, and both sides of each rectifier; here a norm
+# keeps its input and a convolution keeps nothing, which halves what is held for the backward pass. The values and
+# gradients are those of the plain operations, which are used where these will not do: inside ``torch.func`` transforms
+# and autocast.
 from __future__ import annotations
 
 from typing import Any
