@@ -17,11 +17,13 @@ from torch import Tensor
 from directions.basis import gram_schmidt, initial_matrix
 from directions.device import explained, multiplying
 from directions.errors import NonFiniteError, OutOfMemoryError, UserError
-from directions.generators.checks import check_gradients, check_images
-from directions.generators.edits import chosen_layers
-from directions.held_out import HeldOutSet, draw_held_out, held_out_penalty
-from directions.joint.solve import JointSolution, solve
-from directions.joint.start import measured, planned_measurement, solution_state
+from directions.generators.base import Generator
+from directions.generators.layers import chosen_layers
+from directions.generators.registry import load_generator
+from directions.generators.wrap import check_gradients, check_images
+from directions.held_out import HeldOutHessians, HeldOutSet, draw_held_out, held_out_penalty
+from directions.joint.measure import measure, planned_measurement
+from directions.joint.solve import JointSolution, Solving, solution_state, solve_in_steps
 from directions.penalties.derivatives import check_deterministic
 from directions.penalties.hessian import hessian_penalty, penalty_per_sample
 from directions.ranks import Progress, Ranks, no_progress
@@ -32,7 +34,12 @@ from directions.settings.discover import DiscoverConfig
 
 if TYPE_CHECKING:
     from directions.direction_file import Directions
-    from directions.generators.base import Generator
+
+SIGN_VECTORS_UP_TO = 24
+"""In larger searched spaces a few sign vectors say nothing: bases are compared by Hessians at held-out places."""
+
+WORTH_WHILE = 1e-3
+"""Steps go on as long as the score falls by this share from one evaluation to the next."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,16 +70,19 @@ class Snapshot:
     held_out_before: float
     """Held-out penalty of the start: of the initial A, also in runs that go on from a joint solution."""
     basis: Tensor
-    """Q after the step: orthonormal rows, (ndirs, |z|)."""
+    """Q after the step: orthonormal rows, (ndirs, |z|). In the last one after a joint start, the best that there was."""
     state: dict[str, Any]
     """What `discover` needs to go on from here: copied tensors and plain types."""
     joint: JointSolution | None = None
     """The joint solution that the run has started from, once there is one; its rows are those of ``basis`` at step 0,
     in this order."""
+    gain: dict[str, Any] | None = None
+    """In the last one after a joint start, what the steps gained: ``taken``, ``kept`` (the step whose basis is kept), and
+    the ``score`` (its name) at the ``start`` and of the ``best``."""
     config: DiscoverConfig
     """Settings of the run."""
 
-    def directions(self, generator: Generator, *, ranks: Ranks | None = None) -> Directions:
+    def directions(self, generator: Generator | torch.nn.Module, *, ranks: Ranks | None = None) -> Directions:
         """Measure the directions that have been found.
 
         Args:
@@ -85,11 +95,19 @@ class Snapshot:
         from directions.evaluation.summary import summarise
 
         with explained(lambda: too_large(self.config, 1 if ranks is None else ranks.world_size)):
-            return summarise(generator, self.config, self, ranks=ranks)
+            found = summarise(_as_generator(generator), self.config, self, ranks=ranks)
+        if self.gain is None:
+            return found
+        header = found.header
+        return type(found)(found.matrix, header | {"joint": header["joint"] | {"steps": self.gain}})
+
+
+def _as_generator(generator: Generator | torch.nn.Module) -> Generator:
+    return generator if isinstance(generator, Generator) else load_generator(generator)
 
 
 def discover(
-    generator: Generator,
+    generator: Generator | torch.nn.Module,
     config: DiscoverConfig,
     *,
     resume_from: Mapping[str, Any] | None = None,
@@ -103,7 +121,7 @@ def discover(
     asked for at once or added later. Micro-batches and several ranks change the rounding of sums only.
 
     Args:
-        generator: Where to look for directions.
+        generator: Where to look for directions; a module is wrapped as by `load_generator`.
         config: How; its ``generator``, ``weights`` and ``device`` are not looked at, they belong to loading.
         resume_from: `Snapshot.state` of an earlier run with the same configuration (up to the fields in
             `directions.settings.discover.RESUMABLE`) and generator; ``None`` starts anew.
@@ -113,8 +131,9 @@ def discover(
 
     Returns:
         Snapshots: the starting point (step 0, or the one that is resumed from, as it was), then one for each step. With
-        a joint start, step 0 has one for each base point (or each round of one for every rank) before it has the one
-        of the solution.
+        a joint start, step 0 has one for each base point (or each round of one for every rank) and for each start of the
+        diagonalisation (with the last base point's record) before it has the one of the solution; and the steps end
+        where the held-out score no longer falls.
 
     Raises:
         UserError: If the configuration does not fit the generator, the generator is not deterministic or gives no
@@ -133,6 +152,7 @@ def discover(
         [0, 1, 2]
     """
     ranks = ranks or Ranks()
+    generator = _as_generator(generator)
     config = shared_among(ranks, config)
     search = Search.resolve(generator, config)
     warn_if_no_third(generator, config)
@@ -174,18 +194,45 @@ class _Run:
     on_progress: Progress
     held_out_before: float = math.nan
     joint: JointSolution | None = None
+    hessians: HeldOutHessians | None = None
+    best: dict[str, Any] | None = None
+    """After a joint start: the best A, its step and score, the score of the start, and whether to stop there."""
 
     @torch.no_grad()
-    def basis(self) -> Tensor:
+    def basis(self, A: Tensor | None = None) -> Tensor:
         """Q, (ndirs, |z|)."""
-        return self.search.space.embed(gram_schmidt(self.A))
+        return self.search.space.embed(gram_schmidt(self.A if A is None else A))
 
     def score(self, step: int) -> float:
         """Held-out penalty of the basis as it is."""
         score = held_out_penalty(self.generator, self.basis(), self.held_out, ranks=self.ranks)
         return _finite(score, "held-out penalty", step)
 
-    def snapshot(self, record: Record, **more: Any) -> Snapshot:
+    def compare(self, step: int, held_out: float) -> None:
+        """Keep the basis if it is the best so far by the held-out score, else let the steps end."""
+        score = held_out if self.hessians is None else self.hessians.score(self.basis()).off_diagonal
+        if self.best is None:
+            self.best = {"start": score, "score": math.inf, "stop": False}
+        if score < (1 - WORTH_WHILE) * self.best["score"]:
+            self.best |= {"A": self.A.detach().clone(), "step": step, "score": score}
+        else:
+            self.best["stop"] = True
+
+    def measure_held_out(self) -> None:
+        """Measure the Hessians by which the bases of steps are compared where sign vectors cannot."""
+        size = self.search.space.size
+        if size <= SIGN_VECTORS_UP_TO or not self.config.adam_steps:
+            return
+        done, total = 0, HeldOutHessians.images(size)
+
+        def count(images: int) -> None:
+            nonlocal done
+            done += images
+            self.on_progress("Measuring held-out Hessians", done, total, "")
+
+        self.hessians = HeldOutHessians.measure(self.generator, self.config, ranks=self.ranks, count=count)
+
+    def snapshot(self, record: Record, *, last: bool = False, **more: Any) -> Snapshot:
         """A snapshot that later steps do not change."""
         state = {
             "record": dataclasses.asdict(record),
@@ -195,12 +242,26 @@ class _Run:
             "moments": None,
             "joint": None if self.joint is None else solution_state(self.joint),
         }
+        if self.best is not None:
+            places = None if self.hessians is None else list(self.hessians.places)
+            state |= {"best": dict(self.best), "held_out_hessians": places}
+        basis, gain = self.basis(), None
+        if last and self.best is not None and self.config.adam_steps:
+            basis = self.basis(self.best["A"])
+            gain = {
+                "taken": record.step,
+                "kept": self.best["step"],
+                "score": "held-out penalty" if self.hessians is None else "held-out Hessians off the diagonal",
+                "start": self.best["start"],
+                "best": self.best["score"],
+            }
         return Snapshot(
             record=record,
             held_out_before=self.held_out_before,
-            basis=self.basis(),
+            basis=basis,
             state=state | more,
             joint=self.joint,
+            gain=gain,
             config=self.config,
         )
 
@@ -219,6 +280,9 @@ class _Run:
         self.optimizer.load_state_dict(state["optimizer"])
         self.held_out_before = state["held_out_before"]
         self.joint = JointSolution(**state["joint"]) if state.get("joint") else None
+        self.best = state.get("best") and dict(state["best"])
+        if state.get("held_out_hessians"):
+            self.hessians = HeldOutHessians(self.search.space, tuple(state["held_out_hessians"]))
 
 
 def _loop(run: _Run, state: Mapping[str, Any]) -> Iterator[Snapshot]:
@@ -232,12 +296,14 @@ def _loop(run: _Run, state: Mapping[str, Any]) -> Iterator[Snapshot]:
         base_points = None if config.method == "adam" else 0
         record = Record(step=0, held_out=score, seconds=time.perf_counter() - started, base_points=base_points)
     if record.base_points is None:
-        yield run.snapshot(record)
+        yield run.snapshot(record, last=_ended(run, record.step))
     else:
-        yield from _joint_start(run, record, state.get("moments"))
+        yield from _joint_start(run, record, state)
 
-    last_score = run.held_out_before if record.held_out is None else record.held_out
+    scored = run.held_out_before if record.held_out is None else record.held_out
     for step in range(record.step + 1, config.adam_steps + 1):
+        if _ended(run, step - 1):
+            return
         started = time.perf_counter()
         batch = draw_batch(run.generator, config, run.search, step)
         Q = run.search.space.embed(gram_schmidt(A))
@@ -251,30 +317,59 @@ def _loop(run: _Run, state: Mapping[str, Any]) -> Iterator[Snapshot]:
         run.ranks.align(A)
 
         score = run.score(step) if step % config.eval_every == 0 else None
-        last_score = last_score if score is None else score
+        if score is not None:
+            scored = score
+            if run.best is not None:
+                run.compare(step, score)
         seconds = time.perf_counter() - started
-        yield run.snapshot(Record(step=step, penalty=penalty, held_out=score, learning_rate=rate, seconds=seconds))
-        run.on_progress("Steps", step, config.adam_steps, f"held-out {last_score:.4g}, penalty {penalty:.4g}")
+        record = Record(step=step, penalty=penalty, held_out=score, learning_rate=rate, seconds=seconds)
+        yield run.snapshot(record, last=_ended(run, step))
+        run.on_progress("Steps", step, config.adam_steps, f"held-out {scored:.4g}, penalty {penalty:.4g}")
 
 
-def _joint_start(run: _Run, record: Record, state: Mapping[str, Any] | None) -> Iterator[Snapshot]:
+def _ended(run: _Run, step: int) -> bool:
+    """Whether no step follows."""
+    return step >= run.config.adam_steps or (run.best is not None and run.best["stop"])
+
+
+def _joint_start(run: _Run, record: Record, state: Mapping[str, Any]) -> Iterator[Snapshot]:
     """Measure and diagonalise; A is then the solution. The first snapshot has the record as it is."""
-    started = time.perf_counter()
-    for moments in measured(run.generator, run.config, run.search, state, run.ranks):
+    config, started = run.config, time.perf_counter()
+    plan = planned_measurement(config, run.search)
+    for moments in measure(run.generator, plan, resume_from=state.get("moments"), ranks=run.ranks):
         if moments.base_points != record.base_points:
             seconds = time.perf_counter() - started
             record = Record(step=0, seconds=seconds, base_points=moments.base_points)
         yield run.snapshot(record, moments=moments.state_dict())
-        run.on_progress("Measuring Hessians", moments.base_points, run.config.base_points, "")
+        run.on_progress("Measuring Hessians", moments.base_points, config.base_points, "")
         started = time.perf_counter()
 
-    run.on_progress("Diagonalising", 0, 0, "")
-    joint = solve(moments, starts=run.config.starts, seed=run.config.seed, ranks=run.ranks)
+    def show(solving: Solving, iteration: int, energy: float) -> None:
+        note = f"{solving.phase}, start {solving.start + 1}, iteration {iteration}, energy {energy:.6g}"
+        run.on_progress("Diagonalising", solving.done, solving.total, note)
+
+    for solving in solve_in_steps(
+        moments,
+        starts=config.starts,
+        seed=config.seed,
+        ranks=run.ranks,
+        resume_from=state.get("solving"),
+        on_iteration=show,
+    ):
+        if solving.solution is None:
+            yield run.snapshot(record, moments=moments.state_dict(), solving=solving.state_dict())
+        else:
+            joint = solving.solution
     run.joint = run.ranks.from_first(lambda: joint)
     with torch.no_grad():
         run.A.copy_(run.joint.basis)
+    run.on_progress("Scoring the joint solution", 0, 0, "")
     score = run.score(step=0)
-    yield run.snapshot(Record(step=0, held_out=score, seconds=time.perf_counter() - started))
+    if config.adam_steps:
+        run.measure_held_out()
+        run.compare(0, score)
+    record = Record(step=0, held_out=score, seconds=time.perf_counter() - started)
+    yield run.snapshot(record, last=_ended(run, 0))
 
 
 def learning_rate(config: DiscoverConfig, step: int) -> float:

@@ -16,12 +16,15 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 import directions
 from directions.atomic import write_bytes, write_text
@@ -35,6 +38,11 @@ if TYPE_CHECKING:
     from directions.generators.base import Generator
 
 CHECKPOINT_VERSION = 1
+
+SAME_DIRECTION = 0.9
+"""|cosine| from which on a direction of a longer run counts as one of the shorter run."""
+
+_DEFAULT_NAME = re.compile(r"d\d+")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # Of the environment: what may change the last digits of a run's numbers.
 _ROUNDING = ("torch", "machine", "cpu", "threads", "gpu", "world_size")
@@ -518,8 +526,9 @@ def record_run(
         RankLostError: If another rank is gone; the checkpoint holds the last step that all have finished.
     """
     ranks = ranks or Ranks()
+    last: Snapshot | None
     made_with = {"generator": {"name": generator.name, "digest": generator.digest}}
-    last: Snapshot | None = None
+    last, kept_at = None, 0.0
     with StopSignals(ranks) as stop, event_writer(folder, tensorboard) as write_events:
         try:
             # The loop keeps nothing but its snapshots, and can be left anywhere between two of them.
@@ -528,12 +537,18 @@ def record_run(
                     if last is None:
                         _drop_later_stats(folder, snapshot.record)
                     previous, last = last, snapshot
+                    if previous is not None and previous.record is snapshot.record:  # another start is diagonalised
+                        if time.monotonic() - kept_at > 1.0:
+                            folder.write_checkpoint(snapshot.state, **made_with)
+                            kept_at = time.monotonic()
+                        continue
                     folder.append_stats(vars(snapshot.record))
                     if snapshot.record.base_points is None:  # the others have step 0: curves begin with the solution
                         curves = ("penalty", "held_out", "learning_rate", "seconds")
                         write_events(snapshot.record.step, {name: getattr(snapshot.record, name) for name in curves})
-                    if _wants_checkpoint(snapshot.record, previous, config):
+                    if _wants_checkpoint(snapshot, previous, config):
                         folder.write_checkpoint(snapshot.state, **made_with)
+                        kept_at = time.monotonic()
                     _log(folder, snapshot, config)
                     on_record(snapshot.record)
             assert last is not None, "discover yields its starting point"
@@ -552,6 +567,7 @@ def record_run(
             raise
         with stop.deferred():
             if folder.writes:
+                found = _keep_annotations(folder, found)
                 found.save(folder.directions_path)
             folder.log(f"Finished: {folder.directions_path.name} written.")
     return found
@@ -574,9 +590,10 @@ def _drop_later_stats(folder: RunFolder, first: Record) -> None:
     folder.keep_stats(lambda line: position(line) < position(vars(first)))
 
 
-def _wants_checkpoint(record: Record, previous: Snapshot | None, config: DiscoverConfig) -> bool:
+def _wants_checkpoint(snapshot: Snapshot, previous: Snapshot | None, config: DiscoverConfig) -> bool:
+    record = snapshot.record
     if record.base_points is None:
-        return record.step % config.checkpoint_every == 0 or record.step == config.adam_steps
+        return record.step % config.checkpoint_every == 0 or record.step == config.adam_steps or bool(snapshot.gain)
     # A base point of a large generator takes minutes: what has cost time is kept.
     costly = record.seconds > 1.0
     before = -1 if previous is None or previous.record.base_points is None else previous.record.base_points
@@ -593,3 +610,115 @@ def _log(folder: RunFolder, snapshot: Snapshot, config: DiscoverConfig) -> None:
         folder.log(f"Diagonalised jointly: {joint.agreeing_starts} of {len(joint.excess)} starts reached the best.")
     if record.held_out is not None:
         folder.log(f"Step {record.step} of {config.adam_steps}: held-out penalty {record.held_out:.6g}.")
+    if snapshot.gain is not None:
+        folder.log(gain_in_words(snapshot.gain))
+
+
+def gain_in_words(gain: Mapping[str, Any]) -> str:
+    """Say what steps gained over a joint solution.
+
+    Args:
+        gain: `Snapshot.gain`, or ``steps`` of a direction file's ``joint``.
+
+    Returns:
+        A sentence.
+    """
+    if not gain["kept"]:
+        return f"{gain['taken']} steps gained nothing over the joint solution ({gain['score']}), which is kept."
+    share = 1 - gain["best"] / gain["start"]
+    return (
+        f"{gain['taken']} steps gained {share:.1%} over the joint solution ({gain['score']} {gain['start']:.4g} -> "
+        f"{gain['best']:.4g}); the basis of step {gain['kept']} is kept."
+    )
+
+
+def finished_run(folder: RunFolder, config: DiscoverConfig) -> Directions | None:
+    """Return the directions of a run with nothing left to do.
+
+    Args:
+        folder: Of the run.
+        config: Settings that it would go on with.
+
+    Returns:
+        What its direction file holds; ``None`` if steps, or the measurements of what they led to, are missing.
+    """
+    checkpoint = folder.read_checkpoint()
+    if checkpoint is None or not folder.directions_path.exists():
+        return None
+    state = checkpoint["state"]
+    record, best = state["record"], state.get("best")
+    left = config.adam_steps - record["step"]
+    if record.get("base_points") is not None or left < 0 or (left and not (best and best["stop"])):
+        return None
+    found = load_directions(folder.directions_path)
+    header = found.header
+    steps = None if config.method == "joint" else record["step"]
+    measured = header["config"].get("final_samples", config.final_samples) == config.final_samples
+    return found if header["steps"] == steps and measured else None
+
+
+def carry_annotations(old: Directions, new: Directions) -> tuple[Directions, tuple[str, ...]]:
+    """Write on new directions what people wrote on those of an earlier file that they match.
+
+    Two match if each is closest to the other, with a |cosine| of at least `SAME_DIRECTION`; the new one is turned round
+    if it points the other way.
+
+    Args:
+        old: With names, notes, stars, path sizes, an order and a history.
+        new: Without.
+
+    Returns:
+        The new ones, and the names of those that have annotations and no partner.
+    """
+    cosines = new.matrix.astype(np.float64) @ old.matrix.T.astype(np.float64)
+    closest = {int(j): int(i) for j, i in enumerate(np.abs(cosines).argmax(axis=0))}
+    partner = {
+        j: i for j, i in closest.items() if np.abs(cosines[i]).argmax() == j and abs(cosines[i, j]) >= SAME_DIRECTION
+    }
+    header, before = new.header, old.header
+    resized = {int(j) for change in before["history"] for j, fields in _changed(change) if "path_size" in fields}
+    lost, matrix = [], new.matrix.copy()
+    for j, entry in enumerate(before["directions"]):
+        written = {key: entry[key] for key in ("note", "hidden", "starred") if entry[key]}
+        written |= {} if _DEFAULT_NAME.fullmatch(entry["name"]) else {"name": entry["name"]}
+        written |= {"path_size": entry["path_size"]} if j in resized else {}
+        if written and j not in partner:
+            lost.append(entry["name"])
+        elif written:
+            header["directions"][partner[j]] |= written
+            matrix[partner[j]] *= np.sign(cosines[partner[j], j])
+    if before["order"] is not None:
+        first = [partner[j] for j in before["order"] if j in partner]
+        header["order"] = [*first, *(i for i in range(len(new)) if i not in first)]
+    # An undo writes on the indices of its time: it is kept where all of these have a partner.
+    for change in before["history"]:
+        known = change["before"] is not None and set(change["before"]) == {"directions"}
+        known = known and all(int(j) in partner for j, _ in _changed(change))
+        moved = {"directions": {str(partner[int(j)]): fields for j, fields in _changed(change)}} if known else None
+        header["history"].append(change | {"before": moved})
+    return Directions(matrix, header), tuple(lost)
+
+
+def _changed(change: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    return list(((change["before"] or {}).get("directions") or {}).items())
+
+
+def _keep_annotations(folder: RunFolder, found: Directions) -> Directions:
+    """Take over what people wrote on the file that is there, which is kept beside the new one."""
+    path = folder.directions_path
+    if not path.exists():
+        return found
+    old = load_directions(path)
+    carried, lost = carry_annotations(old, found)
+    if carried.header == found.header and not lost:
+        return found
+    number = 1
+    while (beside := path.with_name(f"directions-before-{number}.safetensors")).exists():
+        number += 1
+    write_bytes(beside, path.read_bytes())
+    said = f"Names, notes and stars were carried over to the directions that match; the old file is {beside}."
+    if lost:
+        said += f" No direction matches {', '.join(lost)}."
+    folder.log(said)
+    warnings.warn(said, UserWarning, stacklevel=3)
+    return carried

@@ -33,6 +33,7 @@ from directions.settings.discover import RESUMABLE, DiscoverConfig
 if TYPE_CHECKING:
     from directions.direction_file import Directions
     from directions.generators.base import Generator
+    from directions.run import RunFolder
 
 
 @with_options(DiscoverConfig)
@@ -56,47 +57,65 @@ def discover(
     quiet: Quiet = False,
 ) -> None:
     """Learn directions that each change one thing, and write them to a new run folder."""
-    from directions.run import RunFolder, StopSignals, check_name, record_run, require_tensorboard, stands_at
+    from directions.run import (
+        RunFolder,
+        StopSignals,
+        check_name,
+        finished_run,
+        record_run,
+        require_tensorboard,
+        stands_at,
+    )
 
     with joined() as ranks, StopSignals(ranks), contextlib.closing(ProgressBar(quiet or not ranks.first)) as progress:
+        finished, state = None, None
         if resume is None:
             config = DiscoverConfig(**given)
             config.check_used(given)
-            out = out or Path("outputs")
-            # The name of the generator, or of its folder.
-            name = name or re.sub(r"[^A-Za-z0-9._-]+", "-", Path(config.generator).resolve().name).strip("-._") or "run"
+            if name is None:  # that of the generator, or of its folder
+                name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(config.generator).resolve().name).strip("-._") or "run"
             check_name(name)
-            where, state = {"out": str(out), "name": name}, None
+            where = {"out": str(out or "outputs"), "name": name}
         else:
-            misplaced = [option(other) for other, value in (("out", out), ("name", name)) if value is not None]
+            misplaced = " and ".join(option(key) for key, value in (("out", out), ("name", name)) if value is not None)
             if misplaced:
-                raise UserError(
-                    f"{' and '.join(misplaced)} cannot be given with --resume: the run goes on in its folder."
-                )
+                raise UserError(f"{misplaced} cannot be given with --resume: the run goes on in its folder.")
             recorded = DiscoverConfig.from_dict(ranks.from_first(lambda: RunFolder.open(resume).read_config()))
             folder = RunFolder.seen_by(ranks, resume)
             recorded.check_used(given)
             config = resumed_config(recorded, given, RESUMABLE)
             where = {"resume": str(resume)}
+            finished = None if dry_run else ranks.from_first(lambda: finished_run(folder, config))
         if tensorboard:
             require_tensorboard()
-        generator = _load(config, progress, ranks)
-        if resume is not None:
-            state = ranks.from_first(lambda: _state(folder, generator))
+        if finished is None or {"generator", "weights"} & set(given):
+            generator = _load(config, progress, ranks)
+            config = _found_from_anywhere(config, generator)
+            if resume is not None:
+                state = ranks.from_first(lambda: _state(folder, generator))
+        if finished is not None:
+            progress.say("Nothing is left to do.")
+            if ranks.first:
+                _print_result(finished, folder, as_json)
+            return
 
         from directions.discovery_new import discover as steps
 
         snapshots = steps(generator, config, resume_from=state, ranks=ranks, on_progress=progress)
         if dry_run:
+            first = {} if resume is None else {"first_step": 0 if state is None else state["record"]["step"]}
             if ranks.first:
-                first = {} if resume is None else {"first_step": 0 if state is None else state["record"]["step"]}
                 resolved = _resolved(generator, config, ranks) | first
                 print_json({"config": config.to_dict(), "resolved": resolved} | where)
             return
         if resume is None:
             facts = {"generator": {"name": generator.name, "digest": generator.digest}}
             path = ranks.from_first(
-                lambda: RunFolder.create(out, name, config.to_dict(), world_size=ranks.world_size, facts=facts).path
+                lambda: (
+                    RunFolder.create(
+                        where["out"], where["name"], config.to_dict(), world_size=ranks.world_size, facts=facts
+                    ).path
+                )
             )
             folder = RunFolder.seen_by(ranks, path)
             folder.log(f"Started with {generator.name!r}, digest {generator.digest}.")
@@ -114,7 +133,7 @@ def discover(
                 snapshots, generator, config, folder, tensorboard=tensorboard, on_progress=progress, ranks=ranks
             )
         if ranks.first:
-            _print_result(found, folder.path, folder.directions_path, as_json)
+            _print_result(found, folder, as_json)
 
 
 def _load(config: DiscoverConfig, progress: ProgressBar, ranks: Ranks) -> Generator:
@@ -132,11 +151,21 @@ def _load(config: DiscoverConfig, progress: ProgressBar, ranks: Ranks) -> Genera
     return generator
 
 
-def _state(folder: Any, generator: Generator) -> dict[str, Any] | None:
+def _found_from_anywhere(config: DiscoverConfig, generator: Generator) -> DiscoverConfig:
+    """Say where the generator is so that it can be found from another folder."""
+    weights = config.weights
+    if weights is not None and Path(weights).exists():
+        weights = str(Path(weights).absolute())
+    return config.replace(generator=getattr(generator, "source", "") or config.generator, weights=weights)
+
+
+def _state(folder: RunFolder, generator: Generator) -> dict[str, Any] | None:
     """Read where a run stands, which must have been made with this generator."""
+    from directions.generators.base import has_digest
+
     checkpoint = folder.read_checkpoint()
-    made_with = (checkpoint or folder.read_environment()).get("generator") or {"digest": generator.digest}
-    if made_with["digest"] != generator.digest:
+    made_with = (checkpoint or folder.read_environment()).get("generator")
+    if made_with and not has_digest(generator, made_with["digest"]):
         raise UserError(
             f"{folder.path} was made with generator {made_with['name']!r} (digest {made_with['digest'][:12]}), got "
             f"{generator.name!r} (digest {generator.digest[:12]}). Say where that one is with --generator or --weights."
@@ -159,18 +188,21 @@ def _resolved(generator: Generator, config: DiscoverConfig, ranks: Ranks) -> dic
     }
 
 
-def _print_result(found: Directions, folder: Path, file: Path, as_json: bool) -> None:
+def _print_result(found: Directions, folder: RunFolder, as_json: bool) -> None:
     from directions.joint.notes import joint_notes
+    from directions.run import gain_in_words
 
-    header = found.header
+    header, file = found.header, str(folder.directions_path)
     penalty, joint = header["penalty"], header.get("joint")
+    gain = joint.get("steps") if joint else None
     notes = joint_notes(joint, header["directions"]) if joint else []
     if as_json:
-        result = {"folder": str(folder), "directions": str(file), "steps": header["steps"], "penalty": penalty}
+        result = {"folder": str(folder.path), "directions": file, "steps": header["steps"], "penalty": penalty}
         print_json(result | ({"joint": joint, "notes": notes} if joint else {}))
         return
+    steps = gain["kept"] if gain else header["steps"]
     labels = {
-        "after": "joint solution" if header["steps"] is None else f"after {header['steps']} steps",
+        "after": f"after {steps} steps" if steps else "joint solution",
         "before": "before training",
         "random": "random directions",
         "axes": "axes of z",
@@ -183,10 +215,10 @@ def _print_result(found: Directions, folder: Path, file: Path, as_json: bool) ->
     print_table(rows, "lll")
     if joint:
         typer.echo(f"\n{joint['agreeing_starts']} of {joint['starts']} starts reached the same joint solution.")
-    for note in notes:
-        typer.echo(f"Note: {note}")
+    for sentence in [*([gain_in_words(gain)] if gain else []), *(f"Note: {note}" for note in notes)]:
+        typer.echo(sentence)
     chosen = f" of {joint['found']} found" if joint and joint["found"] > len(found) else ""
-    path = shlex.quote(str(file))
+    path = shlex.quote(file)
     typer.echo(f"\n{len(found)} directions{chosen}, most active first: {path}")
     for what, verb in (("Look at them:", "render"), ("Move sliders:", "explore"), ("List them:", "inspect")):
         typer.echo(f"{what:<14} directions {verb} {path}")
