@@ -15,14 +15,24 @@ from naive import difference_hessian, textbook_gram_schmidt
 from directions.basis import SearchSpace, random_basis
 from directions.errors import NonFiniteError
 from directions.generators.closed_form_maps import Quadratic, RotatedSeparable
-from directions.joint.differences import difference_evaluations, difference_hessians
-from directions.joint.gradients import gradient_evaluations, gradient_hessians
-from directions.joint.measure import draw_base_point, matching_step, measure, suggested_kind
-from directions.joint.moments import Moments, quadratic_penalty
-from directions.joint.symmetric import half_vectors, symmetric_matrices
-from directions.penalties.exact import hessian_penalty_exact
-from directions.penalties.hessian import hessian_penalty
-from directions.penalties.probes import rademacher
+from directions.joint.measure import (
+    difference_evaluations,
+    difference_hessians,
+    draw_base_point,
+    gradient_evaluations,
+    gradient_hessians,
+    matching_step,
+    measure,
+    suggested_kind,
+)
+from directions.joint.moments import (
+    Moments,
+    half_size,
+    half_vectors,
+    quadratic_penalty,
+    symmetric_matrices,
+)
+from directions.penalty import hessian_penalty, hessian_penalty_exact, rademacher
 from directions.sampling import image_map
 
 
@@ -49,6 +59,16 @@ class Counted:
         self.rows += len(w)
         self.largest = max(self.largest, len(w))
         return self.f(w)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_half_vectors_keep_entries_and_products(n):
+    """Nothing is lost, for any leading axes; the product of two vectors is tr(HK)."""
+    H, K = (normal(2, 3, n, n, seed=seed) for seed in (0, 1))
+    H, K = H + H.mT, K + K.mT
+    assert half_vectors(H).shape == (2, 3, half_size(n))
+    torch.testing.assert_close(symmetric_matrices(half_vectors(H)), H)
+    torch.testing.assert_close((half_vectors(H) * half_vectors(K)).sum(dim=-1), (H * K).sum(dim=(-2, -1)))
 
 
 @pytest.mark.parametrize("rows", [1, 5, 1000])

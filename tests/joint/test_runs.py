@@ -21,10 +21,9 @@ from directions.errors import NonFiniteError
 from directions.evaluation.activeness import activeness
 from directions.evaluation.summary import summarise
 from directions.held_out import draw_held_out, held_out_penalty
-from directions.joint.matching import match_directions
-from directions.joint.measure import matching_step
+from directions.joint.measure import matching_step, planned_measurement
 from directions.joint.notes import joint_notes
-from directions.joint.start import planned_measurement
+from directions.joint.solve import match_directions
 from directions.runs.discovery_run import record_run
 from directions.runs.folder import RunFolder
 from directions.runs.signals import Interrupted
