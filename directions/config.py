@@ -15,6 +15,16 @@ from directions.settings.discover import (  # shim
 )
 
 __all__ = [
-    *("MAX_SEED", "RESUMABLE", "UNUSED", "Classes", "ConfigError", "DiscoverConfig", "Init", "Measuring", "Method"),
-    *("Precision", "Reduction", "parse_classes"),
+    "MAX_SEED",
+    "RESUMABLE",
+    "UNUSED",
+    "Classes",
+    "ConfigError",
+    "DiscoverConfig",
+    "Init",
+    "Measuring",
+    "Method",
+    "Precision",
+    "Reduction",
+    "parse_classes",
 ]

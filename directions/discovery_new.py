@@ -21,7 +21,7 @@ from directions.generators.base import Generator
 from directions.generators.layers import chosen_layers
 from directions.generators.registry import load_generator
 from directions.generators.wrap import check_gradients, check_images
-from directions.held_out import HeldOutHessians, HeldOutSet, draw_held_out, held_out_penalty
+from directions.held_out import HeldOutSet, draw_held_out, held_out_penalty
 from directions.joint.measure import measure, planned_measurement
 from directions.joint.solve import JointSolution, Solving, solution_state, solve_in_steps
 from directions.penalties.derivatives import check_deterministic
@@ -34,6 +34,7 @@ from directions.settings.discover import DiscoverConfig
 
 if TYPE_CHECKING:
     from directions.direction_file import Directions
+    from directions.held_out import HeldOutHessians
 
 SIGN_VECTORS_UP_TO = 24
 """In larger searched spaces a few sign vectors say nothing: bases are compared by Hessians at held-out places."""
@@ -70,15 +71,15 @@ class Snapshot:
     held_out_before: float
     """Held-out penalty of the start: of the initial A, also in runs that go on from a joint solution."""
     basis: Tensor
-    """Q after the step: orthonormal rows, (ndirs, |z|). In the last one after a joint start, the best that there was."""
+    """Q after the step: orthonormal rows, (ndirs, |z|). After a joint start the last one has the best."""
     state: dict[str, Any]
     """What `discover` needs to go on from here: copied tensors and plain types."""
     joint: JointSolution | None = None
     """The joint solution that the run has started from, once there is one; its rows are those of ``basis`` at step 0,
     in this order."""
     gain: dict[str, Any] | None = None
-    """In the last one after a joint start, what the steps gained: ``taken``, ``kept`` (the step whose basis is kept), and
-    the ``score`` (its name) at the ``start`` and of the ``best``."""
+    """What the steps after a joint start gained, in the last one: ``taken``, ``kept`` (the step whose basis is kept),
+    and the ``score`` (its name) at the ``start`` and of the ``best``."""
     config: DiscoverConfig
     """Settings of the run."""
 
@@ -131,7 +132,7 @@ def discover(
 
     Returns:
         Snapshots: the starting point (step 0, or the one that is resumed from, as it was), then one for each step. With
-        a joint start, step 0 has one for each base point (or each round of one for every rank) and for each start of the
+        a joint start, step 0 has one for each base point (or each round of one for every rank) and each start of the
         diagonalisation (with the last base point's record) before it has the one of the solution; and the steps end
         where the held-out score no longer falls.
 
@@ -223,6 +224,8 @@ class _Run:
         size = self.search.space.size
         if size <= SIGN_VECTORS_UP_TO or not self.config.adam_steps:
             return
+        from directions.held_out import HeldOutHessians
+
         done, total = 0, HeldOutHessians.images(size)
 
         def count(images: int) -> None:
@@ -282,6 +285,8 @@ class _Run:
         self.joint = JointSolution(**state["joint"]) if state.get("joint") else None
         self.best = state.get("best") and dict(state["best"])
         if state.get("held_out_hessians"):
+            from directions.held_out import HeldOutHessians
+
             self.hessians = HeldOutHessians(self.search.space, tuple(state["held_out_hessians"]))
 
 
@@ -360,6 +365,7 @@ def _joint_start(run: _Run, record: Record, state: Mapping[str, Any]) -> Iterato
             yield run.snapshot(record, moments=moments.state_dict(), solving=solving.state_dict())
         else:
             joint = solving.solution
+    run.on_progress("Diagonalising", solving.total, solving.total, "")
     run.joint = run.ranks.from_first(lambda: joint)
     with torch.no_grad():
         run.A.copy_(run.joint.basis)

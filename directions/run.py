@@ -28,7 +28,7 @@ import numpy as np
 
 import directions
 from directions.atomic import write_bytes, write_text
-from directions.direction_file import Directions
+from directions.direction_file import Directions, load_directions
 from directions.errors import Interrupted, NonFiniteError, OutOfMemoryError, RankLostError, UserError
 from directions.ranks import Progress, Ranks, no_progress
 from directions.settings.discover import DiscoverConfig
@@ -687,14 +687,19 @@ def carry_annotations(old: Directions, new: Directions) -> tuple[Directions, tup
         elif written:
             header["directions"][partner[j]] |= written
             matrix[partner[j]] *= np.sign(cosines[partner[j], j])
-    if before["order"] is not None:
-        first = [partner[j] for j in before["order"] if j in partner]
-        header["order"] = [*first, *(i for i in range(len(new)) if i not in first)]
+
+    def moved_order(order: list[int] | None) -> list[int] | None:
+        first = [partner[j] for j in order or () if j in partner]
+        return None if order is None else [*first, *(i for i in range(len(new)) if i not in first)]
+
+    header["order"] = moved_order(before["order"])
     # An undo writes on the indices of its time: it is kept where all of these have a partner.
     for change in before["history"]:
-        known = change["before"] is not None and set(change["before"]) == {"directions"}
-        known = known and all(int(j) in partner for j, _ in _changed(change))
-        moved = {"directions": {str(partner[int(j)]): fields for j, fields in _changed(change)}} if known else None
+        moved = None
+        if change["before"] is not None and all(int(j) in partner for j, _ in _changed(change)):
+            moved = {"directions": {str(partner[int(j)]): fields for j, fields in _changed(change)}}
+            if "order" in change["before"]:
+                moved["order"] = moved_order(change["before"]["order"])
         header["history"].append(change | {"before": moved})
     return Directions(matrix, header), tuple(lost)
 

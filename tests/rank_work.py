@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import signal
 import time
@@ -13,12 +12,11 @@ import torch
 from closed import DoubleGenerator
 
 from directions.cli import main
-from directions.config import DiscoverConfig
-from directions.discovery.loop import discover
-from directions.distributed.joining import joined
-from directions.distributed.ranks import Ranks
+from directions.discovery_new import discover
 from directions.errors import RankLostError, UserError
 from directions.evaluation.summary import summarise
+from directions.ranks import Ranks, joined
+from directions.settings.discover import DiscoverConfig
 
 
 def exchanges() -> dict[str, Any]:

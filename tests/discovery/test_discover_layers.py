@@ -10,8 +10,7 @@ import pytest
 import torch
 from naive import textbook_variances
 
-from directions.config import ConfigError, DiscoverConfig
-from directions.discovery.loop import discover, penalty_and_gradient
+from directions.discovery_new import discover, penalty_and_gradient
 from directions.errors import UserError
 from directions.evaluation.activeness import activeness
 from directions.evaluation.path_size import suggested_path_sizes
@@ -24,10 +23,11 @@ from directions.generators.edits import chosen_layers, edited_images
 from directions.generators.frozen_layers import FrozenBlock
 from directions.generators.layers import LayerRange
 from directions.held_out import draw_held_out, held_out_penalty
-from directions.joint.measure import measure
-from directions.joint.start import planned_measurement
+from directions.joint.measure import measure, planned_measurement
 from directions.sampling import image_map
 from directions.search import Search, draw_batch
+from directions.settings.base import ConfigError
+from directions.settings.discover import DiscoverConfig
 
 CONFIG = DiscoverConfig(
     method="adam", steps=2, batch_size=2, held_out=2, held_out_probes=2, eval_every=1, final_samples=2, base_points=2,

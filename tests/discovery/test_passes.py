@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 
 import biggan_models
@@ -10,14 +9,12 @@ import pytest
 import torch
 from closed import DoubleGenerator
 
-from directions.config import RESUMABLE, ConfigError, DiscoverConfig
-from directions.discovery.loop import discover, penalty_and_gradient
-from directions.discovery.passes import prepare_steps
+from directions.discovery_new import discover, penalty_and_gradient, prepare_steps
 from directions.errors import UserError
 from directions.generators.biggan_deep import BigGANDeep
 from directions.generators.compilation import require_compiler
-from directions.generators.wrapped import wrap
 from directions.search import Search, draw_batch
+from directions.settings.discover import DiscoverConfig
 
 SMALL = DiscoverConfig(method="adam", steps=2, batch_size=4, held_out=4, held_out_probes=2, final_samples=2)
 
@@ -60,13 +57,6 @@ def test_recomputing_gives_the_same_gradient_and_holds_less(generator):
     assert held_bytes(lambda: generator(z, 0)) < 0.7 * usual
 
 
-def test_recomputing_goes_through_a_run(generator):
-    """With layers of their own, and the result of the usual way."""
-    config = SMALL.replace(layers="mid", micro_batch=2)
-    runs = [list(discover(generator, config.replace(recompute=on)))[-1] for on in (False, True)]
-    assert torch.equal(runs[0].basis, runs[1].basis)
-
-
 def test_bf16_changes_the_steps_and_not_the_scores(generator):
     """The gradient is near the float32 one; the held-out score of the start is that of float32."""
     config = SMALL.replace(precision="bf16", steps=1)
@@ -98,13 +88,6 @@ def test_what_a_generator_cannot_do_is_refused(settings, message):
         discover(generator, SMALL.replace(**settings))
 
 
-def test_modules_of_users_do_not_recompute():
-    """Their blocks are not known."""
-    module = torch.nn.Sequential(torch.nn.Linear(6, 3 * 16), torch.nn.Unflatten(1, (3, 4, 4)), torch.nn.Tanh())
-    with pytest.raises(UserError, match="recompute is for BigGANs, which 'mine' is not"):
-        prepare_steps(wrap(module, "mine"), SMALL.replace(recompute=True))
-
-
 def test_without_a_compiler_it_says_so(generator, monkeypatch):
     """And what to do."""
     monkeypatch.setattr("shutil.which", lambda name: None)
@@ -117,20 +100,6 @@ def test_without_a_compiler_it_says_so(generator, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match="compile needs the package triton"):
         require_compiler(torch.device("cuda"))
-
-
-def test_what_changes_rounding_only_may_change_when_a_run_is_resumed():
-    """Compiling and recomputing do; another precision is another run."""
-    assert {"compile", "recompute"} < set(RESUMABLE)
-    assert "precision" not in RESUMABLE
-
-
-@pytest.mark.parametrize("settings", [{"compile": 1}, {"recompute": "yes"}, {"precision": "bf-16"}], ids=str)
-def test_wrong_settings_are_refused(settings):
-    """At construction."""
-    (field,) = settings
-    with pytest.raises(ConfigError, match=f"^{field} must be"):
-        DiscoverConfig(**settings)
 
 
 @pytest.mark.slow

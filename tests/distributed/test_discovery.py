@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 
 import pytest
@@ -10,9 +9,10 @@ import torch
 from rank_work import discoveries, run_of
 from ranks import Started
 
-from directions.config import ConfigError, DiscoverConfig
-from directions.distributed.ranks import Ranks
+from directions.ranks import Ranks
 from directions.search import shared_among
+from directions.settings.base import ConfigError
+from directions.settings.discover import DiscoverConfig
 
 ADAM = DiscoverConfig(
     method="adam",

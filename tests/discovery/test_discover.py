@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
 import pytest
@@ -10,13 +9,14 @@ import torch
 from closed import DoubleGenerator
 
 from directions.basis import check_orthonormal
-from directions.config import ConfigError, DiscoverConfig
-from directions.discovery.loop import discover, learning_rate, penalty_and_gradient
+from directions.discovery_new import discover, penalty_and_gradient
 from directions.errors import NonFiniteError, UserError
 from directions.generators.closed_form import ClosedFormGenerator
 from directions.penalties.hessian import hessian_penalty
 from directions.sampling import image_map
 from directions.search import Search, draw_batch
+from directions.settings.base import ConfigError
+from directions.settings.discover import DiscoverConfig
 
 SMALL = DiscoverConfig(method="adam", steps=6, batch_size=4, held_out=4, held_out_probes=2, eval_every=3)
 
@@ -83,17 +83,6 @@ def test_discover_resumed_is_bit_identical(generator, stop):
     assert_same_state(rest[-1], whole[-1])
 
 
-def test_discover_state_is_a_copy(generator):
-    """Later steps do not change a snapshot that was kept."""
-    snapshots = discover(generator, SMALL)
-    next(snapshots)
-    first = next(snapshots)
-    kept = first.state["A"].clone(), first.state["optimizer"]["state"][0]["exp_avg"].clone()
-    last(snapshots)
-    assert torch.equal(first.state["A"], kept[0])
-    assert torch.equal(first.state["optimizer"]["state"][0]["exp_avg"], kept[1])
-
-
 def test_discover_extended_equals_asked_at_once(generator):
     """More steps added later give what as many asked for at once give: the schedule does not know their number."""
     short = last(discover(generator, SMALL))
@@ -137,12 +126,6 @@ def test_discover_keeps_to_its_space(generator):
     assert basis.shape == (2, 4)
     assert not basis[:, [0, 3]].any()
     assert check_orthonormal(basis) is None
-
-
-def test_discover_identity_starts_at_the_axes(generator):
-    """The first snapshot shows the start."""
-    basis = next(discover(generator, SMALL.replace(init="identity"))).basis
-    assert torch.equal(basis, torch.eye(4, dtype=torch.float64))
 
 
 def test_discover_freezes_the_generator():
@@ -234,11 +217,3 @@ def test_discover_refuses_the_state_of_another_run(generator):
         discover(generator, SMALL.replace(space="0:2"), resume_from=state)
     with pytest.raises(ConfigError, match="steps must be at least 6, the number already taken, got 5"):
         discover(generator, SMALL.replace(steps=5), resume_from=state)
-
-
-def test_learning_rate_decays_hyperbolically():
-    """Half at decay_steps, a third at twice that; constant for 0."""
-    config = DiscoverConfig(method="adam", learning_rate=0.6, decay_steps=50)
-    assert learning_rate(config, 50) == pytest.approx(0.3)
-    assert learning_rate(config, 100) == pytest.approx(0.2)
-    assert learning_rate(DiscoverConfig(learning_rate=0.6, decay_steps=0), 100) == 0.6
