@@ -28,7 +28,7 @@ from directions.errors import UserError
 from directions.evaluation.baselines import axis_directions, random_directions
 from directions.evaluation.factor_table import COLUMNS, FactorTable
 from directions.evaluation.factors import measure_factors
-from directions.evaluation.scene_reader import load_scene_reader
+from directions.evaluation.scene_reader import load_scene_judge
 from directions.generators.registry import load_generator
 from directions.held_out import draw_held_out, held_out_penalty
 from directions.search import Search
@@ -83,7 +83,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     others = [method for method in get_args(Method) if method != config.method]
     files = {method: [discovered(arguments.runs, method, 0)] for method in others}
     files["found"] = [discovered(arguments.runs, config.method, seed) for seed in range(arguments.seeds)]
-    generator, reader = load_generator("builtin"), load_scene_reader()
+    generator, reader = load_generator("builtin"), load_scene_judge()
     search, held_out = Search.resolve(generator, config), draw_held_out(generator, config)
 
     def factors(basis: torch.Tensor) -> FactorTable:

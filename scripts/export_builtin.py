@@ -15,12 +15,12 @@ from pathlib import Path
 
 import torch
 from pytorch_pretrained_biggan import BigGAN
+from scene_quality import SceneQuality, Texture, measure_quality, measure_texture
 from tqdm import tqdm
 from train_builtin import Settings, run_in
 
 from directions.atomic import write_text
 from directions.errors import UserError
-from directions.evaluation.scene_quality import SceneQuality, Texture, measure_quality, measure_texture
 from directions.evaluation.scene_reader import SHAPES, load_scene_reader
 from directions.gan.config import TrainConfig
 from directions.gan.data.scenes import SceneImages

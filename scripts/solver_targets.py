@@ -22,7 +22,7 @@ from directions.config import DiscoverConfig
 from directions.evaluation.activeness import activeness
 from directions.evaluation.baselines import axis_directions, random_directions
 from directions.evaluation.factors import measure_factors
-from directions.evaluation.scene_reader import load_scene_reader
+from directions.evaluation.scene_reader import load_scene_judge
 from directions.gan.export import measure_statistics
 from directions.gan.networks import build_generator
 from directions.generators.base import Generator
@@ -126,7 +126,7 @@ def builtin_target(name: str, budget: float) -> Target:
         *(Cell(f"adam-paper-{s}", "adam, the paper's settings", s, {"learning_rate": PAPER_RATE, "decay_steps": 0,
                "batch_size": 96, "micro_batch": 16, "seconds": 3 * budget}) for s in range(2)),
     ]  # fmt: skip
-    return Target(load_generator(name), DiscoverConfig(generator=name), cells, load_scene_reader())
+    return Target(load_generator(name), DiscoverConfig(generator=name), cells, load_scene_judge())
 
 
 def large_target(budget: float, folder: Path) -> Target:

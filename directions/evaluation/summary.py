@@ -1,13 +1,9 @@
-"""The end of a discovery run: directions in order of activeness, with everything that was measured about them.
-
-After discovery, before the direction file is written. It depends on the last snapshot and the configuration only, so a
-resumed run ends with the same file as an unbroken one.
-"""
+"""The end of a discovery run: directions in order of activeness, with everything that was measured about them."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 
@@ -16,22 +12,19 @@ from directions.direction_file import Directions
 from directions.direction_file.header import make_header
 from directions.discovery.snapshots import Snapshot
 from directions.distributed.ranks import Ranks
-from directions.evaluation.activeness import activeness
-from directions.evaluation.baselines import baseline_penalties
-from directions.evaluation.path_size import suggested_path_sizes
-from directions.evaluation.penalty_share import penalty_shares
-from directions.held_out import draw_held_out, held_out_penalty
+from directions.evaluation.activeness import activeness, penalty_shares, suggested_path_sizes
+from directions.generators.base import Generator
+from directions.held_out import baseline_penalties, draw_held_out, held_out_penalty
 from directions.joint.start import planned_measurement
 from directions.search import Search, shared_among
-
-if TYPE_CHECKING:
-    from directions.generators.base import Generator
 
 
 def summarise(
     generator: Generator, config: DiscoverConfig, snapshot: Snapshot, *, ranks: Ranks | None = None
 ) -> Directions:
     """Turn the last snapshot of `discover` into directions.
+
+    It depends on that and the configuration only, so a resumed run ends with the same file as an unbroken one.
 
     Args:
         generator: As it was given to `discover`.
@@ -49,29 +42,17 @@ def summarise(
     ranks = ranks or Ranks()
     search = Search.resolve(generator, config)
     held_out = draw_held_out(generator, shared_among(ranks, config))
-    activeness_of_share = activeness(
-        generator,
-        ranks.share(snapshot.basis),
-        samples=config.final_samples,
-        classes=search.classes,
-        truncation=config.truncation,
-        layers=search.layers,
-        rows=held_out.rows,
-    )
-    active = torch.tensor(ranks.collect(activeness_of_share.tolist()), dtype=torch.float64)
+    where: dict[str, Any] = {"classes": search.classes, "truncation": config.truncation, "layers": search.layers}
+    mine = activeness(generator, ranks.share(snapshot.basis), samples=config.final_samples, rows=held_out.rows, **where)
+    active = torch.tensor(ranks.collect(mine.tolist()), dtype=torch.float64)
     order = torch.argsort(active, descending=True, stable=True)
     basis = snapshot.basis[order.to(snapshot.basis.device)]
     kept = basis[: search.ndirs]
-    path_sizes_of_share = suggested_path_sizes(
-        generator,
-        ranks.share(kept),
-        largest=config.path_size,
-        samples=-(-config.final_samples // 4),  # a stage is kept or not: fewer samples decide that as well
-        classes=search.classes,
-        truncation=config.truncation,
-        layers=search.layers,
+    # A stage of the path is kept or not: fewer samples decide that as well.
+    samples = -(-config.final_samples // 4)
+    sizes = suggested_path_sizes(
+        generator, ranks.share(kept), largest=config.path_size, samples=samples, space=search.space, **where
     )
-    path_sizes = ranks.collect(path_sizes_of_share)
     after = held_out_penalty(generator, basis, held_out, ranks=ranks)
     penalty = {"before": snapshot.held_out_before, "after": after}
     penalty |= baseline_penalties(generator, dataclasses.replace(search, ndirs=len(basis)), held_out, ranks=ranks)
@@ -82,7 +63,7 @@ def summarise(
         joint_columns = {name: [values[i] for i in order.tolist()][: len(kept)] for name, values in columns.items()}
     header = make_header(
         generator,
-        path_sizes=path_sizes,
+        path_sizes=ranks.collect(sizes),
         activeness=active[order].tolist()[: len(kept)],
         penalty_shares=penalty_shares(generator, basis, held_out, ranks=ranks).tolist()[: len(kept)],
         classes="all" if config.classes == "all" and search.classes else (search.classes or None),

@@ -11,7 +11,7 @@ import pytest
 from directions.direction_file import Directions
 from directions.direction_file.header import make_header
 from directions.errors import UserError
-from directions.evaluation.file_scores import FileEvaluation
+from directions.evaluation.report import FileEvaluation
 from directions.generators.closed_form import ClosedFormGenerator
 
 FAST = ["--seeds", "2", "--samples", "2"]
@@ -36,8 +36,9 @@ def test_evaluate_prints_tables(command, file):
     lines = result.out.splitlines()
     assert lines[0].startswith("3 directions of closed-form: z components 0:4, truncation 1; 2 seeds, 2 places each")
     assert "found against random" in lines[2]
-    assert [line.split("  ")[0] for line in lines[3:7]] == [
-        "held-out penalty (lower is better)", "diagonal share (higher is better)",
+    assert [line.split("  ")[0] for line in lines[3:9]] == [
+        "held-out penalty (lower is better)", "off-diagonal energy (lower is better)",
+        "energy on the diagonal (higher is better)", "diagonal share (higher is better)",
         "diagonal ratio (higher is better)", "active directions",
     ]  # fmt: skip
     assert [line.split()[:2] for line in lines[-3:]] == [["0", "a"], ["1", "b"], ["2", "c"]]
@@ -60,8 +61,11 @@ def test_evaluate_writes_json_and_a_plot(command, file):
     [
         (["--seeds", "0"], "Error: --seeds must be at least 1, got 0"),
         (["--samples", "1"], "Error: --samples must be at least 2, got 1"),
-        (["--metrics", "fid"], "Error: --metrics must be among penalty, diagonalness, activeness, factors, got 'fid'"),
-        (["--metrics", "factors"], "Error: --metrics can have factors only for generators of the scenes"),
+        (
+            ["--metrics", "fid"],
+            "Error: --metrics must be among penalty, hessians, diagonalness, activeness, factors, got 'fid'",
+        ),
+        (["--metrics", "factors"], "Error: --metrics can have factors only for generators whose images"),
         (["--plot", "x.gif"], "A plot's name must end in .png, .svg or .pdf"),
     ],
     ids=" ".join,

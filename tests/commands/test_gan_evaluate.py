@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 
 from directions.errors import NonFiniteError, UserError
-from directions.evaluation import measuring
-from directions.evaluation.measuring import Measuring
-from directions.evaluation.metric_file import MetricFile
+from directions.evaluation import metrics
+from directions.evaluation.image_metrics import load_network
+from directions.evaluation.metrics import Measuring, MetricFile
 from directions.evaluation.named_metrics import METRICS
 from directions.generators.registry import load_generator as real_load_generator
 
@@ -45,7 +45,9 @@ class Pixels(torch.nn.Module):
 def evaluate(command, monkeypatch, tmp_path):
     """Run ``directions gan evaluate`` with metrics that take no time, and its own cache."""
     monkeypatch.setenv("DIRECTIONS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setitem(measuring._NETWORKS, "effnetlite0", lambda device: Pixels())
+    monkeypatch.setattr(
+        metrics, "load_network", lambda name, device: Pixels() if name == "effnetlite0" else load_network(name, device)
+    )
     for name, settings in SMALL.items():
         metric = METRICS[name]
         monkeypatch.setitem(METRICS, name, dataclasses.replace(metric, settings=metric.settings | settings))

@@ -12,9 +12,14 @@ from directions.basis import check_orthonormal
 from directions.config import DiscoverConfig
 from directions.discovery.loop import discover
 from directions.evaluation.activeness import activeness
-from directions.evaluation.baselines import axis_directions, baseline_penalties, random_directions
 from directions.evaluation.summary import summarise
-from directions.held_out import draw_held_out, held_out_penalty
+from directions.held_out import (
+    axis_directions,
+    baseline_penalties,
+    draw_held_out,
+    held_out_penalty,
+    random_directions,
+)
 from directions.search import Search
 
 CONFIG = DiscoverConfig(
@@ -92,11 +97,3 @@ def test_baselines_are_orthonormal_in_the_space(make):
     assert basis.shape == (2, 4)
     assert not basis[:, 0].any()
     assert check_orthonormal(basis) is None
-
-
-def test_baseline_penalties_average_over_seeds():
-    """The random score is the mean of the single ones."""
-    generator = DoubleGenerator()
-    search, held_out = Search.resolve(generator, CONFIG), draw_held_out(generator, CONFIG)
-    single = [held_out_penalty(generator, random_directions(search, seed), held_out) for seed in range(3)]
-    assert baseline_penalties(generator, search, held_out, random_seeds=3)["random"] == pytest.approx(sum(single) / 3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -12,12 +13,16 @@ import torch
 from torch import Tensor
 
 from directions.errors import UserError
-from directions.evaluation.dci import completeness, disentanglement, measure_dci
-from directions.evaluation.latent_readings import LatentReadings, ResizingReader, read_latents
-from directions.evaluation.mig import equal_bins, measure_mig
-from directions.evaluation.scene_reader import SceneReading, load_scene_reader
+from directions.evaluation.disentanglement import (
+    LatentReadings,
+    completeness,
+    disentanglement,
+    equal_bins,
+    measure_dci,
+    measure_mig,
+    read_latents,
+)
 
-DEVIATIONS = {"hue": 0.2, "x": 0.75, "y": 0.9, "size": 0.1}
 FLAT = {"hue": 0.0, "x": 0.0, "y": 0.0, "size": 0.0, "shape": 0.0}
 
 
@@ -38,18 +43,17 @@ class LatentGenerator:
         return z[:, None, None, :]
 
 
-class AxisReader:
+class AxisJudge:
     """Hue is z0, x is z1, y is z2, size never changes; a sphere where z3 > 0, else a cube."""
 
-    deviations = DEVIATIONS
+    names = ("hue", "x", "y", "size", "shape", "shape", "shape")
+    spread: ClassVar = {"hue": 0.04, "x": 0.75**2, "y": 0.81, "size": 0.01, "shape": 2 / 3}
+    periods: ClassVar = {"hue": 1.0}
 
-    def read(self, images: Tensor, *, batch: int = 256) -> SceneReading:
+    def read(self, images: Tensor, y: Tensor | None) -> Tensor:
         z = images[:, 0, 0, :]
-        logits = torch.full((len(z), 3), -50.0, dtype=z.dtype)
-        shape = (z[:, 3] > 0).long()
-        logits[torch.arange(len(z)), shape] = 50.0
-        values = [z[:, 0] * 0.1, z[:, 1], z[:, 2]]
-        return SceneReading(logits, shape, *values, torch.full_like(values[0], 0.6))
+        sphere, none = (z[:, 3] > 0).to(z), torch.zeros_like(z[:, 0])
+        return torch.stack([z[:, 0] * 0.1, z[:, 1], z[:, 2], none + 0.6, 1 - sphere, sphere, none], dim=1)
 
 
 def made_readings(z: np.ndarray, factors: dict[str, np.ndarray]) -> LatentReadings:
@@ -60,7 +64,7 @@ def made_readings(z: np.ndarray, factors: dict[str, np.ndarray]) -> LatentReadin
 
 @pytest.fixture(scope="module")
 def readings():
-    return read_latents(LatentGenerator(), AxisReader(), samples=3000)
+    return read_latents(LatentGenerator(), AxisJudge(), samples=3000)
 
 
 def test_read_latents_pairs_code_and_factors(readings):
@@ -78,7 +82,7 @@ def test_read_latents_pairs_code_and_factors(readings):
 def test_read_latents_does_not_depend_on_the_batch(readings):
     """Every sample once, in batches of at most what was asked for."""
     generator, counted = LatentGenerator(), []
-    again = read_latents(generator, AxisReader(), samples=3000, rows=700, count=counted.append)
+    again = read_latents(generator, AxisJudge(), samples=3000, rows=700, count=counted.append)
     np.testing.assert_array_equal(again.z, readings.z)
     np.testing.assert_array_equal(again.levels["y"], readings.levels["y"])
     assert generator.batches == counted == [700] * 4 + [200]
@@ -102,15 +106,8 @@ def test_rotated_code_scores_lower_on_the_same_factors(readings):
     dci, mig = measure_dci(turned), measure_mig(turned)
     assert dci.disentanglement < 0.4
     assert dci.completeness < 0.4
-    assert mig.value < 0.2
+    assert mig.mig < 0.2
     assert 0.6 < dci.informativeness < 0.98
-
-
-def test_unrelated_code_says_nothing(readings):
-    """Components of other samples."""
-    other = LatentReadings(readings.z[::-1].copy(), readings.targets, readings.levels, readings.spreads)
-    assert measure_dci(other).informativeness < 0.05
-    assert measure_mig(other).value < 0.02
 
 
 def naive_mutual_information(a: list[int], b: list[int]) -> float:
@@ -141,7 +138,7 @@ def test_mig_equals_naive_reference():
         gaps[name] = shares[-1] - shares[-2]
         assert entropy == pytest.approx(math.log(20))
     assert measured.gaps == pytest.approx(gaps, abs=1e-12)
-    assert measured.value == pytest.approx(sum(gaps.values()) / 2, abs=1e-12)
+    assert measured.mig == pytest.approx(sum(gaps.values()) / 2, abs=1e-12)
 
 
 def naive_dci(R: np.ndarray) -> tuple[float, float]:
@@ -186,12 +183,6 @@ def test_scores_without_an_answer_are_none():
     json.dumps(one.to_dict())
 
 
-def test_mig_of_one_component_is_what_it_says():
-    """There is no second best."""
-    z = np.random.default_rng(0).normal(size=(400, 1))
-    assert measure_mig(made_readings(z, {"x": z[:, 0] ** 3})).value == pytest.approx(1.0)
-
-
 def test_equal_bins_are_equal_and_keep_ties_together():
     """Of constant values there is one bin."""
     counts = np.bincount(equal_bins(np.random.default_rng(0).normal(size=1000)))
@@ -199,27 +190,7 @@ def test_equal_bins_are_equal_and_keep_ties_together():
     assert set(equal_bins(np.full(30, 0.7))) == {0}
 
 
-def test_resizing_reader_reads_other_sizes():
-    """A scene of half the size is brought to the reader's; what is in it stays."""
-    reader = load_scene_reader()
-    axis = torch.linspace(-1, 1, 64)
-    ball = ((axis[:, None] - 0.2) ** 2 + axis**2 < 0.1).float()
-    image = torch.stack([0.9 * ball, -0.2 * ball, -0.5 * ball]).sub(0.05)[None]
-    half = torch.nn.functional.avg_pool2d(image, 2)
-    full, small = ResizingReader(reader).read(image), ResizingReader(reader).read(half)
-    assert full.x.item() == pytest.approx(reader.read(image).x.item())
-    assert small.x.item() == pytest.approx(full.x.item(), abs=0.15)
-    assert ResizingReader(reader).deviations == reader.deviations
-
-
-@pytest.mark.parametrize("changes", [{"samples": 0}, {"rows": 0}], ids=str)
-def test_read_latents_refuses(changes):
-    """What, got, allowed."""
-    with pytest.raises(UserError, match="must be at least 1, got 0"):
-        read_latents(LatentGenerator(), AxisReader(), **({"samples": 5} | changes))
-
-
 def test_dci_needs_samples():
     """A forest of five."""
     with pytest.raises(UserError, match="DCI needs at least 50 samples, got 5"):
-        measure_dci(read_latents(LatentGenerator(), AxisReader(), samples=5))
+        measure_dci(read_latents(LatentGenerator(), AxisJudge(), samples=5))

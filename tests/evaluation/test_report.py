@@ -1,4 +1,4 @@
-"""A file's directions against directions that nobody had to find: what is compared, on what, and how sure it is."""
+"""A file's directions beside random ones and the axes: what is compared, on what, and how sure it is."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from scipy import stats
 from directions.direction_file import Directions
 from directions.direction_file.header import make_header
 from directions.errors import UserError
-from directions.evaluation.file_plot import draw_evaluation
-from directions.evaluation.file_report import NUMBERS, direction_rows, number_intervals, number_rows, to_dict, verdict
-from directions.evaluation.file_scores import METRICS, FileEvaluation, effective_number
-from directions.evaluation.intervals import Interval, paired
+from directions.evaluation.diagonalness import diagonalness
+from directions.evaluation.plots import draw_evaluation
+from directions.evaluation.report import METRICS, NUMBERS, FileEvaluation, Interval, effective_number, verdict
 from directions.generators.closed_form import ClosedFormGenerator
 
 FAST = {"seeds": 3, "samples": 8}
@@ -50,12 +49,12 @@ def closed():
 def test_true_directions_are_better_than_random(closed):
     """On a generator whose Hessian is diagonal along them, by every number that judges; and never by chance."""
     _, evaluation, _ = closed
-    for number, other in [("penalty", "random"), ("penalty", "axes"), ("diagonal_share", "axes")]:
-        intervals = number_intervals(evaluation, number)
-        assert verdict(number, paired(intervals["found"], intervals[other])) == "better"
+    for number, other in [("penalty", "random"), ("off_diagonal", "axes"), ("diagonal_share", "axes")]:
+        assert verdict(number, evaluation.differences(number)[other]) == "better"
     assert evaluation.sets["found"].numbers["diagonal_share"] == [1.0] * 3
     assert max(evaluation.sets["found"].numbers["penalty"]) < 1e-3 * min(evaluation.sets["random"].numbers["penalty"])
-    assert evaluation.metrics == ("penalty", "diagonalness", "activeness")
+    assert min(evaluation.sets["found"].numbers["on_diagonal"]) > 0.999
+    assert evaluation.metrics == ("penalty", "hessians", "diagonalness", "activeness")
 
 
 def test_images_are_told_beforehand(closed):
@@ -64,23 +63,15 @@ def test_images_are_told_beforehand(closed):
     assert planned.images == made
 
 
-def test_images_are_counted_rightly():
-    """The plan is what the generator really makes."""
-    generator = BlobGenerator(dim_z=5, resolution=8)
-    planned = FileEvaluation(blob_directions(generator, ndirs=3), generator, seeds=1, samples=4)
-    planned.run()
-    assert sum(generator.batch_sizes) == planned.images
-
-
 def test_axes_against_themselves_are_no_different():
     """At the same places a set has the same numbers, whatever it is called; one seed gives no interval."""
     generator = BlobGenerator(resolution=8)
     evaluation = FileEvaluation(blob_directions(generator), generator, **FAST, metrics=["penalty", "activeness"]).run()
     for number in ("penalty", "active_directions"):
-        intervals = number_intervals(evaluation, number)
+        intervals = evaluation.intervals()[number]
         assert intervals["found"] == intervals["axes"]
-        assert verdict(number, paired(intervals["found"], intervals["axes"])) == "no clear difference"
-    assert number_intervals(evaluation, "diagonal_share") is None
+        assert verdict(number, evaluation.differences(number)["axes"]) == "no clear difference"
+    assert "diagonal_share" not in evaluation.intervals()
 
 
 def test_evaluation_obeys_the_file(monkeypatch):
@@ -109,17 +100,15 @@ def test_evaluation_obeys_the_file(monkeypatch):
 
 def test_diagonalness_looks_at_the_most_active(monkeypatch):
     """Its cost grows with the square of the directions; activeness is measured first, and not told unless asked for."""
-    monkeypatch.setattr("directions.evaluation.file_scores.HESSIAN_DIRECTIONS", 2)
+    monkeypatch.setattr("directions.evaluation.report.HESSIAN_DIRECTIONS", 2)
     generator = BlobGenerator(resolution=8)
     rows = []
 
     def watch(generator, basis, **settings):
         rows.append(basis)
-        from directions.evaluation.diagonalness import diagonalness
-
         return diagonalness(generator, basis, **settings)
 
-    monkeypatch.setattr("directions.evaluation.file_scores.diagonalness", watch)
+    monkeypatch.setattr("directions.evaluation.report.diagonalness", watch)
     order = [5, 0, 4, 3]  # the fifth component does nothing
     evaluation = FileEvaluation(
         blob_directions(generator)[order], generator, seeds=1, samples=4, metrics=["diagonalness"]
@@ -136,7 +125,7 @@ def test_diagonalness_looks_at_the_most_active(monkeypatch):
         ({"samples": 1}, "samples must be at least 2, got 1"),
         ({"metrics": ["penalti"]}, r"metrics must be among penalty, .* got 'penalti'\. Did you mean 'penalty'\?"),
         ({"metrics": []}, "metrics must name at least one"),
-        ({"metrics": ["factors"]}, "metrics can have factors only for generators of the scenes"),
+        ({"metrics": ["factors"]}, "metrics can have factors only for generators whose images"),
     ],
 )
 def test_evaluation_refuses(changes, message):
@@ -193,7 +182,7 @@ def test_effective_number_closed_form():
 def test_report_is_json_with_everything(closed):
     """Numbers with every value, differences seed by seed, spectra in falling order, each direction."""
     _, evaluation, _ = closed
-    report = json.loads(json.dumps(to_dict(evaluation), allow_nan=False))
+    report = json.loads(json.dumps(evaluation.to_dict(), allow_nan=False))
     penalty = report["numbers"]["penalty"]
     assert len(penalty["found"]["values"]) == 3
     difference = np.subtract(penalty["found"]["values"], penalty["random"]["values"])
@@ -207,21 +196,21 @@ def test_report_is_json_with_everything(closed):
     assert set(report["settings"]["metrics"]) <= set(METRICS)
 
 
-def test_tables_have_a_row_for_each(closed):
-    """Every number with its verdicts, every direction."""
-    _, evaluation, _ = closed
-    rows = number_rows(evaluation)
-    assert [len(row) for row in rows] == [6] * len(rows)
-    assert rows[1][0] == "held-out penalty (lower is better)"
-    assert rows[1][4] == "better"
-    assert len(direction_rows(evaluation)) == 5
-
-
 def test_number_without_value_is_left_out(closed):
     """A share of nothing is no number, and no NaN gets into JSON."""
     _, evaluation, _ = closed
     evaluation.sets["axes"].numbers["disentanglement"] = [math.nan] * 3
-    assert "disentanglement" not in to_dict(evaluation)["numbers"]
+    assert "disentanglement" not in evaluation.to_dict()["numbers"]
+
+
+def test_tables_have_a_row_for_each(closed):
+    """Every number with its verdicts, every direction."""
+    _, evaluation, _ = closed
+    rows = evaluation.number_rows()
+    assert [len(row) for row in rows] == [6] * len(rows)
+    assert rows[1][0] == "held-out penalty (lower is better)"
+    assert rows[1][4] == "better"
+    assert len(evaluation.direction_rows()) == 5
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg"])
