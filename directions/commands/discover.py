@@ -2,220 +2,44 @@
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
+import re
+import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from directions.commands.common import HARDWARE, OUTPUT, SAMPLES, given_options, option, options_named
-from directions.commands.discover_flow import Reporting, go_on, require_used, start
-from directions.config import DiscoverConfig, Init, Measuring, Method, Precision, Reduction, parse_classes
-from directions.distributed.joining import joined
+from directions import __version__
+from directions.commands.common import (
+    OUTPUT,
+    DryRun,
+    Json,
+    Out,
+    ProgressBar,
+    Quiet,
+    TensorBoard,
+    option,
+    print_json,
+    print_table,
+    resumable,
+    resumed_config,
+)
 from directions.errors import UserError
+from directions.ranks import Ranks, joined
+from directions.settings.base import with_options
+from directions.settings.discover import RESUMABLE, DiscoverConfig
 
-_DEFAULT = DiscoverConfig()
-_FIELDS = tuple(field.name for field in dataclasses.fields(DiscoverConfig))
-_SEARCH = "What to learn"
-_PENALTY = "The penalty"
-_JOINT = "The joint start (methods joint and joint+adam)"
-_OPTIMISER = "The optimiser"
-_SCORES = "Scores and checkpoints"
+if TYPE_CHECKING:
+    from directions.direction_file import Directions
+    from directions.generators.base import Generator
+    from directions.run import RunFolder
 
 
+@with_options(DiscoverConfig)
 def discover(
-    context: typer.Context,
-    generator: Annotated[
-        str,
-        typer.Option(help="Generator by name (see: directions generators) or folder.", rich_help_panel=_SEARCH),
-    ] = _DEFAULT.generator,
-    weights: Annotated[
-        str | None,
-        typer.Option(help="Folder with the generator's weights.", show_default="usual places", rich_help_panel=_SEARCH),
-    ] = None,
-    method: Annotated[
-        Method,
-        typer.Option(
-            help="adam: the paper's steps; joint: measure Hessians, diagonalise them; joint+adam: steps from there.",
-            rich_help_panel=_SEARCH,
-        ),
-    ] = _DEFAULT.method,
-    ndirs: Annotated[
-        int | None,
-        typer.Option(
-            metavar="INT>=1",
-            help="Number of directions. Fewer than the space has: adam finds idle ones, joint keeps the most active.",
-            show_default="size of the space",
-            rich_help_panel=_SEARCH,
-        ),
-    ] = None,
-    space: Annotated[
-        str | None,
-        typer.Option(
-            metavar="START:STOP",
-            help="z components to search, such as 0:12 (STOP is excluded), or a third: coarse, mid, fine. Plain BigGAN "
-            "has a chunk of z for each layer; BigGAN-deep has none, use --layers there.",
-            show_default="all that the layers see",
-            rich_help_panel=_SEARCH,
-        ),
-    ] = None,
-    layers: Annotated[
-        str | None,
-        typer.Option(
-            metavar="START:STOP",
-            help="Layers that directions act on, such as 0:4 (STOP is excluded), or a third: coarse, mid, fine. Layer "
-            "0 is the first linear one, layer i the i-th block. What lies before them is computed once a sample.",
-            show_default="all",
-            rich_help_panel=_SEARCH,
-        ),
-    ] = None,
-    init: Annotated[
-        Init, typer.Option(help="Start: random rows, or the z axes.", rich_help_panel=_SEARCH)
-    ] = _DEFAULT.init,
-    seed: Annotated[
-        int, typer.Option(metavar="INT>=0", help="Seed of all that the run draws.", rich_help_panel=_SEARCH)
-    ] = _DEFAULT.seed,
-    classes: Annotated[
-        str,
-        typer.Option(
-            "--classes",
-            "-y",
-            metavar="CLASS,…",
-            help="Classes by index or name, drawn uniformly; or all.",
-            rich_help_panel=SAMPLES,
-        ),
-    ] = "all",
-    truncation: Annotated[
-        float,
-        typer.Option(metavar="0<FLOAT<=1", help="Spread of z and the generator's truncation.", rich_help_panel=SAMPLES),
-    ] = _DEFAULT.truncation,
-    path_size: Annotated[
-        float,
-        typer.Option(
-            metavar="FLOAT>0",
-            help="Samples are moved up to this far along a direction, in units of z.",
-            rich_help_panel=SAMPLES,
-        ),
-    ] = _DEFAULT.path_size,
-    num_probes: Annotated[
-        int, typer.Option(metavar="INT>=2", help="Random sign vectors per sample.", rich_help_panel=_PENALTY)
-    ] = _DEFAULT.num_probes,
-    epsilon: Annotated[
-        float, typer.Option(metavar="FLOAT>0", help="Finite-difference step, in units of z.", rich_help_panel=_PENALTY)
-    ] = _DEFAULT.epsilon,
-    reduction: Annotated[
-        Reduction, typer.Option(help="Over samples, pixels and channels.", rich_help_panel=_PENALTY)
-    ] = _DEFAULT.reduction,
-    base_points: Annotated[
-        int, typer.Option(metavar="INT>=1", help="Places at which Hessians are measured.", rich_help_panel=_JOINT)
-    ] = _DEFAULT.base_points,
-    measurement: Annotated[
-        Measuring,
-        typer.Option(
-            help="By differences of images (all pixels) or of gradients (random combinations of pixels); auto: by the "
-            "size of the space.",
-            rich_help_panel=_JOINT,
-        ),
-    ] = _DEFAULT.measurement,
-    output_probes: Annotated[
-        int,
-        typer.Option(
-            metavar="INT>=1", help="Random combinations of pixels at a place, for gradients.", rich_help_panel=_JOINT
-        ),
-    ] = _DEFAULT.output_probes,
-    starts: Annotated[
-        int,
-        typer.Option(
-            metavar="INT>=1", help="Bases to diagonalise from; the best result counts.", rich_help_panel=_JOINT
-        ),
-    ] = _DEFAULT.starts,
-    steps: Annotated[
-        int,
-        typer.Option(metavar="INT>=1", help="Number of steps, also in all when resuming.", rich_help_panel=_OPTIMISER),
-    ] = _DEFAULT.steps,
-    batch_size: Annotated[
-        int | None,
-        typer.Option(
-            metavar="INT>=1",
-            help="Samples per step.",
-            show_default="16; with --method adam 64",
-            rich_help_panel=_OPTIMISER,
-        ),
-    ] = None,
-    learning_rate: Annotated[
-        float | None,
-        typer.Option(
-            metavar="FLOAT>0",
-            help="Adam's rate at the first step.",
-            show_default="0.1; after a joint start 0.001",
-            rich_help_panel=_OPTIMISER,
-        ),
-    ] = None,
-    decay_steps: Annotated[
-        int,
-        typer.Option(
-            metavar="INT>=0",
-            help="The rate at step t is learning-rate / (1 + t / decay-steps); 0 keeps it constant.",
-            rich_help_panel=_OPTIMISER,
-        ),
-    ] = _DEFAULT.decay_steps,
-    held_out: Annotated[
-        int, typer.Option(metavar="INT>=1", help="Samples in the fixed held-out set.", rich_help_panel=_SCORES)
-    ] = _DEFAULT.held_out,
-    held_out_probes: Annotated[
-        int, typer.Option(metavar="INT>=2", help="Random sign vectors per held-out sample.", rich_help_panel=_SCORES)
-    ] = _DEFAULT.held_out_probes,
-    eval_every: Annotated[
-        int, typer.Option(metavar="INT>=1", help="Steps between held-out scores.", rich_help_panel=_SCORES)
-    ] = _DEFAULT.eval_every,
-    final_samples: Annotated[
-        int,
-        typer.Option(
-            metavar="INT>=1", help="Samples by which directions are measured at the end.", rich_help_panel=_SCORES
-        ),
-    ] = _DEFAULT.final_samples,
-    checkpoint_every: Annotated[
-        int, typer.Option(metavar="INT>=1", help="Steps between checkpoints.", rich_help_panel=_SCORES)
-    ] = _DEFAULT.checkpoint_every,
-    device: Annotated[
-        str, typer.Option(help="cpu, cuda, cuda:N, or auto.", rich_help_panel=HARDWARE)
-    ] = _DEFAULT.device,
-    micro_batch: Annotated[
-        int | None,
-        typer.Option(
-            metavar="INT>=1",
-            help="Samples that are in memory together; must divide the batch size.",
-            show_default="batch size",
-            rich_help_panel=HARDWARE,
-        ),
-    ] = None,
-    compile: Annotated[  # noqa: A002 - the option's name, which error messages are matched with
-        bool,
-        typer.Option(
-            "--compile",
-            help="Compile the generator with torch.compile: minutes at the start, faster steps; needs a C++ compiler.",
-            rich_help_panel=HARDWARE,
-        ),
-    ] = _DEFAULT.compile,
-    recompute: Annotated[
-        bool,
-        typer.Option(
-            "--recompute",
-            help="Hold less memory: compute each block of a BigGAN again for the backward pass.",
-            rich_help_panel=HARDWARE,
-        ),
-    ] = _DEFAULT.recompute,
-    precision: Annotated[
-        Precision,
-        typer.Option(
-            help="Of the generator's images in the steps; scores are in float32. tf32 and bf16 lose digits of the "
-            "penalty: see docs/precision.md.",
-            rich_help_panel=HARDWARE,
-        ),
-    ] = _DEFAULT.precision,
-    out: Annotated[
-        Path, typer.Option(help="Folder for runs; this one becomes OUT/NNNNN-NAME.", rich_help_panel=OUTPUT)
-    ] = Path("outputs"),
+    given: dict[str, Any],
+    out: Out = None,
     name: Annotated[
         str | None, typer.Option(help="Name of the run.", show_default="the generator's", rich_help_panel=OUTPUT)
     ] = None,
@@ -224,36 +48,177 @@ def discover(
         typer.Option(
             metavar="FOLDER",
             help="Go on with the run in this folder, with its settings; --steps may add to them.",
-            show_default=False,
             rich_help_panel=OUTPUT,
         ),
     ] = None,
-    tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Write TensorBoard events too.", rich_help_panel=OUTPUT)
-    ] = False,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Check everything, print the settings, do nothing.", rich_help_panel=OUTPUT),
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.", rich_help_panel=OUTPUT)] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="No progress on stderr.", rich_help_panel=OUTPUT)
-    ] = False,
+    tensorboard: TensorBoard = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Learn directions that each change one thing, and write them to a new run folder."""
-    settings = {field: context.params[field] for field in given_options(context, _FIELDS)}
-    reporting = Reporting(as_json=as_json, quiet=quiet, tensorboard=tensorboard, dry_run=dry_run)
-    with joined() as ranks, options_named(context):
-        if not ranks.first:
-            reporting = dataclasses.replace(reporting, quiet=True, tensorboard=False)
-        if "classes" in settings:
-            settings["classes"] = parse_classes(settings["classes"])
+    from directions.run import (
+        RunFolder,
+        StopSignals,
+        check_name,
+        finished_run,
+        record_run,
+        require_tensorboard,
+        stands_at,
+    )
+
+    with joined() as ranks, StopSignals(ranks), contextlib.closing(ProgressBar(quiet or not ranks.first)) as progress:
+        finished, state = None, None
         if resume is None:
-            config = DiscoverConfig(**settings)
-            require_used(config.method, settings)
-            start(config, out, name, reporting, ranks)
+            config = DiscoverConfig(**given)
+            config.check_used(given)
+            if name is None:  # that of the generator, or of its folder
+                name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(config.generator).resolve().name).strip("-._") or "run"
+            check_name(name)
+            where = {"out": str(out or "outputs"), "name": name}
+        else:
+            misplaced = " and ".join(option(key) for key, value in (("out", out), ("name", name)) if value is not None)
+            if misplaced:
+                raise UserError(f"{misplaced} cannot be given with --resume: the run goes on in its folder.")
+            recorded = DiscoverConfig.from_dict(ranks.from_first(lambda: RunFolder.open(resume).read_config()))
+            folder = RunFolder.seen_by(ranks, resume)
+            recorded.check_used(given)
+            config = resumed_config(recorded, given, RESUMABLE)
+            where = {"resume": str(resume)}
+            finished = None if dry_run else ranks.from_first(lambda: finished_run(folder, config))
+        if tensorboard:
+            require_tensorboard()
+        if finished is None or {"generator", "weights"} & set(given):
+            generator = _load(config, progress, ranks)
+            config = _found_from_anywhere(config, generator)
+            if resume is not None:
+                state = ranks.from_first(lambda: _state(folder, generator))
+        if finished is not None:
+            progress.say("Nothing is left to do.")
+            if ranks.first:
+                _print_result(finished, folder, as_json)
             return
-        misplaced = [option(other) for other in given_options(context, ("out", "name"))]
-        if misplaced:
-            raise UserError(f"{' and '.join(misplaced)} cannot be given with --resume: the run goes on in its folder.")
-        go_on(resume, settings, reporting, ranks)
+
+        from directions.discovery_new import discover as steps
+
+        snapshots = steps(generator, config, resume_from=state, ranks=ranks, on_progress=progress)
+        if dry_run:
+            first = {} if resume is None else {"first_step": 0 if state is None else state["record"]["step"]}
+            if ranks.first:
+                resolved = _resolved(generator, config, ranks) | first
+                print_json({"config": config.to_dict(), "resolved": resolved} | where)
+            return
+        if resume is None:
+            facts = {"generator": {"name": generator.name, "digest": generator.digest}}
+            path = ranks.from_first(
+                lambda: (
+                    RunFolder.create(
+                        where["out"], where["name"], config.to_dict(), world_size=ranks.world_size, facts=facts
+                    ).path
+                )
+            )
+            folder = RunFolder.seen_by(ranks, path)
+            folder.log(f"Started with {generator.name!r}, digest {generator.digest}.")
+        else:
+            moved = ranks.from_first(lambda: folder.environment_changes(ranks.world_size))
+            if moved:
+                progress.say(f"Not where it was started, so the last digits may differ: {'; '.join(moved)}.")
+            folder.write_config(config.to_dict())
+            since = "step 0" if state is None else stands_at(state["record"])
+            folder.log("; ".join([f"Resumed after {since}", *moved]) + ".")
+        progress.say(f"Run folder: {folder.path}")
+        progress.folder = folder
+        with resumable(folder, ranks, "discover"), contextlib.closing(progress):
+            found = record_run(
+                snapshots, generator, config, folder, tensorboard=tensorboard, on_progress=progress, ranks=ranks
+            )
+        if ranks.first:
+            _print_result(found, folder, as_json)
+
+
+def _load(config: DiscoverConfig, progress: ProgressBar, ranks: Ranks) -> Generator:
+    from directions.device import keep_freed_memory
+    from directions.generators import registry
+
+    keep_freed_memory()
+    progress("Loading the generator", 0, 0, "")
+    with ranks.in_turn():
+        generator = registry.load_generator(
+            config.generator, weights=config.weights, device=ranks.device(config.device)
+        )
+    settings = {option(field): value for field, value in config.to_dict().items() if field not in ("weights", "device")}
+    ranks.require_same({"directions": __version__, "the generator's digest": generator.digest} | settings)
+    return generator
+
+
+def _found_from_anywhere(config: DiscoverConfig, generator: Generator) -> DiscoverConfig:
+    """Say where the generator is so that it can be found from another folder."""
+    weights = config.weights
+    if weights is not None and Path(weights).exists():
+        weights = str(Path(weights).absolute())
+    return config.replace(generator=getattr(generator, "source", "") or config.generator, weights=weights)
+
+
+def _state(folder: RunFolder, generator: Generator) -> dict[str, Any] | None:
+    """Read where a run stands, which must have been made with this generator."""
+    from directions.generators.base import has_digest
+
+    checkpoint = folder.read_checkpoint()
+    made_with = (checkpoint or folder.read_environment()).get("generator")
+    if made_with and not has_digest(generator, made_with["digest"]):
+        raise UserError(
+            f"{folder.path} was made with generator {made_with['name']!r} (digest {made_with['digest'][:12]}), got "
+            f"{generator.name!r} (digest {generator.digest[:12]}). Say where that one is with --generator or --weights."
+        )
+    return None if checkpoint is None else checkpoint["state"]
+
+
+def _resolved(generator: Generator, config: DiscoverConfig, ranks: Ranks) -> dict[str, Any]:
+    from directions.search import Search
+
+    search = Search.resolve(generator, config)
+    return {
+        "generator": {"name": generator.name, "digest": generator.digest, "dim_z": generator.dim_z},
+        "ndirs": search.ndirs,
+        "space": str(search.space),
+        "layers": None if search.layers is None else str(search.layers),
+        "classes": list(search.classes),
+        "device": str(generator.device),
+        "world_size": ranks.world_size,
+    }
+
+
+def _print_result(found: Directions, folder: RunFolder, as_json: bool) -> None:
+    from directions.joint.notes import joint_notes
+    from directions.run import gain_in_words
+
+    header, file = found.header, str(folder.directions_path)
+    penalty, joint = header["penalty"], header.get("joint")
+    gain = joint.get("steps") if joint else None
+    notes = joint_notes(joint, header["directions"]) if joint else []
+    if as_json:
+        result = {"folder": str(folder.path), "directions": file, "steps": header["steps"], "penalty": penalty}
+        print_json(result | ({"joint": joint, "notes": notes} if joint else {}))
+        return
+    steps = gain["kept"] if gain else header["steps"]
+    labels = {
+        "after": f"after {steps} steps" if steps else "joint solution",
+        "before": "before training",
+        "random": "random directions",
+        "axes": "axes of z",
+    }
+    rows = []
+    for key, label in labels.items():
+        ratio = "" if key == "after" or not penalty[key] else f"after is {penalty['after'] / penalty[key]:.2f} of it"
+        rows.append((label, f"{penalty[key]:.4g}", ratio))
+    typer.echo("Held-out penalty (lower is better)")
+    print_table(rows, "lll")
+    if joint:
+        typer.echo(f"\n{joint['agreeing_starts']} of {joint['starts']} starts reached the same joint solution.")
+    for sentence in [*([gain_in_words(gain)] if gain else []), *(f"Note: {note}" for note in notes)]:
+        typer.echo(sentence)
+    chosen = f" of {joint['found']} found" if joint and joint["found"] > len(found) else ""
+    path = shlex.quote(file)
+    typer.echo(f"\n{len(found)} directions{chosen}, most active first: {path}")
+    for what, verb in (("Look at them:", "render"), ("Move sliders:", "explore"), ("List them:", "inspect")):
+        typer.echo(f"{what:<14} directions {verb} {path}")

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from directions.config import DiscoverConfig
+from directions.settings.discover import DiscoverConfig
 from directions.direction_file import load_directions
 from directions.errors import NonFiniteError
 from directions.generators.closed_form import ClosedFormGenerator
-from directions.runs.folder import RunFolder
-from directions.runs.signals import Interrupted
+from directions.run import RunFolder
+from directions.errors import Interrupted
 
 
 def test_discover_makes_a_run_folder_and_says_what_came_out(discover):
@@ -185,7 +185,7 @@ def test_discover_interrupted_says_how_to_go_on(discover, monkeypatch):
     def stop(*arguments, **settings):
         raise Interrupted(signal.SIGTERM)
 
-    monkeypatch.setattr("directions.runs.discovery_run.record_run", stop)
+    monkeypatch.setattr("directions.run.record_run", stop)
     result = discover("--out", "my runs")
     assert result.code == 143
     assert "Interrupted by SIGTERM. To go on: directions discover --resume 'my runs/00000-builtin'" in result.err
@@ -198,7 +198,7 @@ def test_discover_stopped_by_nan_exits_1(discover, monkeypatch):
     def fail(*arguments, **settings):
         raise NonFiniteError("The penalty became nan at step 7.")
 
-    monkeypatch.setattr("directions.runs.discovery_run.record_run", fail)
+    monkeypatch.setattr("directions.run.record_run", fail)
     result = discover()
     assert result.code == 1
     assert "Error: The penalty became nan at step 7. Run folder: outputs/00000-builtin" in result.err

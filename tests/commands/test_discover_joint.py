@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from directions.direction_file import load_directions
-from directions.runs.folder import RunFolder
+from directions.run import RunFolder
 
 SMALL = "--held-out 3 --held-out-probes 2 --final-samples 2 --base-points 4 --starts 2"
 

@@ -16,7 +16,7 @@ from ranks import Started
 
 from directions.cli import main
 from directions.direction_file import load_directions
-from directions.runs.folder import RunFolder
+from directions.run import RunFolder
 
 OPTIONS = (
     "--generator closed:DoubleGenerator --method joint+adam --base-points 3 --starts 2 --batch-size 4 --held-out 3 "

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from directions.config import DiscoverConfig
-from directions.discovery.shortage import too_large
+from directions.settings.discover import DiscoverConfig
+from directions.discovery_new import too_large
 from directions.generators.closed_form import ClosedFormGenerator
-from directions.runs.folder import RunFolder
+from directions.run import RunFolder
 
 ALLOCATOR = "[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
 import pytest
@@ -10,13 +9,14 @@ import torch
 from closed import DoubleGenerator
 
 from directions.basis import check_orthonormal
-from directions.config import ConfigError, DiscoverConfig
-from directions.discovery.loop import discover, learning_rate, penalty_and_gradient
+from directions.discovery_new import discover, penalty_and_gradient
 from directions.errors import NonFiniteError, UserError
 from directions.generators.closed_form import ClosedFormGenerator
 from directions.penalties.hessian import hessian_penalty
 from directions.sampling import image_map
 from directions.search import Search, draw_batch
+from directions.settings.base import ConfigError
+from directions.settings.discover import DiscoverConfig
 
 SMALL = DiscoverConfig(method="adam", steps=6, batch_size=4, held_out=4, held_out_probes=2, eval_every=3)
 
@@ -83,21 +83,10 @@ def test_discover_resumed_is_bit_identical(generator, stop):
     assert_same_state(rest[-1], whole[-1])
 
 
-def test_discover_state_is_a_copy(generator):
-    """Later steps do not change a snapshot that was kept."""
-    snapshots = discover(generator, SMALL)
-    next(snapshots)
-    first = next(snapshots)
-    kept = first.state["A"].clone(), first.state["optimizer"]["state"][0]["exp_avg"].clone()
-    last(snapshots)
-    assert torch.equal(first.state["A"], kept[0])
-    assert torch.equal(first.state["optimizer"]["state"][0]["exp_avg"], kept[1])
-
-
 def test_discover_extended_equals_asked_at_once(generator):
     """More steps added later give what as many asked for at once give: the schedule does not know their number."""
     short = last(discover(generator, SMALL))
-    longer = dataclasses.replace(SMALL, steps=9)
+    longer = SMALL.replace(steps=9)
     extended = last(discover(generator, longer, resume_from=short.state))
     assert_same_state(extended, last(discover(generator, longer)))
 
@@ -122,7 +111,7 @@ def test_draw_batch_depends_on_seed_and_step_only(generator):
     search = Search.resolve(generator, SMALL)
     one = draw_batch(generator, SMALL, search, step=4)
     torch.rand(5)
-    other = draw_batch(generator, dataclasses.replace(SMALL, steps=50, micro_batch=2), search, step=4)
+    other = draw_batch(generator, SMALL.replace(steps=50, micro_batch=2), search, step=4)
     assert torch.equal(one.points.z, other.points.z)
     assert torch.equal(one.points.y, other.points.y)
     assert torch.equal(one.w, other.w)
@@ -133,16 +122,10 @@ def test_draw_batch_depends_on_seed_and_step_only(generator):
 
 def test_discover_keeps_to_its_space(generator):
     """Directions are zero outside the searched components, and orthonormal inside."""
-    basis = last(discover(generator, dataclasses.replace(SMALL, space="1:3"))).basis
+    basis = last(discover(generator, SMALL.replace(space="1:3"))).basis
     assert basis.shape == (2, 4)
     assert not basis[:, [0, 3]].any()
     assert check_orthonormal(basis) is None
-
-
-def test_discover_identity_starts_at_the_axes(generator):
-    """The first snapshot shows the start."""
-    basis = next(discover(generator, dataclasses.replace(SMALL, init="identity"))).basis
-    assert torch.equal(basis, torch.eye(4, dtype=torch.float64))
 
 
 def test_discover_freezes_the_generator():
@@ -166,7 +149,7 @@ def test_discover_freezes_the_generator():
 def test_discover_warns_of_too_few_directions(generator):
     """And says why; the run goes on."""
     with pytest.warns(UserWarning, match="ndirs 2 is smaller than the searched space 0:4 .* change nothing"):
-        snapshots = discover(generator, dataclasses.replace(SMALL, ndirs=2))
+        snapshots = discover(generator, SMALL.replace(ndirs=2))
     assert last(snapshots).basis.shape == (2, 4)
 
 
@@ -183,7 +166,7 @@ def test_discover_warns_of_too_few_directions(generator):
 def test_discover_refuses_before_the_first_step(generator, changes, message):
     """The call itself raises, not the first next()."""
     with pytest.raises(UserError, match=message):
-        discover(generator, dataclasses.replace(SMALL, **changes))
+        discover(generator, SMALL.replace(**changes))
 
 
 def test_discover_refuses_a_generator_with_noise(generator):
@@ -231,14 +214,6 @@ def test_discover_refuses_the_state_of_another_run(generator):
     """Another shape, or more steps than asked for."""
     state = last(discover(generator, SMALL)).state
     with pytest.raises(UserError, match=r"matrix of shape \(4, 4\), the configuration asks for \(2, 2\)"):
-        discover(generator, dataclasses.replace(SMALL, space="0:2"), resume_from=state)
+        discover(generator, SMALL.replace(space="0:2"), resume_from=state)
     with pytest.raises(ConfigError, match="steps must be at least 6, the number already taken, got 5"):
-        discover(generator, dataclasses.replace(SMALL, steps=5), resume_from=state)
-
-
-def test_learning_rate_decays_hyperbolically():
-    """Half at decay_steps, a third at twice that; constant for 0."""
-    config = DiscoverConfig(method="adam", learning_rate=0.6, decay_steps=50)
-    assert learning_rate(config, 50) == pytest.approx(0.3)
-    assert learning_rate(config, 100) == pytest.approx(0.2)
-    assert learning_rate(DiscoverConfig(learning_rate=0.6, decay_steps=0), 100) == 0.6
+        discover(generator, SMALL.replace(steps=5), resume_from=state)

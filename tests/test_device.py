@@ -1,4 +1,4 @@
-"""Errors that say that memory ran out, told from others."""
+"""Devices by name, TF32 kept out, and errors that say that memory ran out."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import sys
 import pytest
 import torch
 
+from directions.device import explained, full_float32, is_out_of_memory, resolve_device
 from directions.errors import OutOfMemoryError, UserError
-from directions.memory import explained, is_out_of_memory, keep_freed_memory, smaller_divisors
 
 SHORT = [
     MemoryError(),
@@ -20,6 +20,57 @@ SHORT = [
     RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
 ]  # fmt: skip
 OTHER = [RuntimeError("mat1 and mat2 shapes cannot be multiplied"), ValueError("out of memory"), KeyError("a")]
+
+
+def test_resolve_device_finds_what_is_there(monkeypatch):
+    """auto is CUDA exactly where there is one."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert resolve_device("cpu") == resolve_device("auto") == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert resolve_device("auto") == "cuda"
+    assert resolve_device("cuda:1") == "cuda:1"
+    with pytest.raises(UserError, match=r"device 'cuda:2' is not there: torch sees 2 GPU\(s\), cuda:0 to cuda:1"):
+        resolve_device("cuda:2")
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:0"])
+def test_resolve_device_refuses_missing_gpu(name, monkeypatch):
+    """The error says what to use instead."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match=f"device '{name}' is not there: .* Use --device cpu"):
+        resolve_device(name)
+
+
+def test_resolve_device_refuses_unknown_names():
+    """Only CPU and CUDA are offered."""
+    with pytest.raises(UserError, match="device must be cpu, cuda, cuda:N or auto, got 'tpu'"):
+        resolve_device("tpu")
+
+
+@pytest.fixture
+def tf32(request):
+    """Set the caller's choice, and put back what was there."""
+    kept = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = request.param
+    yield request.param
+    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = kept
+
+
+@pytest.mark.parametrize("tf32", [True, False], indirect=True)
+def test_full_float32_switches_tf32_off_and_back(tf32):
+    """The caller's setting returns, also after an error."""
+
+    def fail_inside():
+        with full_float32():
+            assert not torch.backends.cudnn.allow_tf32
+            assert not torch.backends.cuda.matmul.allow_tf32
+            raise RuntimeError("inside")
+
+    with pytest.raises(RuntimeError, match="inside"):
+        fail_inside()
+    assert torch.backends.cudnn.allow_tf32 is tf32
+    assert torch.backends.cuda.matmul.allow_tf32 is tf32
 
 
 def test_cpu_allocator_s_error_is_recognised():
@@ -56,20 +107,12 @@ def test_explained_keeps_the_words_of_an_inner_block():
             raise MemoryError
 
 
-def test_smaller_divisors_halve_at_least():
-    """The largest first; none below one."""
-    assert smaller_divisors(16, 16) == (8, 4, 2, 1)
-    assert smaller_divisors(6, 3) == (1,)
-    assert smaller_divisors(5, 5) == (1,)
-    assert smaller_divisors(4, 1) == ()
-
-
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc hands memory back in this way")
 def test_freed_memory_is_kept():
     """In a process of its own: what is freed stays, and is what the next large array gets."""
     code = (
         "import resource, numpy as np\n"
-        "from directions.memory import keep_freed_memory\n"
+        "from directions.device import keep_freed_memory\n"
         "assert keep_freed_memory()\n"
         "faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
         "np.ones(8_000_000)\n"
@@ -79,9 +122,3 @@ def test_freed_memory_is_kept():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert int(done.stdout) < 100
-
-
-def test_elsewhere_freed_memory_is_not_spoken_of(monkeypatch):
-    """Nothing is done, and nothing fails."""
-    monkeypatch.setattr("platform.libc_ver", lambda: ("", ""))
-    assert not keep_freed_memory()
