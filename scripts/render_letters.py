@@ -5,7 +5,7 @@ download`` or from Debian's servers, unpacked into a cache and never installed),
 (``--fonts``). The result is a folder that ``scripts/builtin/train.py --data`` reads::
 
     images.npy       (N, 64, 64) uint8, dark on white
-    letters.csv      one row an image: letter, index of the face, measured factors
+    letters.csv      one row an image: letter, index of the face
     faces.csv        one row a face: file, names, weight class, italic angle, licence, measured factors
     dataset.json     settings, versions, counts, why faces were not kept, and the digest of pixels and labels
     kept.png         every face that was kept at a glance
@@ -28,10 +28,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 from fontTools.ttLib import TTFont
 from PIL import Image, ImageDraw, ImageFont, features
 from scipy import ndimage
 from tqdm import tqdm
+
+from directions.evaluation.letter_factors import LETTER_FACTORS, LetterJudge, letter_factors, seen_in
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 CAP_HEIGHT = 0.60  # of the side
@@ -110,10 +113,19 @@ def licences_of(fonts: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for path in lists:
         for line in gzip.decompress(path.read_bytes()).decode("utf-8", "replace").splitlines():
-            match = re.match(r"^%?\s*([\w.-]+)\s+(\S+)\s*(\S*)", line)
+            match = re.match(r"^([\w.-]+): (\S+)", line)
             if match:
                 found[match[1]] = match[2]
     return found
+
+
+def licence_name(address: str, listed: str, text: str) -> str:
+    """Name a licence in one way: by the address or text in the font, else as Debian's list has it."""
+    known = {"sil.org": "OFL", "open font license": "OFL", "apache": "Apache-2.0", "gnu.org": "GPL", "gust": "GFL"}
+    told = f"{address} {text}".lower()
+    found = [name for word, name in known.items() if word in told]
+    listed = {"ofl": "OFL", "apache2": "Apache-2.0"}.get(listed, listed)
+    return " or ".join(dict.fromkeys(found)) or listed or address[:60]
 
 
 def describe(path: Path, fonts: Path, licences: dict[str, str]) -> tuple[dict[str, str | float], bool]:
@@ -130,7 +142,7 @@ def describe(path: Path, fonts: Path, licences: dict[str, str]) -> tuple[dict[st
             "full_name": names[4],
             "weight_class": int(font["OS/2"].usWeightClass) if "OS/2" in font else 0,
             "italic_angle": float(font["post"].italicAngle) if "post" in font else 0.0,
-            "licence": (names[14] or licences.get(package, "") or names[13])[:120],
+            "licence": licence_name(names[14], licences.get(package, ""), names[13]),
             "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         }
         return record, all(ord(letter) in covered for letter in LETTERS)
@@ -188,7 +200,7 @@ def odd_letters(images: np.ndarray) -> int:
 
 
 def misread_letters(faces: list[Face]) -> np.ndarray:
-    """Count each face's letters that a linear reader takes for others, fitted without a fifth of the faces at a time."""
+    """Count each face's letters that a linear reader takes for others; it is fitted to the other four fifths."""
     small = np.stack([face.images for face in faces]).astype(np.float32) / 255
     count, _, side, _ = small.shape
     small = small.reshape(count, 26, 16, side // 16, 16, side // 16).mean(axis=(3, 5)).reshape(count, 26, -1)
@@ -237,7 +249,7 @@ def collect(fonts: Path, side: int) -> list[Face]:
                 face.rejected = "not all of A–Z"
                 continue
             face.images = render_face(path, side)
-        except Exception as error:  # a broken font file can raise anything
+        except Exception as error:  # noqa: BLE001 - a broken font file can raise anything
             face.rejected = f"not readable ({type(error).__name__})"
             continue
         ink = (255 - face.images.astype(np.float32)).mean(axis=(1, 2)) / 255
@@ -279,6 +291,22 @@ def contact_sheet(faces: list[Face], columns: int = 5) -> Image.Image:
     return sheet
 
 
+def factors_of(images: np.ndarray, pairs: list[tuple[int, int]]) -> list[dict[str, float]]:
+    """For each face the mean of its letters' measured factors, in standard deviations over the faces."""
+    y = torch.tensor([letter for _, letter in pairs])
+    ink = torch.from_numpy(images)[:, None]
+    parts = [letter_factors(i / 127.5 - 1, k) for i, k in zip(ink.split(500), y.split(500), strict=True)]
+    values, seen = torch.cat(parts), seen_in()[y]
+    judge = LetterJudge.of(values, y)
+    scores = (values - judge.means[y]) / judge.deviations[y] * seen
+    faces = torch.tensor([face for face, _ in pairs])
+    rows = []
+    for face in range(int(faces.max()) + 1):
+        means = scores[faces == face].sum(dim=0) / seen[faces == face].sum(dim=0).clamp(min=1)
+        rows.append({name: round(float(mean), 3) for name, mean in zip(LETTER_FACTORS, means, strict=True)})
+    return rows
+
+
 def write_csv(path: Path, rows: list[dict[str, str | float]]) -> None:
     """Write rows that have the same keys."""
     with path.open("w", newline="") as file:
@@ -299,15 +327,20 @@ def write_dataset(faces: list[Face], out: Path, settings: dict[str, object]) -> 
     letters = [{"letter": LETTERS[k], "face": f} for f, k in pairs]
     records = [{key: value for key, value in face.record.items() if key != "repeats"} for face in kept]
     write_csv(out / "letters.csv", letters)
+    for record, factors in zip(records, factors_of(images, pairs), strict=True):
+        record.update(factors)
     write_csv(out / "faces.csv", records)
     digest = hashlib.sha256((out / "letters.csv").read_bytes() + images.tobytes()).hexdigest()
+    licences = sorted({str(record["licence"]) for record in records})
     reasons = sorted({face.rejected for face in faces if face.rejected})
     summary = {
         **settings,
         "faces": len(kept),
         "images": len(images),
         "not_kept": {reason: sum(face.rejected == reason for face in faces) for reason in reasons},
-        "licences": dict(sorted({str(r["licence"]): sum(q["licence"] == r["licence"] for q in records) for r in records}.items())),
+        "licences": dict(
+            sorted({str(r["licence"]): sum(q["licence"] == r["licence"] for q in records) for r in records}.items())
+        ),
         "freetype": features.version("freetype2"),
         "sha256": digest,
     }

@@ -1,4 +1,4 @@
-"""Read the typeface from images of capital letters by closed formulas: weight, slant, width, contrast, serif, crossbar."""
+"""Read what typeface capital letters are set in by closed formulas: weight, slant, width and three more."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ SEEN_IN = {
     "crossbar": "ABEFHPR",
 }
 ENDS_BELOW, ENDS_ABOVE, LEFT_STEM = "AFHIKMPRTXY", "HIKUVWXY", "BDEL"
+TABLE = Path(__file__).with_name("letter_factors.json")
 FAINT = 0.02  # ink below this is the paper's
 
 
 def letter_factors(images: Tensor, y: Tensor) -> Tensor:
-    """Measure letters as they stand, each in its own unit.
+    """Measure letters, each factor in its own unit.
 
     Args:
         images: (n, channels, side, side) in [-1, 1]: A–Z, dark on white, cap height and baseline as the renders have.
@@ -104,7 +105,7 @@ def _median_run(ink: Tensor, steps: Tensor) -> Tensor:
 
 
 class LetterJudge:
-    """Judges letters by `letter_factors`, against the same letter in the data; see `directions.evaluation.factors.Judge`.
+    """Judges letters by `letter_factors`, each against the same letter in the data; a `Judge` as the factor table asks.
 
     Args:
         means: (26, 6), of each letter and factor over the typefaces of the data.
@@ -125,7 +126,14 @@ class LetterJudge:
 
     @torch.no_grad()
     def read(self, images: Tensor, y: Tensor | None) -> Tensor:
-        """Read images (n, 3, side, side) in [-1, 1] of letters (n,): (n, 6), in deviations from the letter's mean.
+        """Read images.
+
+        Args:
+            images: (n, 3, side, side) in [-1, 1].
+            y: (n,) which letter each shows.
+
+        Returns:
+            (n, 6): each factor in standard deviations from the letter's mean over the data, 0 where it is not seen.
 
         Raises:
             UserError: If there are no classes.
@@ -163,3 +171,8 @@ class LetterJudge:
         table = json.loads(path.read_text())
         values = torch.tensor([[table[letter].get(name, [0.0, 1.0]) for name in LETTER_FACTORS] for letter in LETTERS])
         return cls(values[..., 0], values[..., 1])
+
+
+def load_letter_judge() -> LetterJudge:
+    """Load the judge of letters, with the table of the package."""
+    return LetterJudge.load(TABLE)

@@ -64,4 +64,5 @@ class Images:
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """Read (batch, channels, size, size) float32 in [-1, 1], and (batch,) classes."""
         pixels = torch.from_numpy(self.images[indices.numpy()].astype(np.float32)) / 127.5 - 1
-        return (pixels[:, None] if self.channels == 1 else pixels.permute(0, 3, 1, 2).contiguous()), self.labels[indices]
+        images = pixels[:, None] if self.channels == 1 else pixels.permute(0, 3, 1, 2).contiguous()
+        return images, self.labels[indices]

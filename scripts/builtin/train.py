@@ -1,6 +1,6 @@
 """Train a packaged generator: a small BigGAN-deep on the rendered scenes or letters, checkpointed and resumable.
 
-``make builtin`` and ``make letters-train`` run it, then ``export.py``, which measures the result and writes the
+``make builtin`` and ``make letters`` run it, then ``export.py``, which measures the result and writes the
 packaged files. Run the same command again to go on after an interruption; --steps may differ then. The folder has
 checkpoint.pt, settings.json, stats.jsonl, and a sheet of samples for every few thousand images.
 """
@@ -18,7 +18,6 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import torch
-from data import Images
 from networks import (
     Discriminator,
     TextureStatistics,
@@ -34,6 +33,7 @@ from PIL import Image
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from data import Images
 from directions.atomic import atomic_write
 from directions.generators.base import truncated_normal
 from directions.sampling import derived_rng
@@ -223,7 +223,8 @@ def sample_sheet(images: Tensor, columns: int, gap: int = 2) -> Image.Image:
     rows = -(-len(pixels) // columns)
     sheet = Image.new("RGB", (columns * (width + gap) + gap, rows * (height + gap) + gap), "white")
     for index, image in enumerate(pixels.permute(0, 2, 3, 1).numpy()):
-        sheet.paste(Image.fromarray(image), (gap + index % columns * (width + gap), gap + index // columns * (height + gap)))
+        place = (gap + index % columns * (width + gap), gap + index // columns * (height + gap))
+        sheet.paste(Image.fromarray(image), place)
     return sheet
 
 
