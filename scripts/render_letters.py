@@ -338,9 +338,7 @@ def write_dataset(faces: list[Face], out: Path, settings: dict[str, object]) -> 
         "faces": len(kept),
         "images": len(images),
         "not_kept": {reason: sum(face.rejected == reason for face in faces) for reason in reasons},
-        "licences": dict(
-            sorted({str(r["licence"]): sum(q["licence"] == r["licence"] for q in records) for r in records}.items())
-        ),
+        "licences": {name: sum(record["licence"] == name for record in records) for name in licences},
         "freetype": features.version("freetype2"),
         "sha256": digest,
     }

@@ -192,15 +192,16 @@ def agreement(means: np.ndarray, faces: list[dict[str, str]]) -> list[str]:
     jitter = np.random.RandomState(0).rand(len(a)) * 1e-6  # breaks ties in an order that slants cannot know
     concordant = (np.sign(a[:, None] - a) * np.sign(s[:, None] - s))[a[:, None] != a]
     more = s[a > 0][:, None] > s[a == 0]
+    ceiling, tied = spearmanr(a + jitter, a)[0], np.mean(a == 0)
     return [
         "weight and OS/2.usWeightClass, Spearman's rank correlation:",
-        f"  {spearmanr(weight, classes)[0]:.3f} over all {len(faces)} faces (a class is another thickness in each family)",
+        f"  {spearmanr(weight, classes)[0]:.3f} over all {len(faces)} faces, where a class differs from family to family",
         f"  {np.mean(ranks):.3f} within a family, mean over the {len(graded)} that have 4 classes or more",
         f"  {np.median(ranks):.3f} likewise, median",
         "slant and post.italicAngle:",
         f"  {spearmanr(slant, angles)[0]:.3f} over all faces",
         f"  {spearmanr(s, a)[0]:.3f} without {(~told).sum()} faces that are italic by name and have the angle 0",
-        f"  {spearmanr(a + jitter, a)[0]:.3f} is the highest possible there: {np.mean(a == 0):.0%} of the angles are tied at 0",
+        f"  {ceiling:.3f} is the highest possible there: {tied:.0%} of the angles are tied at 0",
         f"  {concordant.mean():.3f} over the pairs that the angles order (Goodman and Kruskal's gamma)",
         f"  {more.mean():.3f} of the pairs of an italic and an upright face: the italic one is more slanted",
     ]
