@@ -130,7 +130,7 @@ def licence_name(address: str, listed: str, text: str) -> str:
 
 def describe(path: Path, fonts: Path, licences: dict[str, str]) -> tuple[dict[str, str | float], bool]:
     """Read a font's own tables: names, weight class, italic angle, licence; and whether it has A–Z."""
-    with TTFont(path, fontNumber=0, lazy=True) as font:
+    with path.open("rb") as file, TTFont(file, fontNumber=0, lazy=True) as font:
         names = {key: (font["name"].getDebugName(key) or "").strip().replace("\n", " ") for key in (1, 2, 4, 13, 14)}
         covered = font.getBestCmap() or {}
         package = path.parent.name
@@ -149,7 +149,7 @@ def describe(path: Path, fonts: Path, licences: dict[str, str]) -> tuple[dict[st
 
 
 def render_face(path: Path, side: int) -> np.ndarray:
-    """Draw A–Z at one cap height and baseline, each centred by its box.
+    """Draw A–Z at one cap height and baseline, each centred by the box of its ink and its advance.
 
     Args:
         path: A font file.
@@ -168,7 +168,7 @@ def render_face(path: Path, side: int) -> np.ndarray:
     font = ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)
     images = np.full((len(LETTERS), side, side), 255, dtype=np.uint8)
     for image, letter in zip(images, LETTERS, strict=True):
-        left, top, right, bottom = font.getbbox(letter, anchor="ls")
+        left, top, right, bottom = font.getbbox(letter, anchor="ls")  # with the room that it takes in a line
         x, y = (scale - (right - left)) / 2 - left, BASELINE * scale
         margin = SUPERSAMPLING
         if right - left > scale - 2 * margin or y + top < margin or y + bottom > scale - margin or right <= left:
@@ -262,11 +262,11 @@ def collect(fonts: Path, side: int) -> list[Face]:
             if not face.rejected and odd_letters(face.images) >= ODD_LETTERS:
                 face.rejected = f"{ODD_LETTERS} letters or more in other pieces than plain capitals"
     plain = [face for face in faces if not face.rejected]
-    for face, misread in zip(plain, misread_letters(plain), strict=True):
+    for face, misread in zip(plain, misread_letters(plain) if plain else [], strict=True):
         if misread >= MISREAD_LETTERS:
             face.rejected = f"{MISREAD_LETTERS} letters or more that a linear reader takes for others"
     plain = [face for face in plain if not face.rejected]
-    for face, repeated in zip(plain, near_duplicates(plain), strict=True):
+    for face, repeated in zip(plain, near_duplicates(plain) if plain else [], strict=True):
         if repeated >= 0:
             face.rejected = "near-duplicate"
             face.record["repeats"] = plain[repeated].name
@@ -278,7 +278,7 @@ def contact_sheet(faces: list[Face], columns: int = 5) -> Image.Image:
     cell, label = 24, 11
     width, height = cell * len(SHEET_WORD) + 6, cell + label
     font = ImageFont.load_default(size=9)
-    sheet = Image.new("L", (columns * width, -(-len(faces) // columns) * height), 255)
+    sheet = Image.new("L", (columns * width, max(1, -(-len(faces) // columns)) * height), 255)
     draw = ImageDraw.Draw(sheet)
     for index, face in enumerate(faces):
         x, y = index % columns * width, index // columns * height

@@ -22,7 +22,6 @@ from torch.nn import functional as F
 from data import LETTERS, SHAPES, Images
 from directions.evaluation.letter_factors import LETTER_FACTORS, LetterJudge, letter_factors, load_letter_judge, seen_in
 from directions.evaluation.letter_factors import TABLE as JUDGE_TABLE
-from directions.evaluation.scene_reader import FACTORS, load_scene_judge
 from directions.generators.base import Generator
 from directions.generators.registry import load_generator
 from directions.sampling import derived_rng
@@ -68,6 +67,8 @@ def figures_of(generator: Generator, data: Images | None) -> list[Figure]:
 @torch.no_grad()
 def scene_figures(generator: Generator, data: Images | None, samples: int = 3000) -> list[Figure]:
     """Shape as asked, spread of the factors, and traces of a grid."""
+    from directions.evaluation.scene_reader import FACTORS, load_scene_judge
+
     z = generator.sample_z_from(samples, derived_rng(0, 0, "quality"), 1.0)
     y = torch.arange(samples) % len(SHAPES)
     images = torch.cat([generator(*part) for part in zip(z.split(250), y.split(250), strict=True)])
