@@ -3,7 +3,7 @@
 One coloured object (two in ``clevr-complex``) stands on a ground plane under a soft light. A scene is a function of
 ``(set, seed, index)`` alone, factors and pixels, so workers may render in any order and a killed run goes on where it
 stopped; ``--verify 30`` renders some of a finished set anew and compares. The result is a folder that
-``scripts/train_builtin.py --data`` reads::
+``scripts/builtin/train.py --data`` reads::
 
     images/000000.png …   the renders, RGB
     factors.csv           one row an image: class and continuous factors

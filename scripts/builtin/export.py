@@ -1,0 +1,228 @@
+"""Measure a trained generator's statistics, write the packaged files, and print what it reaches.
+
+Comes after ``train.py``: ``export.py scenes`` and ``export.py letters`` write weights.safetensors, config.json, card.md
+and samples.png into ``directions/generators/``. ``figures.py`` prints the figures again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import string
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from figures import figures_of, table_of
+from networks import build_generator, tie_colours
+from pytorch_pretrained_biggan import BigGAN
+from pytorch_pretrained_biggan.model import BigGANBatchNorm
+from safetensors.torch import save
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+from train import Settings, sample_sheet
+
+from data import Images
+from directions.atomic import write_bytes, write_text
+from directions.generators.base import truncated_normal
+from directions.generators.registry import load_generator
+from directions.sampling import derived_rng
+
+PACKAGED = Path(__file__).parents[2] / "directions" / "generators"
+POWER_ITERATIONS = 100
+KINDS = {
+    "scenes": ("builtin", "data/clevr-simple-64", ["builtin", "builtin-fine", "builtin-colour"]),
+    "letters": ("letters", "data/letters-64", ["letters"]),
+}
+DATA = {
+    "scenes": "renders of one object on a ground plane, made by `scripts/render_scenes.py` (`make scenes`)",
+    "letters": (
+        "letters of {faces} typefaces, made by `scripts/render_letters.py` (`make letters`) from the open fonts of "
+        "Debian's `texlive-fonts-extra`: grey, cap height 0.60 and baseline 0.70 of the side, each letter centred"
+    ),
+}
+
+CARD = string.Template("""# The generator of $kind
+
+A class-conditional BigGAN-deep (`pytorch_pretrained_biggan.BigGAN` with the configuration in `config.json`):
+$side × $side pixels, |z| = $dim_z, classes $classes. $parameters M parameters.
+
+- **Data**: $count $data; SHA-256 of table and pixels `$digest`.
+- **Training**: hinge loss, projection discriminator, spectral norm in both networks, average of the weights;
+  $hours hours on $cores CPU cores, beside other work.
+$stages
+- **Statistics**: `python scripts/builtin/export.py $kind`, $samples images for each of 51 truncations.
+- **Weights**: SHA-256 `$weights`, $size MB.
+$licences
+z is drawn as BigGAN-deep draws it: a normal distribution cut off at ±2, times the truncation.
+
+## What it reaches
+
+Printed by `python scripts/builtin/figures.py $name`, at truncation 1:
+
+$table
+""")
+
+
+@torch.no_grad()
+def settle_spectral_norm(model: BigGAN) -> None:
+    """Iterate every layer's singular vectors to convergence: averaged weights have others than the live ones."""
+    for module in model.modules():
+        if hasattr(module, "weight_orig"):
+            matrix = module.weight_orig.flatten(1)
+            u, v = module.weight_u, module.weight_v
+            for _ in range(POWER_ITERATIONS):
+                v.copy_(F.normalize(matrix.mT @ u, dim=0))
+                u.copy_(F.normalize(matrix @ v, dim=0))
+
+
+@torch.no_grad()
+def measure_statistics(model: BigGAN, *, samples: int, batch_size: int = 128, seed: int = 0) -> Iterator[float]:
+    """Fill every batch norm's rows of running statistics, truncation by truncation.
+
+    A layer's statistics are taken while the layers before it normalise by their own batch, as in training; mean and
+    variance are pooled over all batches.
+
+    Args:
+        model: Its norms use batch statistics in training mode; changed in place and left in evaluation mode.
+        samples: Images a truncation, a multiple of ``batch_size``.
+        batch_size: Images that are normalised together.
+        seed: Seed of z.
+
+    Yields:
+        The truncation that was measured.
+    """
+    norms = [module for module in model.modules() if isinstance(module, BigGANBatchNorm)]
+    num_classes, dim_z = model.config.num_classes, model.config.z_dim
+    model.train()
+    for module in model.modules():
+        if hasattr(module, "weight_orig"):
+            module.eval()  # in training mode a layer under spectral norm would iterate on
+    for row in range(model.config.n_stats):
+        truncation = row / (model.config.n_stats - 1)
+        sums = {norm: torch.zeros(2, norm.num_features, dtype=torch.float64) for norm in norms}
+        hooks = [norm.register_forward_pre_hook(_accumulate(sums[norm])) for norm in norms]
+        rng = derived_rng(seed, row, "statistics")
+        # At truncation 0 there is one z: every class once is all there is to see.
+        batches = samples // batch_size if row else 1
+        for _ in range(batches):
+            z = truncated_normal(batch_size, dim_z, rng, truncation) if row else torch.zeros(batch_size, dim_z)
+            y = torch.arange(batch_size) % num_classes
+            model(z, F.one_hot(y, num_classes).float(), 1.0)
+        for hook in hooks:
+            hook.remove()
+        for norm in norms:
+            mean, square = sums[norm] / batches
+            norm.running_means[row] = mean
+            norm.running_vars[row] = square - mean**2
+        yield truncation
+    model.eval()
+
+
+def _accumulate(total: Tensor) -> Callable[[Any, tuple[Any, ...]], None]:
+    def hook(module: Any, inputs: tuple[Any, ...]) -> None:
+        x = inputs[0].double()
+        total[0] += x.mean(dim=(0, 2, 3))
+        total[1] += x.square().mean(dim=(0, 2, 3))
+
+    return hook
+
+
+def finished(run: Path, data: Images) -> BigGAN:
+    """The averaged generator of a run, its spectral norms settled; statistics are still to be measured."""
+    settings = json.loads((run / "settings.json").read_text())
+    model = build_generator(data.images.shape[1], len(data.class_names), settings["dim_z"], settings["channel_width"])
+    checkpoint = torch.load(run / "checkpoint.pt", weights_only=True)
+    model.load_state_dict(checkpoint["networks"]["average"])
+    if data.channels == 1:
+        tie_colours(model)
+    settle_spectral_norm(model)
+    return model
+
+
+def stage(run: Path) -> str:
+    """One stage of training as a line of the card: its command with the options that differ from the defaults."""
+    settings = json.loads((run / "settings.json").read_text())
+    changed = {name: settings[name] for name, value in asdict(Settings()).items() if settings[name] != value}
+    options = [
+        f"--{name.replace('_', '-')} {value}" if not isinstance(value, bool) else f"--no-{name}"
+        for name, value in changed.items()
+    ]
+    start = [f"--start outputs/{settings['start']}"] if settings["start"] else []
+    command = " ".join(["python scripts/builtin/train.py", f"--out outputs/{run.name}", *start, *options])
+    return f"  - `{command}`: {settings['steps']} steps of batch {settings['batch_size']}"
+
+
+def export(kind: str, runs: list[Path], folder: Path, out: Path, samples: int) -> str:
+    """Write weights, configuration, samples and card; return the table of figures."""
+    data = Images(folder)
+    model = finished(runs[-1], data)
+    for _ in tqdm(measure_statistics(model, samples=samples), total=51, desc="Statistics", unit="row", disable=None):
+        pass
+    out.mkdir(parents=True, exist_ok=True)
+    weights = save({name: tensor.detach().contiguous().clone() for name, tensor in model.state_dict().items()})
+    digest = hashlib.sha256(weights).hexdigest()
+    write_bytes(out / "weights.safetensors", weights)
+    config = {**model.config.to_dict(), "class_names": list(data.class_names), "sha256": digest}
+    write_text(out / "config.json", json.dumps(config, indent=2, sort_keys=True) + "\n")
+    generator = load_generator(str(out))
+    z = generator.sample_z(10, seed=0)
+    with torch.no_grad():
+        sheet = torch.cat([generator(z, name) for name in data.class_names])
+    sample_sheet(sheet, 10).quantize(64).save(out / "samples.png", optimize=True)
+    table = table_of(figures_of(generator, data))
+    dataset = json.loads((folder / "dataset.json").read_text())
+    lines = [line for run in runs for line in (run / "stats.jsonl").read_text().splitlines()]
+    seconds = sum(json.loads(line)["seconds"] for line in lines)
+    licences = ""
+    if kind == "letters":
+        named = sorted(dataset["licences"].items(), key=lambda item: -item[1])
+        counted = "; ".join(f"{name} ({count})" for name, count in named)
+        licences = f"- **Licences of the fonts**, as they or their packages name them (files): {counted}.\n"
+    card = CARD.substitute(
+        kind=kind,
+        name=out.name,
+        side=data.images.shape[1],
+        dim_z=model.config.z_dim,
+        classes=", ".join(data.class_names) if len(data.class_names) < 10 else "A–Z",
+        parameters=f"{sum(parameter.numel() for parameter in model.parameters()) / 1e6:.2f}",
+        count=f"{len(data):,}",
+        data=DATA[kind].format(**dataset),
+        digest=data.digest,
+        stages="\n".join(map(stage, runs)),
+        cores=os.cpu_count(),
+        hours=f"{seconds / 3600:.2f}",
+        samples=samples,
+        weights=digest,
+        size=f"{len(weights) / 1e6:.2f}",
+        licences=licences,
+        table=table,
+    )
+    write_text(out / "card.md", card)
+    return table
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Export."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kind", choices=KINDS, help="what was trained on")
+    parser.add_argument("--runs", type=Path, nargs="+", help="training runs, the last is exported")
+    parser.add_argument("--data", type=Path, help="the renders")
+    parser.add_argument("--out", type=Path, help="folder to write (the package's)")
+    parser.add_argument("--samples", type=int, default=512, help="images a truncation, a multiple of 128")
+    arguments = parser.parse_args(argv)
+    name, folder, runs = KINDS[arguments.kind]
+    out = arguments.out or PACKAGED / name
+    chosen = arguments.runs or [Path("outputs", run) for run in runs]
+    print(export(arguments.kind, chosen, arguments.data or Path(folder), out, arguments.samples))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,209 @@
+"""What the trainer of the packaged generators is made of: the package's BigGAN-deep, an opponent, and the losses."""
+
+from __future__ import annotations
+
+import types
+from dataclasses import dataclass
+
+import torch
+from pytorch_pretrained_biggan import BigGAN, BigGANConfig
+from pytorch_pretrained_biggan.model import BigGANBatchNorm
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.parametrizations import spectral_norm
+
+GREY_LEVELS = 127.5
+# Rows are (upsample?, input width, output width), widths in channel_width.
+LAYERS = {
+    32: [(0, 16, 16), (1, 16, 8), (0, 8, 8), (1, 8, 4), (0, 4, 4), (1, 4, 2), (0, 2, 1)],
+    64: [(0, 16, 16), (1, 16, 8), (0, 8, 8), (1, 8, 4), (0, 4, 4), (1, 4, 2), (0, 2, 2), (1, 2, 1)],
+}
+
+
+def build_generator(resolution: int, num_classes: int, dim_z: int, channel_width: int) -> BigGAN:
+    """Make a freshly initialised BigGAN-deep that normalises by batch while in training mode.
+
+    Args:
+        resolution: Height and width of the images, 32 or 64.
+        num_classes: Number of classes.
+        dim_z: |z|; the embedding of a class is as long.
+        channel_width: Channels at full resolution.
+
+    Returns:
+        The package's own ``BigGAN``, its weights drawn orthogonal from torch's global random state.
+    """
+    config = {
+        "output_dim": resolution,
+        "z_dim": dim_z,
+        "class_embed_dim": dim_z,
+        "channel_width": channel_width,
+        "num_classes": num_classes,
+        "layers": [[bool(up), inner, outer] for up, inner, outer in LAYERS[resolution]],
+        "attention_layer_position": -1,
+        "eps": 1e-4,
+        "n_stats": 51,
+    }
+    model = BigGAN(BigGANConfig.from_dict(config))
+    for module in model.modules():
+        weight = getattr(module, "weight_orig", None)
+        if weight is not None:
+            nn.init.orthogonal_(weight)
+        if isinstance(module, nn.Conv2d) and module.bias is not None:
+            nn.init.zeros_(module.bias)
+        if isinstance(module, BigGANBatchNorm):
+            if not module.conditional:
+                nn.init.ones_(module.weight)
+                nn.init.zeros_(module.bias)
+            # The package never normalises by batch; in evaluation mode the function stays its own.
+            module.forward = types.MethodType(_batch_norm, module)
+    model.generator.conv_to_rgb.forward = types.MethodType(_to_colours, model.generator.conv_to_rgb)
+    nn.init.normal_(model.embeddings.weight, std=1.0)
+    return model
+
+
+def _to_colours(self: nn.Conv2d, x: Tensor) -> Tensor:
+    """Compute the three channels that are used, not channel_width of them: a fifth of a step's work saved."""
+    return F.conv2d(x, self.weight[:3], self.bias[:3], padding=1)
+
+
+def _batch_norm(self: BigGANBatchNorm, x: Tensor, truncation: float, condition: Tensor | None = None) -> Tensor:
+    if not self.training:
+        return BigGANBatchNorm.forward(self, x, truncation, condition)
+    if not self.conditional:
+        return F.batch_norm(x, None, None, self.weight, self.bias, training=True, eps=self.eps)
+    normalised = F.batch_norm(x, None, None, training=True, eps=self.eps)
+    weight = 1 + self.scale(condition)
+    return torch.addcmul(self.offset(condition)[..., None, None], normalised, weight[..., None, None])
+
+
+@torch.no_grad()
+def tie_colours(model: BigGAN) -> None:
+    """Give green and blue the weights of red, so that every image is grey.
+
+    Args:
+        model: Changed in place.
+    """
+    layer = model.generator.conv_to_rgb
+    for tensor in (layer.weight_orig, layer.bias):
+        tensor[1:3] = tensor[:1]
+
+
+def images_of(generator: nn.Module, z: Tensor, y: Tensor, channels: int = 3) -> Tensor:
+    """Images for class indices ``y``: (batch, channels, height, width) in [-1, 1]."""
+    return generator(z, F.one_hot(y, generator.config.num_classes).to(z.dtype), 1.0)[:, :channels]
+
+
+class DownBlock(nn.Module):
+    """Residual block of the discriminator; halves height and width unless told otherwise."""
+
+    def __init__(self, channels_in: int, channels_out: int, *, first: bool = False, downsample: bool = True) -> None:
+        super().__init__()
+        self.first, self.downsample = first, downsample
+        self.conv_0 = spectral_norm(nn.Conv2d(channels_in, channels_out, 3, padding=1))
+        self.conv_1 = spectral_norm(nn.Conv2d(channels_out, channels_out, 3, padding=1))
+        self.skip = spectral_norm(nn.Conv2d(channels_in, channels_out, 1)) if channels_in != channels_out else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, channels_in, h, w) to (batch, channels_out, h/2, w/2), or without the halving."""
+        # No activation before the first convolution of all, since its input is the image itself.
+        residual = self.conv_0(x if self.first else F.relu(x))
+        residual = self.conv_1(F.relu(residual))
+        shortcut = F.avg_pool2d(x, 2) if self.downsample else x
+        if self.skip is not None:
+            shortcut = self.skip(shortcut)
+        return shortcut + (F.avg_pool2d(residual, 2) if self.downsample else residual)
+
+
+class Discriminator(nn.Module):
+    """Class-conditional discriminator with a projection head and spectral norm throughout.
+
+    Args:
+        resolution: Height and width of the images; a power of two from 8 up.
+        num_classes: Number of classes.
+        width: Channels of the first block; doubled at each halving up to ``8 * width``.
+        channels: Of the images.
+        fold: Side of the squares of pixels that are laid into channels first: 2 makes the first block four times
+            cheaper, and no pixel is lost.
+
+    References:
+        Miyato and Koyama 2018, arXiv:1802.05637; Miyato et al. 2018, arXiv:1802.05957.
+    """
+
+    def __init__(self, resolution: int, num_classes: int, width: int, channels: int = 3, fold: int = 1) -> None:
+        super().__init__()
+        self.fold = fold
+        blocks: list[nn.Module] = []
+        inner, size, out = channels * fold**2, resolution // fold, width
+        while size > 4:
+            blocks.append(DownBlock(inner, out, first=not blocks))
+            inner, size, out = out, size // 2, min(2 * out, 8 * width)
+        blocks.append(DownBlock(inner, inner, downsample=False))
+        self.blocks = nn.Sequential(*blocks)
+        self.linear = spectral_norm(nn.Linear(inner, 1))
+        self.embedding = spectral_norm(nn.Embedding(num_classes, inner))
+
+    def forward(self, images: Tensor, y: Tensor) -> Tensor:
+        """Score (batch, channels, h, w) images in [-1, 1] of classes ``y``: (batch,); higher is more real."""
+        folded = F.pixel_unshuffle(images, self.fold) if self.fold > 1 else images
+        features = F.relu(self.blocks(folded)).sum(dim=(2, 3))
+        return self.linear(features).squeeze(1) + (self.embedding(y) * features).sum(dim=1)
+
+
+def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """Hinge loss of the discriminator: 0 where every real scores at least 1 and every fake at most -1.
+
+    References:
+        Lim and Ye 2017, arXiv:1705.02894.
+    """
+    return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+
+
+@dataclass(frozen=True)
+class TextureStatistics:
+    """Mean and mean square of the high-pass of images, pixel by pixel: (channels, h, w), in grey levels of 255."""
+
+    mean: Tensor
+    square: Tensor
+
+    @classmethod
+    def of(cls, images: Tensor) -> TextureStatistics:
+        """Measure a batch of images in [-1, 1]: what is left without their mean over 3 by 3 pixels."""
+        padded = F.pad(images, (1, 1, 1, 1), mode="replicate")
+        residual = (images - F.avg_pool2d(padded, 3, stride=1)) * GREY_LEVELS
+        return cls(residual.mean(dim=0), residual.square().mean(dim=0))
+
+
+def texture_matching(fake: TextureStatistics, real: TextureStatistics) -> Tensor:
+    """How far the texture of generated images is from that of real ones: feature matching on the finest scale.
+
+    A grid that stays at the same pixels shows in the mean, grain in the mean square. The discriminator, smooth by its
+    spectral norm, gives a weak gradient for either; this gives a direct one.
+
+    References:
+        Salimans et al. 2016, arXiv:1606.03498, section 3.1 (feature matching).
+    """
+    means = (fake.mean - real.mean).square().mean()
+    squares = ((fake.square - real.square).abs() / (real.square + 1)).mean()
+    return means + squares
+
+
+def chroma(images: Tensor, angles: int = 8) -> Tensor:
+    """Mean colour of each image without its brightness, projected on axes around half a turn of the colour circle."""
+    red, green, blue = (images.mean(dim=(2, 3)) * GREY_LEVELS).unbind(dim=1)
+    plane = torch.stack(((2 * red - green - blue) / 6**0.5, (green - blue) / 2**0.5), dim=1)
+    angle = torch.arange(angles, device=images.device) * (torch.pi / angles)
+    return plane @ torch.stack((angle.cos(), angle.sin())).to(plane)
+
+
+def colour_matching(fake: Tensor, real: Tensor) -> Tensor:
+    """Squared sliced Wasserstein distance between two sets of mean colours, in variances of the real one.
+
+    The tails of a distribution are what a small generator leaves out first. Here each image is held against the real
+    one of its rank, so that the extremes are asked for.
+
+    References:
+        Bonneel et al. 2015, doi:10.1007/s10851-014-0506-3.
+    """
+    ranks = (torch.arange(len(fake), dtype=real.dtype, device=real.device) + 0.5) / len(fake)
+    wanted = torch.quantile(real, ranks, dim=0)
+    return ((fake.sort(dim=0).values - wanted).square().mean(dim=0) / real.var(dim=0)).mean()

@@ -1,0 +1,93 @@
+"""The trainer of the packaged generators: resumes bit-identically, keeps letters grey, and exports what loads."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+SCRIPTS = Path(__file__).parents[2] / "scripts" / "builtin"
+OPTIONS = ["--batch-size", "4", "--dim-z", "4", "--channel-width", "4", "--discriminator-width", "4", "--no-bfloat16"]
+
+
+@pytest.fixture
+def scripts(monkeypatch):
+    """The folder of scripts on the path, as it is for one that is run."""
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    monkeypatch.setattr(torch, "set_flush_denormal", lambda on: on)
+    yield
+    for name in ("networks", "data", "train", "export", "figures"):
+        sys.modules.pop(name, None)
+
+
+def write_letters(folder: Path, count: int = 52, side: int = 32) -> Path:
+    """A folder as ``render_letters.py`` writes it, of random images."""
+    import hashlib
+
+    folder.mkdir()
+    images = np.random.RandomState(0).randint(0, 256, (count, side, side)).astype(np.uint8)
+    np.save(folder / "images.npy", images)
+    rows = "".join(f"{chr(65 + i % 26)},{i // 26}\n" for i in range(count))
+    (folder / "letters.csv").write_text("letter,face\n" + rows)
+    digest = hashlib.sha256((folder / "letters.csv").read_bytes() + images.tobytes()).hexdigest()
+    (folder / "dataset.json").write_text(json.dumps({"sha256": digest, "faces": 2, "licences": {"OFL": 2}}))
+    return folder
+
+
+def test_training_resumes_bit_identically(scripts, tmp_path):
+    """Two steps and two more end as four do, on the same lines of figures but the time."""
+    import train
+
+    data = write_letters(tmp_path / "data")
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    command = ["--data", str(data), *OPTIONS, "--decay-from", "1", "--fold", "2"]
+    assert train.main([*command, "--out", str(whole), "--steps", "4"]) == 0
+    for steps in ("2", "4"):
+        assert train.main([*command, "--out", str(parts), "--steps", steps]) == 0
+    first, second = (torch.load(run / "checkpoint.pt", weights_only=True)["networks"] for run in (whole, parts))
+    for name, state in first.items():
+        assert all(torch.equal(value, second[name][key]) for key, value in state.items())
+    lines = [[json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()] for run in (whole, parts)]
+    assert [{**line, "seconds": 0} for line in lines[0]] == [{**line, "seconds": 0} for line in lines[1]]
+    trainer = train.Trainer(train.Settings(), train.Images(data))
+    with pytest.raises(SystemExit, match="trained on other images"):
+        trainer.load_state_dict({**trainer.state_dict(), "data": "other"})
+
+
+def test_export_writes_a_generator_of_grey_letters(scripts, tmp_path, monkeypatch):
+    """It loads by its path, its three channels are one, and the card says how it was made."""
+    import export
+    import train
+
+    from directions.generators.registry import load_generator
+
+    data, run, out = write_letters(tmp_path / "data"), tmp_path / "letters", tmp_path / "out"
+    assert train.main(["--data", str(data), *OPTIONS, "--out", str(run), "--steps", "2"]) == 0
+    monkeypatch.setattr(export, "figures_of", lambda generator, data: [])
+    export.export("letters", [run], data, out, samples=128)
+    generator = load_generator(str(out))
+    images = generator(generator.sample_z(3, seed=0), y="Q")
+    assert generator.class_names == tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    assert images.shape == (3, 3, 32, 32)
+    assert torch.equal(images[:, 0], images[:, 1])
+    assert torch.equal(images[:, 0], images[:, 2])
+    assert "--channel-width 4" in (out / "card.md").read_text()
+
+
+def test_other_data_than_recorded_are_refused(scripts, tmp_path):
+    """A pixel that differs is found; a folder without images says what to run."""
+    import data as module
+
+    folder = write_letters(tmp_path / "data")
+    images = np.load(folder / "images.npy")
+    images[0, 0, 0] += 1
+    np.save(folder / "images.npy", images)
+    with pytest.raises(SystemExit, match="Render it anew"):
+        module.Images(folder).check_digest()
+    (folder / "images.npy").unlink()
+    with pytest.raises(SystemExit, match="make letters"):
+        module.Images(folder)

@@ -1,0 +1,136 @@
+"""The renderer of letters: on fonts that are built here, so that none need be fetched."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("fontTools")
+pytest.importorskip("scipy")
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "render_letters.py"
+
+
+@pytest.fixture(scope="module")
+def script():
+    """The script as a module."""
+    spec = importlib.util.spec_from_file_location("render_letters", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def build_font(path: Path, family: str, stem: int = 120, angle: float = 0.0, weight: int = 400) -> None:
+    """Write a font whose letters are a stem of 700 units and a notch that differs from letter to letter."""
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    builder = FontBuilder(1000, isTTF=True)
+    builder.setupGlyphOrder([".notdef", *letters])
+    builder.setupCharacterMap({ord(letter): letter for letter in letters})
+    glyphs = {}
+    for index, name in enumerate([".notdef", *letters]):
+        pen = TTGlyphPen(None)
+        boxes = [(100, 100 + stem, 0, 700), (100, 420, 25 * index, 25 * index + 60)]
+        for left, right, bottom, top in boxes:
+            for place, corner in enumerate([(left, bottom), (left, top), (right, top), (right, bottom)]):
+                (pen.lineTo if place else pen.moveTo)(corner)
+            pen.closePath()
+        glyphs[name] = pen.glyph()
+    builder.setupGlyf(glyphs)
+    builder.setupHorizontalMetrics(dict.fromkeys(glyphs, (520, 100)))
+    builder.setupHorizontalHeader(ascent=800, descent=-200)
+    builder.setupNameTable(
+        {"familyName": family, "styleName": "Regular", "licenseInfoURL": "https://scripts.sil.org/OFL"}
+    )
+    builder.setupOS2(usWeightClass=weight)
+    builder.setupPost(italicAngle=angle)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    builder.save(path)
+
+
+def test_letters_stand_on_the_baseline_with_one_cap_height(script, tmp_path):
+    """Whatever the font's own units: 0.60 of the side high, on 0.70 of it, in the middle."""
+    build_font(tmp_path / "plain.ttf", "Plain")
+    images = script.render_face(tmp_path / "plain.ttf", 64)
+    ink = images[7] < 128
+    rows, columns = np.where(ink.any(axis=1))[0], np.where(ink.any(axis=0))[0]
+    assert (rows[0], rows[-1] + 1) == (pytest.approx(6.4, abs=1), pytest.approx(44.8, abs=1))
+    assert columns[0] + columns[-1] == pytest.approx(63, abs=1)
+    assert images.dtype == np.uint8
+    assert images[7].max() == 255
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("fonts/MySymbols.ttf", "symbols"),
+        ("fonts/Some-SmallCaps.ttf", "small capitals"),
+        ("fonts/QTFraktur.ttf", "blackletter"),
+        ("fonts/QTHelvet-BoldOutline.ttf", "decorated"),
+        ("antp/antpoltsemicond-bold.ttf", ""),
+        ("fonts/OpenSans.ttf", ""),
+    ],
+)
+def test_names_decide_by_the_written_rules(script, name, rule):
+    """And a name that only contains such a word by accident is kept."""
+    face = script.Face(Path(name), name, record={"family": "", "full_name": ""})
+    assert rule in script.named_rule(face) if rule else not script.named_rule(face)
+
+
+def test_licences_are_named_in_one_way(script):
+    """By the font's own address or text, else by Debian's list."""
+    assert script.licence_name("http://scripts.sil.org/OFL", "", "") == "OFL"
+    assert script.licence_name("", "apache2", "") == "Apache-2.0"
+    assert script.licence_name("", "lppl1.3", "") == "lppl1.3"
+
+
+def test_near_duplicates_are_one_face(script):
+    """A face that repeats an earlier one says which."""
+    rng = np.random.RandomState(0)
+    images = rng.randint(0, 255, (26, 64, 64)).astype(np.uint8)
+    faces = [script.Face(Path(name), name, images=i) for name, i in (("a", images), ("b", images), ("c", 255 - images))]
+    assert script.near_duplicates(faces) == [-1, 0, -1]
+
+
+def test_odd_letters_counts_pieces(script):
+    """A ring is an O, not an L; two pieces are no letter."""
+    images = np.full((26, 64, 64), 255, dtype=np.uint8)
+    images[14, 10:40, 10:40], images[14, 15:35, 15:35] = 0, 255
+    images[11, 10:40, 10:40], images[11, 15:35, 15:35] = 0, 255
+    images[8, 10:40, 10:14] = images[8, 10:40, 30:34] = 0
+    assert script.odd_letters(images) == 2
+
+
+def test_folder_of_ones_own_fonts(script, tmp_path, monkeypatch):
+    """Two faces are kept with their tables, a third that repeats the first and a broken file are not."""
+    monkeypatch.setattr(script, "ODD_LETTERS", 27)  # the letters of these fonts are none
+    monkeypatch.setattr(script, "MISREAD_LETTERS", 27)
+    for name, stem in (("a", 60), ("b", 200), ("c", 60)):
+        build_font(tmp_path / "fonts" / f"{name}.ttf", name.upper(), stem=stem, weight=stem * 2)
+    (tmp_path / "fonts" / "broken.otf").write_bytes(b"no font")
+    out = tmp_path / "data"
+    assert script.main(["--fonts", str(tmp_path / "fonts"), "--out", str(out)]) == 0
+    summary = json.loads((out / "dataset.json").read_text())
+    images = np.load(out / "images.npy")
+    with (out / "faces.csv").open() as file:
+        faces = list(csv.DictReader(file))
+    assert (summary["faces"], len(faces)) == (2, 2)
+    assert images.shape == (summary["images"], 64, 64)
+    assert summary["not_kept"]["near-duplicate"] == 1
+    assert summary["licences"] == {"OFL": 2}
+    assert [face["weight_class"] for face in faces] == ["120", "400"]
+    assert float(faces[1]["weight"]) > float(faces[0]["weight"])
+
+
+def test_missing_folder_is_named(script, tmp_path, capsys):
+    """With exit code 2."""
+    assert script.main(["--fonts", str(tmp_path / "none")]) == 2
+    assert "there is no folder" in capsys.readouterr().err
