@@ -23,11 +23,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-
-from directions.direction_file import Directions
-from directions.direction_file.header import make_header
 from directions.gan.export import measure_statistics
 from directions.gan.networks import build_generator
+
+from directions.direction_file import Directions
+from directions.direction_file.format import make_header
 from directions.generators.base import Generator
 from directions.generators.biggan_deep import BigGANDeep
 from directions.generators.registry import load_generator

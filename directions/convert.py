@@ -16,8 +16,7 @@ from directions.direction_file import Directions
 from directions.direction_file.annotate import LARGEST_PATH_SIZE, check_new
 from directions.direction_file.format import DescribesGenerator, make_header
 from directions.errors import UserError, nearest
-from directions.generators.state_dict import read_tensors, shapes
-from directions.generators.weight_files import sha256_of
+from directions.generators.weights import read_tensors, sha256_of, shapes
 
 DIM_Z = 120
 """|z| of the paper's BigGAN-128, the generator that all of its files belong to."""

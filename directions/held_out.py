@@ -12,21 +12,24 @@ import torch
 from torch import Tensor
 
 from directions.basis import SearchSpace, random_basis
-from directions.config import DiscoverConfig, Reduction
-from directions.devices import full_float32
-from directions.distributed.ranks import Ranks
+from directions.device import full_float32
 from directions.errors import NonFiniteError
 from directions.generators.base import Generator
-from directions.generators.edits import chosen_layers
-from directions.generators.layers import LayerRange
-from directions.joint.differences import difference_evaluations, difference_hessians
-from directions.joint.gradients import gradient_hessians
-from directions.joint.measure import draw_base_point, suggested_kind
+from directions.generators.layers import LayerRange, chosen_layers
+from directions.joint.measure import (
+    difference_evaluations,
+    difference_hessians,
+    draw_base_point,
+    gradient_hessians,
+    planned_measurement,
+    suggested_kind,
+)
 from directions.joint.moments import Moments
-from directions.joint.start import planned_measurement
-from directions.penalties.hessian import hessian_penalty, penalty_per_sample
+from directions.penalty import hessian_penalty, penalty_per_sample
+from directions.ranks import Ranks
 from directions.sampling import Points, derived_rng, draw_points, image_map, resolve_classes
 from directions.search import Search
+from directions.settings.discover import DiscoverConfig, Reduction
 from directions.steps import one_hot_steps
 
 

@@ -158,8 +158,6 @@ class Ranks:
         """Whether this rank is to say why the run ends: the first that asks, and no other after it."""
         return True
 
-    one_ahead, tells = in_turn, says_why  # shim
-
 
 class Processes(Ranks):
     """One of several processes, with torch.distributed.
@@ -289,8 +287,6 @@ class Processes(Ranks):
             return self._store.add("directions: told", 1) == 1
         except RuntimeError:  # the machine that keeps the count is gone, and nobody else may be left
             return True
-
-    tells = says_why  # shim
 
     @contextlib.contextmanager
     def _others(self) -> Iterator[None]:

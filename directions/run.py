@@ -27,14 +27,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import directions
-from directions.atomic import write_bytes, write_text
 from directions.direction_file import Directions, load_directions
 from directions.errors import Interrupted, NonFiniteError, OutOfMemoryError, RankLostError, UserError
+from directions.files import write_bytes, write_text
 from directions.ranks import Progress, Ranks, no_progress
 from directions.settings.discover import DiscoverConfig
 
 if TYPE_CHECKING:
-    from directions.discovery_new import Record, Snapshot
+    from directions.discovery import Record, Snapshot
     from directions.generators.base import Generator
 
 CHECKPOINT_VERSION = 1

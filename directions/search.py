@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from directions.basis import SearchSpace
-from directions.generators.edits import EditsLayers, chosen_layers, described_layers
-from directions.generators.layers import LayerRange
-from directions.penalties.probes import rademacher
+from directions.generators.layers import EditsLayers, LayerRange, chosen_layers, described_layers
+from directions.penalty import rademacher
 from directions.ranges import THIRDS
 from directions.ranks import Ranks
 from directions.sampling import Points, derived_rng, draw_points, resolve_classes

@@ -1,6 +1,6 @@
 """Draw steps along the directions and move latents by them: ``η``, ``w = η·e_i``, ``z + wQ``.
 
-The rows ``Q`` come from `directions.basis`; the penalty in `directions.penalties` judges the map
+The rows ``Q`` come from `directions.basis`; the penalty in `directions.penalty` judges the map
 ``w ↦ G(z + wQ)`` at the ``w`` drawn here.
 """
 

@@ -38,11 +38,11 @@ import torch
 from table_report import ROWS, write_report
 from table_scores import metrics_for, score_run
 
-from directions.atomic import write_text
 from directions.device import keep_freed_memory
 from directions.errors import Interrupted, NonFiniteError, UserError
 from directions.evaluation.named_metrics import NamedMetric, find_metrics
-from directions.gan.data_new import open_data
+from directions.files import write_text
+from directions.gan.data import open_data
 from directions.gan.recording import content_of, record_training, starting_state
 from directions.gan.trainer import Line, Trainer
 from directions.run import RunFolder

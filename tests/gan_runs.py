@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from directions.gan.data_new import ImageData
+from directions.gan.data import ImageData
 from directions.gan.recording import content_of, record_training
 from directions.gan.trainer import Trainer
 from directions.ranks import joined

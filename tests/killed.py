@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from closed import DoubleGenerator
 
-from directions.discovery_new import discover
+from directions.discovery import discover
 from directions.run import RunFolder, record_run
 from directions.settings.discover import DiscoverConfig
 

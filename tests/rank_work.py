@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from closed import DoubleGenerator
 
-from directions.cli import main
-from directions.discovery_new import discover
+from directions.cli.main import main
+from directions.discovery import discover
 from directions.errors import RankLostError, UserError
 from directions.evaluation.summary import summarise
 from directions.ranks import Ranks, joined
@@ -125,8 +125,8 @@ def gan_steps(settings: dict[str, Any], steps: int) -> dict[str, Any]:
     """Steps of a GAN's training on shared batches, with what came out on this rank."""
     from gan_runs import pictures
 
-    from directions.gan.config import TrainConfig
     from directions.gan.trainer import Trainer
+    from directions.settings.train import TrainConfig
 
     with joined() as ranks:
         trainer = Trainer(TrainConfig.from_dict(settings), pictures(), ranks=ranks)

@@ -9,13 +9,12 @@ import pytest
 import torch
 from closed import DoubleGenerator
 
-from directions.config import DiscoverConfig
 from directions.errors import NonFiniteError
 from directions.held_out import HeldOutHessians, HessianScore, draw_held_out, held_out_penalty
-from directions.joint.measure import draw_base_point
-from directions.joint.start import planned_measurement
+from directions.joint.measure import draw_base_point, planned_measurement
 from directions.sampling import derived_rng
 from directions.search import Search
+from directions.settings.discover import DiscoverConfig
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from directions.config import ConfigError
 from directions.generators.closed_form import ClosedFormGenerator
 from directions.sampling import Points, derived_rng, draw_points, image_map, resolve_classes
+from directions.settings.base import ConfigError
 
 
 def numbers(*key):

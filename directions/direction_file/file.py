@@ -448,7 +448,7 @@ class Directions:
         """
         import torch
 
-        from directions.generators.edits import chosen_layers, edited_images
+        from directions.generators.layers import chosen_layers, edited_images
 
         self.require_fits(generator)
         if isinstance(z, np.ndarray):
@@ -524,7 +524,7 @@ class Directions:
         """
         import torch
 
-        from directions.devices import resolve_device
+        from directions.device import resolve_device
 
         there = copy.copy(self)
         try:

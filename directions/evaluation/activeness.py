@@ -11,14 +11,13 @@ import torch
 from torch import Tensor
 
 from directions.basis import SearchSpace
-from directions.devices import full_float32
-from directions.distributed.ranks import Ranks
+from directions.device import full_float32
 from directions.generators.base import Generator
-from directions.generators.edits import edited_images
-from directions.generators.layers import LayerRange
+from directions.generators.layers import LayerRange, edited_images
 from directions.generators.progan import ProGAN
 from directions.held_out import HeldOutSet
-from directions.penalties.derivatives import symmetric_sums
+from directions.penalty import symmetric_sums
+from directions.ranks import Ranks
 from directions.sampling import derived_rng, draw_points, image_map
 
 CARRIED = 0.95

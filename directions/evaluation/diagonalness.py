@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from directions.basis import check_orthonormal
-from directions.devices import full_float32
+from directions.device import full_float32
 from directions.errors import NonFiniteError, UserError
 from directions.generators.base import Generator
 from directions.generators.layers import LayerRange
-from directions.joint.differences import difference_entries, difference_evaluations
+from directions.joint.measure import difference_entries, difference_evaluations
 from directions.sampling import derived_rng, draw_points, image_map
 
 FLOOR = 1e-3

@@ -15,8 +15,7 @@ from directions.basis import check_orthonormal
 from directions.errors import UserError
 from directions.evaluation.scene_reader import SCENE_FACTORS, SHAPES, SceneReader, load_scene_judge
 from directions.generators.base import Generator
-from directions.generators.edits import chosen_layers, edited_images
-from directions.generators.layers import Layers
+from directions.generators.layers import Layers, chosen_layers, edited_images
 
 
 class Judge(Protocol):

@@ -14,10 +14,10 @@ from unittest import mock
 import torch
 from torch import Tensor, nn
 
-from directions.atomic import atomic_write
-from directions.devices import full_float32
+from directions.device import full_float32
 from directions.errors import MissingExtraError, NonFiniteError, UserError
 from directions.evaluation.scene_reader import resized
+from directions.files import atomic_write
 from directions.generators.base import Generator
 from directions.sampling import derived_rng, draw_points
 

@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 
 import directions
-from directions.atomic import require_writable
 from directions.errors import UserError
 from directions.evaluation.activeness import component_activeness
 from directions.evaluation.diagonalness import diagonalness, diagonalness_evaluations
@@ -27,6 +26,7 @@ from directions.evaluation.factors import Judge, judge_of, measure_factors
 from directions.evaluation.image_metrics import FrechetDistance, load_network, perceptual_path_length
 from directions.evaluation.named_metrics import NamedMetric
 from directions.evaluation.scene_reader import load_scene_judge
+from directions.files import require_writable
 from directions.generators.base import Generator
 from directions.sampling import derived_rng, draw_points
 

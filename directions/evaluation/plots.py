@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from directions.atomic import atomic_write
 from directions.errors import MissingExtraError, UserError
 from directions.evaluation.activeness import CARRIED, components_carrying
 from directions.evaluation.named_metrics import Kind
 from directions.evaluation.report import NUMBERS, SETS, Evaluation
+from directions.files import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,16 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from directions.config import DiscoverConfig
 from directions.direction_file import Directions
 from directions.errors import UserError, nearest
 from directions.evaluation.activeness import activeness
 from directions.evaluation.diagonalness import diagonalness, diagonalness_evaluations
 from directions.evaluation.factors import FactorTable, Judge, measure_factors
 from directions.generators.base import Generator
-from directions.generators.edits import chosen_layers
+from directions.generators.layers import chosen_layers
 from directions.held_out import HeldOutHessians, axis_directions, draw_held_out, held_out_penalty, random_directions
 from directions.search import Search
+from directions.settings.discover import DiscoverConfig
 
 METRICS = ("penalty", "hessians", "diagonalness", "activeness", "factors")
 SETS = {"found": "found", "random": "random", "axes": "axes of z"}

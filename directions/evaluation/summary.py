@@ -8,16 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from directions.config import DiscoverConfig
 from directions.direction_file import Directions
-from directions.direction_file.header import make_header
-from directions.discovery.snapshots import Snapshot
-from directions.distributed.ranks import Ranks
+from directions.direction_file.format import make_header
+from directions.discovery import Snapshot
 from directions.evaluation.activeness import activeness, penalty_shares, suggested_path_sizes
 from directions.generators.base import Generator
 from directions.held_out import HeldOutHessians, axis_directions, baseline_penalties, draw_held_out, held_out_penalty
-from directions.joint.start import planned_measurement
+from directions.joint.measure import planned_measurement
+from directions.ranks import Ranks
 from directions.search import Search, shared_among
+from directions.settings.discover import DiscoverConfig
 
 _FIRST = 16
 """The most active directions, whose order is looked at: as many are measured with all samples."""

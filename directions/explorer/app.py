@@ -42,7 +42,7 @@ from directions.explorer.models import (
 from directions.explorer.painter import BusyError, Painter, SupersededError, Worker, animate
 from directions.explorer.snippet import Origin, snippet
 from directions.generators.base import Generator
-from directions.generators.edits import EditsLayers
+from directions.generators.layers import EditsLayers
 
 USUAL_PORT = 8160
 """The same each time where it is free: a page that is open finds the program again when it is started anew."""

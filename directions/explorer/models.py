@@ -8,13 +8,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from typing_extensions import Self
 
-from directions.direction_file.annotations import LARGEST_PATH_SIZE
+from directions.direction_file.annotate import LARGEST_PATH_SIZE
 from directions.errors import UserError, nearest
 from directions.generators.base import Generator
-from directions.generators.edits import chosen_layers
-from directions.generators.layers import LayerRange
-from directions.rendering.gif import MAX_FPS
+from directions.generators.layers import LayerRange, chosen_layers
 from directions.rendering.path import MIN_FRAMES
+from directions.settings.render import MAX_GIF_FPS as MAX_FPS
 
 MAX_SAMPLES = 16
 MAX_SEED = 2**32 - 1

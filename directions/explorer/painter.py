@@ -23,14 +23,13 @@ from directions.errors import UserError
 from directions.explorer.file import Content
 from directions.explorer.models import MAX_AMOUNT, AnimationRequest, ImageRequest, View
 from directions.generators.base import Generator
-from directions.generators.edits import edited_images
-from directions.generators.layers import LayerRange
-from directions.rendering.captions import Page, RowCaption, enlarge
-from directions.rendering.encode import make_encoder
-from directions.rendering.maker import PIXELS_AT_ONCE, to_uint8
+from directions.generators.layers import LayerRange, edited_images
+from directions.rendering.animate import Encoder as make_encoder
+from directions.rendering.frames import PIXELS_AT_ONCE, to_uint8
+from directions.rendering.page import Page, RowCaption, enlarge, row_caption
 from directions.rendering.path import strip, there_and_back
-from directions.rendering.settings import SMALLEST_TILE
-from directions.rendering.sheets import COLUMNS, row_caption
+from directions.rendering.stills import COLUMNS
+from directions.settings.render import SMALLEST_TILE
 
 Kept = TypeVar("Kept")
 Result = TypeVar("Result")

@@ -48,7 +48,7 @@ def snippet(view: View, directions: Directions, moves: Sequence[tuple[int, float
         "from PIL import Image",
         "",
         "from directions import load_directions, load_generator",
-        "from directions.rendering.maker import to_uint8",
+        "from directions.rendering.frames import to_uint8",
         "",
         f"directions = load_directions({str(origin.file)!r})",
         f"generator = load_generator({', '.join(options)})",

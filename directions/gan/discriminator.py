@@ -7,8 +7,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from directions.generators.progan_layers import EqualisedConv, EqualisedLinear, activate, downsample
-from directions.generators.progan_network import FIRST_RESOLUTION, resolutions
+from directions.generators.progan import (
+    FIRST_RESOLUTION,
+    EqualisedConv,
+    EqualisedLinear,
+    activate,
+    downsample,
+    resolutions,
+)
 from directions.settings.train import GROUP
 
 _STDDEV_EPSILON = 1e-8

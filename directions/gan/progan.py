@@ -10,9 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from directions.gan.discriminator import ProGANDiscriminator
-from directions.generators.progan_network import ProGANNetwork
-from directions.penalties.hessian import hessian_penalty
-from directions.penalties.probes import rademacher
+from directions.generators.progan import ProGANNetwork
+from directions.penalty import hessian_penalty, rademacher
 from directions.settings.train import Stage, TrainConfig
 
 Terms = dict[str, Tensor]

@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from directions.atomic import atomic_write
 from directions.errors import Interrupted, NonFiniteError, RankLostError, UserError
+from directions.files import atomic_write
 from directions.gan.trainer import Line, Trainer, train
 from directions.generators.progan import ARCH, write_progan
-from directions.generators.published import WEIGHTS
+from directions.generators.weights import WEIGHTS
 from directions.run import RunFolder, StopSignals, event_writer
 from directions.settings.base import ConfigError
 from directions.settings.train import TrainConfig

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from directions.devices import full_float32
-from directions.distributed.ranks import Ranks
+from directions.device import full_float32
 from directions.errors import NonFiniteError, UserError
-from directions.gan.data_new import ImageData
+from directions.gan.data import ImageData
 from directions.gan.progan import Batch, GrowingGAN
-from directions.generators.progan_layers import downsample, upsample
+from directions.generators.progan import downsample, upsample
+from directions.ranks import Ranks
 from directions.sampling import derived_rng
 from directions.settings.base import ConfigError
 from directions.settings.train import GROUP, RESUMABLE, Stage, TrainConfig

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from directions.config import MAX_SEED
 from directions.errors import UserError
 from directions.generators.class_names import ClassNames
+from directions.settings.base import MAX_SEED
 
 Labels: TypeAlias = int | str | Sequence[int | str] | Tensor
 """Classes as users give them: one index or name for all images, or one for each."""

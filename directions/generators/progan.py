@@ -14,8 +14,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from directions.atomic import write_bytes
 from directions.errors import UserError
+from directions.files import write_bytes
 from directions.generators.base import ClassConditional, Labels, check_truncation, normal
 from directions.generators.weights import CONFIG, checked_digest, first_difference, read_state_dict, shapes
 

@@ -109,7 +109,7 @@ def load_generator(
         >>> load_generator(torch.nn.Sequential(*layers)).dim_z
         5
     """
-    from directions.devices import resolve_device
+    from directions.device import resolve_device
 
     where = resolve_device(device)
     path = None if weights is None else Path(weights).expanduser()

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from directions.atomic import write_text
 from directions.errors import UserError
+from directions.files import write_text
 
 if TYPE_CHECKING:  # torch is imported only where a file is read: the list of generators is to be quick
     from pytorch_pretrained_biggan import BigGAN

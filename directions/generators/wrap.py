@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.parameter import is_lazy
 
+from directions.device import is_out_of_memory
 from directions.errors import UserError
 from directions.generators.base import ClassConditional, Generator, Labels, check_truncation, normal
 from directions.generators.base import compiled as compile_function
 from directions.generators.weights import tensors_digest, unwrapped
-from directions.memory import is_out_of_memory
 
 TOLERANCE = 1e-3
 """Images may leave [-1, 1] by this much, and two of the same z differ by as much, before it is an error."""

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from directions.basis import SearchSpace
-from directions.config import DiscoverConfig
-from directions.devices import full_float32
-from directions.distributed.ranks import Ranks
+from directions.device import full_float32
 from directions.errors import NonFiniteError
 from directions.joint.moments import Moments, half_size, half_vectors
 from directions.penalty import symmetric_sums
+from directions.ranks import Ranks
 from directions.sampling import Points, derived_rng, draw_points, image_map
+from directions.settings.discover import DiscoverConfig
 
 if TYPE_CHECKING:
     from directions.generators.base import Generator

@@ -17,8 +17,8 @@ import imageio.v3 as iio
 import numpy as np
 from imageio.v2 import get_writer
 
-from directions.atomic import atomic_write
 from directions.errors import UserError
+from directions.files import atomic_write
 from directions.rendering.page import CAPTION_COLOURS, PAPER, Page, RowCaption, enlarge, row_caption
 from directions.rendering.palette import TRANSPARENT, Palette
 from directions.rendering.path import animation, strip

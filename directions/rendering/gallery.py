@@ -18,7 +18,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from directions import __version__
-from directions.atomic import atomic_folder
+from directions.files import atomic_folder
 from directions.rendering.animate import WEBP, overlapped
 from directions.rendering.page import enlarge
 from directions.rendering.path import dwell, strip

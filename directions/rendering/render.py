@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from directions.atomic import require_writable
 from directions.direction_file import Directions
 from directions.direction_file.file import Key
 from directions.errors import UserError
+from directions.files import require_writable
 from directions.rendering.animate import PlannedPage, held_rate, page_of, require_ffmpeg, require_size, write_animations
 from directions.rendering.gallery import gallery_files, write_gallery
 from directions.rendering.stills import COLUMNS, write_plane, write_strip

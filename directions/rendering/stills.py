@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import imageio.v3 as iio
 import numpy as np
 
-from directions.atomic import write_bytes
+from directions.files import write_bytes
 from directions.rendering.page import Page, RowCaption, enlarge, row_caption
 from directions.rendering.path import strip
 

@@ -15,7 +15,7 @@ from directions.basis import check_orthonormal
 from directions.convert import PUBLISHED_FILES, convert, read_foreign
 from directions.direction_file import load_directions
 from directions.errors import UserError
-from directions.generators.weight_files import sha256_of
+from directions.generators.weights import sha256_of
 
 BIGGAN = SimpleNamespace(name="biggan-128", digest="", dim_z=120, resolution=128)
 SMALL = SimpleNamespace(name="small", digest="abc", dim_z=6, resolution=8)

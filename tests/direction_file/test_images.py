@@ -12,7 +12,7 @@ from directions.direction_file import Directions
 from directions.direction_file.format import make_header
 from directions.errors import UserError
 from directions.generators.biggan_deep import BigGANDeep
-from directions.generators.frozen_layers import FrozenBlock
+from directions.generators.frozen import FrozenBlock
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import torch
 from fakes import BlobGenerator, blob_directions
 
 from directions import gram_schmidt
-from directions.cli import main
+from directions.cli.main import main
 from directions.direction_file import Directions, edit_directions, load_directions
 from directions.errors import UserError
 from directions.generators.registry import load_generator

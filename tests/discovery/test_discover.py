@@ -9,10 +9,10 @@ import torch
 from closed import DoubleGenerator
 
 from directions.basis import check_orthonormal
-from directions.discovery_new import discover, penalty_and_gradient
+from directions.discovery import discover, penalty_and_gradient
 from directions.errors import NonFiniteError, UserError
 from directions.generators.closed_form import ClosedFormGenerator
-from directions.penalties.hessian import hessian_penalty
+from directions.penalty import hessian_penalty
 from directions.sampling import image_map
 from directions.search import Search, draw_batch
 from directions.settings.base import ConfigError

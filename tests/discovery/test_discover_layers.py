@@ -10,18 +10,15 @@ import pytest
 import torch
 from naive import textbook_variances
 
-from directions.discovery_new import discover, penalty_and_gradient
+from directions.discovery import discover, penalty_and_gradient
 from directions.errors import UserError
-from directions.evaluation.activeness import activeness
-from directions.evaluation.path_size import suggested_path_sizes
-from directions.evaluation.penalty_share import penalty_shares
+from directions.evaluation.activeness import activeness, penalty_shares, suggested_path_sizes
 from directions.evaluation.summary import summarise
 from directions.generators.biggan import BigGAN
 from directions.generators.biggan_deep import BigGANDeep
 from directions.generators.closed_form import ClosedFormGenerator
-from directions.generators.edits import chosen_layers, edited_images
-from directions.generators.frozen_layers import FrozenBlock
-from directions.generators.layers import LayerRange
+from directions.generators.frozen import FrozenBlock
+from directions.generators.layers import LayerRange, chosen_layers, edited_images
 from directions.held_out import draw_held_out, held_out_penalty
 from directions.joint.measure import measure, planned_measurement
 from directions.sampling import image_map

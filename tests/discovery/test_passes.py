@@ -9,10 +9,10 @@ import pytest
 import torch
 from closed import DoubleGenerator
 
-from directions.discovery_new import discover, penalty_and_gradient, prepare_steps
+from directions.discovery import discover, penalty_and_gradient, prepare_steps
 from directions.errors import UserError
+from directions.generators.base import require_compiler
 from directions.generators.biggan_deep import BigGANDeep
-from directions.generators.compilation import require_compiler
 from directions.search import Search, draw_batch
 from directions.settings.discover import DiscoverConfig
 

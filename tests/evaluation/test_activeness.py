@@ -8,7 +8,6 @@ from closed import DoubleGenerator
 from scipy import stats
 
 from directions.basis import SearchSpace
-from directions.config import DiscoverConfig
 from directions.evaluation.activeness import (
     activeness,
     component_activeness,
@@ -17,11 +16,11 @@ from directions.evaluation.activeness import (
     prior_radius,
     suggested_path_sizes,
 )
-from directions.generators.closed_form_maps import Quadratic
-from directions.generators.progan import ProGAN
-from directions.generators.progan_network import ProGANNetwork
+from directions.generators.closed_form import Quadratic
+from directions.generators.progan import ProGAN, ProGANNetwork
 from directions.held_out import draw_held_out
 from directions.sampling import derived_rng, draw_points
+from directions.settings.discover import DiscoverConfig
 from directions.steps import move
 
 

@@ -10,7 +10,7 @@ from closed import DoubleGenerator
 
 from directions.errors import NonFiniteError, UserError
 from directions.evaluation.diagonalness import diagonalness
-from directions.penalties.exact import exact_hessian
+from directions.penalty import exact_hessian
 from directions.sampling import derived_rng, draw_points
 
 

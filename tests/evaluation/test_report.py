@@ -10,7 +10,7 @@ from fakes import BlobGenerator, blob_directions
 from scipy import stats
 
 from directions.direction_file import Directions
-from directions.direction_file.header import make_header
+from directions.direction_file.format import make_header
 from directions.errors import UserError
 from directions.evaluation.plots import draw_evaluation
 from directions.evaluation.report import METRICS, NUMBERS, FileEvaluation, Interval, verdict

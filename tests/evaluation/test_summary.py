@@ -9,8 +9,7 @@ import torch
 from closed import DoubleGenerator
 
 from directions.basis import check_orthonormal
-from directions.config import DiscoverConfig
-from directions.discovery.loop import discover
+from directions.discovery import discover
 from directions.evaluation import summary
 from directions.evaluation.activeness import activeness
 from directions.evaluation.summary import summarise
@@ -23,6 +22,7 @@ from directions.held_out import (
     random_directions,
 )
 from directions.search import Search
+from directions.settings.discover import DiscoverConfig
 
 CONFIG = DiscoverConfig(
     method="adam",

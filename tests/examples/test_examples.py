@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from directions.direction_file import Directions, load_directions
-from directions.direction_file.header import make_header
+from directions.direction_file.format import make_header
 from directions.generators.closed_form import ClosedFormGenerator
 
 FOLDER = Path(__file__).parents[2] / "examples"

@@ -18,12 +18,12 @@ from PIL import Image
 
 from directions import load_generator
 from directions.direction_file import Directions, load_directions
-from directions.direction_file.header import make_header
+from directions.direction_file.format import make_header
 from directions.explorer.file import OpenFile
 from directions.explorer.models import AnimationRequest, View
 from directions.explorer.painter import Painter, Store, SupersededError, Worker, animate, encode
 from directions.generators.layers import LayerRange
-from directions.rendering.maker import to_uint8
+from directions.rendering.frames import to_uint8
 
 
 def pixels(response) -> np.ndarray:

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from directions.errors import UserError
-from directions.gan.data_new import BrokenImageError, cut_to_size, halves, image_files, open_data, read_rgb
+from directions.gan.data import BrokenImageError, cut_to_size, halves, image_files, open_data, read_rgb
 from directions.settings.train import TrainConfig
 
 
@@ -150,7 +150,7 @@ def test_folder_is_cut_once_and_mapped(folder, monkeypatch):
     assert images.is_contiguous(memory_format=torch.channels_last)
     assert data.digest == hashlib.sha256(np.asarray(data.images).tobytes()).hexdigest()
 
-    monkeypatch.setattr("directions.gan.data_new.read_rgb", None)
+    monkeypatch.setattr("directions.gan.data.read_rgb", None)
     again = open_data(settings(folder))
     assert again.digest == data.digest
     monkeypatch.undo()

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from directions.gan.discriminator import minibatch_stddev
 from directions.gan.progan import Batch, GrowingGAN, diversity_of, squared_gradient_norms
-from directions.penalties.probes import rademacher
+from directions.penalty import rademacher
 from directions.sampling import derived_rng
 from directions.settings.train import Stage, TrainConfig
 

@@ -80,7 +80,7 @@ def test_ranks_stop_together_and_one_process_goes_on(tmp_path, monkeypatch):
     assert json.loads(stats.read_text().splitlines()[-1])["step"] <= steps
     assert (stats.parent / "weights.safetensors").exists()
 
-    from directions.commands.main import main
+    from directions.cli.main import main
 
     monkeypatch.chdir(tmp_path)
     kimg = str(8 * (steps + 2) / 1000)

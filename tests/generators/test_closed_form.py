@@ -10,7 +10,7 @@ from directions.basis import gram_schmidt, initial_matrix
 from directions.errors import UserError
 from directions.generators.base import Generator
 from directions.generators.closed_form import ClosedFormGenerator, Quadratic, RotatedSeparable
-from directions.penalties import exact_hessian, hessian_penalty, off_diagonal_sum
+from directions.penalty import exact_hessian, hessian_penalty, off_diagonal_sum
 from directions.steps import draw_steps, move, one_hot_steps
 
 

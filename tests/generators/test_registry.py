@@ -8,9 +8,9 @@ from pathlib import Path
 import biggan_models
 import pytest
 import torch
+from directions.gan.export import write_generator
 
 from directions.errors import UserError
-from directions.gan.export import write_generator
 from directions.generators.registry import list_generators, load_generator
 
 NAMES = ("cube", "sphere", "cylinder")

@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import nn
 
-from directions.cli import main
-from directions.config import DiscoverConfig
-from directions.discovery.loop import discover
+from directions.cli.main import main
+from directions.discovery import discover
 from directions.errors import UserError
 from directions.generators.base import Generator
 from directions.generators.closed_form import ClosedFormGenerator
 from directions.generators.registry import list_generators, load_generator
+from directions.settings.discover import DiscoverConfig
 
 ROOT = Path(__file__).parents[2]
 

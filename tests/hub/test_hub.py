@@ -9,7 +9,7 @@ import pytest
 from fake_hub import TOKEN, serve_hub
 from fakes import blob_directions
 
-from directions.cli import main
+from directions.cli.main import main
 from directions.direction_file import load_directions
 from directions.direction_file.format import pack
 from directions.errors import UserError

@@ -14,7 +14,7 @@ from naive import difference_hessian, textbook_gram_schmidt
 
 from directions.basis import SearchSpace, random_basis
 from directions.errors import NonFiniteError
-from directions.generators.closed_form_maps import Quadratic, RotatedSeparable
+from directions.generators.closed_form import Quadratic, RotatedSeparable
 from directions.joint.measure import (
     difference_evaluations,
     difference_hessians,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import random
 import signal
@@ -14,9 +13,8 @@ from closed import DoubleGenerator
 from killed import spawn
 
 from directions.basis import check_orthonormal
-from directions.config import DiscoverConfig
 from directions.direction_file import load_directions
-from directions.discovery.loop import discover
+from directions.discovery import discover
 from directions.errors import NonFiniteError
 from directions.evaluation.activeness import activeness
 from directions.evaluation.summary import summarise
@@ -24,10 +22,9 @@ from directions.held_out import draw_held_out, held_out_penalty
 from directions.joint.measure import matching_step, planned_measurement
 from directions.joint.notes import joint_notes
 from directions.joint.solve import match_directions
-from directions.runs.discovery_run import record_run
-from directions.runs.folder import RunFolder
-from directions.runs.signals import Interrupted
+from directions.run import Interrupted, RunFolder, record_run
 from directions.search import Search
+from directions.settings.discover import DiscoverConfig
 
 JOINT = DiscoverConfig(
     method="joint", base_points=4, starts=3, held_out=4, held_out_probes=2, final_samples=2, checkpoint_every=3

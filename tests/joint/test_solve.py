@@ -11,11 +11,11 @@ from closed import DoubleGenerator
 from joint_cases import MEASUREMENT, last, moments_of, planted, rotation
 
 from directions.basis import SearchSpace, check_orthonormal
-from directions.distributed.ranks import Ranks
 from directions.joint.measure import measure
 from directions.joint.moments import quadratic_penalty
 from directions.joint.notes import joint_notes
 from directions.joint.solve import PHASES, match_directions, solve, solve_in_steps, start_basis
+from directions.ranks import Ranks
 
 
 def along(Q: torch.Tensor, *values: float) -> torch.Tensor:

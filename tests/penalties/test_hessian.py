@@ -9,14 +9,8 @@ from hypothesis import strategies as st
 from naive import all_signs, textbook_gram_schmidt, textbook_variances
 
 from directions.errors import UserError
-from directions.generators.closed_form_maps import Quadratic, RotatedSeparable
-from directions.penalties import (
-    hessian_penalty,
-    hessian_penalty_exact,
-    off_diagonal_sum,
-    penalty_per_sample,
-    rademacher,
-)
+from directions.generators.closed_form import Quadratic, RotatedSeparable
+from directions.penalty import hessian_penalty, hessian_penalty_exact, off_diagonal_sum, penalty_per_sample, rademacher
 
 
 def rng(seed: int = 0) -> torch.Generator:

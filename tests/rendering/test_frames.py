@@ -12,7 +12,7 @@ from fakes import BlobGenerator, blob_directions
 
 from directions.errors import OutOfMemoryError, UserError
 from directions.generators.biggan_deep import BigGANDeep
-from directions.generators.frozen_layers import FrozenBlock
+from directions.generators.frozen import FrozenBlock
 from directions.generators.layers import LayerRange
 from directions.rendering.frames import Scene, to_uint8
 from directions.settings.render import RenderSettings

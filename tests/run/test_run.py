@@ -15,7 +15,7 @@ from closed import DoubleGenerator
 from killed import spawn
 
 from directions.direction_file import load_directions
-from directions.discovery_new import discover
+from directions.discovery import discover
 from directions.errors import Interrupted, NonFiniteError, UserError
 from directions.run import RunFolder, StopSignals, carry_annotations, finished_run, record_run, require_tensorboard
 from directions.settings.discover import DiscoverConfig

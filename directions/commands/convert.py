@@ -1,5 +1,0 @@
-"""Moved to `directions.commands.files`."""
-
-from directions.commands.files import convert  # shim
-
-__all__ = ["convert"]

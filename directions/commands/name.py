@@ -1,5 +1,0 @@
-"""Moved to `directions.commands.files`."""
-
-from directions.commands.files import name  # shim
-
-__all__ = ["name"]

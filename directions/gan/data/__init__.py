@@ -1,1 +1,0 @@
-"""Shims of `directions.gan.data_new`."""

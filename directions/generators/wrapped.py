@@ -1,3 +1,0 @@
-from directions.generators.wrap import wrap  # shim
-
-__all__ = ["wrap"]

@@ -1,2 +1,0 @@
-"""Shim."""
-from directions.penalty import Reduction as Reduction  # shim

@@ -1,0 +1,214 @@
+"""``directions discover``: what it makes, what it says, and what it refuses without leaving anything behind."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from directions.direction_file import load_directions
+from directions.errors import Interrupted, NonFiniteError
+from directions.generators.closed_form import ClosedFormGenerator
+from directions.run import RunFolder
+from directions.settings.discover import DiscoverConfig
+
+
+def test_discover_makes_a_run_folder_and_says_what_came_out(discover):
+    """Numbers and the next command on stdout, progress on stderr."""
+    result = discover("--name", "a")
+    assert result.code == 0, result.err
+    file = Path("outputs/00000-a/directions.safetensors")
+    assert load_directions(file).ndirs == 4
+    assert f"directions render {file}" in result.out
+    for line in ("after 3 steps", "before training", "random directions", "axes of z"):
+        assert line in result.out
+    assert "Run folder: outputs/00000-a" in result.err
+    assert "3/3" in result.err
+
+
+def test_discover_quiet_json_is_json_alone(discover):
+    """For scripts: one object on stdout, nothing on stderr."""
+    result = discover("--quiet", "--json", "--out", "runs")
+    assert result.err == ""
+    assert result.json["directions"] == "runs/00000-builtin/directions.safetensors"
+    assert set(result.json["penalty"]) == {"before", "after", "random", "axes"}
+    assert result.json["steps"] == 3
+
+
+def test_discover_passes_every_option_on(command, loaded):
+    """The resolved configuration of a dry run holds what was given, and nothing is written."""
+    given = {
+        "generator": "gen", "weights": "w", "classes": [1, "class 2"], "method": "joint+adam", "base_points": 7,
+        "measurement": "gradients", "output_probes": 3, "starts": 2, "ndirs": 2, "space": "1:3", "layers": "0:1",
+        "truncation": 0.5, "steps": 9, "batch_size": 6, "micro_batch": 3, "num_probes": 3, "epsilon": 0.2,
+        "path_size": 4.0, "learning_rate": 0.3, "decay_steps": 7, "init": "identity", "reduction": "max",
+        "seed": 5, "held_out": 8,
+        "held_out_probes": 4, "eval_every": 11, "checkpoint_every": 13, "final_samples": 15, "device": "auto",
+        "compile": False, "recompute": False, "precision": "bf16",
+    }  # fmt: skip
+    arguments = []
+    for field, value in given.items():
+        text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        arguments += [] if value is False else ["--" + field.replace("_", "-"), text]
+    result = command("discover", *arguments, "--dry-run").json
+    assert result["config"] == given == DiscoverConfig.from_dict(given).to_dict()
+    assert result["resolved"]["ndirs"] == 2
+    assert result["resolved"]["layers"] is None  # the generator has only the one
+    assert result["resolved"]["classes"] == [1, 2]
+    assert result["name"] == "gen"
+    assert loaded == [("gen", "w", "auto")]
+    assert not list(Path().iterdir())
+
+
+def test_discover_defaults_are_the_configuration_s(command):
+    """The help and the API name the same defaults."""
+    assert command("discover", "--dry-run").json["config"] == DiscoverConfig().to_dict()
+
+
+def test_discover_warns_in_a_sentence(discover):
+    """A warning is for the user, not for the programmer."""
+    result = discover("--ndirs", "2", "--dry-run")
+    assert result.code == 0
+    assert result.err.startswith("Warning: ndirs 2 is smaller than the searched space 0:4")
+    assert ".py" not in result.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--epsilon", "0"], "Error: --epsilon must be a finite number above 0, got 0.0."),
+        (["--epsilon", "small"], "Invalid value for '--epsilon'"),
+        (["--num-probes", "1"], "Error: --num-probes must be a whole number, at least 2"),
+        (["--truncation", "1.5"], "Error: --truncation must be above 0 and at most 1, got 1.5."),
+        (["--steps", "0"], "Error: --steps must be a whole number, at least 1, got 0."),
+        (["--batch-size", "16", "--micro-batch", "5"], "Error: --micro-batch must divide batch_size 16"),
+        (["--ndirs", "5"], "Error: --ndirs must be at most 4, the size of the searched space 0:4, got 5"),
+        (["--space", "2:9"], "Error: --space must be START:STOP"),
+        (["--layers", "0:2"], "Error: --layers must be START:STOP with 0 <= START < STOP <= 1 (the number of layers)"),
+        (["--layers", "low"], "Error: --layers must be start:stop, such as 0:4, or coarse, mid or fine, got 'low'."),
+        (["--space", "nine"], "Error: --space must be start:stop, such as 0:12, or coarse, mid or fine, got 'nine'."),
+        (["-y", "3"], "Error: --classes must be classes of 'closed-form': A class must be from 0 to 2"),
+        (["-y", "clas 2"], "Did you mean 'class 2'?"),
+        (["-y", "0,,1"], "Error: --classes must be 'all' or one or more class indices or names"),
+        (["--name", "../x"], "Error: --name must be letters, digits"),
+        (["--compile"], "Error: --compile is for BigGANs, which 'closed-form' is not. Leave it out."),
+        (["--recompute"], "Error: --recompute is for BigGANs, which 'closed-form' is not. Leave it out."),
+        (["--precision", "tf32"], "Error: --precision tf32 is for CUDA GPUs, and generator 'closed-form' is on cpu."),
+        (["--precision", "half"], "Invalid value for '--precision'"),
+        (["--init", "zero"], "Invalid value for '--init'"),
+        (["--out", "file"], "Error: Cannot write file: "),
+        (["--out", "file/runs"], "Error: Cannot write file/runs: "),
+        (["--resume", "nowhere"], "Error: nowhere is not a run folder: it does not exist."),
+        (["--sede", "1"], "No such option: --sede"),
+    ],
+    ids=" ".join,
+)
+def test_discover_refuses_and_leaves_nothing(discover, arguments, message):
+    """Exit status 2, what was wrong, no traceback, no folder."""
+    Path("file").touch()
+    result = discover(*arguments)
+    assert result.code == 2
+    assert message in result.err
+    assert "Traceback" not in result.err
+    assert result.out == ""
+    assert [path.name for path in Path().iterdir()] == ["file"]
+
+
+def test_discover_refuses_tensorboard_without_the_extra(discover, monkeypatch):
+    """Before anything is made."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    result = discover("--tensorboard")
+    assert result.code == 2
+    assert 'pip install "biggan-directions[tensorboard]"' in result.err
+    assert not list(Path().iterdir())
+
+
+def test_discover_resume_extends_a_run(discover, command):
+    """--steps adds to the run; everything else stays, and the folder is the same."""
+    discover("--name", "a", "--seed", "4")
+    folder = RunFolder(Path("outputs/00000-a"))
+    result = command("discover", "--resume", folder.path, "--steps", 5)
+    assert result.code == 0, result.err
+    assert [line["step"] for line in folder.read_stats()] == [0, 1, 2, 3, 4, 5]
+    assert folder.read_config().steps == 5
+    assert folder.read_config().seed == 4
+    assert "Resumed after step 3" in (folder.path / "log.txt").read_text()
+    assert len(list(Path("outputs").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--seed", "1"], "A resumed run keeps its settings: --seed is 0, got 1. Only --steps,"),
+        (["--epsilon", "0.2", "--seed", "0"], "keeps its settings: --epsilon is 0.1, got 0.2. Only"),
+        (["--classes", "0"], "keeps its settings: --classes is all, got [0]. Only"),
+        (["--steps", "2"], "Error: --steps must be at least 3, the number already taken, got 2."),
+        (["--name", "b"], "Error: --name cannot be given with --resume"),
+        (["--out", "x", "--name", "b"], "Error: --out and --name cannot be given with --resume"),
+        (["--micro-batch", "3"], "Error: --micro-batch must divide batch_size 2"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_discover_resume_refuses_other_settings(discover, command, arguments, message):
+    """The run is left as it was."""
+    discover("--name", "a")
+    before = {path: path.read_bytes() for path in Path("outputs/00000-a").iterdir()}
+    result = command("discover", "--resume", "outputs/00000-a", *arguments)
+    assert result.code == 2
+    assert message in result.err
+    assert {path: path.read_bytes() for path in Path("outputs/00000-a").iterdir()} == before
+
+
+def test_discover_resume_allows_settings_that_are_repeated(discover):
+    """What is given again as it was is no difference."""
+    discover("--name", "a")
+    assert discover("--resume", "outputs/00000-a").code == 0
+
+
+def test_discover_resume_refuses_another_generator(discover, command, monkeypatch):
+    """Other weights under the same name are another generator."""
+    discover("--name", "a")
+    monkeypatch.setattr(
+        "directions.generators.registry.load_generator", lambda *args, **kwargs: ClosedFormGenerator(4, 8, seed=1)
+    )
+    result = command("discover", "--resume", "outputs/00000-a")
+    assert result.code == 2
+    assert "outputs/00000-a was made with generator 'closed-form' (digest" in result.err
+
+
+def test_discover_interrupted_says_how_to_go_on(discover, monkeypatch):
+    """The command can be pasted into a shell."""
+
+    def stop(*arguments, **settings):
+        raise Interrupted(signal.SIGTERM)
+
+    monkeypatch.setattr("directions.run.record_run", stop)
+    result = discover("--out", "my runs")
+    assert result.code == 143
+    assert "Interrupted by SIGTERM. To go on: directions discover --resume 'my runs/00000-builtin'" in result.err
+    assert result.out == ""
+
+
+def test_discover_stopped_by_nan_exits_1(discover, monkeypatch):
+    """Not the user's input: another status, no traceback, and where the checkpoint is."""
+
+    def fail(*arguments, **settings):
+        raise NonFiniteError("The penalty became nan at step 7.")
+
+    monkeypatch.setattr("directions.run.record_run", fail)
+    result = discover()
+    assert result.code == 1
+    assert "Error: The penalty became nan at step 7. Run folder: outputs/00000-builtin" in result.err
+
+
+def test_discover_dry_run_of_resume_changes_nothing(discover, command):
+    """It tells where the run would go on."""
+    discover("--name", "a")
+    config = Path("outputs/00000-a/config.json").read_text()
+    result = command("discover", "--resume", "outputs/00000-a", "--steps", "8", "--dry-run").json
+    assert result["resolved"]["first_step"] == 3
+    assert result["config"]["steps"] == 8
+    assert Path("outputs/00000-a/config.json").read_text() == config
+    assert json.loads(config)["steps"] == 3
