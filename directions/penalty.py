@@ -44,7 +44,8 @@ def hessian_penalty(
             be deterministic and treat each row by itself (eval mode). It is called once, with m = 2k · batch; its row
             r belongs to sample ``r % batch`` (first all + steps, then all − steps; within a sign, probe by probe), so
             what belongs to a sample is repeated as ``y.repeat(m // batch)``.
-        w: (batch, …) points, float32 or float64, such as signed distances along each direction, in latent units.
+        w: (batch, …) points, float32 or float64 (NumPy's too), such as signed distances along each direction, in latent
+            units.
         num_probes: Number of probes k, at least 2.
         epsilon: Finite-difference step, in units of ``w``. On a network with kinks (ReLU) it sets the scale on which
             curvature is measured, and is part of the definition rather than a matter of accuracy.
@@ -74,6 +75,7 @@ def hessian_penalty(
         72.000
     """
     _check_reduction(reduction)
+    w = torch.as_tensor(w)
     probes = _probes(w, num_probes, epsilon, rng, probes)
     # Dividing the scalar and not the images by ε² spares a pass over them.
     return _over_all([_variance(sums) for sums in symmetric_sums(f, w, probes, epsilon)], reduction) / epsilon**4
@@ -117,8 +119,9 @@ def penalty_per_sample(
         ['0.000', '32.000', '128.000']
     """
     _check_reduction(reduction)
+    w = torch.as_tensor(w)
     probes = _probes(w, num_probes, epsilon, rng, probes)
-    rows = [_variance(sums).flatten(1) for sums in symmetric_sums(f, w, probes, epsilon)]
+    rows = [_variance(sums).reshape(len(w), -1) for sums in symmetric_sums(f, w, probes, epsilon)]
     return _total([row.mean(dim=1) if reduction == "mean" else row.amax(dim=1) for row in rows]) / epsilon**4
 
 
@@ -147,6 +150,112 @@ def hessian_penalty_exact(f: Callable[[Tensor], Outputs], w: Tensor, *, reductio
     """
     _check_reduction(reduction)
     return 2 * _over_all([off_diagonal_sum(H) for H in _derivatives(f, w, order=2)], reduction)
+
+
+def jacobian_penalty(
+    f: Callable[[Tensor], Outputs],
+    w: Tensor,
+    *,
+    num_probes: int = 2,
+    epsilon: float = 0.1,
+    reduction: Reduction = "mean",
+    rng: torch.Generator | None = None,
+    probes: Tensor | None = None,
+) -> Tensor:
+    r"""Estimate how far the columns of the Jacobian of ``f`` at ``w`` are from perpendicular (OroJaR).
+
+    With :math:`M = J^\top J / P` over the P outputs of a sample and :math:`k` probes :math:`v` of random signs,
+
+    .. math:: \mathrm{Var}_v\left[\frac1P \left\|\frac{f(w + εv) - f(w)}{ε}\right\|^2\right]
+              ≈ \mathrm{Var}_v(v^\top M v) = 2 \sum_{i ≠ j} M_{ij}^2,
+
+    with the unbiased variance and one-sided differences, as in the paper. The paper adds up the outputs where this
+    takes their mean: its value is P² times this one.
+
+    Args:
+        f: Map as for `hessian_penalty`. It is called once, with m = (k + 1) · batch rows: first the points themselves,
+            then the steps, probe by probe; row r belongs to sample ``r % batch``.
+        w: (batch, …) points, float32 or float64.
+        num_probes: Number of probes k, at least 2.
+        epsilon: Finite-difference step, in units of ``w``.
+        reduction: ``"mean"`` or ``"max"``, over the batch.
+        rng: Source of the probes; ``None`` uses the global one.
+        probes: (k, \*w.shape) vectors with entries ±1 to use in place of a draw.
+
+    Returns:
+        Scalar, for several tensors the sum of their reductions. Units: (output / unit of w)⁴.
+
+    Raises:
+        UserError: As for `hessian_penalty`.
+
+    References:
+        Wei et al. 2021, "Orthogonal Jacobian Regularization for Unsupervised Disentanglement in Image Generation",
+        arXiv:2108.07668.
+
+    Example:
+        >>> w, rng = torch.zeros(4, 2), torch.Generator().manual_seed(0)
+        >>> float(jacobian_penalty(lambda w: 3 * w, w, rng=rng))  # perpendicular columns
+        0.0
+        >>> probes = torch.tensor([[[1.0, 1.0]], [[1.0, -1.0]]])
+        >>> f = lambda w: w.sum(dim=1)  # vᵀMv is 4 or 0: the variance of these two is 8
+        >>> print(f"{float(jacobian_penalty(f, torch.zeros(1, 2), probes=probes)):.3f}")
+        8.000
+    """
+    _check_reduction(reduction)
+    w = torch.as_tensor(w)
+    return _over_all(_jacobian_variances(f, w, _probes(w, num_probes, epsilon, rng, probes), epsilon), reduction)
+
+
+def jacobian_penalty_per_sample(
+    f: Callable[[Tensor], Outputs],
+    w: Tensor,
+    *,
+    num_probes: int = 2,
+    epsilon: float = 0.1,
+    rng: torch.Generator | None = None,
+    probes: Tensor | None = None,
+) -> Tensor:
+    """Estimate the Jacobian penalty of each sample by itself; the mean over samples is `jacobian_penalty`.
+
+    Args:
+        f: As for `jacobian_penalty`.
+        w: (batch, …) points, float32 or float64.
+        num_probes: Number of probes k, at least 2.
+        epsilon: Finite-difference step, in units of ``w``.
+        rng: Source of the probes; ``None`` uses the global one.
+        probes: (k, *w.shape) to use in place of a draw.
+
+    Returns:
+        (batch,); for several tensors their sum.
+
+    Raises:
+        UserError: As for `hessian_penalty`.
+    """
+    return _total(_jacobian_variances(f, w, _probes(w, num_probes, epsilon, rng, probes), epsilon))
+
+
+def jacobian_penalty_exact(f: Callable[[Tensor], Outputs], w: Tensor, *, reduction: Reduction = "mean") -> Tensor:
+    r"""Compute what `jacobian_penalty` estimates, :math:`2 \sum_{i ≠ j} (J^\top J / P)_{ij}^2`.
+
+    By automatic differentiation, for small problems.
+
+    Args:
+        f: Map from (m, n) to a tensor (m, …) or a list or tuple of them, as for `exact_hessian`.
+        w: (batch, n) points.
+        reduction: ``"mean"`` or ``"max"``, over the batch.
+
+    Returns:
+        Scalar, for several tensors the sum of their reductions.
+
+    Raises:
+        UserError: If the reduction is unknown or ``w`` is not two-dimensional.
+
+    Example:
+        >>> jacobian_penalty_exact(lambda w: w.sum(dim=1), torch.zeros(1, 2))  # 2 · (1² + 1²)
+        tensor(4.)
+    """
+    _check_reduction(reduction)
+    return 2 * _over_all([off_diagonal_sum(J.mT @ J / J.shape[1]) for J in _derivatives(f, w, order=1)], reduction)
 
 
 def exact_hessian(f: Callable[[Tensor], Outputs], w: Tensor) -> Tensor:
@@ -344,6 +453,16 @@ def _evaluate(f: Callable[[Tensor], Outputs], points: Tensor, rows: str) -> list
                 "belongs to point r % batch."
             )
     return outputs
+
+
+def _jacobian_variances(f: Callable[[Tensor], Outputs], w: Tensor, probes: Tensor, epsilon: float) -> list[Tensor]:
+    """Variance over the probes of ‖Jv‖² / P, (batch,) for each tensor of f."""
+    points = torch.cat((w.unsqueeze(0), w + _offsets(w, probes, epsilon))).flatten(0, 1)
+    variances = []
+    for output in _evaluate(f, points, f"1 + {len(probes)} probes, × {len(w)} points"):
+        wide = output.to(torch.promote_types(output.dtype, torch.float32)).reshape(len(probes) + 1, len(w), -1)
+        variances.append(_variance((wide[1:] - wide[0]).square().mean(dim=2) / epsilon**2))
+    return variances
 
 
 def _variance(values: Tensor) -> Tensor:

@@ -64,20 +64,23 @@ def joint_notes(report: Mapping[str, Any], directions: Sequence[Mapping[str, Any
     return notes
 
 
+def weighted_agreement(confidence: Sequence[float], weights: Sequence[float]) -> float | None:
+    """Return the weighted mean of the directions' confidence; ``None`` if there is no weight."""
+    total = sum(weights)
+    return sum(w * c for w, c in zip(weights, confidence, strict=True)) / total if total > 0 else None
+
+
 def _halves_note(directions: Sequence[Mapping[str, Any]]) -> list[str]:
     # Directions that do nothing are found by chance: where activeness is known, those that act are judged.
     known = all(entry.get("activeness") is not None for entry in directions)
     weights = [float(entry["activeness"]) if known else 1.0 for entry in directions]
-    if not sum(weights):
-        return []
-    pairs = list(zip(weights, directions, strict=True))
-    agreement = sum(weight * entry["confidence"] for weight, entry in pairs) / sum(weights)
+    agreement = weighted_agreement([entry["confidence"] for entry in directions], weights)
     names = [
         entry["name"]
-        for weight, entry in pairs
+        for weight, entry in zip(weights, directions, strict=True)
         if entry["confidence"] < CONFIDENT and weight >= sum(weights) / len(weights)
     ]
-    if agreement >= CONFIDENT or not names:
+    if agreement is None or agreement >= CONFIDENT or not names:
         return []
     subject = f"Directions {_listed(names)} differ" if len(names) > 1 else f"Direction {names[0]} differs"
     mean = f"the mean is {agreement:.2f}" + ", weighted by activeness" * known

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from directions.basis import random_basis
+from directions.distributed.ranks import Ranks
 from directions.joint.diagonalise import Diagonalisation, joint_diagonalise, plane_stiffness
 from directions.joint.moments import Moments, quadratic_penalty
-from directions.joint.notes import SAME, joint_notes
-from directions.ranks import Ranks
+from directions.joint.notes import SAME, weighted_agreement
 from directions.sampling import derived_rng
 
 # What is diagonalised, in this order; a single base point has no halves.
@@ -71,11 +71,8 @@ class JointSolution:
         Returns:
             Weighted mean of `confidence`, in [0, 1]; ``None`` if there are no halves, or no weight.
         """
-        if self.confidence is None:
-            return None
-        weigh = [1.0] * len(self.confidence) if weights is None else [float(weight) for weight in weights]
-        total = sum(weigh)
-        return sum(w * c for w, c in zip(weigh, self.confidence, strict=True)) / total if total > 0 else None
+        weights = [1.0] * len(self.basis) if weights is None else [float(weight) for weight in weights]
+        return None if self.confidence is None else weighted_agreement(self.confidence, weights)
 
     def report(self) -> dict[str, Any]:
         """Return what is known about the solution as a whole, as plain JSON types."""
@@ -98,13 +95,6 @@ class JointSolution:
             "confidence": [None] * n if self.confidence is None else list(self.confidence),
             "undetermined": [group.get(index) for index in range(n)],
         }
-
-    def notes(self) -> list[str]:
-        """Say in plain words what a reader should act on; directions are numbered."""
-        columns = self.columns() | {"name": [str(index) for index in range(len(self.basis))]}
-        return joint_notes(
-            self.report(), [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-        )
 
 
 def solution_state(solution: JointSolution) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def test_joint_diagonalise_finds_the_planted_basis(n, seed):
 
 @pytest.mark.parametrize(("tolerance", "error"), [(1e-5, 1e-6), (EXACT, 1e-12)])
 def test_joint_diagonalise_of_large_matrices_is_as_exact_as_asked(tolerance, error):
-    """40 rows are in float32 by default, and the last digits can be had; rows are orthonormal in float64 in any case."""
+    """40 rows are in float32 by default, and the last digits can be had; rows are orthonormal in any case."""
     matrices, Q = planted(40, 10)
     found = joint_diagonalise(matrices, rotation(40, 1), tolerance=tolerance)
     assert float((1 - match_directions(found.Q, Q)[1]).max()) < error
@@ -131,16 +131,13 @@ def test_joint_diagonalise_reports_and_stops_when_told():
     assert energies[0] == pytest.approx(energy(matrices, start))
     assert energies == sorted(energies, reverse=True)
 
-    class Stop(Exception):
-        pass
-
     def stop(iteration, energy):
         seen.append((iteration, energy))
         if iteration == 3:
-            raise Stop
+            raise KeyboardInterrupt
 
     seen.clear()
-    with pytest.raises(Stop):
+    with pytest.raises(KeyboardInterrupt):
         joint_diagonalise(matrices, start, on_iteration=stop)
     assert seen[-1][0] == 3
 
