@@ -25,10 +25,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from directions.gan.data_new import ImageData
+from directions.gan.data import ImageData
 from directions.gan.progan import GrowingGAN
 from directions.gan.trainer import Trainer
-from directions.penalties.probes import rademacher
+from directions.penalty import rademacher
 from directions.sampling import derived_rng
 from directions.settings.train import Stage, TrainConfig
 

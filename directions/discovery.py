@@ -21,7 +21,7 @@ from directions.generators.base import Generator
 from directions.generators.layers import chosen_layers
 from directions.generators.registry import load_generator
 from directions.generators.wrap import check_gradients, check_images
-from directions.held_out import HeldOutSet, draw_held_out, held_out_penalty
+from directions.held_out import HeldOutHessians, HeldOutSet, draw_held_out, held_out_penalty
 from directions.joint.measure import measure, planned_measurement
 from directions.joint.solve import JointSolution, Solving, solution_state, solve_in_steps
 from directions.penalty import check_deterministic, hessian_penalty, penalty_per_sample
@@ -33,7 +33,6 @@ from directions.settings.discover import DiscoverConfig
 
 if TYPE_CHECKING:
     from directions.direction_file import Directions
-    from directions.held_out import HeldOutHessians
 
 SIGN_VECTORS_UP_TO = 24
 """In larger searched spaces a few sign vectors say nothing: bases are compared by Hessians at held-out places."""
@@ -223,8 +222,6 @@ class _Run:
         size = self.search.space.size
         if size <= SIGN_VECTORS_UP_TO or not self.config.adam_steps:
             return
-        from directions.held_out import HeldOutHessians
-
         done, total = 0, HeldOutHessians.images(size)
 
         def count(images: int) -> None:
@@ -284,8 +281,6 @@ class _Run:
         self.joint = JointSolution(**state["joint"]) if state.get("joint") else None
         self.best = state.get("best") and dict(state["best"])
         if state.get("held_out_hessians"):
-            from directions.held_out import HeldOutHessians
-
             self.hessians = HeldOutHessians(self.search.space, tuple(state["held_out_hessians"]))
 
 

@@ -27,10 +27,9 @@ from directions.joint.measure import (
 from directions.joint.moments import Moments
 from directions.penalty import hessian_penalty, penalty_per_sample
 from directions.ranks import Ranks
-from directions.sampling import Points, derived_rng, draw_points, image_map, resolve_classes
+from directions.sampling import Points, derived_rng, draw_points, image_map, one_hot_steps, resolve_classes
 from directions.search import Search
 from directions.settings.discover import DiscoverConfig, Reduction
-from directions.steps import one_hot_steps
 
 
 @dataclass(frozen=True)

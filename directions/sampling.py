@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from directions.config import Classes, ConfigError, Precision
-from directions.devices import in_precision
+from directions.device import in_precision
 from directions.errors import UserError
-from directions.generators.edits import edited_images
+from directions.generators.layers import edited_images
+from directions.settings.base import ConfigError
+from directions.settings.discover import Classes, Precision
 
 if TYPE_CHECKING:
     from directions.generators.base import Generator

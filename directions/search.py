@@ -17,10 +17,9 @@ from directions.generators.layers import EditsLayers, LayerRange, chosen_layers,
 from directions.penalty import rademacher
 from directions.ranges import THIRDS
 from directions.ranks import Ranks
-from directions.sampling import Points, derived_rng, draw_points, resolve_classes
+from directions.sampling import Points, derived_rng, draw_points, draw_steps, one_hot_steps, resolve_classes
 from directions.settings.base import ConfigError
 from directions.settings.discover import DiscoverConfig
-from directions.steps import draw_steps, one_hot_steps
 
 if TYPE_CHECKING:
     from directions.generators.base import Generator

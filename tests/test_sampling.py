@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-from directions.config import ConfigError
 from directions.generators.closed_form import ClosedFormGenerator
 from directions.sampling import (
     Points,
@@ -17,6 +16,7 @@ from directions.sampling import (
     one_hot_steps,
     resolve_classes,
 )
+from directions.settings.base import ConfigError
 
 
 def numbers(*key):

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from directions.basis import random_basis
-from directions.distributed.ranks import Ranks
 from directions.joint.diagonalise import Diagonalisation, joint_diagonalise, plane_stiffness
 from directions.joint.moments import Moments, quadratic_penalty
 from directions.joint.notes import SAME, weighted_agreement
+from directions.ranks import Ranks
 from directions.sampling import derived_rng
 
 # What is diagonalised, in this order; a single base point has no halves.

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -25,7 +30,7 @@ def test_discover_makes_a_run_folder_and_says_what_came_out(discover):
     for line in ("after 3 steps", "before training", "random directions", "axes of z"):
         assert line in result.out
     assert "Run folder: outputs/00000-a" in result.err
-    assert "3/3" in result.err
+    assert "Steps: 100%" in result.err
 
 
 def test_discover_quiet_json_is_json_alone(discover):
@@ -80,24 +85,21 @@ def test_discover_warns_in_a_sentence(discover):
     [
         (["--epsilon", "0"], "Error: --epsilon must be a finite number above 0, got 0.0."),
         (["--epsilon", "small"], "Invalid value for '--epsilon'"),
-        (["--num-probes", "1"], "Error: --num-probes must be a whole number, at least 2"),
-        (["--truncation", "1.5"], "Error: --truncation must be above 0 and at most 1, got 1.5."),
+        (["--truncation", "1.5"], "Error: --truncation must be a number above 0 and at most 1, got 1.5."),
         (["--steps", "0"], "Error: --steps must be a whole number, at least 1, got 0."),
         (["--batch-size", "16", "--micro-batch", "5"], "Error: --micro-batch must divide batch_size 16"),
         (["--ndirs", "5"], "Error: --ndirs must be at most 4, the size of the searched space 0:4, got 5"),
         (["--space", "2:9"], "Error: --space must be START:STOP"),
         (["--layers", "0:2"], "Error: --layers must be START:STOP with 0 <= START < STOP <= 1 (the number of layers)"),
         (["--layers", "low"], "Error: --layers must be start:stop, such as 0:4, or coarse, mid or fine, got 'low'."),
-        (["--space", "nine"], "Error: --space must be start:stop, such as 0:12, or coarse, mid or fine, got 'nine'."),
-        (["-y", "3"], "Error: --classes must be classes of 'closed-form': A class must be from 0 to 2"),
         (["-y", "clas 2"], "Did you mean 'class 2'?"),
         (["-y", "0,,1"], "Error: --classes must be 'all' or one or more class indices or names"),
         (["--name", "../x"], "Error: --name must be letters, digits"),
         (["--compile"], "Error: --compile is for BigGANs, which 'closed-form' is not. Leave it out."),
         (["--recompute"], "Error: --recompute is for BigGANs, which 'closed-form' is not. Leave it out."),
         (["--precision", "tf32"], "Error: --precision tf32 is for CUDA GPUs, and generator 'closed-form' is on cpu."),
-        (["--precision", "half"], "Invalid value for '--precision'"),
-        (["--init", "zero"], "Invalid value for '--init'"),
+        (["--precision", "half"], "Error: --precision must be float32 or tf32 or bf16, got 'half'."),
+        (["--init", "zero"], "Error: --init must be random or identity, got 'zero'."),
         (["--out", "file"], "Error: Cannot write file: "),
         (["--out", "file/runs"], "Error: Cannot write file/runs: "),
         (["--resume", "nowhere"], "Error: nowhere is not a run folder: it does not exist."),
@@ -132,8 +134,7 @@ def test_discover_resume_extends_a_run(discover, command):
     result = command("discover", "--resume", folder.path, "--steps", 5)
     assert result.code == 0, result.err
     assert [line["step"] for line in folder.read_stats()] == [0, 1, 2, 3, 4, 5]
-    assert folder.read_config().steps == 5
-    assert folder.read_config().seed == 4
+    assert (folder.read_config()["steps"], folder.read_config()["seed"]) == (5, 4)
     assert "Resumed after step 3" in (folder.path / "log.txt").read_text()
     assert len(list(Path("outputs").iterdir())) == 1
 
@@ -161,10 +162,27 @@ def test_discover_resume_refuses_other_settings(discover, command, arguments, me
     assert {path: path.read_bytes() for path in Path("outputs/00000-a").iterdir()} == before
 
 
-def test_discover_resume_allows_settings_that_are_repeated(discover):
-    """What is given again as it was is no difference."""
+def test_discover_resume_with_nothing_left_writes_nothing(discover, command, loaded):
+    """The result is printed again, nothing is loaded or measured, and what people wrote stays."""
     discover("--name", "a")
-    assert discover("--resume", "outputs/00000-a").code == 0
+    assert command("name", "outputs/00000-a", "1", "hue", "--star").code == 0
+    before = {path: path.read_bytes() for path in Path("outputs/00000-a").iterdir()}
+    loaded.clear()
+    result = discover("--resume", "outputs/00000-a")
+    assert result.code == 0, result.err
+    assert "Nothing is left to do." in result.err
+    assert "after 3 steps" in result.out
+    assert loaded == []
+    assert {path: path.read_bytes() for path in Path("outputs/00000-a").iterdir()} == before
+
+
+def test_discover_resume_may_take_the_generator_from_elsewhere(discover, command, loaded):
+    """If its digest is that of the run; --starts and --final-samples may change as well."""
+    discover("--name", "a")
+    result = command("discover", "--resume", "outputs/00000-a", "--generator", "moved", "--final-samples", "3")
+    assert result.code == 0, result.err
+    assert loaded[-1][0] == "moved"
+    assert load_directions("outputs/00000-a/directions.safetensors").header["config"]["generator"] == "moved"
 
 
 def test_discover_resume_refuses_another_generator(discover, command, monkeypatch):
@@ -173,7 +191,7 @@ def test_discover_resume_refuses_another_generator(discover, command, monkeypatc
     monkeypatch.setattr(
         "directions.generators.registry.load_generator", lambda *args, **kwargs: ClosedFormGenerator(4, 8, seed=1)
     )
-    result = command("discover", "--resume", "outputs/00000-a")
+    result = command("discover", "--resume", "outputs/00000-a", "--steps", "4")
     assert result.code == 2
     assert "outputs/00000-a was made with generator 'closed-form' (digest" in result.err
 
@@ -212,3 +230,37 @@ def test_discover_dry_run_of_resume_changes_nothing(discover, command):
     assert result["config"]["steps"] == 8
     assert Path("outputs/00000-a/config.json").read_text() == config
     assert json.loads(config)["steps"] == 3
+
+
+FAST = "--method adam --steps 3 --batch-size 2 --held-out 3 --held-out-probes 2 --eval-every 2 --final-samples 2"
+CLOSED = ["--generator", "closed:DoubleGenerator", *FAST.split(), "--quiet", "--out", "runs"]
+
+
+@pytest.mark.parametrize(
+    "redirection", [">&-", "2>&-", ">/dev/full 2>/dev/full", "2>&1 | true", ">&- 2>&- <&-"], ids=str
+)
+def test_nothing_that_is_said_stops_what_is_done(tmp_path, redirection):
+    """A stdout or stderr that is closed, full or without a reader: the file is there."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    program = shlex.join([sys.executable, "-m", "directions", "discover", *CLOSED])
+    subprocess.run(["bash", "-c", f"{program} {redirection}"], cwd=tmp_path, env=environment, timeout=300, check=False)
+    assert load_directions(tmp_path / "runs" / "00000-closed-DoubleGenerator" / "directions.safetensors").ndirs == 4
+
+
+def test_a_signal_after_the_terminal_is_gone_leaves_a_checkpoint(tmp_path):
+    """Its output dropped, a run still obeys SIGTERM and can be resumed."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "directions", "discover", *CLOSED, "--steps", "1000000"]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=writing, stderr=writing) as process:
+        stats = tmp_path / "runs" / "00000-closed-DoubleGenerator" / "stats.jsonl"
+        deadline = time.monotonic() + 200
+        while not stats.exists() or len(stats.read_text().splitlines()) < 4:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.terminate()
+        assert process.wait(60) == 128 + signal.SIGTERM
+    os.close(writing)
+    last = json.loads(stats.read_text().splitlines()[-1])["step"]
+    assert RunFolder(stats.parent).read_checkpoint()["state"]["record"]["step"] == last

@@ -31,7 +31,7 @@ def test_joint_says_what_came_out(joint):
     assert "joint solution" in result.out
     assert "2 of 2 starts reached the same joint solution." in result.out
     assert "4/4" in result.err
-    assert "base point" in result.err
+    assert "Measuring Hessians" in result.err
     assert "Diagonalising" in result.err
     header = load_directions("outputs/00000-builtin/directions.safetensors").header
     assert (header["method"], header["steps"]) == ("joint", None)
@@ -65,8 +65,8 @@ def test_joint_then_adam(command):
     result = command("discover", "--method", "joint+adam", *SMALL.split(), "--steps", "3", "--batch-size", "2")
     assert result.code == 0, result.err
     assert "after 3 steps" in result.out
-    assert "4/4" in result.err
-    assert "3/3" in result.err
+    assert "Measuring Hessians: 100%" in result.err
+    assert "Steps: 100%" in result.err
 
 
 @pytest.mark.parametrize(
@@ -93,12 +93,12 @@ def test_joint_interrupted_while_measuring_goes_on(joint, command, monkeypatch):
     """The command that is printed ends with the same file."""
     joint("--name", "whole")
 
-    def interrupted(self, record):
-        if record.base_points == 2:
+    def interrupted(self, phase, done, total, note):
+        if done == 2:
             signal.raise_signal(signal.SIGINT)
 
     with monkeypatch.context() as patch:
-        patch.setattr("directions.cli.discover_flow._Progress.show", interrupted)
+        patch.setattr("directions.cli.common.ProgressBar.__call__", interrupted)
         result = joint("--name", "broken")
     assert result.code == 130
     assert "directions discover --resume outputs/00001-broken" in result.err

@@ -93,7 +93,7 @@ def test_a_killed_rank_and_a_signal_keep_the_run(tmp_path):
 
     steps = folder.last_step() + 1
     # --steps may not be lowered by a resume, but the folder's own record may: nothing follows from it.
-    folder.write_config(type(folder.read_config()).from_dict(folder.read_config().to_dict() | {"steps": steps}))
+    folder.write_config(folder.read_config() | {"steps": steps})
     assert main(["discover", "--resume", str(folder.path), "--quiet"]) == 0
     arguments = [*SMALL, "--steps", str(steps), "--quiet", "--name", "whole", "--out", str(tmp_path / "whole")]
     assert main(["discover", *arguments]) == 0

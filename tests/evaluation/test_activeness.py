@@ -19,9 +19,8 @@ from directions.evaluation.activeness import (
 from directions.generators.closed_form import Quadratic
 from directions.generators.progan import ProGAN, ProGANNetwork
 from directions.held_out import draw_held_out
-from directions.sampling import derived_rng, draw_points
+from directions.sampling import derived_rng, draw_points, move
 from directions.settings.discover import DiscoverConfig
-from directions.steps import move
 
 
 def naive_activeness(generator, direction, samples, classes, truncation, seed):

@@ -11,7 +11,7 @@ from directions.errors import UserError
 from directions.generators.base import Generator
 from directions.generators.closed_form import ClosedFormGenerator, Quadratic, RotatedSeparable
 from directions.penalty import exact_hessian, hessian_penalty, off_diagonal_sum
-from directions.steps import draw_steps, move, one_hot_steps
+from directions.sampling import draw_steps, move, one_hot_steps
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -12,7 +12,6 @@ from closed import DoubleGenerator
 from joint_cases import MEASUREMENT, last, moments_of, planted, rotation
 
 from directions.basis import SearchSpace, check_orthonormal
-from directions.distributed.ranks import Ranks
 from directions.joint.measure import measure
 from directions.joint.moments import quadratic_penalty
 from directions.joint.notes import joint_notes
@@ -24,6 +23,7 @@ from directions.joint.solve import (
     solve_in_steps,
     start_basis,
 )
+from directions.ranks import Ranks
 
 
 def notes(solution: JointSolution) -> list[str]:

@@ -7,7 +7,7 @@ import torch
 from naive import difference_hessian, textbook_gram_schmidt
 
 from directions.errors import UserError
-from directions.generators.closed_form_maps import Quadratic, RotatedSeparable
+from directions.generators.closed_form import Quadratic, RotatedSeparable
 from directions.penalty import exact_hessian, hessian_penalty_exact, off_diagonal_sum
 
 

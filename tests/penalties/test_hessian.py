@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from naive import all_signs, textbook_gram_schmidt, textbook_variances
 
 from directions.errors import UserError
-from directions.generators.closed_form_maps import Quadratic, RotatedSeparable
+from directions.generators.closed_form import Quadratic, RotatedSeparable
 from directions.penalty import (
     hessian_penalty,
     hessian_penalty_exact,
