@@ -299,7 +299,7 @@ def _loop(run: _Run, state: Mapping[str, Any]) -> Iterator[Snapshot]:
     else:
         yield from _joint_start(run, record, state)
 
-    scored = run.held_out_before if record.held_out is None else record.held_out
+    scored: float | None = run.held_out_before if record.held_out is None else record.held_out
     for step in range(record.step + 1, config.adam_steps + 1):
         if _ended(run, step - 1):
             return
@@ -315,13 +315,13 @@ def _loop(run: _Run, state: Mapping[str, Any]) -> Iterator[Snapshot]:
         run.optimizer.step()
         run.ranks.align(A)
 
-        score = run.score(step) if step % config.eval_every == 0 else None
-        if score is not None:
-            scored = score
+        new = run.score(step) if step % config.eval_every == 0 else None
+        if new is not None:
+            scored = new
             if run.best is not None:
-                run.compare(step, score)
+                run.compare(step, new)
         seconds = time.perf_counter() - started
-        record = Record(step=step, penalty=penalty, held_out=score, learning_rate=rate, seconds=seconds)
+        record = Record(step=step, penalty=penalty, held_out=new, learning_rate=rate, seconds=seconds)
         yield run.snapshot(record, last=_ended(run, step))
         run.on_progress("Steps", step, config.adam_steps, f"held-out {scored:.4g}, penalty {penalty:.4g}")
 

@@ -50,8 +50,8 @@ class RealImages(Protocol):
         """Return the number of images."""
         ...
 
-    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Return some images (batch, 3, height, width) in [−1, 1], and their classes."""
+    def read(self, indices: Tensor) -> Tensor:
+        """Return some images (batch, 3, height, width) in [−1, 1]."""
         ...
 
 
@@ -162,7 +162,7 @@ class Measuring:
         with self.progress(f"{metric.name}: real images", images) as count:
             for indices in order.split(self._rows):
                 # In order within a batch: neighbours on disk are read together.
-                distance.add(real.batch(indices.sort().values)[0], real=True)
+                distance.add(real.read(indices.sort().values), real=True)
                 count(len(indices))
         if kept is not None:
             distance.save_real(kept)

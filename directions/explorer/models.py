@@ -12,7 +12,7 @@ from directions.direction_file.annotate import LARGEST_PATH_SIZE
 from directions.errors import UserError, nearest
 from directions.generators.base import Generator
 from directions.generators.layers import LayerRange, chosen_layers
-from directions.rendering.path import MIN_FRAMES
+from directions.settings.render import MIN_FRAMES
 from directions.settings.render import MAX_GIF_FPS as MAX_FPS
 
 MAX_SAMPLES = 16

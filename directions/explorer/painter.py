@@ -24,7 +24,7 @@ from directions.explorer.file import Content
 from directions.explorer.models import MAX_AMOUNT, AnimationRequest, ImageRequest, View
 from directions.generators.base import Generator
 from directions.generators.layers import LayerRange, edited_images
-from directions.rendering.animate import Encoder as make_encoder
+from directions.rendering.animate import Encoder
 from directions.rendering.frames import PIXELS_AT_ONCE, to_uint8
 from directions.rendering.page import Page, RowCaption, enlarge, row_caption
 from directions.rendering.path import strip, there_and_back
@@ -312,7 +312,7 @@ def _gif(frames: np.ndarray, stills: np.ndarray, caption: RowCaption, fps: float
     """Lay frames (frames, samples, height, width, 3) out under a caption; the palette is that of the stills."""
     scale = math.ceil(SMALLEST_TILE / resolution)
     sample = stills.reshape(-1, 3)[:: max(1, stills.size // 3 // _SAMPLED_PIXELS)]
-    encoder = make_encoder("gif", fps, loop=True, pixels=sample)
+    encoder = Encoder("gif", fps, loop=True, pixels=sample)
     page = Page([caption], stills.shape[1], (stills.shape[2] * scale, stills.shape[3] * scale))
     blank = encoder.drawing(page.blank)
     with tempfile.TemporaryDirectory() as folder:

@@ -182,10 +182,10 @@ def _measure(
 
 def _training_of(run: str) -> TrainConfig | None:
     """Read the settings of a training run; ``None`` if it is no training run."""
-    from directions.gan.run_folder import TrainingFolder
+    from directions.gan.recording import read_training
 
     try:
-        return TrainingFolder.open(run).read_config() if Path(run).is_dir() else None
+        return read_training(run) if Path(run).is_dir() else None
     except UserError:
         return None
 

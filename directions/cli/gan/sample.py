@@ -149,22 +149,23 @@ def _sweep(
 
     shared: dict[str, Any] = {name: getattr(settings, name) for name in ("seed", "truncation", "scale", "samples")}
     shared["remove_projection"] = True  # the component is set, whatever it was in the sample
+    frames: dict[str, Any] = {} if settings.steps is None else {"frames": settings.steps}
     components = None if swept is None else [_index(text, generator) for text in swept]
     axes = component_directions(generator, settings.extent)
     if components is not None and len(components) == 2:
         across, up = components
-        plane = RenderSettings(format="plane", plane=(across, up), frames=settings.steps, **shared)
+        plane = RenderSettings(format="plane", plane=(across, up), **frames, **shared)
         jobs: list[tuple[RenderSettings, Path, list[int] | None]] = [(plane, folder, None)]
     else:
-        strip = RenderSettings(format="strip", frames=settings.steps, **shared)
-        _classes(generator, settings, strip.count)  # refused before anything is made
+        strip = RenderSettings(format="strip", **frames, **shared)
+        _classes(generator, settings, strip.samples)  # refused before anything is made
         order = components or _most_active_first(generator, settings, run, quiet=quiet)
         # One component is a file; of all there is an overview as well.
         gif = folder if components is None else folder / f"{order[0]:03d}-z{order[0]}.gif"
         jobs = [(strip, folder, order), (RenderSettings(format="gif", **shared), gif, order)]
     written: list[Path] = []
     for job, out, indices in jobs:
-        y = _classes(generator, settings, job.count)
+        y = _classes(generator, settings, job.samples)
         written += render(axes, generator, job, out=out, indices=indices, y=0 if y is None else y, progress=not quiet)
     return written
 

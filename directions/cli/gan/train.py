@@ -42,10 +42,7 @@ def train(
     as_json: common.Json = False,
     quiet: common.Quiet = False,
 ) -> None:
-    """Train a generator on a folder of images, with the Hessian Penalty or without.
-
-    The run folder is a generator: directions discover --generator RUN.
-    """
+    """Train a generator on a folder of images, with the Hessian Penalty or without."""
     from directions.run import RunFolder, StopSignals, check_name, require_tensorboard
 
     with joined() as ranks, StopSignals(ranks), _denormals_restored():
@@ -75,6 +72,8 @@ def train(
                     common.print_json({"config": config.to_dict(), "resolved": _resolved(trainer)} | where)
                 return
             if resume is None:
+                assert out is not None, "a new run has a folder and a name"
+                assert name is not None, "a new run has a folder and a name"
                 folder = _new_folder(out, name, trainer)
             _record(trainer, folder, progress, resumed=resume is not None, tensorboard=tensorboard)
         if ranks.first:
@@ -138,7 +137,7 @@ def _trainer(config: TrainConfig, progress: common.ProgressBar, ranks: Ranks) ->
     return Trainer(config, data, device, ranks)
 
 
-def _new_folder(out: Path | None, name: str | None, trainer: Trainer) -> RunFolder:
+def _new_folder(out: Path, name: str, trainer: Trainer) -> RunFolder:
     from directions.gan.recording import content_of
     from directions.run import RunFolder
 
