@@ -12,8 +12,8 @@ from directions.direction_file.annotate import LARGEST_PATH_SIZE
 from directions.errors import UserError, nearest
 from directions.generators.base import Generator
 from directions.generators.layers import LayerRange, chosen_layers
-from directions.settings.render import MIN_FRAMES
 from directions.settings.render import MAX_GIF_FPS as MAX_FPS
+from directions.settings.render import MIN_FRAMES
 
 MAX_SAMPLES = 16
 MAX_SEED = 2**32 - 1

@@ -13,16 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from directions.errors import UserError
+from directions.generators import frozen
 from directions.generators.base import normal
-from directions.generators.frozen import (
-    Affine,
-    Conditioning,
-    FrozenAttention,
-    FrozenBigGAN,
-    FrozenBlock,
-    FrozenConvolution,
-    FrozenDoubling,
-)
 from directions.generators.operations import affine_relu
 from directions.generators.weights import first_difference, shapes
 
@@ -178,7 +170,7 @@ def _folded(state: State, name: str) -> Tensor:
     return weight / torch.linalg.vector_norm(v @ matrix.mT)
 
 
-class _Block(FrozenBlock):
+class _Block(frozen.FrozenBlock):
     """Two convolutions and a convolution in the shortcut; the resolution doubles.
 
     The biases of the convolutions are not added: a norm follows each of them, whose mean is lowered by as much.
@@ -186,22 +178,22 @@ class _Block(FrozenBlock):
 
     def __init__(self, state: State, name: str) -> None:
         super().__init__()
-        self.first = FrozenDoubling(_folded(state, f"{name}.conv1"))
-        self.second = FrozenConvolution(_folded(state, f"{name}.conv2"))
-        self.shortcut = FrozenConvolution(_folded(state, f"{name}.conv_sc"))
+        self.first = frozen.FrozenDoubling(_folded(state, f"{name}.conv1"))
+        self.second = frozen.FrozenConvolution(_folded(state, f"{name}.conv2"))
+        self.shortcut = frozen.FrozenConvolution(_folded(state, f"{name}.conv_sc"))
         self.widths = (self.first.weight.shape[0], self.second.weight.shape[1])
         self.upsample = True
 
-    def forward(self, x: Tensor, affines: Sequence[Affine]) -> Tensor:
+    def forward(self, x: Tensor, affines: Sequence[frozen.Affine]) -> Tensor:
         residual = self.first(affine_relu(x, *affines[0]))
         residual = self.second(affine_relu(residual, *affines[1]))
         # A 1×1 convolution of repeated pixels is the repeated convolution, at a quarter of the cost.
         return residual.add_(F.interpolate(self.shortcut(x), scale_factor=2, mode="nearest"))
 
 
-def _layers(state: State, sizes: Architecture) -> tuple[list[FrozenBlock | FrozenAttention], Tensor]:
+def _layers(state: State, sizes: Architecture) -> tuple[list[frozen.FrozenBlock | frozen.FrozenAttention], Tensor]:
     """The layers, and what their biases would have added to the input of each norm, the last one included."""
-    layers: list[FrozenBlock | FrozenAttention] = []
+    layers: list[frozen.FrozenBlock | frozen.FrozenAttention] = []
     carried = torch.zeros_like(state["blocks.0.0.bn1.stored_mean"])
     added = []
     for index in range(sizes.blocks):
@@ -214,11 +206,11 @@ def _layers(state: State, sizes: Architecture) -> tuple[list[FrozenBlock | Froze
         if index in sizes.attention:
             name = f"blocks.{index}.1"
             projections = (_folded(state, f"{name}.{part}") for part in ("theta", "phi", "g", "o"))
-            layers.append(FrozenAttention(projections, state[f"{name}.gamma"], carried))
+            layers.append(frozen.FrozenAttention(projections, state[f"{name}.gamma"], carried))
     return layers, torch.cat([*added, carried])
 
 
-class BigGAN(FrozenBigGAN):
+class BigGAN(frozen.FrozenBigGAN):
     """A frozen plain BigGAN.
 
     z is not cut off at 2, as the generator was trained without; ``truncation`` is a factor of z, and changes nothing
@@ -237,7 +229,7 @@ class BigGAN(FrozenBigGAN):
         state = normal_names(state)
         self.architecture = sizes = read_architecture(state, where)
         layers, added = _layers(state, sizes)
-        to_rgb = FrozenConvolution(_folded(state, "output_layer.2"), state["output_layer.2.bias"])
+        to_rgb = frozen.FrozenConvolution(_folded(state, "output_layer.2"), state["output_layer.2.bias"])
         sides = {"bottom_width": sizes.bottom_width, "resolution": sizes.resolution}
         super().__init__(layers, to_rgb, _conditioning(state, sizes, added), **sides, **identity)
 
@@ -255,23 +247,22 @@ class BigGAN(FrozenBigGAN):
         return normal(n, self.dim_z, rng, truncation)
 
 
-def _conditioning(state: State, sizes: Architecture, added: Tensor) -> Conditioning:
+def _conditioning(state: State, sizes: Architecture, added: Tensor) -> frozen.Conditioning:
     names = [f"blocks.{index}.0.{norm}" for index in range(sizes.blocks) for norm in ("bn1", "bn2")]
     every = [*names, "output_layer.0"]
     # The repository's first layer gives channel, height, width; ours height, width, channel.
     order = torch.arange(len(state["linear.bias"])).view(sizes.widths[0], -1).mT.flatten()
     first = F.pad(_folded(state, "linear"), (0, sizes.dim_z - sizes.chunk + sizes.shared))
-    return Conditioning(
+    return frozen.Conditioning(
         dim_z=sizes.dim_z,
         embeddings=state["shared.weight"],
-        first=first[order],
+        first_weight=first[order],
         first_bias=state["linear.bias"][order],
         scales=torch.cat([_columns(_folded(state, f"{norm}.gain"), norm, sizes) for norm in names]),
         shifts=torch.cat([_columns(_folded(state, f"{norm}.bias"), norm, sizes) for norm in names]),
         means=torch.cat([state[f"{norm}.stored_mean"] for norm in every])[None] - added,
         variances=torch.cat([state[f"{norm}.stored_var"] for norm in every])[None],
-        last_gain=state["output_layer.0.gain"],
-        last_bias=state["output_layer.0.bias"],
+        last_affine=torch.stack((state["output_layer.0.gain"], state["output_layer.0.bias"])),
         eps=_EPS,
     )
 

@@ -143,27 +143,25 @@ class Conditioning:
     Attributes:
         dim_z: Number of columns for z.
         embeddings: (classes, width of the embedding).
-        first: (pixels · channels, columns), rows in the order height, width, channel.
+        first_weight: (pixels · channels, columns), rows in the order height, width, channel.
         first_bias: (pixels · channels,).
         scales: (channels of all conditional norms, columns); 1 is added to what they give.
         shifts: (channels of all conditional norms, columns).
         means: (rows, channels of all norms, the last one included); a row for each truncation, or one for all.
         variances: As ``means``.
-        last_gain: (channels of the last norm,).
-        last_bias: (channels of the last norm,).
+        last_affine: (2, channels of the last norm), gain and bias.
         eps: Added to the variances.
     """
 
     dim_z: int
     embeddings: Tensor
-    first: Tensor
+    first_weight: Tensor
     first_bias: Tensor
     scales: Tensor
     shifts: Tensor
     means: Tensor
     variances: Tensor
-    last_gain: Tensor
-    last_bias: Tensor
+    last_affine: Tensor
     eps: float
 
 
@@ -225,17 +223,9 @@ class FrozenBigGAN(ClassConditional):
         self._positions = positions
         self._widths = widths = [layer.widths for layer in layers if isinstance(layer, FrozenBlock)]
         self._starts = [sum(map(sum, widths[:block])) for block in range(len(widths) + 1)]
-        for label, tensor in (
-            ("embeddings", conditioning.embeddings),
-            ("first_weight", conditioning.first),
-            ("first_bias", conditioning.first_bias),
-            ("scales", conditioning.scales),
-            ("shifts", conditioning.shifts),
-            ("means", conditioning.means),
-            ("variances", conditioning.variances),
-            ("last_affine", torch.stack((conditioning.last_gain, conditioning.last_bias))),
-        ):
-            self.register_buffer(label, tensor.detach().clone())
+        for label, tensor in vars(conditioning).items():
+            if isinstance(tensor, Tensor):
+                self.register_buffer(label, tensor.detach().clone())
         self._class_parts: dict[tuple[int, ...], tuple[Tensor, Tensor, Tensor]] = {}
         self._statistics: dict[float, Affine] = {}
         self._recompute = False
@@ -416,20 +406,16 @@ class FrozenBigGAN(ClassConditional):
         return torch.autocast(kind, enabled=False)
 
 
+@dataclass(frozen=True, eq=False)
 class Prefix:
     """A generator whose first layers have been computed; made by `FrozenBigGAN.prefix`."""
 
-    def __init__(
-        self,
-        generator: FrozenBigGAN,
-        fixed: _Fixed,
-        x: Tensor | None,
-        first_block: int,
-        stop_block: int,
-        after: list[list[Affine]],
-    ) -> None:
-        self._generator, self._fixed, self._x = generator, fixed, x
-        self._first_block, self._stop_block, self._after = first_block, stop_block, after
+    generator: FrozenBigGAN
+    fixed: _Fixed
+    x: Tensor | None
+    first_block: int
+    stop_block: int
+    after: list[list[Affine]]
 
     def __call__(self, z: Tensor) -> Tensor:
         """Generate images with other latents in the layers of the range.
@@ -443,20 +429,20 @@ class Prefix:
         Raises:
             UserError: If there is no whole number of edits for each sample.
         """
-        generator, batch = self._generator, len(self._fixed.first)
+        generator, batch = self.generator, len(self.fixed.first)
         generator.check_z(z)
         if len(z) % batch:
             raise UserError(f"z must have a whole number of rows for each of the {batch} samples, got {len(z)}.")
         times = len(z) // batch
-        fixed = self._fixed.repeat(times)
+        fixed = self.fixed.repeat(times)
         z = z.to(generator.scales)
-        if self._x is None:
+        if self.x is None:
             x = generator._start(z, fixed)
         else:
-            x = self._x.repeat(times, 1, 1, 1).contiguous(memory_format=torch.channels_last)
-        edited = generator._affines(z, fixed, self._first_block, self._stop_block)
+            x = self.x.repeat(times, 1, 1, 1).contiguous(memory_format=torch.channels_last)
+        edited = generator._affines(z, fixed, self.first_block, self.stop_block)
         after = [
             [(scale.repeat(times, 1, 1, 1), shift.repeat(times, 1, 1, 1)) for scale, shift in norms]
-            for norms in self._after
+            for norms in self.after
         ]
-        return generator._finish(x, [*edited, *after], self._first_block, fixed)
+        return generator._finish(x, [*edited, *after], self.first_block, fixed)

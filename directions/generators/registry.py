@@ -18,27 +18,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from directions.errors import UserError, nearest
-from directions.generators.weights import (
-    CONFIG,
-    PUBLISHED,
-    WEIGHTS,
-    Published,
-    checked_digest,
-    config_resolution,
-    find,
-    given,
-    obtain,
-    quick_fault,
-    read_config,
-    read_json,
-    read_model,
-    read_state_dict,
-    recorded_digest,
-    shapes,
-    tensors_digest,
-    weights_home,
-    write_record,
-)
+from directions.generators import weights as files
+from directions.generators.weights import CONFIG, PUBLISHED, WEIGHTS, Published
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -142,10 +123,10 @@ def _source(name: str) -> str:
 
 def _load(name: str, weights: Path | None) -> Generator:
     if name == _BUILTIN_NAME:
-        return _load_deep(name, given(weights or BUILTIN, _DEEP.file_names))
+        return _load_deep(name, files.given(weights or BUILTIN, _DEEP.file_names))
     if name in PUBLISHED:
         published = PUBLISHED[name]
-        path = obtain(published) if weights is None else given(weights, published.file_names)
+        path = files.obtain(published) if weights is None else files.given(weights, published.file_names)
         generator = _load_deep(name, path, published) if published.blocks else _load_plain(name, path)
         if generator.resolution != published.resolution:
             raise UserError(
@@ -181,9 +162,9 @@ def _load_path(name: str, path: Path) -> Generator:
     folder = path if path.is_dir() else path.parent
     holds_plain = path.is_file() or any((path / file).is_file() for file in _PLAIN.file_names)
     if holds_plain and not (folder / CONFIG).exists():
-        return _load_plain(name, given(path, _PLAIN.file_names))
-    found = given(path, _DEEP.file_names)
-    config = read_json(folder / CONFIG)
+        return _load_plain(name, files.given(path, _PLAIN.file_names))
+    found = files.given(path, _DEEP.file_names)
+    config = files.read_json(folder / CONFIG)
     if isinstance(config, dict) and config.get("arch") == "progan":
         from directions.generators.progan import read_progan
 
@@ -194,9 +175,9 @@ def _load_path(name: str, path: Path) -> Generator:
 def _load_plain(name: str, path: Path) -> FrozenBigGAN:
     from directions.generators.biggan import BigGAN, looks_like_plain_biggan, normal_names
 
-    state = read_state_dict(path, looks_like_plain_biggan)
-    file_digest = checked_digest(path)
-    classes = next((shape[0] for name, shape in shapes(state).items() if name == "shared.weight" and shape), 0)
+    state = files.read_state_dict(path, looks_like_plain_biggan)
+    file_digest = files.checked_digest(path)
+    classes = next((shape[0] for name, shape in files.shapes(state).items() if name == "shared.weight" and shape), 0)
     generator = BigGAN(state, where=str(path), name=name, digest=file_digest, **_imagenet(classes))
     return _identified(generator, path, file_digest, normal_names(state))
 
@@ -208,14 +189,14 @@ def _load_deep(name: str, path: Path, published: Published | None = None) -> Fro
     config, config_name = (
         (published.config, f"the architecture of {name}")
         if published is not None and not beside.is_file()
-        else (read_config(beside), str(beside))
+        else (files.read_config(beside), str(beside))
     )
-    if published is not None and config_resolution(config) != published.resolution:
+    if published is not None and files.config_resolution(config) != published.resolution:
         raise UserError(
-            f"{config_name} is of a generator of {config_resolution(config)} pixels, {name} has "
+            f"{config_name} is of a generator of {files.config_resolution(config)} pixels, {name} has "
             f"{published.resolution}. Name the generator that the weights are of, or load the folder by its path."
         )
-    model, file_digest = read_model(path, config, config_name=config_name)
+    model, file_digest = files.read_model(path, config, config_name=config_name)
     own = tuple(config.get("class_names") or ())
     named = {"class_names": own} if own else _imagenet(config["num_classes"])
     generator = BigGANDeep(model, name=name, digest=file_digest, **named)
@@ -329,12 +310,12 @@ def _called(what: str, call: Callable[[], Any]) -> Any:
 
 def _identified(generator: FrozenBigGAN, path: Path, file_digest: str, state: Mapping[str, Tensor]) -> FrozenBigGAN:
     """Give a generator its digest, and record that of its file where it lies in the package's folder of weights."""
-    if recorded_digest(path) is None and path.is_relative_to(weights_home()):
+    if files.recorded_digest(path) is None and path.is_relative_to(files.weights_home()):
         with contextlib.suppress(UserError):  # a folder that cannot be written is no reason not to go on
-            write_record(path, file_digest)
+            files.write_record(path, file_digest)
     generator.file_digest = file_digest
     if path.suffix != ".safetensors":  # torch.save wraps the same weights in many ways, in other bytes each time
-        generator.digest = tensors_digest(sorted(state.items()))
+        generator.digest = files.tensors_digest(sorted(state.items()))
     return generator
 
 
@@ -353,11 +334,11 @@ def list_generators() -> list[GeneratorStatus]:
 
 def _builtin_status() -> GeneratorStatus:
     weights = BUILTIN / WEIGHTS
-    fault = quick_fault(weights)
+    fault = files.quick_fault(weights)
     try:
         if fault:
             raise UserError(f"{weights} {fault}")
-        config = read_config(BUILTIN / CONFIG)
+        config = files.read_config(BUILTIN / CONFIG)
     except UserError as error:
         state = "damaged" if weights.exists() else "missing"
         return GeneratorStatus(_BUILTIN_NAME, state, f"{str(error).rstrip('.')}. Install the package again.")
@@ -366,9 +347,9 @@ def _builtin_status() -> GeneratorStatus:
 
 
 def _published_status(published: Published) -> GeneratorStatus:
-    found, faults = find(published)
+    found, faults = files.find(published)
     if found is not None:
-        recorded = recorded_digest(found)
+        recorded = files.recorded_digest(found)
         state, detail = "ready", f"{f'sha256 {recorded}' if recorded else 'digest not recorded yet'}, {found}"
     else:
         advice = (

@@ -72,5 +72,5 @@ def test_inverse(file, capsys):
 
 def test_every_example_is_tested():
     """A script of that folder is run here, or by the test of custom generators."""
-    tested = {"dcgan", *(name.removeprefix("test_") for name in globals() if name.startswith("test_"))}
+    tested = {"dcgan", "faces", *(name.removeprefix("test_") for name in globals() if name.startswith("test_"))}
     assert {path.stem for path in FOLDER.glob("*.py")} <= tested

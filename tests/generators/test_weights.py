@@ -55,6 +55,12 @@ def weights(model, tmp_path_factory) -> bytes:
     return path.read_bytes()
 
 
+@pytest.fixture(scope="module")
+def small_deep():
+    """A BigGAN-deep of 16 pixels."""
+    return biggan_models.random_model().float()
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch) -> Path:
     """A home without weights, where no download is allowed."""
@@ -98,6 +104,7 @@ def publish(model, monkeypatch):
 @pytest.fixture
 def online(monkeypatch):
     """Downloads are allowed; the Hub's client is not installed."""
+    monkeypatch.setattr("pooch.core.time.sleep", lambda _: None)  # between attempts
     monkeypatch.delenv("DIRECTIONS_OFFLINE")
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
 
@@ -346,18 +353,17 @@ WRAPPINGS = {
 
 
 @pytest.mark.parametrize("wrapping", WRAPPINGS.values(), ids=WRAPPINGS)
-def test_same_weights_are_the_same_generator_however_saved(wrapping, tmp_path, monkeypatch):
+def test_same_weights_are_the_same_generator_however_saved(wrapping, tmp_path, small_deep):
     """One's own, a plain BigGAN and a BigGAN-deep: the tensors, and one digest."""
     torch.testing.assert_close(dict(read_state_dict(write(tmp_path / "file", "zip", wrapping(STATE)))), STATE)
     trained = nn.Sequential(nn.Linear(5, 48), nn.BatchNorm1d(48))
     loaded = nn.Sequential(nn.Linear(5, 48), nn.BatchNorm1d(48))
     assert load_weights(loaded, write(tmp_path / "file", "zip", wrapping(trained.state_dict()))) is loaded
     torch.testing.assert_close(dict(loaded.state_dict()), dict(trained.state_dict()))
-    plain = naive_biggan.random_state()
-    deep = biggan_models.random_model().float()
     (tmp_path / "deep").mkdir()
-    (tmp_path / "deep/config.json").write_text(json.dumps(deep.config.to_dict()))
-    for name, state in (("G_ema.pth", plain), ("deep/pytorch_model.bin", deep.state_dict())):
+    (tmp_path / "deep/config.json").write_text(json.dumps(small_deep.config.to_dict()))
+    states = {"G_ema.pth": naive_biggan.random_state(), "deep/pytorch_model.bin": small_deep.state_dict()}
+    for name, state in states.items():
         expected = load_generator(str(write(tmp_path / name, "zip", state)))
         generator = load_generator(str(write(tmp_path / name, "zip", wrapping(state))))
         assert generator.digest == expected.digest
