@@ -44,12 +44,8 @@ _FFMPEG = (
     "-preset veryfast -crf 16 -movflags +faststart -f mp4"
 )
 
-_LARGEST = {
-    "gif": (65535, "A GIF can be at most 65535 pixels wide and high,"),
-    "webp": (16383, "A WebP can be at most 16383 pixels wide and high,"),
-    # The format holds more; this much decoders in browsers and phones are sure to take.
-    "mp4": (4096, "An MP4 should be at most 4096 pixels wide and high, or many players refuse it;"),
-}
+# An MP4 may be larger, but this much decoders in browsers and phones are sure to take.
+_LARGEST = {"gif": 65535, "webp": 16383, "mp4": 4096}
 
 _Item = TypeVar("_Item")
 
@@ -80,9 +76,11 @@ def require_size(kind: Animation, height: int, width: int) -> None:
     Raises:
         UserError: If it is too large.
     """
-    largest, allowed = _LARGEST[kind]
-    if max(height, width) > largest:
-        raise UserError(f"{allowed} got {width} × {height}. Render fewer directions or samples, or at a smaller scale.")
+    if max(height, width) > _LARGEST[kind]:
+        raise UserError(
+            f"A picture of the format {kind} can be at most {_LARGEST[kind]} pixels wide and high, got {width} × "
+            f"{height}. Render fewer directions or samples, or at a smaller scale."
+        )
 
 
 def require_ffmpeg() -> None:
@@ -279,8 +277,8 @@ def _look_ahead(scene: Scene, page: PlannedPage, sizes: Sequence[float]) -> np.n
     stills = list(scene.images(page.rows, [strip(COLUMNS, size) for size in sizes]))
     if page.sheet is not None:
         write_strip(page.sheet, scene, page.rows, stills)
-    pixels = np.concatenate(stills).reshape(-1, 3)
-    return pixels[:: max(1, len(pixels) // _SAMPLED_PIXELS)]
+    every = max(1, COLUMNS * stills[0].size // 3 // _SAMPLED_PIXELS)
+    return np.concatenate([images.reshape(-1, 3)[::every] for images in stills])
 
 
 def page_of(scene: Scene, indices: Sequence[int]) -> Page:

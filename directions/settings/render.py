@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -53,9 +54,9 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "captions": {"gif": "name", "webp": "name", "mp4": "name", "strip": "name", "plane": "name"},
 }
 
-_MOVE = "How to move"
-_SAMPLE = "What to sample"
-_PICTURE = "The pictures"
+_move = functools.partial(setting, panel="How to move")
+_sample = functools.partial(setting, panel="What to sample")
+_picture = functools.partial(setting, panel="The pictures")
 
 
 def _two(text: str) -> tuple[str, str]:
@@ -75,59 +76,54 @@ class RenderSettings(Settings):
         ConfigError: If a value is out of range, or has no meaning for the format.
     """
 
-    plane: tuple[int | str, int | str] | None = setting(
-        None, "A plane of two directions: one across, the other upwards.", panel=_MOVE, from_text=_two,
+    plane: tuple[int | str, int | str] | None = _move(
+        None, "A plane of two directions: one across, the other upwards.", from_text=_two,
         metavar="DIRECTION,DIRECTION",
     )  # fmt: skip
-    path_size: float | None = setting(
-        None, "How far to go to either side, in units of z.", panel=_MOVE, shown="each direction's own", gt=0
+    path_size: float | None = _move(
+        None, "How far to go to either side, in units of z.", shown="each direction's own", gt=0
     )
-    motion: Motion | None = setting(None, "Slow down towards the ends, or keep one speed.", panel=_MOVE, shown="smooth")
-    loop: bool | None = setting(
-        None, "There and back, again and again; or once, from one end to the other.", panel=_MOVE, shown="loop",
+    motion: Motion | None = _move(None, "Slow down towards the ends, or keep one speed.", shown="smooth")
+    loop: bool | None = _move(
+        None, "There and back, again and again; or once, from one end to the other.", shown="loop",
         flags=("--loop/--no-loop",),
     )  # fmt: skip
-    remove_projection: bool = setting(
-        False, "First take from each z its part along the direction, so that all start alike.", panel=_MOVE
+    remove_projection: bool = _move(
+        False, "First take from each z its part along the direction, so that all start alike."
     )
-    layers: str | None = setting(
+    layers: str | None = _move(
         None, "Layers that see the moved z, such as 0:4, or coarse, mid, fine, all; others keep the sample's own.",
-        panel=_MOVE, shown="those that the directions were learned on", metavar="START:STOP",
+        shown="those that the directions were learned on", metavar="START:STOP",
     )  # fmt: skip
-    samples: int = setting(
-        None, "How many, each with a z of its own, the same for every direction.", panel=_SAMPLE,
-        shown="4; 1 for a plane", ge=1, le=MAX_SAMPLES,
-    )  # fmt: skip
-    one_z: bool = setting(
-        False, "One z for all samples, so that only their classes differ; a strip then has a column a class.",
-        panel=_SAMPLE,
-    )  # fmt: skip
-    against: Literal["random"] | None = setting(
-        None, "Show random directions of the same length beside the found ones, on the same samples.", panel=_MOVE
+    against: Literal["random"] | None = _move(
+        None, "Show random directions of the same length beside the found ones, on the same samples."
     )
-    seed: int = setting(0, "Seed of the samples.", panel=_SAMPLE, ge=0, le=MAX_SEED, why="2^63 - 1")
-    truncation: float = setting(
-        1.0, "Spread of z and the generator's truncation.", panel=_SAMPLE, shown="as in learning", gt=0, le=1
-    )
-    format: Format = setting(
-        "gif",
-        "Animations, a PNG with a row a sample and a column a step, a PNG of two directions, or a web page.",
-        panel=_PICTURE, shown="by the ending of --out; gif",
+    samples: int = _sample(
+        None, "How many, each with a z of its own, the same for every direction.", shown="4; 1 for a plane", ge=1,
+        le=MAX_SAMPLES,
     )  # fmt: skip
-    frames: int = setting(
-        None, "Frames of an animation, columns of a strip or plane, places on a gallery's slider.", panel=_PICTURE,
+    one_z: bool = _sample(
+        False, "One z for all samples, so that only their classes differ; a strip then has a column a class."
+    )
+    seed: int = _sample(0, "Seed of the samples.", ge=0, le=MAX_SEED, why="2^63 - 1")
+    truncation: float = _sample(1.0, "Spread of z and the generator's truncation.", shown="as in learning", gt=0, le=1)
+    format: Format = _picture(
+        "gif", "Animations, a PNG with a row a sample and a column a step, a PNG of two directions, or a web page.",
+        shown="by the ending of --out; gif",
+    )  # fmt: skip
+    frames: int = _picture(
+        None, "Frames of an animation, columns of a strip or plane, places on a gallery's slider.",
         shown="60, 7, 25", ge=2,
     )  # fmt: skip
-    fps: float | None = setting(
-        None, f"Frames per second; a GIF takes the nearest 100 / n, up to {MAX_GIF_FPS}.", panel=_PICTURE,
-        shown="20; 30 for mp4", ge=1, le=MAX_FPS,
+    fps: float | None = _picture(
+        None, f"Frames per second; a GIF takes the nearest 100 / n, up to {MAX_GIF_FPS}.", shown="20; 30 for mp4",
+        ge=1, le=MAX_FPS,
     )  # fmt: skip
-    captions: Captions | None = setting(
-        None, "Write names and path sizes; names and where on the path each frame is; or nothing.", panel=_PICTURE,
-        shown="name",
-    )  # fmt: skip
-    scale: int | None = setting(
-        None, "How many times larger to show the images; twice as much for retina screens.", panel=_PICTURE,
+    captions: Captions | None = _picture(
+        None, "Write names and path sizes; names and where on the path each frame is; or nothing.", shown="name"
+    )
+    scale: int | None = _picture(
+        None, "How many times larger to show the images; twice as much for retina screens.",
         shown=f"at least {SMALLEST_TILE} pixels", ge=1, le=16,
     )  # fmt: skip
 

@@ -7,9 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakes import blob_directions
+from PIL import Image
 
 from directions.direction_file import Directions, load_directions
+<<<<<<< HEAD:tests/cli/test_render.py
 from directions.direction_file.format import make_header
+=======
+from directions.direction_file.header import make_header
+from directions.generators.class_names import ClassNames
+>>>>>>> rendering:tests/commands/test_render.py
 from directions.generators.closed_form import ClosedFormGenerator
 
 
@@ -85,7 +91,7 @@ def test_render_passes_every_option_on(command, run):
     assert dry["settings"] == {
         "format": "webp", "plane": None, "samples": 3, "frames": 8, "fps": 10.0, "scale": 2, "path_size": 2.5,
         "seed": 7, "truncation": 0.9, "remove_projection": True, "motion": "linear", "loop": False,
-        "captions": "amount", "layers": "0:1",
+        "captions": "amount", "layers": "0:1", "against": None, "one_z": False,
     }  # fmt: skip
 
 
@@ -166,7 +172,9 @@ def test_render_leaves_hidden_directions_out_of_all(command, run):
         (["--format", "strip", "--no-loop"], "Error: --loop has no meaning for the format strip"),
         (["--format", "strip", "--captions", "amount"], "Error: --captions must be name or none for the format strip"),
         (["--format", "gallery", "--captions", "none"], "Error: --captions has no meaning for the format gallery"),
-        (["--format", "gallery", "--frames", "600"], "Error: --frames must be from 2 to 512"),
+        (["--plane", "0,1", "--against", "random"], "Error: --against has no meaning for the format plane"),
+        (["--word", "AB", "-y", "0"], "Error: --word gives the classes, got also --classes 0. Leave one"),
+        (["--word", "AZ"], "Error: --word must be classes of 'closed-form'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -186,14 +194,41 @@ def test_render_dry_run_says_twenty_classes_and_how_many_more(command, run):
     assert command(*arguments, "--samples", "1000").json["classes"] == [*[0, 2] * 10, "and 980 more"]
 
 
+def test_render_writes_a_word_of_one_z(command, run, monkeypatch):
+    """Its letters are the classes, in a column each; one that occurs twice looks the same."""
+    generator = ClosedFormGenerator(dim_z=4, resolution=8)
+    generator.class_names, generator._names = ("A", "B", "C"), ClassNames(("A", "B", "C"))
+    monkeypatch.setattr("directions.generators.registry.load_generator", lambda *_, **__: generator)
+    arguments = ["render", run, "--word", "abCA", "--scale", "1", "--captions", "none", "-d", "0", "--out", "x.png"]
+    dry = command(*arguments, "--dry-run").json
+    assert dry["classes"] == [0, 1, 2, 0]
+    assert dry["settings"]["samples"] == 4
+    assert dry["settings"]["frames"] == 3
+    assert dry["evaluations"] == 3 * 4
+    assert command(*arguments, "--quiet").code == 0
+    with Image.open("x.png") as image:
+        shown = np.asarray(image).reshape(3, 8, 4, 8, 3).swapaxes(1, 2)
+    np.testing.assert_array_equal(shown[:, 0], shown[:, 3])
+    assert (shown[:, 0] != shown[:, 1]).any()
+
+
 @pytest.mark.parametrize("more", [[], ["--dry-run"]], ids=["", "dry"])
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--samples", "600"], "Error: A GIF can be at most 65535 pixels wide and high, got "),
-        (["--samples", "200", "--out", "x.webp"], "Error: A WebP can be at most 16383 pixels wide and high, got "),
-        (["--samples", "40", "--out", "x.mp4"], "Error: An MP4 should be at most 4096 pixels wide and high, or many"),
-        (["--samples", "200", "--format", "gallery"], "Error: A WebP can be at most 16383 pixels wide and high, got "),
+        (["--samples", "600"], "Error: A picture of the format gif can be at most 65535 pixels wide and high, got "),
+        (
+            ["--samples", "200", "--out", "x.webp"],
+            "Error: A picture of the format webp can be at most 16383 pixels wide and high, got ",
+        ),
+        (
+            ["--samples", "40", "--out", "x.mp4"],
+            "Error: A picture of the format mp4 can be at most 4096 pixels wide and high, got ",
+        ),
+        (
+            ["--samples", "200", "--format", "gallery"],
+            "Error: A picture of the format webp can be at most 16383 pixels wide and high, got ",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -139,7 +139,7 @@ def test_mp4_plays_in_browsers(tmp_path):
     [
         ("gif", (1, 65536), "at most 65535 pixels wide and high, got 65536 × 1"),
         ("webp", (1, 16384), "at most 16383 pixels wide and high, got 16384 × 1"),
-        ("mp4", (2, 4098), "at most 4096 pixels wide and high, or many players refuse it; got 4098 × 2"),
+        ("mp4", (2, 4098), "at most 4096 pixels wide and high, got 4098 × 2"),
     ],
 )
 def test_require_size_refuses_what_the_format_does_not_hold(kind, size, message):
@@ -181,6 +181,8 @@ def test_interrupted_animation_keeps_the_old_file(tmp_path, ending, error):
     assert not [line for line in listed.splitlines() if str(tmp_path) in line and "libx264" in line]
 
 
+# Where ffmpeg ends first, imageio-ffmpeg leaves its end of the pipe to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("frames", [2, 60])
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_animation_on_a_full_disk_keeps_the_old_file(tmp_path, ending, frames, capfd):

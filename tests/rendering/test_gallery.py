@@ -229,3 +229,12 @@ def test_gallery_policy_allows_only_its_own_script_and_style(generator, tmp_path
     assert policy.startswith("default-src 'none'; img-src 'self' file: data:; style-src 'sha256-")
     assert "unsafe" not in policy
     assert not [key for _, attributes in page.tags for key in attributes if key == "style" or re.match("on[a-z]", key)]
+
+
+def test_gallery_against_random_shows_both(generator, tmp_path):
+    """Each thumbnail and frame has the found samples, then the random ones; the slider's captions tell which."""
+    page = Texts(make(generator, tmp_path / "g", indices=["hue"], against="random")[0])
+    assert page.data["samples"] == [f"{group} ball" for group in ("found", "random") for _ in range(4)]
+    for name, size in (("thumbs/003", (64, 32)), ("stills/003", (64, 32)), ("frames/003/004", (8 * 16, 16))):
+        with Image.open(tmp_path / "g" / f"{name}.webp") as image:
+            assert image.size == size
