@@ -122,8 +122,8 @@ class Discriminator(nn.Module):
         num_classes: Number of classes.
         width: Channels of the first block; doubled at each halving up to ``8 * width``.
         channels: Of the images.
-        together: Images, each of a class of its own, that are seen as one: letters of one typeface. What differs between
-            them that must not, the discriminator sees.
+        together: Images, each of a class of its own, that are seen as one: letters of one typeface, which must
+            match.
         fold: Side of the squares of pixels that are laid into channels first: 2 makes the first block four times
             cheaper, and no pixel is lost.
 

@@ -176,9 +176,7 @@ class Trainer:
             terms["colour"] = colour_matching(chroma(made), self.chroma)
             loss_g = loss_g + settings.colour * terms["colour"]
         if self.judge is not None:
-            values, seen = self.judge.standard(letter_factors(made, y), y).clamp(-5, 5), seen_in()[y]
-            parts = [rank_matching(values[seen[:, k], k], data) for k, data in enumerate(self.factors)]
-            terms["factors"] = torch.stack(parts).mean()
+            terms["factors"] = self._factor_matching(self.judge.standard(letter_factors(made, y), y), seen_in()[y])
             loss_g = loss_g + settings.factors * terms["factors"]
         self._descend("generator", loss_g)
         self.discriminator.requires_grad_(True)
@@ -186,6 +184,20 @@ class Trainer:
             tie_colours(self.generator)
         self._average()
         return terms
+
+    def _factor_matching(self, values: Tensor, seen: Tensor) -> Tensor:
+        """Each factor against the data's, and its difference between two letters of one z against that of one face.
+
+        The first asks for the spread, tails too, which a small generator leaves out; the second that it comes from z.
+        """
+        values, pairs = values.clamp(-5, 5), values.clamp(-5, 5).unflatten(0, (-1, self.settings.together))
+        both = seen.unflatten(0, (-1, self.settings.together)).all(dim=1)
+        parts = []
+        for k, (single, difference) in enumerate(self.factors):
+            parts.append(rank_matching(values[seen[:, k], k], single))
+            if self.settings.together > 1 and both[:, k].any():
+                parts.append(rank_matching((pairs[:, 0] - pairs[:, 1])[both[:, k], k], difference))
+        return torch.stack(parts).sum() / len(self.factors)
 
     def _score(self, images: Tensor, y: Tensor) -> Tensor:
         """Scores of images that are seen together, (batch · together, …) to (batch,)."""
@@ -244,12 +256,19 @@ def chroma_of(data: Images) -> Tensor:
     return torch.cat([chroma(data.batch(chunk)[0]) for chunk in torch.arange(len(data)).split(CHUNK)])
 
 
-def factors_of(data: Images) -> tuple[LetterJudge, list[Tensor]]:
-    """The judge of a set of letters, and each factor's values over the set in standard deviations, sorted."""
+def factors_of(data: Images) -> tuple[LetterJudge, list[tuple[Tensor, Tensor]]]:
+    """The judge of a set of letters; and of each factor, sorted, its values and differences within a face.
+
+    Both are in standard deviations over the set.
+    """
     values = torch.cat([letter_factors(*data.batch(chunk)) for chunk in torch.arange(len(data)).split(CHUNK)])
     judge = LetterJudge.of(values, data.labels)
     standard, seen = judge.standard(values, data.labels), seen_in()[data.labels]
-    return judge, [standard[seen[:, k], k].sort().values for k in range(standard.shape[1])]
+    other = data.of_same_face(torch.arange(len(data)), derived_rng(0, 0, "pairs"))
+    both = seen & seen[other]
+    difference = standard - standard[other]
+    columns = range(standard.shape[1])
+    return judge, [(standard[seen[:, k], k].sort().values, difference[both[:, k], k].sort().values) for k in columns]
 
 
 def sample_sheet(images: Tensor, columns: int, gap: int = 2) -> Image.Image:
