@@ -22,13 +22,13 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from directions.config import DiscoverConfig
-from directions.discovery.loop import penalty_and_gradient
+from directions.discovery import penalty_and_gradient
 from directions.generators.base import Generator
 from directions.generators.biggan_deep import BigGANDeep
-from directions.generators.published import PUBLISHED
 from directions.generators.registry import load_generator
+from directions.generators.weights import PUBLISHED
 from directions.search import Search, draw_batch
+from directions.settings.discover import DiscoverConfig
 
 # The tests' random models behave as trained ones do.
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))

@@ -23,19 +23,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-
-from directions.direction_file import Directions
-from directions.direction_file.header import make_header
 from directions.gan.export import measure_statistics
 from directions.gan.networks import build_generator
+
+from directions.direction_file import Directions
+from directions.direction_file.format import make_header
 from directions.generators.base import Generator
 from directions.generators.biggan_deep import BigGANDeep
 from directions.generators.registry import load_generator
+from directions.rendering.frames import Scene
 from directions.rendering.path import strip
-from directions.rendering.plan import make_plan
-from directions.rendering.render import render
-from directions.rendering.scene import Scene
-from directions.rendering.settings import RenderSettings
+from directions.rendering.render import make_plan, render
+from directions.settings.render import RenderSettings
 
 OUTPUTS = {"gif": "a.gif", "webp": "a.webp", "mp4": "a.mp4", "strip": "a.png", "gallery": "a"}
 SIZES = {"builtin": (4, 4, 12), "biggan-deep-128": (1, 2, 12)}
@@ -90,7 +89,7 @@ def measure(target: str, repeats: int) -> dict[str, dict[str, float]]:
             for kind, name in OUTPUTS.items():
                 chosen = RenderSettings(format=kind, samples=samples, frames=frames)
                 out = Path(folder) / name
-                images = make_plan(directions, range(rows), chosen, out).evaluations
+                images = make_plan(directions, chosen, out).evaluations
                 clock, processor = spent(bare)
                 bare_rate = rows * samples * frames / clock
                 rates.setdefault("bare generator", []).append((bare_rate, processor / rows / samples / frames, 1.0))

@@ -21,12 +21,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from directions.basis import gram_schmidt, initial_matrix
-from directions.config import DiscoverConfig
-from directions.discovery.loop import penalty_and_gradient
+from directions.discovery import penalty_and_gradient
 from directions.generators.registry import BUILTIN, load_generator
 from directions.generators.weights import CONFIG, WEIGHTS, read_config, read_model
 from directions.sampling import derived_rng
 from directions.search import Search, draw_batch
+from directions.settings.discover import DiscoverConfig
 
 # The tests' reference is the one textbook version there is.
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))

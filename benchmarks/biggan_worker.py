@@ -26,16 +26,16 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from directions.basis import gram_schmidt, initial_matrix
-from directions.config import DiscoverConfig
+from directions.device import keep_freed_memory
 from directions.direction_file import Directions
-from directions.direction_file.header import make_header
-from directions.discovery.loop import penalty_and_gradient
+from directions.direction_file.format import make_header
+from directions.discovery import penalty_and_gradient
 from directions.generators.biggan_deep import BigGANDeep
-from directions.memory import keep_freed_memory
 from directions.rendering.render import render
-from directions.rendering.settings import RenderSettings
 from directions.sampling import derived_rng
 from directions.search import Search, draw_batch
+from directions.settings.discover import DiscoverConfig
+from directions.settings.render import RenderSettings
 
 # The tests' reference is the one textbook version there is.
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))

@@ -26,29 +26,31 @@ __all__ = [
     "hessian_penalty_exact",
     "load_directions",
     "load_generator",
+    "load_weights",
 ]
 
 if TYPE_CHECKING:
     from directions.basis import check_orthonormal, gram_schmidt
-    from directions.config import DiscoverConfig
     from directions.direction_file import Directions, edit_directions, load_directions
-    from directions.discovery.loop import discover
+    from directions.discovery import discover
     from directions.generators.registry import load_generator
-    from directions.penalties.exact import exact_hessian, hessian_penalty_exact
-    from directions.penalties.hessian import hessian_penalty
+    from directions.generators.weights import load_weights
+    from directions.penalty import exact_hessian, hessian_penalty, hessian_penalty_exact
+    from directions.settings.discover import DiscoverConfig
 
 _HOMES = {
     "Directions": "directions.direction_file",
-    "DiscoverConfig": "directions.config",
+    "DiscoverConfig": "directions.settings.discover",
     "check_orthonormal": "directions.basis",
-    "discover": "directions.discovery.loop",
+    "discover": "directions.discovery",
     "edit_directions": "directions.direction_file",
-    "exact_hessian": "directions.penalties.exact",
+    "exact_hessian": "directions.penalty",
     "gram_schmidt": "directions.basis",
-    "hessian_penalty": "directions.penalties.hessian",
-    "hessian_penalty_exact": "directions.penalties.exact",
+    "hessian_penalty": "directions.penalty",
+    "hessian_penalty_exact": "directions.penalty",
     "load_directions": "directions.direction_file",
     "load_generator": "directions.generators.registry",
+    "load_weights": "directions.generators.weights",
 }
 
 

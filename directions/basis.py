@@ -1,10 +1,4 @@
-"""Turn the free matrix ``A`` into orthonormal directions, and say which part of the latent they may use.
-
-Discovery optimises an unconstrained matrix; `gram_schmidt` makes its rows orthonormal inside the graph, and
-`SearchSpace` places them in the latent. What comes out goes to `directions.steps`, which moves latents
-along it. Directions are **rows** everywhere in the package. Torch is imported on use: configurations and direction
-files are checked with the light part of this module, and they must not wait for it.
-"""
+"""Turn the free matrix ``A`` into orthonormal directions, and say which part of the latent they may use."""
 
 from __future__ import annotations
 
@@ -13,14 +7,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from directions.errors import UserError, nearest
+from directions.errors import UserError
 from directions.ranges import range_fault, read_range
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-_INIT_KINDS = ("random", "identity")
+# Torch is imported on use: configurations and direction files are checked with this module, and must not wait for it.
 
 
 def gram_schmidt(A: Tensor) -> Tensor:
@@ -33,7 +27,7 @@ def gram_schmidt(A: Tensor) -> Tensor:
     included. A Cholesky factor of :math:`AA^\top` would square the condition number.
 
     Args:
-        A: (ndirs, dim) with ndirs <= dim, float32 or float64; the scale of a row is arbitrary.
+        A: (ndirs, dim) with ndirs <= dim, float32 or float64, torch or NumPy; the scale of a row is arbitrary.
 
     Returns:
         (ndirs, dim) orthonormal rows, differentiable with respect to ``A``.
@@ -49,6 +43,7 @@ def gram_schmidt(A: Tensor) -> Tensor:
     """
     import torch
 
+    A = torch.as_tensor(A)
     if A.dtype not in (torch.float32, torch.float64):
         raise UserError(f"A must be float32 or float64, got {str(A.dtype).removeprefix('torch.')}. Use A.float().")
     if A.ndim != 2 or not 1 <= A.shape[0] <= A.shape[1]:
@@ -140,16 +135,6 @@ class SearchSpace:
     stop: int
     dim_z: int
 
-    def __post_init__(self) -> None:
-        """Check the range.
-
-        Raises:
-            UserError: If it is empty or not within the latent.
-        """
-        fault = range_fault(str(self), self.dim_z, "components of z")
-        if fault:
-            raise UserError(f"space {fault} Leave it out to search the whole of z.")
-
     @classmethod
     def parse(cls, text: str, dim_z: int) -> SearchSpace:
         """Read ``START:STOP``, or the name of a third.
@@ -168,11 +153,9 @@ class SearchSpace:
         Raises:
             UserError: If the text is no range, or the range is not within the latent.
         """
-        fault = range_fault(text, dim_z, "components of z")
-        if fault:
+        ends, fault = read_range(text, dim_z), range_fault(text, dim_z, "components of z")
+        if ends is None or fault:
             raise UserError(f"space {fault} Leave it out to search the whole of z.")
-        ends = read_range(text, dim_z)
-        assert ends is not None, "a text without a fault is a range"
         return cls(*ends, dim_z)
 
     def __str__(self) -> str:
@@ -228,13 +211,15 @@ def initial_matrix(
         (ndirs, size), not yet orthonormal.
 
     Raises:
-        UserError: If ``kind`` is unknown or ndirs is not within 1 … size.
+        UserError: If ndirs is not within 1 … size.
     """
     import torch
 
-    _require_ndirs(ndirs, size)
-    if kind not in _INIT_KINDS:
-        raise UserError(f"kind must be 'random' or 'identity', got {kind!r}.{nearest(str(kind), _INIT_KINDS)}")
+    if not 1 <= ndirs <= size:
+        raise UserError(
+            f"ndirs must be from 1 to {size}, the size of the searched space, got {ndirs}: "
+            "no more directions than that can be perpendicular."
+        )
     if kind == "identity":
         return torch.eye(ndirs, size, dtype=dtype, device=device)
     source = rng.device if rng is not None else "cpu"
@@ -273,11 +258,3 @@ def random_basis(
 
     normal = initial_matrix(ndirs, dim, "random", rng, dtype=torch.float64)
     return gram_schmidt(normal).to(dtype=dtype or torch.get_default_dtype(), device=device)
-
-
-def _require_ndirs(ndirs: int, size: int) -> None:
-    if not 1 <= ndirs <= size:
-        raise UserError(
-            f"ndirs must be from 1 to {size}, the size of the searched space, got {ndirs}: "
-            "no more directions than that can be perpendicular."
-        )

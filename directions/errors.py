@@ -7,6 +7,7 @@ Everything that checks what a user gave (configuration, generators, files, the c
 from __future__ import annotations
 
 import difflib
+import signal
 from collections.abc import Iterable
 
 
@@ -55,6 +56,18 @@ class OutOfMemoryError(UserError):
 
 class RankLostError(RuntimeError):
     """Another process of the same run does not answer any more; the message says what is known of it."""
+
+
+class Interrupted(BaseException):  # not an Exception: what catches those must not take it for a fault
+    """A signal asked for the end.
+
+    Attributes:
+        exit_code: 128 + the signal's number: 130 for SIGINT, 143 for SIGTERM.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"Interrupted by {signal.Signals(signum).name}.")
+        self.exit_code = 128 + signum
 
 
 def nearest(word: str, allowed: Iterable[str]) -> str:

@@ -1,30 +1,35 @@
-"""The yardstick of discovery: the penalty of a basis at a fixed set of places, with fixed probes.
-
-The training loss is too noisy to read progress off: each step has other samples and few probes. The held-out set is
-drawn once, from a seed of its own, so that every run with the same sampling settings, every baseline and every step is
-scored at the same places. It comes after the penalty, and before discovery and the comparison with baselines.
-"""
+"""Score a basis where nothing was fitted: the penalty at fixed places, and the Hessians measured at others."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from directions.config import DiscoverConfig, Reduction
-from directions.devices import full_float32
-from directions.distributed.ranks import Ranks
-from directions.generators.edits import chosen_layers
-from directions.penalties.hessian import hessian_penalty, penalty_per_sample
-from directions.sampling import Points, derived_rng, draw_points, image_map, resolve_classes
-from directions.steps import one_hot_steps
-
-if TYPE_CHECKING:
-    from directions.generators.base import Generator
-    from directions.generators.layers import LayerRange
+from directions.basis import SearchSpace, random_basis
+from directions.device import full_float32
+from directions.errors import NonFiniteError
+from directions.generators.base import Generator
+from directions.generators.layers import LayerRange, chosen_layers
+from directions.joint.measure import (
+    difference_evaluations,
+    difference_hessians,
+    draw_base_point,
+    gradient_hessians,
+    planned_measurement,
+    suggested_kind,
+)
+from directions.joint.moments import Moments
+from directions.penalty import hessian_penalty, penalty_per_sample
+from directions.ranks import Ranks
+from directions.sampling import Points, derived_rng, draw_points, image_map, one_hot_steps, resolve_classes
+from directions.search import Search
+from directions.settings.discover import DiscoverConfig, Reduction
 
 
 @dataclass(frozen=True)
@@ -54,11 +59,6 @@ class HeldOutSet:
     """Over points and the generator's outputs."""
     rows: int
     """About how many images to make at once."""
-
-    @property
-    def num_probes(self) -> int:
-        """Probes at each place."""
-        return len(self.probe_normals)
 
     def steps(self, basis: Tensor) -> Tensor:
         """Return the one-hot steps w of the points.
@@ -97,14 +97,14 @@ def draw_held_out(generator: Generator, config: DiscoverConfig, *, seed: int = 0
     Args:
         generator: What will be scored.
         config: Number of points and probes, classes, truncation, path size, epsilon, layers.
-        seed: Which set: discovery always takes 0; others tell how much a score depends on the places.
+        seed: Which set: discovery always takes 0; others show how much a score depends on the places.
 
     Returns:
         The set, on the generator's device.
     """
     rng = derived_rng(seed, purpose="held-out")
-    classes = resolve_classes(generator, config.classes)
     n, dim = config.held_out, generator.dim_z
+    classes = resolve_classes(generator, config.classes)
     points = draw_points(generator, n, rng, classes=classes, truncation=config.truncation)
     eta = config.path_size * (2 * torch.rand(n, generator=rng, dtype=torch.float64) - 1)
     choosers = torch.randn(n, dim, generator=rng, dtype=torch.float64)
@@ -138,7 +138,7 @@ def held_out_penalty(generator: Generator, basis: Tensor, held_out: HeldOutSet, 
     ranks = ranks or Ranks()
     basis = basis.to(held_out.points.z)
     w, all_probes = held_out.steps(basis), held_out.probes(basis)
-    chunk = max(1, held_out.rows // (2 * held_out.num_probes))
+    chunk = max(1, held_out.rows // (2 * len(all_probes)))
     scores: list[list[float]] = []
     with full_float32():
         for start in ranks.share(range(0, len(w), chunk)):
@@ -155,3 +155,215 @@ def held_out_penalty(generator: Generator, basis: Tensor, held_out: HeldOutSet, 
     if held_out.reduction == "mean" or not all(map(math.isfinite, every)):
         return math.fsum(every) / len(every)
     return max(every)
+
+
+def random_directions(search: Search, seed: int) -> Tensor:
+    """Draw random orthonormal directions in the searched space, (ndirs, |z|) float32, zero outside the space."""
+    rng = derived_rng(seed, purpose="random directions")
+    return search.space.embed(random_basis(search.ndirs, search.space.size, rng))
+
+
+def axis_directions(search: Search) -> Tensor:
+    """Return the first ``ndirs`` axes of the searched space, (ndirs, |z|) float32."""
+    return search.space.embed(torch.eye(search.ndirs, search.space.size))
+
+
+def baseline_penalties(
+    generator: Generator, search: Search, held_out: HeldOutSet, *, random_seeds: int = 5, ranks: Ranks | None = None
+) -> dict[str, float]:
+    """Score what needs no learning.
+
+    Args:
+        generator: In eval mode.
+        search: Number of directions and the space.
+        held_out: Where to score.
+        random_seeds: Number of random bases, of seeds 0, 1, …
+        ranks: Those that share the places; ``None`` is this process alone.
+
+    Returns:
+        ``random``, the mean held-out penalty over the random bases, and ``axes``, that of the axes of z.
+    """
+    bases = [random_directions(search, seed) for seed in range(random_seeds)]
+    scores = [held_out_penalty(generator, basis, held_out, ranks=ranks) for basis in bases]
+    axes = held_out_penalty(generator, axis_directions(search), held_out, ranks=ranks)
+    return {"random": math.fsum(scores) / len(scores), "axes": axes}
+
+
+@dataclass(frozen=True, eq=False)
+class HessianScore:
+    """How nearly diagonal held-out Hessians are along a basis.
+
+    Attributes:
+        per_place: (places, 2) float64, each place's energy off and on the diagonal: the mean over outputs of the sum of
+            squares of these entries, in (image / z²)².
+    """
+
+    per_place: Tensor
+
+    @property
+    def off_diagonal(self) -> float:
+        """Energy off the diagonal, mean over places: half of the expected Hessian penalty there."""
+        return float(self.per_place[:, 0].mean())
+
+    @property
+    def off_diagonal_error(self) -> float:
+        """Standard error of `off_diagonal` over places; NaN for one place."""
+        return _standard_error(self.per_place[:, 0])
+
+    @property
+    def share_on_diagonal(self) -> float:
+        """Share of the energy along the basis that is on the diagonal, in [0, 1]; NaN if nothing bends."""
+        off, on = self.per_place.sum(dim=0).tolist()
+        return on / (off + on) if off + on else math.nan
+
+    @property
+    def share_error(self) -> float:
+        """Standard error of `share_on_diagonal` over places; NaN for one place."""
+        total = self.per_place.sum(dim=1)
+        # Of a ratio of two means, linearised.
+        return _standard_error((self.per_place[:, 1] - self.share_on_diagonal * total) / total.mean())
+
+    def against(self, other: HessianScore) -> tuple[float, float]:
+        """Compare with another basis at the same places, place by place.
+
+        Args:
+            other: Scored by the same `HeldOutHessians`.
+
+        Returns:
+            The relative difference of the energy off the diagonal, negative if this basis has less, and its standard
+            error over places, which is far smaller than that of either score.
+        """
+        difference = self.per_place[:, 0] - other.per_place[:, 0]
+        relative = float(difference.mean()) / other.off_diagonal
+        error = _standard_error(difference - relative * other.per_place[:, 0]) / other.off_diagonal
+        return relative, error
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the four numbers as plain JSON types, ``None`` for NaN."""
+        names = ("off_diagonal", "off_diagonal_error", "share_on_diagonal", "share_error")
+        values = ((name, getattr(self, name)) for name in names)
+        return {name: value if math.isfinite(value) else None for name, value in values}
+
+
+def _standard_error(values: Tensor) -> float:
+    """Return the standard error of the mean of (places,) values."""
+    return float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOutHessians:
+    """Hessians at places where nothing was fitted, measured once; any basis is then scored without an image.
+
+    At |z| = 100 the held-out penalty of a few sign vectors cannot tell a good basis from a random one: random ones
+    differ among themselves by more. In the Hessians themselves random bases agree to a fraction of a percent.
+
+    Attributes:
+        space: The components of z that were measured.
+        places: For each place (K, size, size): K symmetric matrices whose squares along any basis add up to the mean of
+            the outputs' squared Hessians.
+    """
+
+    space: SearchSpace
+    places: tuple[Tensor, ...]
+
+    @classmethod
+    def measure(
+        cls,
+        generator: Generator,
+        config: DiscoverConfig,
+        *,
+        places: int = 8,
+        output_probes: int = 4,
+        seed: int = 0,
+        ranks: Ranks | None = None,
+        count: Callable[[int], object] = lambda images: None,
+    ) -> HeldOutHessians:
+        """Draw places and measure their Hessians; neither the run's seed nor the places it measures play a part.
+
+        Args:
+            generator: Frozen and in eval mode.
+            config: Classes, truncation, space, layers, path size and epsilon; the places are where the penalty looks.
+            places: Number of places.
+            output_probes: Random combinations of the outputs at each place, where the space has more than 24
+                components. In smaller ones the Hessians of all outputs are measured.
+            seed: Which places.
+            ranks: Those that share the places; ``None`` is this process alone.
+            count: Called with the number of images after each batch of them (a progress bar); what it raises ends the
+                measurement.
+
+        Returns:
+            The Hessians.
+
+        Raises:
+            NonFiniteError: If a Hessian holds NaN or infinity.
+        """
+        ranks = ranks or Ranks()
+        search = Search.resolve(generator, config)
+        size = search.space.size
+        drawn = torch.randint(2**62, (), generator=derived_rng(seed, purpose="held-out Hessians"))
+        plan = dataclasses.replace(planned_measurement(config, search), kind=suggested_kind(size), seed=int(drawn))
+        basis = search.space.embed(torch.eye(size))
+
+        def matrices(number: int) -> Tensor:
+            points, w = draw_base_point(generator, plan, number)
+            make_images = image_map(generator, points, basis.to(points.z), plan.truncation, plan.layers)
+
+            def f(w: Tensor) -> Tensor:
+                images = make_images(w)
+                count(len(images))
+                return images
+
+            with full_float32():
+                if plan.kind == "differences":
+                    moments, found = Moments(size), difference_hessians(f, w, step=plan.step, rows=plan.rows)
+                else:
+                    rng = derived_rng(plan.seed, number, "output probes")
+                    moments = Moments(size, output_probes)
+                    found = gradient_hessians(f, w, num_probes=output_probes, step=plan.step, rng=rng, rows=plan.rows)
+            if not bool(found.isfinite().all()):
+                raise NonFiniteError(
+                    f"The Hessian at held-out place {number} is not finite. Make sure that the generator computes in "
+                    "float32 and its weights are sound, or start a new run with a larger --epsilon."
+                )
+            moments.add(found)
+            return moments.matrices().float()
+
+        measured = [matrices(number) for number in ranks.share(range(places))]
+        return cls(search.space, tuple(ranks.collect(measured)))
+
+    @staticmethod
+    def images(size: int, places: int = 8) -> int:
+        """Return the number of images that `measure` makes in a space of ``size`` components."""
+        return places * (difference_evaluations(size) if suggested_kind(size) == "differences" else 2 * size)
+
+    def score(self, basis: Tensor) -> HessianScore:
+        """Score a basis.
+
+        Args:
+            basis: Orthonormal rows within the space, (ndirs, |z|).
+
+        Returns:
+            Energy off and on the diagonal, with standard errors.
+        """
+        Q = basis.detach().cpu().double()[:, self.space.start : self.space.stop]
+        energies = []
+        for matrices in self.places:
+            along = Q @ matrices.double() @ Q.mT
+            on = along.diagonal(dim1=1, dim2=2).square().sum()
+            energies.append(torch.stack((along.square().sum() - on, on)))
+        return HessianScore(torch.stack(energies))
+
+    def random(self, ndirs: int | None = None, *, seed: int = 0, bases: int = 5) -> HessianScore:
+        """Score random orthonormal directions, to compare with.
+
+        Args:
+            ndirs: How many; ``None`` is as many as the space has components.
+            seed: Of the first basis; the others have the next ones.
+            bases: Number of bases.
+
+        Returns:
+            The mean over the bases, place by place.
+        """
+        search = Search(self.space, ndirs or self.space.size, ())
+        scores = [self.score(random_directions(search, seed + number)).per_place for number in range(bases)]
+        return HessianScore(torch.stack(scores).mean(dim=0))

@@ -1,8 +1,4 @@
-"""Random draws that can be repeated: everything a step or a measurement draws follows from a seed and a step number.
-
-Between the generator and the penalty. No random state is carried from step to step, so a resumed run needs none,
-and any step can be drawn again. Draws are made on the CPU and moved, so that every device gets the same samples.
-"""
+"""Draw places and steps, and move latents along directions: all that is drawn follows from a seed and a counter."""
 
 from __future__ import annotations
 
@@ -14,11 +10,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from directions.config import Classes, ConfigError, Precision
-from directions.devices import in_precision
+from directions.device import in_precision
 from directions.errors import UserError
-from directions.generators.edits import edited_images
-from directions.steps import move
+from directions.generators.layers import edited_images
+from directions.settings.base import ConfigError
+from directions.settings.discover import Classes, Precision
 
 if TYPE_CHECKING:
     from directions.generators.base import Generator
@@ -34,7 +30,8 @@ def derived_rng(seed: int, step: int = 0, purpose: str = "train") -> torch.Gener
         purpose: What is drawn; different purposes give unrelated numbers.
 
     Returns:
-        A CPU generator that depends on the three arguments only, on every machine.
+        A CPU generator that depends on the three arguments only, on every machine: no random state is carried from step
+        to step, so that a resumed run needs none. Draws are moved to other devices, which so get the same samples.
     """
     # Hashed, because a sum would make seed 1, step 2 the same as seed 2, step 1.
     digest = hashlib.blake2b(f"{purpose}/{seed}/{step}".encode(), digest_size=8).digest()
@@ -66,12 +63,15 @@ def resolve_classes(generator: Generator, classes: Classes) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Points:
-    """Places in the latent space at which something is measured."""
+    """Places in the latent space at which something is measured.
+
+    Attributes:
+        z: Latents, (points, |z|).
+        y: Class indices, (points,); ``None`` for a generator without classes.
+    """
 
     z: Tensor
-    """Latents, (points, |z|)."""
     y: Tensor | None
-    """Class indices, (points,); ``None`` for a generator without classes."""
 
     def __len__(self) -> int:
         """Return the number of points."""
@@ -106,6 +106,74 @@ def draw_points(
         return Points(z, None)
     chosen = torch.randint(len(classes), (n,), generator=rng)
     return Points(z, torch.tensor(classes)[chosen].to(generator.device))
+
+
+def draw_steps(
+    n: int,
+    ndirs: int,
+    path_size: float,
+    rng: torch.Generator | None = None,
+    *,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Draw ``n`` steps, each along one direction.
+
+    Args:
+        n: Number of steps.
+        ndirs: Number of directions ``N``; each is drawn equally often in the long run.
+        path_size: Bound of the step length, in latent units.
+        rng: Source of the draw; drawn where it lives, so that a CPU one gives the same steps for every device.
+            ``None`` uses the global one.
+        dtype: Float type of the lengths; ``None`` is torch's default.
+        device: Where the result goes; ``None`` is the CPU.
+
+    Returns:
+        Direction indices (n,), int64, uniform over 0 … ndirs − 1, and lengths eta (n,), uniform on
+        [−path_size, path_size).
+    """
+    source = rng.device if rng is not None else "cpu"
+    index = torch.randint(ndirs, (n,), generator=rng, device=source)
+    eta = torch.rand(n, generator=rng, dtype=dtype, device=source).mul_(2).sub_(1).mul_(path_size)
+    return index.to(device or "cpu"), eta.to(device or "cpu")
+
+
+def one_hot_steps(index: Tensor, eta: Tensor, ndirs: int) -> Tensor:
+    """Write steps along single directions as rows ``w = η·e_i``.
+
+    Args:
+        index: (n,) direction of each step, 0 … ndirs − 1.
+        eta: (n,) signed length of each step, in latent units.
+        ndirs: Number of directions ``N``.
+
+    Returns:
+        ``w`` (n, ndirs), of the type of ``eta`` and differentiable with respect to it.
+
+    Example:
+        >>> one_hot_steps(torch.tensor([2, 0]), torch.tensor([-1.5, 4.0]), 3)
+        tensor([[ 0.0000,  0.0000, -1.5000],
+                [ 4.0000,  0.0000,  0.0000]])
+    """
+    return eta.new_zeros(len(index), ndirs).scatter(1, index.unsqueeze(1), eta.unsqueeze(1))
+
+
+def move(z: Tensor, Q: Tensor, w: Tensor) -> Tensor:
+    """Move latents along the directions: ``z + wQ``.
+
+    Args:
+        z: (…, dim) latents.
+        Q: (ndirs, dim) directions as rows.
+        w: (…, ndirs) signed distance along each direction, in latent units; batch shapes broadcast.
+
+    Returns:
+        (…, dim) moved latents.
+
+    Example:
+        >>> move(torch.tensor([1.0, 1.0]), torch.tensor([[0.0, 1.0]]), torch.tensor([[-2.0], [3.0]]))
+        tensor([[ 1., -1.],
+                [ 1.,  4.]])
+    """
+    return z + w @ Q
 
 
 def image_map(

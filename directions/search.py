@@ -6,7 +6,6 @@ generator, and each step's samples are drawn from the seed and the step's number
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,14 +13,13 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from directions.basis import SearchSpace
-from directions.config import ConfigError, DiscoverConfig
-from directions.distributed.ranks import Ranks
-from directions.generators.edits import EditsLayers, chosen_layers, described_layers
-from directions.generators.layers import LayerRange
-from directions.penalties.probes import rademacher
+from directions.generators.layers import EditsLayers, LayerRange, chosen_layers, described_layers
+from directions.penalty import rademacher
 from directions.ranges import THIRDS
-from directions.sampling import Points, derived_rng, draw_points, resolve_classes
-from directions.steps import draw_steps, one_hot_steps
+from directions.ranks import Ranks
+from directions.sampling import Points, derived_rng, draw_points, draw_steps, one_hot_steps, resolve_classes
+from directions.settings.base import ConfigError
+from directions.settings.discover import DiscoverConfig
 
 if TYPE_CHECKING:
     from directions.generators.base import Generator
@@ -145,7 +143,7 @@ def shared_among(ranks: Ranks, config: DiscoverConfig) -> DiscoverConfig:
             f"must be a multiple of {ranks.world_size * unit} ({ranks.world_size} ranks × {each}), got "
             f"{config.batch_size}. Choose such a number, or start another number of ranks: {', '.join(fitting)}.",
         )
-    return dataclasses.replace(config, micro_batch=config.micro_batch or config.batch_size // ranks.world_size)
+    return config.replace(micro_batch=config.micro_batch or config.batch_size // ranks.world_size)
 
 
 @dataclass(frozen=True)

@@ -21,17 +21,16 @@ from typing import Any, get_args
 
 import torch
 
-from directions.atomic import write_text
-from directions.config import DiscoverConfig, Method
 from directions.direction_file import load_directions
 from directions.errors import UserError
-from directions.evaluation.baselines import axis_directions, random_directions
-from directions.evaluation.factor_table import COLUMNS, FactorTable
-from directions.evaluation.factors import measure_factors
-from directions.evaluation.scene_reader import load_scene_reader
+from directions.evaluation.factors import FactorTable, measure_factors
+from directions.evaluation.scene_reader import SCENE_FACTORS as COLUMNS
+from directions.evaluation.scene_reader import load_scene_judge
+from directions.files import write_text
 from directions.generators.registry import load_generator
-from directions.held_out import draw_held_out, held_out_penalty
+from directions.held_out import axis_directions, draw_held_out, held_out_penalty, random_directions
 from directions.search import Search
+from directions.settings.discover import DiscoverConfig, Method
 
 FACTOR_PATH = 2.0
 """Longest step of the factor table, in units of z: within what the generator was trained on."""
@@ -83,7 +82,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     others = [method for method in get_args(Method) if method != config.method]
     files = {method: [discovered(arguments.runs, method, 0)] for method in others}
     files["found"] = [discovered(arguments.runs, config.method, seed) for seed in range(arguments.seeds)]
-    generator, reader = load_generator("builtin"), load_scene_reader()
+    generator, reader = load_generator("builtin"), load_scene_judge()
     search, held_out = Search.resolve(generator, config), draw_held_out(generator, config)
 
     def factors(basis: torch.Tensor) -> FactorTable:

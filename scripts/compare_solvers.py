@@ -28,13 +28,12 @@ import torch
 from solver_report import SCORES, load_cells, score_name, write_report
 from solver_targets import Cell, Target, builtin_target, large_target
 
-from directions.atomic import atomic_write, write_text
-from directions.discovery.loop import discover
+from directions.device import keep_freed_memory
+from directions.discovery import discover
+from directions.files import atomic_write, write_text
 from directions.held_out import draw_held_out, held_out_penalty
-from directions.joint.measure import Measurement, measure
+from directions.joint.measure import Measurement, measure, planned_measurement
 from directions.joint.solve import solve
-from directions.joint.start import planned_measurement
-from directions.memory import keep_freed_memory
 
 
 def run_baselines(target: Target, cell: Cell, folder: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from mkdocs.structure.files import File, Files
 
 def command_line() -> str:
     """Return the help of every command as Markdown."""
-    command = [sys.executable, "-m", "typer", "directions.cli", "utils", "docs", "--name", "directions"]
+    command = [sys.executable, "-m", "typer", "directions.cli.main", "utils", "docs", "--name", "directions"]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return re.sub(r"^# `directions`", "# Command line", text, count=1)
 

@@ -20,10 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from directions import Directions, load_generator
-from directions.direction_file.header import make_header
-from directions.explorer.app import make_app
-from directions.explorer.open_file import OpenFile, direction_id
-from directions.explorer.server import listen, make_server
+from directions.direction_file.format import make_header
+from directions.explorer.app import listen, make_app, make_server
+from directions.explorer.file import OpenFile, direction_id
 from directions.explorer.snippet import Origin
 
 

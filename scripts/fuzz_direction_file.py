@@ -31,8 +31,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from directions.direction_file import Directions, load_directions
-from directions.direction_file.container import pack
-from directions.direction_file.header import as_json, make_header
+from directions.direction_file.format import as_json, make_header, pack
 from directions.errors import UserError
 
 SECONDS = 2.0

@@ -25,9 +25,9 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from directions import Directions, load_directions
-from directions.direction_file.header import make_header
+from directions.direction_file.format import make_header
 from directions.explorer.app import make_app
-from directions.explorer.open_file import OpenFile, direction_id
+from directions.explorer.file import OpenFile, direction_id
 from directions.explorer.snippet import Origin
 from directions.generators.closed_form import ClosedFormGenerator
 

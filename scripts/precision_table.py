@@ -20,14 +20,13 @@ import torch
 from torch import Tensor
 
 from directions.basis import gram_schmidt, initial_matrix
-from directions.config import DiscoverConfig
-from directions.discovery.loop import penalty_and_gradient
-from directions.discovery.passes import prepare_steps
+from directions.discovery import penalty_and_gradient, prepare_steps
 from directions.generators.biggan_deep import BigGANDeep
 from directions.generators.frozen import FrozenBigGAN
 from directions.generators.registry import load_generator
 from directions.sampling import Points, derived_rng
 from directions.search import Batch, Search, draw_batch
+from directions.settings.discover import DiscoverConfig
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 from biggan_worker import random_model

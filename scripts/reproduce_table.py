@@ -38,18 +38,15 @@ import torch
 from table_report import ROWS, write_report
 from table_scores import metrics_for, score_run
 
-from directions.atomic import write_text
-from directions.errors import NonFiniteError, UserError
+from directions.device import keep_freed_memory
+from directions.errors import Interrupted, NonFiniteError, UserError
 from directions.evaluation.named_metrics import NamedMetric, find_metrics
-from directions.gan.config import PAPER_CHANNELS, TrainConfig
-from directions.gan.data.source import open_data
-from directions.gan.recording import record_training
-from directions.gan.records import Record
-from directions.gan.run_folder import TrainingFolder
-from directions.gan.starting import starting_state
-from directions.gan.trainer import Trainer
-from directions.memory import keep_freed_memory
-from directions.runs.signals import Interrupted
+from directions.files import write_text
+from directions.gan.data import open_data
+from directions.gan.recording import content_of, record_training, starting_state
+from directions.gan.trainer import Line, Trainer
+from directions.run import RunFolder
+from directions.settings.train import PAPER_CHANNELS, TrainConfig
 
 AFTER = {"progan+": "progan", "hp-ft": "progan"}
 """Rows that go on from another one."""
@@ -157,7 +154,7 @@ def settings_of(cell: Cell, arguments: argparse.Namespace) -> TrainConfig:
             "fade_kimg": (0,),
             "batch_size": settings["batch_size"][-1:] if "batch_size" in settings else (16,),
         }
-    return TrainConfig.of(**settings)
+    return TrainConfig(**settings)
 
 
 def before(cell: Cell) -> Cell:
@@ -176,7 +173,7 @@ def run_of(cell: Cell, arguments: argparse.Namespace) -> Path:
     return folder_of(cell, arguments) / "00000-run"
 
 
-def opened(cell: Cell, config: TrainConfig, trainer: Trainer, arguments: argparse.Namespace) -> TrainingFolder:
+def opened(cell: Cell, config: TrainConfig, trainer: Trainer, arguments: argparse.Namespace) -> RunFolder:
     """The run folder of a cell, with the trainer as its checkpoint left it."""
     path = run_of(cell, arguments)
     if cell.row == "progan+" and not path.exists():
@@ -187,13 +184,13 @@ def opened(cell: Cell, config: TrainConfig, trainer: Trainer, arguments: argpars
         partial.rename(path)
     if not (path / "config.json").exists():
         shutil.rmtree(path, ignore_errors=True)
-        folder = TrainingFolder.create(path.parent, "run", config, trainer.arch.export_config())
+        folder = RunFolder.create(path.parent, "run", content_of(config))
     else:
-        folder = TrainingFolder.open(path)
-        folder.write_config(config, trainer.arch.export_config())
-    state = folder.read_checkpoint()
-    if state is not None:
-        trainer.load_state_dict(state)
+        folder = RunFolder.open(path)
+        folder.write_config(content_of(config))
+    checkpoint = folder.read_checkpoint()
+    if checkpoint is not None:
+        trainer.load_state_dict(checkpoint["state"])
     elif config.fine_tune is not None:
         trainer.start_from(starting_state(config.fine_tune)[1])
     return folder
@@ -208,10 +205,11 @@ def run_cell(cell: Cell, arguments: argparse.Namespace) -> None:
     folder = opened(cell, config, trainer, arguments)
     first, begun, cpu = trainer.seen, time.time(), time.process_time()
 
-    def tell(trainer: Trainer, record: Record | None) -> None:
-        if record is not None and trainer.step % 200 == 0:
-            shown = " ".join(f"{name} {value:.4g}" for name, value in record.terms.items())
-            print(f"{record.kimg:.1f} of {config.kimg:g} kimg, {record.resolution} px: {shown}", flush=True)
+    def tell(trainer: Trainer, line: Line | None) -> None:
+        if line is not None and trainer.step % 200 == 0:
+            terms = line.keys() - {"step", "kimg", "resolution", "alpha", "seconds"}
+            shown = " ".join(f"{name} {value:.4g}" for name, value in line.items() if name in terms)
+            print(f"{line['kimg']:.1f} of {config.kimg:g} kimg, {line['resolution']} px: {shown}", flush=True)
 
     if not _trained(cell, arguments):
         try:

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from directions.atomic import atomic_write, write_text
-from directions.joint.matching import match_directions
+from directions.files import atomic_write, write_text
+from directions.joint.solve import match_directions
 
 NEAR = 1.05
 """A run has arrived when its held-out penalty is within this factor of the best method's mean over seeds."""

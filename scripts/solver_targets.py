@@ -14,26 +14,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
-
-from directions.atomic import atomic_write
-from directions.basis import random_basis
-from directions.config import DiscoverConfig
-from directions.evaluation.activeness import activeness
-from directions.evaluation.baselines import axis_directions, random_directions
-from directions.evaluation.factors import measure_factors
-from directions.evaluation.scene_reader import load_scene_reader
 from directions.gan.export import measure_statistics
 from directions.gan.networks import build_generator
+from torch import Tensor
+
+from directions.basis import random_basis
+from directions.evaluation.activeness import activeness
+from directions.evaluation.factors import measure_factors
+from directions.evaluation.scene_reader import load_scene_judge
+from directions.files import atomic_write
 from directions.generators.base import Generator
 from directions.generators.biggan_deep import BigGANDeep
 from directions.generators.registry import load_generator
-from directions.held_out import draw_held_out, held_out_penalty
-from directions.joint.measure import measure
+from directions.held_out import axis_directions, draw_held_out, held_out_penalty, random_directions
+from directions.joint.measure import measure, planned_measurement
 from directions.joint.moments import Moments, quadratic_penalty
-from directions.joint.start import planned_measurement
 from directions.sampling import derived_rng
 from directions.search import Search
+from directions.settings.discover import DiscoverConfig
 
 FACTOR_PATH = 2.0
 PAPER_RATE = 0.01 / 2**0.5
@@ -126,7 +124,7 @@ def builtin_target(name: str, budget: float) -> Target:
         *(Cell(f"adam-paper-{s}", "adam, the paper's settings", s, {"learning_rate": PAPER_RATE, "decay_steps": 0,
                "batch_size": 96, "micro_batch": 16, "seconds": 3 * budget}) for s in range(2)),
     ]  # fmt: skip
-    return Target(load_generator(name), DiscoverConfig(generator=name), cells, load_scene_reader())
+    return Target(load_generator(name), DiscoverConfig(generator=name), cells, load_scene_judge())
 
 
 def large_target(budget: float, folder: Path) -> Target:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from directions.atomic import write_text
+from directions.files import write_text
 
 ROWS = {
     "infogan": "InfoGAN",

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from directions.evaluation.measuring import Measuring, RealImages
+from directions.evaluation.metrics import Measuring, RealImages
 from directions.evaluation.named_metrics import NamedMetric
 from directions.generators.registry import load_generator
 

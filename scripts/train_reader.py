@@ -28,10 +28,10 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
-from directions.atomic import atomic_write, write_bytes, write_text
 from directions.errors import UserError
 from directions.evaluation import scene_reader
 from directions.evaluation.scene_reader import FACTORS, SHAPES, SceneReader, load_scene_reader
+from directions.files import atomic_write, write_bytes, write_text
 
 PEAK_LEARNING_RATE = 3e-3
 WEIGHT_DECAY = 0.01

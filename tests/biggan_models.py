@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import torch
+from directions.gan.networks import build_generator
 from pytorch_pretrained_biggan import BigGAN
 from pytorch_pretrained_biggan.model import BigGANBatchNorm, SelfAttn
-
-from directions.gan.networks import build_generator
 
 TINY = {
     "output_dim": 16,

@@ -10,7 +10,7 @@ from typing import Any
 from starlette.testclient import TestClient
 
 from directions.explorer.app import make_app
-from directions.explorer.open_file import OpenFile, direction_id
+from directions.explorer.file import OpenFile, direction_id
 from directions.explorer.snippet import Origin
 
 TOKEN = "t0ken"

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from directions.direction_file import Directions
-from directions.direction_file.header import make_header
+from directions.direction_file.format import make_header
 
 
 class BlobGenerator:

@@ -6,15 +6,17 @@ import multiprocessing
 import time
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from directions.gan.config import TrainConfig
-from directions.gan.data.images import ImageData
-from directions.gan.recording import record_training
-from directions.gan.run_folder import TrainingFolder
+from directions.gan.data import ImageData
+from directions.gan.recording import content_of, record_training
 from directions.gan.trainer import Trainer
+from directions.ranks import joined
+from directions.run import RunFolder
+from directions.settings.train import TrainConfig
 
 SETTINGS = {
     "data": "none",
@@ -35,7 +37,7 @@ SETTINGS = {
 
 def config(**changes: object) -> TrainConfig:
     """Settings of a run of 20 steps, which grows from 4 to 8 pixels at step 3."""
-    return TrainConfig.of(**(SETTINGS | changes))
+    return TrainConfig(**(SETTINGS | changes))
 
 
 def pictures(size: int = 8, count: int = 24) -> ImageData:
@@ -44,10 +46,10 @@ def pictures(size: int = 8, count: int = 24) -> ImageData:
     return ImageData(pixels, f"noise-{size}")
 
 
-def outcome(folder: TrainingFolder) -> tuple[object, ...]:
+def outcome(folder: RunFolder) -> tuple[object, ...]:
     """Everything of a run folder that must not depend on interruptions."""
-    state = torch.load(folder.run.checkpoint_path, weights_only=True)["state"]
-    stats = [{**line, "seconds": None} for line in folder.run.read_stats()]
+    state = torch.load(folder.checkpoint_path, weights_only=True)["state"]
+    stats = [{**line, "seconds": None} for line in folder.read_stats()]
     tensors = {
         f"{network}.{name}": tensor.numpy().tobytes()
         for network, entries in state["networks"].items()
@@ -59,8 +61,8 @@ def outcome(folder: TrainingFolder) -> tuple[object, ...]:
         for index, entry in optimiser["state"].items()
         for key, value in entry.items()
     }
-    sheets = {path.name: path.read_bytes() for path in folder.sheets_path.iterdir()}
-    return stats, tensors, moments, state["counters"], folder.weights_path.read_bytes(), sheets
+    sheets = {path.name: path.read_bytes() for path in (folder.path / "samples").iterdir()}
+    return stats, tensors, moments, state["counters"], (folder.path / "weights.safetensors").read_bytes(), sheets
 
 
 def spawn(out: Path, name: str) -> BaseProcess:
@@ -86,10 +88,32 @@ def _run(out: Path, name: str) -> None:
     trainer = Trainer(settings, pictures())
     made = sorted(out.glob(f"*-{name}"))
     if made and (made[-1] / "config.json").exists():
-        folder = TrainingFolder.open(made[-1])
-        state = folder.read_checkpoint()
-        if state is not None:
-            trainer.load_state_dict(state)
+        folder = RunFolder.open(made[-1])
+        checkpoint = folder.read_checkpoint()
+        if checkpoint is not None:
+            trainer.load_state_dict(checkpoint["state"])
     else:
-        folder = TrainingFolder.create(out, name, settings, trainer.arch.export_config())
-    record_training(trainer, folder, on_step=lambda trainer, record: time.sleep(0.002))
+        folder = RunFolder.create(out, name, content_of(settings))
+    record_training(trainer, folder, on_step=lambda trainer, line: time.sleep(0.002))
+
+
+def gan_steps(settings: dict[str, Any], steps: int) -> dict[str, Any]:
+    """Steps of a training on shared batches, with what came out on this rank."""
+    with joined() as ranks:
+        trainer = Trainer(TrainConfig.from_dict(settings), pictures(), ranks=ranks)
+        lines, gradients = [], {}
+        for _ in range(steps):
+            trainer.train_step()
+            gradients = gradients or gradients_of(trainer)
+            lines.append(trainer.record())
+        weights = {name: tensor.numpy() for name, tensor in trainer.arch.generator.state_dict().items()}
+        return {"records": lines, "weights": weights, "gradients": gradients}
+
+
+def gradients_of(trainer: Trainer) -> dict[str, Any]:
+    """What the last step of each network went by, as one row of numbers."""
+    networks = {"discriminator": trainer.arch.discriminator, "generator": trainer.arch.generator}
+    return {
+        name: torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None]).numpy()
+        for name, network in networks.items()
+    }

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import torch
 
-from directions.basis import SearchSpace
+from directions.basis import SearchSpace, random_basis
 from directions.joint.measure import Measurement
-from directions.joint.moments import Moments
-from directions.joint.symmetric import half_vectors
+from directions.joint.moments import Moments, half_vectors
 
 MEASUREMENT = Measurement(
     space=SearchSpace(0, 4, 4),
@@ -36,3 +36,16 @@ def moments_of(hessians: torch.Tensor) -> Moments:
     for H in hessians:
         moments.add(half_vectors((H + H.mT) / 2)[None])
     return moments
+
+
+def rotation(n: int, seed: int = 0) -> torch.Tensor:
+    return random_basis(n, n, torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def planted(n: int, count: int, noise: float = 0.0, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Matrices that one basis diagonalises, but for noise; and the basis."""
+    source = torch.Generator().manual_seed(seed)
+    Q = random_basis(n, n, source, dtype=torch.float64)
+    D = torch.randn(count, n, generator=source, dtype=torch.float64)
+    N = torch.randn(count, n, n, generator=source, dtype=torch.float64) * noise / math.sqrt(n)
+    return Q.mT @ (D[:, :, None] * Q) + (N + N.mT) / 2, Q

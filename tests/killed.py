@@ -10,10 +10,9 @@ from pathlib import Path
 import torch
 from closed import DoubleGenerator
 
-from directions.config import DiscoverConfig
-from directions.discovery.loop import discover
-from directions.runs.discovery_run import record_run
-from directions.runs.folder import RunFolder
+from directions.discovery import discover
+from directions.run import RunFolder, record_run
+from directions.settings.discover import DiscoverConfig
 
 CONFIG = DiscoverConfig(
     method="adam",
@@ -39,7 +38,7 @@ def spawn(out: Path, name: str, config: DiscoverConfig = CONFIG) -> BaseProcess:
         The process, started.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "directions.runs.discovery_run"])
+    context.set_forkserver_preload(["torch", "directions.run"])
     process = context.Process(target=_run, args=(out, name, config))
     process.start()
     return process
@@ -51,9 +50,10 @@ def _run(out: Path, name: str, new: DiscoverConfig) -> None:
     made = sorted(out.glob(f"*-{name}"))
     if made and (made[-1] / "config.json").exists():
         folder = RunFolder.open(made[-1])
-        config, state = folder.read_config(), folder.read_checkpoint(generator)
+        config = DiscoverConfig.from_dict(folder.read_config())
+        state = (folder.read_checkpoint() or {}).get("state")
     else:
         config, state = new, None
-        folder = RunFolder.create(out, name, config)
+        folder = RunFolder.create(out, name, config.to_dict())
     snapshots = discover(generator, config, resume_from=state)
     record_run(snapshots, generator, config, folder, on_record=lambda record: time.sleep(0.002))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import signal
 import time
@@ -12,13 +11,12 @@ from typing import Any
 import torch
 from closed import DoubleGenerator
 
-from directions.cli import main
-from directions.config import DiscoverConfig
-from directions.discovery.loop import discover
-from directions.distributed.joining import joined
-from directions.distributed.ranks import Ranks
+from directions.cli.main import main
+from directions.discovery import discover
 from directions.errors import RankLostError, UserError
 from directions.evaluation.summary import summarise
+from directions.ranks import Ranks, joined
+from directions.settings.discover import DiscoverConfig
 
 
 def exchanges() -> dict[str, Any]:
@@ -95,7 +93,7 @@ def discoveries(cases: dict[str, DiscoverConfig], states: dict[str, dict[str, An
     with joined() as ranks:
         found = {name: run_of(config, states.get(name), ranks) for name, config in cases.items()}
         try:
-            run_of(dataclasses.replace(next(iter(cases.values())), batch_size=6, micro_batch=2), None, ranks)
+            run_of(next(iter(cases.values())).replace(batch_size=6, micro_batch=2), None, ranks)
         except UserError as error:
             found["refused"] = str(error)
         return found
@@ -127,8 +125,8 @@ def gan_steps(settings: dict[str, Any], steps: int) -> dict[str, Any]:
     """Steps of a GAN's training on shared batches, with what came out on this rank."""
     from gan_runs import pictures
 
-    from directions.gan.config import TrainConfig
     from directions.gan.trainer import Trainer
+    from directions.settings.train import TrainConfig
 
     with joined() as ranks:
         trainer = Trainer(TrainConfig.from_dict(settings), pictures(), ranks=ranks)

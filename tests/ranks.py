@@ -37,7 +37,7 @@ class Started:
     ) -> None:
         context = multiprocessing.get_context("forkserver")
         # The first optimiser of a process imports torch._dynamo, which takes as long as all the rest.
-        context.set_forkserver_preload(["torch", "torch._dynamo", "directions.runs.discovery_run"])
+        context.set_forkserver_preload(["torch", "torch._dynamo", "directions.run"])
         # As with torchrun, the store by which they find each other is in another process, and outlives them.
         self._store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
         # Pickled here: multiprocessing would let the ranks share the memory of tensors, also of what they send back.

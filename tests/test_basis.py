@@ -55,6 +55,7 @@ def test_gram_schmidt_by_hand():
     A = torch.tensor([[0.0, 2.0, 0.0], [3.0, 7.0, 4.0]], dtype=torch.float64)
     expected = torch.tensor([[0.0, 1.0, 0.0], [0.6, 0.0, 0.8]], dtype=torch.float64)
     torch.testing.assert_close(gram_schmidt(A), expected)
+    torch.testing.assert_close(gram_schmidt(A.numpy()), expected)
 
 
 # Naive reference
@@ -71,13 +72,6 @@ def test_gram_schmidt_equals_the_textbook_loop_with_gradient(A, seed):
     (Q * weights).sum().backward()
     (Q_loop * weights).sum().backward()
     torch.testing.assert_close(fast.grad, slow.grad, rtol=1e-7, atol=1e-7)
-
-
-@pytest.mark.parametrize(("ndirs", "dim"), [(1, 3), (3, 3), (2, 5)])
-def test_gram_schmidt_gradient_matches_differences(ndirs, dim):
-    """The gradient is that of the function, by finite differences."""
-    A = torch.randn(ndirs, dim, generator=rng(1), dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(gram_schmidt, A)
 
 
 def test_gram_schmidt_in_float32_is_as_good_as_float32_can_be():
@@ -130,12 +124,6 @@ def test_gram_schmidt_survives_squares_that_leave_float32(scale):
     assert tiny.grad.abs().max() > 0
 
 
-def test_gram_schmidt_keeps_an_orthonormal_matrix():
-    """Once orthonormal, always the same."""
-    Q = random_frame(6, 9, seed=0)
-    torch.testing.assert_close(gram_schmidt(Q), Q, rtol=0, atol=1e-14)
-
-
 # Errors
 
 
@@ -149,36 +137,30 @@ def test_gram_schmidt_names_the_first_dependent_row(ndirs, dim, row, dtype):
         gram_schmidt(A)
 
 
-def test_gram_schmidt_names_a_zero_row():
-    """A zero row is told apart from a dependent one."""
-    A = torch.eye(3, 4)
-    A[1] = 0
-    with pytest.raises(UserError, match=r"Row 1 of A \(counted from 0\) is zero"):
-        gram_schmidt(A)
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-@pytest.mark.parametrize("row", [0, 2])
-def test_gram_schmidt_refuses_non_finite_values(value, row):
-    """NaN and infinity are named as such, in their row."""
+def changed(row: int, column: int | slice, value: float) -> torch.Tensor:
     A = torch.randn(3, 4, generator=rng(0), dtype=torch.float64)
-    A[row, 1] = value
-    with pytest.raises(UserError, match=rf"must be finite, but row {row} \(counted from 0\)"):
+    A[row, column] = value
+    return A
+
+
+@pytest.mark.parametrize(
+    ("A", "message"),
+    [
+        (changed(1, slice(None), 0.0), r"Row 1 of A \(counted from 0\) is zero"),
+        (changed(0, 1, float("nan")), r"must be finite, but row 0 \(counted from 0\)"),
+        (changed(2, 1, float("-inf")), r"must be finite, but row 2 \(counted from 0\)"),
+        (torch.ones(5), "must be a matrix"),
+        (torch.ones(5, 4), "must be a matrix"),
+        (torch.ones(0, 4), "must be a matrix"),
+        (torch.ones(2, 3, 4), "must be a matrix"),
+        (torch.eye(2).half(), "must be float32 or float64, got float16"),
+        (torch.eye(2).long(), "must be float32 or float64, got int64"),
+    ],
+)
+def test_gram_schmidt_refuses(A, message):
+    """What is no basis is told apart, by row; half precision is not silently upcast."""
+    with pytest.raises(UserError, match=message):
         gram_schmidt(A)
-
-
-@pytest.mark.parametrize("shape", [(5,), (5, 4), (0, 4), (2, 3, 4)])
-def test_gram_schmidt_refuses_other_shapes(shape):
-    """More rows than columns cannot be independent."""
-    with pytest.raises(UserError, match="must be a matrix"):
-        gram_schmidt(torch.ones(shape))
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.int64])
-def test_gram_schmidt_refuses_other_types(dtype):
-    """Half precision is refused and not silently upcast."""
-    with pytest.raises(UserError, match="must be float32 or float64, got"):
-        gram_schmidt(torch.eye(2, dtype=dtype))
 
 
 # check_orthonormal
@@ -188,11 +170,6 @@ def test_gram_schmidt_refuses_other_types(dtype):
 def test_check_orthonormal_accepts_torch_and_numpy(convert):
     """A good matrix is good in every form."""
     assert check_orthonormal(convert(random_frame(5, 8, seed=0))) is None
-
-
-def test_check_orthonormal_accepts_parameters():
-    """A matrix that needs a gradient can be checked as it is."""
-    assert check_orthonormal(torch.nn.Parameter(torch.eye(3))) is None
 
 
 @pytest.mark.parametrize(
@@ -300,12 +277,6 @@ def test_initial_matrix_is_determined_by_the_rng():
     first, second = initial_matrix(3, 4, rng=source), initial_matrix(3, 4, rng=source)
     assert torch.equal(first, initial_matrix(3, 4, rng=rng(5)))
     assert not torch.equal(first, second)
-
-
-def test_initial_matrix_refuses_unknown_kinds():
-    """A slip gets a suggestion."""
-    with pytest.raises(UserError, match=r"must be 'random' or 'identity', got 'identiy'\. Did you mean 'identity'\?"):
-        initial_matrix(2, 4, "identiy")
 
 
 @pytest.mark.parametrize("ndirs", [0, 5])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import directions
-from directions.cli import main
+from directions.cli.main import main
 
 VERBS = [
     *("discover", "render", "explore", "inspect", "evaluate", "name", "select", "merge", "push", "pull", "convert"),
@@ -32,7 +32,7 @@ def test_help_names_what_there_is(arguments, capsys, monkeypatch):
 @pytest.mark.parametrize("arguments", [["--help"], ["discover", "--help"], ["--version"]], ids=" ".join)
 def test_help_does_not_import_torch(arguments):
     """It is there at once because nothing heavy is imported; the time itself is checked below."""
-    code = f"import sys\nfrom directions.cli import main\nmain({arguments})\nsys.exit('torch' in sys.modules)"
+    code = f"import sys\nfrom directions.cli.main import main\nmain({arguments})\nsys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=60)
 
 

@@ -9,9 +9,12 @@ import pytest
 import torch
 from closed import DoubleGenerator
 
-from directions.config import DiscoverConfig
-from directions.held_out import draw_held_out, held_out_penalty
+from directions.errors import NonFiniteError
+from directions.held_out import HeldOutHessians, HessianScore, draw_held_out, held_out_penalty
+from directions.joint.measure import draw_base_point, planned_measurement
+from directions.sampling import derived_rng
 from directions.search import Search
+from directions.settings.discover import DiscoverConfig
 
 
 @pytest.fixture
@@ -64,13 +67,6 @@ def test_held_out_penalty_does_not_depend_on_chunks(generator, reduction):
     assert scores == pytest.approx([scores[0]] * 3, rel=1e-10)
 
 
-def test_held_out_penalty_is_zero_for_the_true_directions(generator):
-    """Each true direction acts by itself, so nothing is left but rounding."""
-    held_out = draw_held_out(generator, CONFIG)
-    axes = held_out_penalty(generator, torch.eye(4), held_out)
-    assert held_out_penalty(generator, generator.directions, held_out) < 1e-12 * axes
-
-
 def test_draw_held_out_is_the_same_for_every_run(generator):
     """Seed, number of directions and steps of a run do not change what it is scored by."""
     one = draw_held_out(generator, CONFIG)
@@ -95,17 +91,6 @@ def test_held_out_steps_are_those_of_training(generator):
     assert 2.9 < w.abs().max() <= 3.0
     assert w.sum(dim=1).mean().abs() < 0.15
     assert (((w != 0).sum(dim=0) - 1000).abs() < 100).all()
-
-
-def test_held_out_probes_are_independent_signs(generator):
-    """As the theorem about the variance wants them, in the coordinates of any basis."""
-    held_out = draw_held_out(generator, dataclasses.replace(CONFIG, held_out=2000, held_out_probes=2))
-    probes = held_out.probes(random_basis(4))
-    assert probes.shape == (2, 2000, 4)
-    assert torch.equal(probes.abs(), torch.ones_like(probes))
-    flat = probes.flatten(0, 1)
-    torch.testing.assert_close(flat.T @ flat / len(flat), torch.eye(4, dtype=torch.float64), rtol=0, atol=0.06)
-    assert (probes[0] * probes[1]).mean().abs() < 0.04
 
 
 @pytest.mark.parametrize("ndirs", [2, 4])
@@ -135,3 +120,88 @@ def test_search_fills_in_what_the_generator_decides(generator):
     assert (search.ndirs, str(search.space), search.classes) == (4, "0:4", (0, 1, 2))
     part = Search.resolve(generator, DiscoverConfig(space="1:3", classes=("class 1",)))
     assert (part.ndirs, str(part.space), part.classes) == (2, "1:3", (1,))
+
+
+def exact_energies(generator, basis, config, places):
+    """From the generator's own Hessians at the places that are drawn, place by place: (off, on) the diagonal."""
+    plan = dataclasses.replace(planned_measurement(config, Search.resolve(generator, config)), seed=places)
+    energies = []
+    for number in range(4):
+        points, w = draw_base_point(generator, plan, number)
+        H = basis @ generator.hessian(points.z + w, points.y)[0] @ basis.T
+        on = H.diagonal(dim1=1, dim2=2).square().sum(dim=1)
+        energies.append([float((H.square().sum(dim=(1, 2)) - on).mean()), float(on.mean())])
+    return torch.tensor(energies, dtype=torch.float64)
+
+
+@pytest.fixture
+def held_out_seed():
+    """The seed of the places, which is drawn."""
+    drawn = torch.randint(2**62, (), generator=derived_rng(0, purpose="held-out Hessians"))
+    return int(drawn)
+
+
+def test_held_out_hessians_equal_exact_ones(generator, held_out_seed):
+    """Energy off and on the diagonal along any basis, place by place, also for a part of the directions."""
+    config = dataclasses.replace(CONFIG, epsilon=1e-3)
+    measured = HeldOutHessians.measure(generator, config, places=4)
+    for basis in (torch.eye(4, dtype=torch.float64), random_basis(4), random_basis(2)):
+        expected = exact_energies(generator, basis, config, held_out_seed)
+        torch.testing.assert_close(measured.score(basis).per_place, expected, rtol=1e-3, atol=1e-6)
+
+
+def test_held_out_hessians_by_gradients_estimate_the_same(generator, monkeypatch):
+    """Random combinations of the outputs, as in large spaces."""
+    config = dataclasses.replace(CONFIG, epsilon=1e-3)
+    whole = HeldOutHessians.measure(generator, config, places=4).score(random_basis(4))
+    monkeypatch.setattr("directions.held_out.suggested_kind", lambda size: "gradients")
+    made = []
+    probed = HeldOutHessians.measure(generator, config, places=4, output_probes=400, count=made.append)
+    torch.testing.assert_close(probed.score(random_basis(4)).per_place, whole.per_place, rtol=0.2, atol=0)
+    assert sum(made) == HeldOutHessians.images(4, places=4) == 4 * 2 * 4
+
+
+def test_held_out_hessians_tell_true_from_random_directions(generator):
+    """All the energy is on the diagonal along the true ones; random ones have what chance gives."""
+    measured = HeldOutHessians.measure(generator, CONFIG, places=4)
+    true, random = measured.score(generator.directions), measured.random(bases=20)
+    assert true.share_on_diagonal > 0.9999
+    assert random.share_on_diagonal < 0.7
+    change, error = true.against(random)
+    assert change == pytest.approx(-1, abs=1e-3)
+    assert error < 0.01
+    assert measured.random(2, bases=1).per_place.shape == (4, 2)
+
+
+def test_held_out_hessians_do_not_depend_on_the_run(generator):
+    """Its seed, number of directions and method change nothing; the seed of the places does."""
+    one, other, elsewhere = (
+        HeldOutHessians.measure(generator, dataclasses.replace(CONFIG, **changes), places=2, seed=seed)
+        for changes, seed in (({}, 0), ({"seed": 5, "ndirs": 2, "measurement": "gradients"}, 0), ({}, 1))
+    )
+    assert all(map(torch.equal, one.places, other.places))
+    assert not torch.equal(one.score(torch.eye(4)).per_place, elsewhere.score(torch.eye(4)).per_place)
+
+
+def test_held_out_hessians_can_be_interrupted_and_name_what_is_not_finite(generator):
+    """What the callback raises ends the measurement; NaN is named with its place."""
+
+    def stop(images):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        HeldOutHessians.measure(generator, CONFIG, count=stop)
+    generator.map.weights *= math.nan
+    with pytest.raises(NonFiniteError, match="Hessian at held-out place 0 is not finite"):
+        HeldOutHessians.measure(generator, CONFIG)
+
+
+def test_hessian_score_has_standard_errors():
+    """Of the mean over places, and of a ratio of two means; a comparison is made place by place."""
+    score = HessianScore(torch.tensor([[3.0, 1.0], [6.0, 2.0], [9.0, 3.0]]).double())
+    assert score.off_diagonal == 6
+    assert score.off_diagonal_error == pytest.approx(3 / 3**0.5)
+    assert (score.share_on_diagonal, score.share_error) == (0.25, pytest.approx(0, abs=1e-12))
+    assert score.against(HessianScore(2 * score.per_place)) == pytest.approx((-0.5, 0), abs=1e-12)
+    single = HessianScore(torch.zeros(1, 2).double())
+    assert set(single.to_dict().values()) == {0.0, None}

@@ -15,37 +15,34 @@ import directions
 
 PACKAGE = Path(directions.__file__).parent
 
-# The way through the house: a module imports only from layers above its own (and, within a subpackage, from its
+# The order of the data flow: a module imports only from layers above its own (and, within a subpackage, from its
 # siblings). Names on one line do not know each other.
 LAYERS = [
     ("errors",),
-    ("atomic",),
-    ("ranges",),
-    ("config",),
-    ("memory",),
-    ("devices",),
-    ("distributed",),
+    ("files", "ranges"),
+    ("settings",),
+    ("device",),
+    ("ranks",),
     ("generators",),
     ("basis",),
-    ("steps",),
     ("sampling",),
-    ("penalties",),
-    ("held_out",),
+    ("penalty",),
     ("search",),
     ("joint",),
-    ("discovery",),
+    ("held_out",),
+    ("hub",),
     ("direction_file",),
     ("convert",),
-    ("rendering", "evaluation", "hub"),
-    ("runs",),
+    ("rendering", "evaluation"),
+    ("discovery",),
+    ("run",),
     ("gan",),
     ("explorer",),
-    ("commands",),
     ("cli",),
     ("__main__",),
 ]
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
-LIGHT = ["directions", "directions.config", "directions.direction_file.file", "directions.cli"]
+LIGHT = ["directions", "directions.settings.discover", "directions.direction_file.file", "directions.cli.main"]
 
 
 def module_name(path: Path) -> str:

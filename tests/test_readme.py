@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from directions.cli import main
+from directions.cli.main import main
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)

@@ -1,36 +1,57 @@
-"""Directions with all that is known of them: look up, move z along them, save, load.
-
-Discovery makes a `Directions` at its end; rendering, evaluation and other people's code start from one. The
-bytes are in ``container.py``, the checks in ``header.py``. NumPy is all it needs: a torch tensor
-goes in and comes out of `Directions.move`, but torch is not imported here.
-"""
+"""Directions with all that is known of them: look up, move z along them, make images, write on them, save, load."""
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import hashlib
+import itertools
+import operator
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 
-from directions.atomic import write_bytes
-from directions.direction_file.annotations import annotate, annotation_fault, reorder, undo
-from directions.direction_file.container import pack, unpack
-from directions.direction_file.display import html_table
-from directions.direction_file.header import as_json, header_fault, matrix_fault, upgraded
-from directions.direction_file.hub import fetch_from_hub, is_hub_id
-from directions.direction_file.lookup import Key, keys_of
-from directions.direction_file.usable import Usable
-from directions.errors import UserError
+from directions.direction_file.annotate import annotate, reorder, undo
+from directions.direction_file.format import (
+    DescribesGenerator,
+    as_json,
+    fault_of,
+    is_found_here,
+    make_header,
+    pack,
+    short,
+    unpack,
+    upgraded,
+)
+from directions.errors import UserError, nearest
+from directions.files import cannot_write, user_path, write_bytes
+from directions.hub import fetch_from_hub, is_hub_id
 
-__all__ = ["Directions", "Key", "load_directions"]
+if TYPE_CHECKING:
+    import torch
+    from PIL.Image import Image
+    from torch import Tensor
 
-EachChange = Mapping[int, Mapping[str, Any]] | Mapping[str, Mapping[str, Any]] | Mapping[Key, Mapping[str, Any]]
-"""For each of several directions, by index or name, what to write on it."""
+    from directions.generators.base import Generator, Labels
+
+Key: TypeAlias = int | str
+"""A direction's index, its name, or the beginning of its name that no other has."""
+
+Latent = TypeVar("Latent")
+"""A NumPy array or a torch tensor."""
+
+LOCK_SECONDS = 10.0
+"""How long to wait for others by default. A change takes milliseconds; who holds the lock longer is stuck."""
+
+_GAP = 2
 
 
-class Directions(Usable):
+class Directions:
     """Orthonormal directions in the latent space of one generator, with a header that says how they came to be.
 
     Its content does not change: the matrix is read-only, ``header`` gives a copy, and what writes on directions
@@ -39,7 +60,7 @@ class Directions(Usable):
 
     Args:
         matrix: (ndirs, dim_z), one direction a row, orthonormal; kept as float32.
-        header: As `directions.direction_file.header.make_header` makes it.
+        header: As `directions.direction_file.format.make_header` makes it.
 
     Attributes:
         matrix: (ndirs, dim_z) float32, read-only.
@@ -49,7 +70,7 @@ class Directions(Usable):
 
     Example:
         >>> from types import SimpleNamespace
-        >>> from directions.direction_file.header import make_header
+        >>> from directions.direction_file.format import make_header
         >>> toy = SimpleNamespace(name="toy", digest="", dim_z=3, resolution=8)
         >>> header = make_header(toy, path_sizes=[3.0, 2.0], names=["hue", "size"], classes=None, truncation=None,
         ...                      space=(0, 3), method="adam", config={}, steps=0, seed=0, penalty=None)
@@ -70,11 +91,148 @@ class Directions(Usable):
         (('size',), ('colour', 'size'))
     """
 
+    matrix: np.ndarray
+    _header: dict[str, Any]
+    _tensor: Tensor | None = None
+
     def __init__(self, matrix: np.ndarray, header: Mapping[str, Any]) -> None:
-        super().__init__(matrix, upgraded(as_json(header)))
-        fault = matrix_fault(self.matrix) or header_fault(self._header, self.matrix)
+        rows, checked = np.array(matrix, dtype=np.float32), upgraded(as_json(header))
+        fault = fault_of(rows, checked)
         if fault:
             raise UserError(f"These directions are not usable: {fault}")
+        self._keep(rows, checked)
+
+    def _keep(self, matrix: np.ndarray, header: dict[str, Any]) -> None:
+        matrix.flags.writeable = False
+        self.matrix, self._header = matrix, header
+
+    @classmethod
+    def _checked(cls, matrix: np.ndarray, header: dict[str, Any]) -> Directions:
+        """Make directions of what is known to be sound and kept by nobody else."""
+        new = cls.__new__(cls)
+        new._keep(matrix, header)
+        return new
+
+    @classmethod
+    def from_basis(
+        cls,
+        Q: Any,
+        generator: Generator,
+        *,
+        names: Sequence[str] | None = None,
+        path_sizes: float | Sequence[float] = 5.0,
+        classes: Sequence[int] | str | None = None,
+        truncation: float = 1.0,
+        layers: Sequence[int] | None = None,
+        method: str = "given",
+    ) -> Directions:
+        """Make directions of an orthonormal basis, however it was found; `save` writes them to a file.
+
+        Args:
+            Q: (ndirs, dim_z) NumPy array or torch tensor, one direction a row; see `directions.gram_schmidt`.
+            generator: In whose latent space they are.
+            names: A name for each; ``None`` names them ``d0``, ``d1``, …
+            path_sizes: How far they are worth going to either side, in latent units: one number, or one for each.
+            classes: Indices of the classes that they are for; ``None`` is all.
+            truncation: Of the latents that they are for, in (0, 1].
+            layers: The generator's layers that they act on, in order and without gaps; ``None`` is all.
+            method: How they were found, in a word.
+
+        Returns:
+            The directions. What a search measures (activeness, penalties) is left open.
+
+        Raises:
+            UserError: If the rows are not orthonormal or not of the generator, or something else is not allowed.
+        """
+        matrix = np.asarray(Q.detach().cpu() if hasattr(Q, "detach") else Q, dtype=np.float32)
+        sizes = np.broadcast_to(path_sizes, len(matrix)) if np.ndim(path_sizes) == 0 else path_sizes
+        every = "all" if generator.num_classes else None
+        header = make_header(
+            generator,
+            path_sizes=list(sizes),  # type: ignore[arg-type]
+            names=names,
+            classes=every if classes is None else classes,
+            truncation=truncation,
+            space=(0, generator.dim_z),
+            layers=layers,
+            method=method,
+            config={},
+            steps=None,
+            seed=None,
+            penalty=None,
+        )
+        return cls(matrix, header)
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """All that the file says, as JSON would give it (a copy)."""
+        return copy.deepcopy(self._header)
+
+    @property
+    def ndirs(self) -> int:
+        """The number of directions."""
+        return len(self.matrix)
+
+    @property
+    def dim_z(self) -> int:
+        """The size of z."""
+        return int(self.matrix.shape[1])
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name of each direction."""
+        return self._column("name")
+
+    @property
+    def generator(self) -> str:
+        """What ``load_generator`` takes: the generator's name, or where it was if that is not found from here."""
+        name, path = self._header["generator"]["name"], self._header["generator"].get("path")
+        return str(name if path is None or is_found_here(name) else path)
+
+    @property
+    def layers(self) -> tuple[int, ...] | None:
+        """The layers of the generator that the directions act on, in order and without gaps; ``None`` is all."""
+        layers = self._header["layers"]
+        return None if layers is None else tuple(layers)
+
+    @property
+    def path_sizes(self) -> tuple[float, ...]:
+        """How far each direction is worth going to either side, in latent units."""
+        return tuple(map(float, self._column("path_size")))
+
+    @property
+    def activeness(self) -> tuple[float | None, ...]:
+        """How much each direction changes the images, or ``None`` where it was not measured."""
+        return self._column("activeness")
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What people wrote about each direction; empty for most."""
+        return self._column("note")
+
+    @property
+    def hidden(self) -> tuple[bool, ...]:
+        """Whether each direction is to be left out of galleries and pages."""
+        return self._column("hidden")
+
+    @property
+    def starred(self) -> tuple[bool, ...]:
+        """Whether each direction was found worth coming back to."""
+        return self._column("starred")
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """The indices in the order in which to show the directions; it changes no index."""
+        order = self._header["order"]
+        return tuple(range(len(self)) if order is None else order)
+
+    @property
+    def history(self) -> tuple[dict[str, Any], ...]:
+        """What was changed, the oldest first: ``time`` (UTC), ``tool_version``, ``what``, and ``before`` to undo it."""
+        return tuple(self.header["history"])
+
+    def _column(self, key: str) -> tuple[Any, ...]:
+        return tuple(entry[key] for entry in self._header["directions"])
 
     def __len__(self) -> int:
         """Count the directions."""
@@ -100,26 +258,310 @@ class Directions(Usable):
         Raises:
             UserError: If there is no such direction, or one is taken twice, or none is taken.
         """
-        if isinstance(key, slice):
-            chosen = list(range(len(self)))[key]
-            if not chosen:
-                raise UserError(f"The slice {key} takes none of the {len(self)} directions.")
-        else:
-            chosen = [self.index(item) for item in keys_of(key)]
-            if len(set(chosen)) < len(chosen):
-                raise UserError(f"Each direction can be taken once only, got {key!r}.")
-        entries = [self._header["directions"][index] for index in chosen]
-        header = self._header | {"directions": entries, "order": None, "history": []}
-        return Directions(self.matrix[chosen], header)
+        chosen = list(range(len(self)))[key] if isinstance(key, slice) else [self.index(item) for item in _keys(key)]
+        if not chosen:
+            raise UserError(f"{key!r} takes none of the {len(self)} directions. Give at least one index or name.")
+        if len(set(chosen)) < len(chosen):
+            raise UserError(f"Each direction can be taken once only, got {key!r}.")
+        header = self.header | {"order": None, "history": []}
+        header["directions"] = [header["directions"][index] for index in chosen]
+        return self._checked(self.matrix[chosen], header)
 
     def __repr__(self) -> str:
         """Say what these directions are, briefly."""
-        shown = ", ".join(self.names[:4]) + (", …" if len(self) > 4 else "")
-        return f"Directions({len(self)} × {self.dim_z}, generator={self.generator!r}: {shown})"
+        return f"Directions({len(self)} × {self.dim_z}, generator={self.generator!r}: {_listed(self.names)})"
 
     def _repr_html_(self) -> str:
-        """Show them in a notebook, as a table with bars."""
-        return html_table(self, self.matrix.shape)
+        """Show them in a notebook: a table in their order with bars for activeness."""
+        from jinja2 import Environment
+
+        environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)  # names are text, not HTML
+        template = Path(__file__).with_name("table.html.j2").read_text(encoding="utf-8")
+        return environment.from_string(template).render(directions=self, **self._header["generator"])
+
+    def index(self, key: Key) -> int:
+        """Find a direction.
+
+        Args:
+            key: Its index (as a number, or as the text of one), its name, or the beginning of its name.
+
+        Returns:
+            Its index, from 0.
+
+        Raises:
+            UserError: If there is no such direction, or several names begin so.
+        """
+        names = self.names
+        if isinstance(key, str) and key in names:
+            return names.index(key)
+        if isinstance(key, str) and not re.fullmatch(r"[+-]?[0-9]{1,18}", key):
+            found = [name for name in names if key and name.startswith(key)]
+            if len(found) == 1:
+                return names.index(found[0])
+            if found:
+                raise UserError(f"{key!r} begins {len(found)} names: {_listed(map(repr, found))}. Write more of it.")
+            hint = nearest(key, names) or f" The names are: {_listed(names)}."
+            raise UserError(f"There is no direction {key!r}.{hint}")
+        if isinstance(key, bool) or not _is_key(key):
+            raise UserError(f"A direction is an index or a name, got {key!r}.")
+        number = int(key)
+        if not 0 <= number < len(names):
+            raise UserError(f"There is no direction {number}: the indices go from 0 to {len(names) - 1}.")
+        return number
+
+    def move(self, z: Latent, direction: Key | Sequence[Key], amount: Any) -> Latent:
+        """Add amount × direction to z.
+
+        This is about z alone. Directions that act on some layers (`layers`) are for `images`, or for
+        ``generator.prefix(z, y, layers=directions.layers)``, which take the moved z for those layers only. Half
+        precision is added in single precision and rounded once, at the end.
+
+        Args:
+            z: (…, dim_z) NumPy array or torch tensor of floats, with any batch shape.
+            direction: Index or name; or a sequence of them, to move along several at once.
+            amount: How far, in latent units: a number, or an array that broadcasts with the batch shape of z. For a
+                sequence of directions: a sequence with as many amounts, each of them a number or such an array.
+
+        Returns:
+            The moved z: a new array or tensor of the type, dtype and device of z. Gradients of torch tensors flow
+            through z and amount.
+
+        Raises:
+            UserError: If z is not (…, dim_z) floats, a direction does not exist, or the amounts do not fit or are not
+                finite.
+        """
+        keys, amounts = _keys(direction), [amount] if _is_key(direction) else amount
+        if not hasattr(amounts, "__len__") or len(amounts) != len(keys):
+            got = len(amounts) if hasattr(amounts, "__len__") else f"the one number {amounts!r}"
+            raise UserError(f"{len(keys)} directions need {len(keys)} amounts, one each, got {got}.")
+        moved, rows, back = self._wide(z, "z")
+        batch = tuple(moved.shape[:-1])
+        for key, one in zip(keys, amounts, strict=True):
+            step = _numbers(one, moved)
+            try:
+                np.broadcast_shapes(batch, tuple(step.shape))
+            except ValueError:
+                shape = tuple(step.shape)
+                raise UserError(f"An amount of shape {shape} does not fit z of shape {batch}. Give one each.") from None
+            moved = moved + step[..., None] * rows[self.index(key)]
+        return back(moved)
+
+    def path(self, z: Latent, direction: Key, steps: Sequence[float] | np.ndarray) -> Latent:
+        """Take z to several places along one direction.
+
+        Args:
+            z: (…, dim_z) NumPy array or torch tensor of floats.
+            direction: Index or name.
+            steps: The signed distances from z, in latent units.
+
+        Returns:
+            (len(steps), …, dim_z), of the type, dtype and device of z.
+
+        Raises:
+            UserError: If z is not (…, dim_z) floats, the direction does not exist, or a step is no finite number.
+        """
+        batch_axes = max(getattr(z, "ndim", 1) - 1, 0)
+        return self.move(z, direction, np.asarray(steps).reshape(-1, *[1] * batch_axes))
+
+    def project(self, edit: Latent) -> Latent:
+        """Tell how far an edit goes along each direction: the inverse of `move`.
+
+        What is left of the edit after going so far along each is perpendicular to all of them. For a part of the
+        directions, project on that part: ``directions[["hue", "size"]].project(edit)``.
+
+        Args:
+            edit: (…, dim_z) NumPy array or torch tensor of floats: a moved z less the z that it was before.
+
+        Returns:
+            (…, ndirs) amounts, of the type, dtype and device of the edit.
+
+        Raises:
+            UserError: If the edit is not (…, dim_z) floats.
+        """
+        wide, rows, back = self._wide(edit, "edit")
+        return back(wide @ rows.T)
+
+    def _wide(self, z: Latent, name: str) -> tuple[Any, Any, Callable[[Any], Latent]]:
+        """Return z and the rows in at least single precision, where z is, and the way back to what z was."""
+        torch: Any = sys.modules.get("torch")  # whoever has a tensor has imported it already
+        array: Any = z
+        is_tensor = torch is not None and isinstance(z, torch.Tensor)
+        if not is_tensor and not isinstance(z, np.ndarray):
+            raise UserError(f"{name} must be a NumPy array or a torch tensor, got {type(z).__name__}.")
+        if not array.shape or array.shape[-1] != self.dim_z:
+            raise UserError(f"{name} must have the shape (…, {self.dim_z}), got {tuple(array.shape)}.")
+        if not (array.is_floating_point() if is_tensor else np.issubdtype(array.dtype, np.floating)):
+            raise UserError(f"{name} must be of a floating-point type, got {array.dtype}. Convert it to float32.")
+        if not is_tensor:
+            dtype = np.result_type(array.dtype, np.float32)
+            return array.astype(dtype), self.matrix, lambda moved: moved.astype(array.dtype)
+        wide = torch.promote_types(array.dtype, torch.float32)
+        there = self._tensor is not None and self._tensor.device == array.device
+        rows: Any = self._tensor if there else torch.tensor(self.matrix)
+        return array.to(wide), rows.to(array.device, wide), lambda moved: moved.to(array.dtype)
+
+    def images(
+        self,
+        generator: Generator,
+        z: Tensor | np.ndarray,
+        direction: Key | Sequence[Key],
+        amount: Any,
+        *,
+        y: Labels | None = 0,
+        truncation: float = 1.0,
+    ) -> Tensor:
+        """Move z and make the images, as these directions are meant: on the layers that they act on.
+
+        Where that is all layers, it is ``generator(directions.move(z, direction, amount), y)``. Where it is some,
+        the others see z, and what lies before the first of them is computed once, however many amounts there are.
+
+        Args:
+            generator: In which the directions were found.
+            z: (batch, dim_z) torch tensor, or NumPy array.
+            direction: As for `move`.
+            amount: As for `move`. It may add axes in front of the batch: amounts of shape (steps, 1) give a
+                path of each z.
+            y: Classes; one for all, or one for each z.
+            truncation: The generator's truncation setting, in (0, 1]; z must have been drawn with the same.
+
+        Returns:
+            (batch, 3, resolution, resolution) in [-1, 1], with further axes in front where the amounts have them.
+            Gradients flow through z and amount.
+
+        Raises:
+            UserError: If the directions are of another generator, it has no such layers, or z, direction or amount do
+                not fit.
+
+        Example:
+            >>> from directions import Directions
+            >>> from directions.direction_file.format import make_header
+            >>> from directions.generators.registry import load_generator
+            >>> generator = load_generator("builtin")
+            >>> header = make_header(generator, path_sizes=[3.0], names=["size"], classes=None, truncation=1.0,
+            ...                      space=(0, 12), layers=[0, 1, 2], method="adam", config={}, steps=0, seed=0,
+            ...                      penalty=None)
+            >>> directions, z = Directions(np.eye(1, 12), header), generator.sample_z(4, seed=0)
+            >>> directions.images(generator, z, "size", 3.0, y="sphere").shape
+            torch.Size([4, 3, 64, 64])
+            >>> directions.images(generator, z, "size", [[-3.0], [0.0], [3.0]], y="sphere").shape
+            torch.Size([3, 4, 3, 64, 64])
+        """
+        import torch
+
+        from directions.generators.layers import chosen_layers, edited_images
+
+        self.require_fits(generator)
+        if isinstance(z, np.ndarray):
+            z = torch.tensor(z, dtype=torch.float32, device=generator.device)
+        if not isinstance(z, torch.Tensor) or z.ndim != 2 or not len(z):
+            got = f"{type(z).__name__} {tuple(getattr(z, 'shape', ()))}"
+            raise UserError(
+                f"z must be a tensor (batch, {generator.dim_z}), as generator.sample_z(n) makes, got {got}."
+            )
+        moved = self.move(z, direction, amount)
+        layers = chosen_layers(generator, self.layers)
+        make_images = edited_images(generator, z, y, layers=layers, truncation=truncation)
+        return make_images(moved.flatten(0, -2)).unflatten(0, moved.shape[:-1])
+
+    def strip(
+        self,
+        generator: Generator,
+        z: Tensor | np.ndarray,
+        direction: Key,
+        *,
+        steps: int = 7,
+        path_size: float | None = None,
+        y: Labels | None = 0,
+        truncation: float = 1.0,
+    ) -> Image:
+        """Make one picture of a path: a row for each z, a column for each step from one end to the other.
+
+        In a notebook the picture shows itself; elsewhere it is a Pillow image, to be saved or shown.
+
+        Args:
+            generator: In which the directions were found.
+            z: (batch, dim_z) torch tensor or NumPy array; the middle column is at z itself if ``steps`` is odd.
+            direction: Index or name.
+            steps: Number of columns, at least 2.
+            path_size: How far to go to either side, above 0; ``None`` takes the direction's own.
+            y: Classes; one for all, or one for each z.
+            truncation: The generator's truncation setting, in (0, 1].
+
+        Returns:
+            An RGB picture with gaps of two pixels.
+
+        Raises:
+            UserError: If ``steps`` or ``path_size`` is out of range, or as for `images`.
+        """
+        import torch
+        from PIL import Image
+
+        if steps < 2:
+            raise UserError(f"steps must be at least 2, got {steps}.")
+        size = self.path_sizes[self.index(direction)] if path_size is None else path_size
+        if not (np.isfinite(size) and size > 0):
+            raise UserError(f"path_size must be a positive number of latent units, got {size}.")
+        amounts = np.linspace(-size, size, steps).reshape(-1, 1)
+        with torch.no_grad():
+            images = self.images(generator, z, direction, amounts, y=y, truncation=truncation)
+        levels = ((images.float().cpu() + 1) * 127.5 + 0.5).clamp(0, 255).byte()
+        framed = torch.nn.functional.pad(levels, (0, _GAP, 0, _GAP), value=255)
+        page = framed.permute(1, 3, 0, 4, 2).flatten(2, 3).flatten(0, 1)[:-_GAP, :-_GAP]
+        return Image.fromarray(page.contiguous().numpy())
+
+    def to(self, device: torch.device | str) -> Directions:
+        """Keep the rows on a device, so that moving many tensors there copies nothing to it each time.
+
+        Args:
+            device: Where, such as ``"cuda"``, or ``"auto"`` for CUDA where there is one; NumPy arrays and tensors
+                elsewhere can still be moved.
+
+        Returns:
+            The same directions, whose `tensor` is there.
+
+        Raises:
+            UserError: If there is no such device, or no room on it.
+        """
+        import torch
+
+        from directions.device import resolve_device
+
+        there = copy.copy(self)
+        try:
+            there._tensor = torch.tensor(self.matrix, device=resolve_device(device) if device == "auto" else device)
+        except (AssertionError, RuntimeError) as error:
+            resolve_device(str(device))  # says which devices there are, if it is none of them
+            raise UserError(f"The directions cannot be put on {str(device)!r}: {error}") from error
+        return there
+
+    @property
+    def tensor(self) -> Tensor:
+        """The matrix as a torch tensor, (ndirs, dim_z) float32: a copy on the CPU, or what `to` put elsewhere."""
+        import torch
+
+        return torch.tensor(self.matrix) if self._tensor is None else self._tensor
+
+    def require_fits(self, generator: DescribesGenerator) -> None:
+        """Check that these directions were found in this generator.
+
+        Where both have a digest of the weights it decides; otherwise the name does.
+
+        Args:
+            generator: What is to be moved along them.
+
+        Raises:
+            UserError: If it is another generator, has another |z| or other weights.
+        """
+        own, name = self._header["generator"], generator.name
+        load = f"Load {own['name']!r}, or give directions found in {name!r}."
+        if generator.dim_z != own["dim_z"]:
+            sizes = f"|z| = {own['dim_z']}, but {name!r} has |z| = {generator.dim_z}"
+            raise UserError(f"These directions were found in {own['name']!r} with {sizes}. {load}")
+        if own["digest"] and generator.digest and own["digest"] != generator.digest:
+            weights = f"the weights {own['digest'][:12]}…, but {name!r} has the weights {generator.digest[:12]}…"
+            raise UserError(f"These directions were found in {own['name']!r} with {weights}. Load the same weights.")
+        if not (own["digest"] and generator.digest) and own["name"] != name:
+            raise UserError(f"These directions were found in {own['name']!r}, not in {name!r}. {load}")
 
     def renamed(self, key: Key, name: str) -> Directions:
         """Give a direction another name.
@@ -166,7 +608,7 @@ class Directions(Usable):
         wanted = {"name": name, "path_size": path_size, "note": note, "hidden": hidden, "starred": starred}
         return self.annotated_each({key: {field: value for field, value in wanted.items() if value is not None}})
 
-    def annotated_each(self, changes: EachChange) -> Directions:
+    def annotated_each(self, changes: Mapping[Any, Mapping[str, Any]]) -> Directions:
         """Write on several directions at once, all or none: two may swap their names.
 
         Args:
@@ -186,7 +628,7 @@ class Directions(Usable):
             by_index[index] = wanted
         return self._with_header(annotate(self._header, by_index))
 
-    def reordered(self, keys: Sequence[Key]) -> Directions:
+    def reordered(self, keys: Key | Sequence[Key]) -> Directions:
         """Change the order in which directions are shown (`order`); indices and rows stay as they are.
 
         Args:
@@ -198,11 +640,10 @@ class Directions(Usable):
         Raises:
             UserError: If there is no such direction, or one is given twice.
         """
-        first = [self.index(key) for key in keys_of(keys)]
+        first = [self.index(key) for key in _keys(keys)]
         if len(set(first)) < len(first):
             raise UserError(f"Each direction has one place in the order, got {keys!r}.")
-        order = [*first, *(index for index in self.order if index not in first)]
-        return self._with_header(reorder(self._header, order))
+        return self._with_header(reorder(self._header, [*first, *(i for i in self.order if i not in first)]))
 
     def undone(self) -> Directions:
         """Take the last change of the history back.
@@ -215,15 +656,14 @@ class Directions(Usable):
         """
         return self._with_header(undo(self._header))
 
-    def _with_header(self, header: Mapping[str, Any]) -> Directions:
+    def _with_header(self, header: dict[str, Any]) -> Directions:
         """Return the same matrix with another header, in which only annotations differ."""
         if header == self._header:
             return self
-        faults = (annotation_fault(index, entry) for index, entry in enumerate(header["directions"]))
-        fault = next(filter(None, faults), None) or header_fault(as_json(header), self.matrix)
+        fault = fault_of(self.matrix, header)
         if fault:
             raise UserError(fault[0].upper() + fault[1:])
-        return Directions(self.matrix, header)
+        return self._checked(self.matrix, as_json(header))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a direction file, wholly or not at all; the same directions always give the same bytes.
@@ -253,9 +693,89 @@ def load_directions(path: str | os.PathLike[str], *, revision: str | None = None
         path = fetch_from_hub(str(path), revision=revision)
     elif revision is not None:
         raise UserError(f"revision is for repositories of the Hub, owner/name, not for the path {path}. Leave it out.")
-    matrix, header = unpack(path)
-    header = upgraded(header)
-    fault = matrix_fault(matrix) or header_fault(header, matrix)
-    if fault:
-        raise UserError(f"{Path(path)} is not a usable direction file: {fault}")
-    return Directions(matrix, header)
+    return Directions._checked(*unpack(path))
+
+
+def edit_directions(
+    path: str | os.PathLike[str], change: Callable[[Directions], Directions], *, timeout: float = LOCK_SECONDS
+) -> Directions:
+    """Read a direction file, change it and write it back, while nobody else does.
+
+    The lock is the operating system's, on an empty hidden file that stays beside the direction file
+    (``.directions.safetensors.lock``). It ends with the process that holds it, however that ends, so a left-over lock
+    file locks nobody out.
+
+    Args:
+        path: The file.
+        change: Given what the file holds now, returns what it shall hold. Nothing is written if it raises, or returns
+            what it was given.
+        timeout: Seconds to wait for others to be done.
+
+    Returns:
+        What the file holds now.
+
+    Raises:
+        UserError: If the file is missing or not sound, another program holds the lock for longer than ``timeout``, or
+            the file cannot be written; and what ``change`` raises. The file is as it was then.
+
+    Example::
+
+        edit_directions("directions.safetensors", lambda found: found.renamed(5, "rotation"))
+    """
+    from filelock import FileLock, Timeout
+
+    target = Path(os.path.realpath(user_path(path)))  # as the atomic write: a link and its target are one file
+    if not os.path.isfile(target):  # noqa: PTH113 — a name that is too long is no file, and no error
+        return load_directions(path)  # says what is wrong with it
+    # A name may be as long as the system allows, and then has no room for a suffix.
+    stem = target.name if len(os.fsencode(target.name)) < 240 else hashlib.sha256(os.fsencode(target.name)).hexdigest()
+    lock = target.with_name(f".{stem}.lock")
+    try:
+        held = FileLock(lock, timeout=timeout).acquire(poll_interval=0.02)
+    except Timeout:
+        held_by = f"another program has been changing it for more than {timeout:g} seconds (it has {lock} open)"
+        raise UserError(f"Cannot change {path}: {held_by}. Close that program, then try again.") from None
+    except OSError as error:
+        raise UserError(cannot_write(lock, error)) from error
+    with held:
+        found = load_directions(path)
+        wanted = change(found)
+        if wanted is not found:
+            wanted.save(path)
+        return wanted
+
+
+def _is_key(value: Any) -> bool:
+    """Tell one direction (a name, or a whole number of any library) from a sequence of them."""
+    try:
+        return isinstance(value, str) or operator.index(value) is not None
+    except TypeError:
+        return False
+
+
+def _keys(value: Any) -> list[Any]:
+    """Turn one direction or a sequence of them into a list."""
+    if not _is_key(value) and not isinstance(value, Iterable):
+        raise UserError(f"A direction is an index or a name, or a sequence of them, got {value!r}.")
+    return [value] if _is_key(value) else list(value)
+
+
+def _numbers(amount: Any, like: Any) -> Any:
+    """Turn an amount into an array or a tensor like another, of finite numbers."""
+    try:
+        if isinstance(like, np.ndarray):
+            amount = amount.detach().cpu() if hasattr(amount, "detach") else amount
+            step: Any = np.asarray(amount).astype(like.dtype)
+        else:
+            step = sys.modules["torch"].as_tensor(amount, dtype=like.dtype, device=like.device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"An amount must be a number or an array of numbers, got {short(amount)}.") from error
+    with contextlib.suppress(RuntimeError):  # of tensors without values, as torch.vmap hands over
+        if not (np.isfinite(step) if isinstance(step, np.ndarray) else step.isfinite()).all():
+            raise UserError(f"An amount must be finite, got {short(amount)}.")
+    return step
+
+
+def _listed(names: Iterable[str]) -> str:
+    first = list(itertools.islice(names, 7))
+    return ", ".join(first[:6]) + (", …" if len(first) > 6 else "")

@@ -1,9 +1,4 @@
-"""The scene reader: a small trained network that reads shape, hue, place and size from an image of a scene.
-
-It is trained by ``scripts/train_reader.py`` on the rendered scenes, whose factors are known, and comes with the
-package. It judges what has no labels: the samples of the built-in generator, and through
-`directions.evaluation.factors` what each direction does to them.
-"""
+"""The scene reader: a small network, trained by ``scripts/train_reader.py``, that reads the factors of a scene."""
 
 from __future__ import annotations
 
@@ -22,6 +17,7 @@ from directions.errors import UserError
 
 SHAPES = ("cube", "sphere", "cylinder")
 FACTORS = ("hue", "x", "y", "size")
+SCENE_FACTORS = (*FACTORS, "shape")
 HUE_PERIOD = 1.0
 # Hues are drawn from [0, 0.75]. The reader's scale is cut in the middle of the hues that never occur (the purplish
 # reds), as far as possible from both ends, so that an error or a slight overshoot does not jump across the scale.
@@ -31,6 +27,7 @@ READER_FOLDER = Path(__file__).with_name("reader")
 WEIGHTS_NAME = "weights.safetensors"
 CONFIG_NAME = "config.json"
 FORMAT_VERSION = 1
+_REMEDY = "Install the package again, or train a reader with scripts/train_reader.py."
 
 
 @dataclass(frozen=True)
@@ -147,38 +144,21 @@ class SceneReader(nn.Module):
             The reading of all n images, in their order, in the data's units.
 
         Raises:
-            UserError: If the images are of another shape, not floating-point or outside [-1, 1], or ``batch`` < 1.
+            UserError: If the images are of another shape, not floating-point or outside [-1, 1].
         """
-        if batch < 1:
-            raise UserError(f"batch must be at least 1, got {batch}.")
-        check_images(images, self.resolution)
+        if tuple(images.shape[1:]) != (3, self.resolution, self.resolution):
+            raise UserError(
+                f"images must be of shape (n, 3, {self.resolution}, {self.resolution}), got {tuple(images.shape)}: "
+                "the scene reader reads the scenes of the built-in generator."
+            )
+        low, high = images.amin().item(), images.amax().item()
+        if not (images.is_floating_point() and low >= -1.001 and high <= 1.001):
+            raise UserError(
+                f"images must be floating-point in [-1, 1], got {images.dtype} from {low:.4g} to {high:.4g}."
+            )
         weight = self.head.weight
         parts = [self(chunk.to(weight.device, weight.dtype)) for chunk in images.split(batch)]
         return SceneReading(*(torch.cat([getattr(p, field.name) for p in parts]) for field in fields(SceneReading)))
-
-
-def check_images(images: Tensor, resolution: int) -> None:
-    """Refuse what the reader was not made for.
-
-    Args:
-        images: The images.
-        resolution: Height and width that the reader takes.
-
-    Raises:
-        UserError: If the images are of another shape, not floating-point or outside [-1, 1].
-    """
-    if images.ndim != 4 or tuple(images.shape[1:]) != (3, resolution, resolution) or not len(images):
-        raise UserError(
-            f"images must be of shape (n, 3, {resolution}, {resolution}) with n at least 1, got {tuple(images.shape)}: "
-            f"the scene reader reads the scenes of the built-in generator."
-        )
-    if not images.is_floating_point():
-        raise UserError(
-            f"images must be floating-point in [-1, 1], got {images.dtype}; divide by 127.5 and subtract 1."
-        )
-    low, high = images.amin().item(), images.amax().item()
-    if not (low >= -1.001 and high <= 1.001):
-        raise UserError(f"images must lie in [-1, 1], got values from {low:.4g} to {high:.4g}.")
 
 
 def unwrap_hue(turns: Tensor) -> Tensor:
@@ -209,34 +189,77 @@ def load_scene_reader(folder: Path | None = None, *, device: torch.device | str 
     Raises:
         UserError: If a file is missing or damaged, or the weights are not those that the configuration describes.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load
 
     folder = READER_FOLDER if folder is None else folder
-    remedy = "Install the package again, or train a reader with scripts/train_reader.py."
     try:
         config: dict[str, Any] = json.loads((folder / CONFIG_NAME).read_text())
         weights = (folder / WEIGHTS_NAME).read_bytes()
-    except OSError as error:
-        raise UserError(f"The scene reader in {folder} cannot be read ({error.strerror}). {remedy}") from error
-    except ValueError as error:
-        raise UserError(f"{folder / CONFIG_NAME} is not valid JSON ({error}). {remedy}") from error
-    if not isinstance(config, dict) or config.get("format_version") != FORMAT_VERSION:
-        found = config.get("format_version") if isinstance(config, dict) else None
-        raise UserError(
-            f"{folder / CONFIG_NAME} has format version {found!r}; this version reads {FORMAT_VERSION}. {remedy}"
-        )
-    digest = hashlib.sha256(weights).hexdigest()
-    if digest != config.get("sha256"):
-        raise UserError(
-            f"{folder / WEIGHTS_NAME} has SHA-256 {digest}, but {CONFIG_NAME} says {config.get('sha256')!r}: one of "
-            f"the two is damaged or from another reader. {remedy}"
-        )
-    try:
         reader = SceneReader(config["means"], config["deviations"], tuple(config["channels"]), config["hidden"])
         reader.load_state_dict({name: tensor.float() for name, tensor in load(weights).items()})
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"{folder / CONFIG_NAME} does not describe its weights ({error}). {remedy}") from error
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        raise UserError(f"The scene reader in {folder} cannot be used ({error!r}). {_REMEDY}") from error
+    written, digest = config.get("sha256"), hashlib.sha256(weights).hexdigest()
+    if digest != written:
+        raise UserError(f"{folder / WEIGHTS_NAME} has SHA-256 {digest}, but {CONFIG_NAME} says {written!r}. {_REMEDY}")
     return reader.to(device).eval().requires_grad_(False)
+
+
+class SceneJudge:
+    """Judges scenes by the scene reader, whatever their size; see `directions.evaluation.factors.Judge`.
+
+    Its factors are hue, which lies on a circle, x, y, size, and shape: the reader's three probabilities, whose variance
+    over the data is that of the true shape as a one-hot vector, 2/3.
+
+    Args:
+        reader: Reads images of its own size; others are brought to it.
+    """
+
+    names: tuple[str, ...] = (*FACTORS, *["shape"] * len(SHAPES))
+
+    def __init__(self, reader: SceneReader) -> None:
+        self._reader = reader
+        variances = {name: deviation**2 for name, deviation in reader.deviations.items()}
+        self.spread: Mapping[str, float] = variances | {"shape": 1 - 1 / len(SHAPES)}
+        self.periods: Mapping[str, float] = {"hue": HUE_PERIOD}
+
+    def read(self, images: Tensor, y: Tensor | None = None) -> Tensor:
+        """Read images.
+
+        Args:
+            images: (n, 3, size, size) in [−1, 1].
+            y: Not looked at.
+
+        Returns:
+            (n, 7): hue, x, y, size and the probabilities of the shapes.
+        """
+        if images.shape[-1] != self._reader.resolution:
+            # Interpolation leaves the range by a rounding error at most, which the reader would refuse.
+            images = resized(images, self._reader.resolution).clamp(-1, 1)
+        reading = self._reader.read(images)
+        factors = torch.stack([getattr(reading, name) for name in FACTORS], dim=1)
+        return torch.cat((factors, reading.shape_probabilities), dim=1)
+
+
+def load_scene_judge(device: torch.device | str = "cpu") -> SceneJudge:
+    """Load the judge of scenes, with the reader of the package."""
+    return SceneJudge(load_scene_reader(device=device))
+
+
+def resized(images: Tensor, size: int) -> Tensor:
+    """Bring images to a size, smoothly: bilinear, and without aliasing where they get smaller.
+
+    Args:
+        images: (batch, 3, height, width).
+        size: Height and width wanted, in pixels.
+
+    Returns:
+        (batch, 3, size, size), within the range of the images; the images themselves if they have the size already.
+    """
+    if images.shape[-2:] == (size, size):
+        return images
+    return nn.functional.interpolate(images, (size, size), mode="bilinear", align_corners=False, antialias=True)
 
 
 def _convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> list[nn.Module]:

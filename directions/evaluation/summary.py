@@ -1,37 +1,39 @@
-"""The end of a discovery run: directions in order of activeness, with everything that was measured about them.
-
-After discovery, before the direction file is written. It depends on the last snapshot and the configuration only, so a
-resumed run ends with the same file as an unbroken one.
-"""
+"""The end of a discovery run: directions in order of activeness, with everything that was measured about them."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
+from torch import Tensor
 
-from directions.config import DiscoverConfig
 from directions.direction_file import Directions
-from directions.direction_file.header import make_header
-from directions.discovery.snapshots import Snapshot
-from directions.distributed.ranks import Ranks
-from directions.evaluation.activeness import activeness
-from directions.evaluation.baselines import baseline_penalties
-from directions.evaluation.path_size import suggested_path_sizes
-from directions.evaluation.penalty_share import penalty_shares
-from directions.held_out import draw_held_out, held_out_penalty
-from directions.joint.start import planned_measurement
+from directions.direction_file.format import make_header
+from directions.discovery import Snapshot
+from directions.evaluation.activeness import activeness, penalty_shares, suggested_path_sizes
+from directions.generators.base import Generator
+from directions.held_out import HeldOutHessians, axis_directions, baseline_penalties, draw_held_out, held_out_penalty
+from directions.joint.measure import planned_measurement
+from directions.ranks import Ranks
 from directions.search import Search, shared_among
+from directions.settings.discover import DiscoverConfig
 
-if TYPE_CHECKING:
-    from directions.generators.base import Generator
+_FIRST = 16
+"""The most active directions, whose order is looked at: as many are measured with all samples."""
 
 
 def summarise(
-    generator: Generator, config: DiscoverConfig, snapshot: Snapshot, *, ranks: Ranks | None = None
+    generator: Generator,
+    config: DiscoverConfig,
+    snapshot: Snapshot,
+    *,
+    ranks: Ranks | None = None,
+    hessians: HeldOutHessians | None = None,
 ) -> Directions:
     """Turn the last snapshot of `discover` into directions.
+
+    It depends on that and the configuration only, so a resumed run ends with the same file as an unbroken one.
 
     Args:
         generator: As it was given to `discover`.
@@ -39,42 +41,46 @@ def summarise(
         snapshot: The last one.
         ranks: As they were given to `discover`; each of them calls this, and gets the same. ``None`` is this process
             alone.
+        hessians: Measured before, for the same configuration; ``None`` measures them.
 
     Returns:
         The directions, most active first, named d0, d1, …; with path sizes and penalty shares; and in the header the
-        held-out penalty before and after training, of random directions and of the axes of z. With a joint start,
-        more directions than asked for may have been found: the most active are kept, and penalties and shares are
-        those of all, which belong together.
+        held-out penalty before and after training, of random directions and of the axes of z, and how nearly diagonal
+        held-out Hessians are along each of these. With a joint start, more directions than asked for may have been
+        found: the most active are kept, and penalties and shares are those of all, which belong together.
     """
     ranks = ranks or Ranks()
     search = Search.resolve(generator, config)
     held_out = draw_held_out(generator, shared_among(ranks, config))
-    activeness_of_share = activeness(
-        generator,
-        ranks.share(snapshot.basis),
-        samples=config.final_samples,
-        classes=search.classes,
-        truncation=config.truncation,
-        layers=search.layers,
-        rows=held_out.rows,
-    )
-    active = torch.tensor(ranks.collect(activeness_of_share.tolist()), dtype=torch.float64)
+    where: dict[str, Any] = {"classes": search.classes, "truncation": config.truncation, "layers": search.layers}
+
+    def measured(rows: Tensor, samples: int) -> Tensor:
+        mine = activeness(generator, ranks.share(rows), samples=samples, rows=held_out.rows, **where)
+        return torch.tensor(ranks.collect(mine.tolist()), dtype=torch.float64)
+
+    # Of many directions only the first are looked at one by one: the others get an eighth of the samples.
+    few = config.final_samples if len(snapshot.basis) <= _FIRST else max(32, config.final_samples // 8)
+    active = measured(snapshot.basis, min(few, config.final_samples))
+    if few < config.final_samples:
+        first = torch.argsort(active, descending=True, stable=True)[:_FIRST].sort().values
+        active[first] = measured(snapshot.basis[first.to(snapshot.basis.device)], config.final_samples)
     order = torch.argsort(active, descending=True, stable=True)
     basis = snapshot.basis[order.to(snapshot.basis.device)]
     kept = basis[: search.ndirs]
-    path_sizes_of_share = suggested_path_sizes(
-        generator,
-        ranks.share(kept),
-        largest=config.path_size,
-        samples=-(-config.final_samples // 4),  # a stage is kept or not: fewer samples decide that as well
-        classes=search.classes,
-        truncation=config.truncation,
-        layers=search.layers,
+    # A stage of the path is kept or not: fewer samples decide that as well.
+    samples = min(8, -(-config.final_samples // 4))
+    sizes = suggested_path_sizes(
+        generator, ranks.share(kept), largest=config.path_size, samples=samples, space=search.space, **where
     )
-    path_sizes = ranks.collect(path_sizes_of_share)
     after = held_out_penalty(generator, basis, held_out, ranks=ranks)
-    penalty = {"before": snapshot.held_out_before, "after": after}
+    penalty: dict[str, Any] = {"before": snapshot.held_out_before, "after": after}
     penalty |= baseline_penalties(generator, dataclasses.replace(search, ndirs=len(basis)), held_out, ranks=ranks)
+    hessians = hessians or HeldOutHessians.measure(generator, config, ranks=ranks)
+    scores = {
+        "found": hessians.score(basis),
+        "random": hessians.random(len(basis)),
+        "axes": hessians.score(axis_directions(dataclasses.replace(search, ndirs=len(basis)))),
+    }
     joint, joint_columns = None, None
     if snapshot.joint is not None:
         joint = planned_measurement(config, search).report() | snapshot.joint.report() | {"found": len(basis)}
@@ -82,7 +88,7 @@ def summarise(
         joint_columns = {name: [values[i] for i in order.tolist()][: len(kept)] for name, values in columns.items()}
     header = make_header(
         generator,
-        path_sizes=path_sizes,
+        path_sizes=ranks.collect(sizes),
         activeness=active[order].tolist()[: len(kept)],
         penalty_shares=penalty_shares(generator, basis, held_out, ranks=ranks).tolist()[: len(kept)],
         classes="all" if config.classes == "all" and search.classes else (search.classes or None),
@@ -93,7 +99,7 @@ def summarise(
         config=config.to_dict(),
         steps=None if config.method == "joint" else snapshot.record.step,
         seed=config.seed,
-        penalty=penalty,
+        penalty=penalty | {"hessians": {name: score.to_dict() for name, score in scores.items()}},
         joint=joint,
         joint_columns=joint_columns,
     )

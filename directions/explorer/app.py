@@ -1,19 +1,21 @@
-"""The page's routes: what each request means, who does it, and what is answered.
-
-On top of the package's other modules but the server (``server.py``), which gives this app an address. An answer is a
-picture, JSON, or one of the page's own files, which are read at the start: no request's path ever reaches the disk.
-"""
+"""The page's routes, and the server that gives them an address on this machine."""
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
+import errno
+import ipaddress
 import logging
+import os
+import socket
+import sys
 import threading
+import webbrowser
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
-from typing import TypeVar
+from typing import Any
 
+import uvicorn
 from jinja2 import Environment, PackageLoader
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -25,188 +27,142 @@ from starlette.routing import Route
 
 from directions import __version__
 from directions.errors import UserError
-from directions.explorer.animation import Animation, CancelledError, animate
-from directions.explorer.body import Body, text, whole
+from directions.explorer.file import ChangedError, OpenFile
 from directions.explorer.guard import Guard, JSONReply, refusal
-from directions.explorer.open_file import ChangedError, OpenFile
-from directions.explorer.painter import Painter
+from directions.explorer.models import (
+    FORMATS,
+    MAX_AMOUNT,
+    MAX_SAMPLES,
+    MAX_SEED,
+    AnimationRequest,
+    ChangeRequest,
+    ImageRequest,
+    ViewRequest,
+)
+from directions.explorer.painter import BusyError, Painter, SupersededError, Worker, animate
 from directions.explorer.snippet import Origin, snippet
-from directions.explorer.turns import BusyError, SupersededError, Turns
-from directions.explorer.view import FORMATS, MAX_AMOUNT, MAX_SAMPLES, MAX_SEED, Picture, View
 from directions.generators.base import Generator
-from directions.generators.edits import EditsLayers
+from directions.generators.layers import EditsLayers
 
-Result = TypeVar("Result")
+USUAL_PORT = 8160
+"""The same each time where it is free: a page that is open finds the program again when it is started anew."""
 
 _PAGE_FILES = {"explore.css": "text/css", "explore.js": "text/javascript", "icon.svg": "image/svg+xml"}
 _ANIMATIONS_AT_ONCE = 4
+_SECONDS_TO_END = 60
+"""How long the last picture may take when the program ends; a second Ctrl-C does not wait."""
+
 _LOG = logging.getLogger(__name__)
-
-
-class Explorer:
-    """Answers the requests of a page.
-
-    Args:
-        file: The direction file.
-        generator: What makes images; it fits the file.
-        origin: Where both come from, for the code that is copied.
-        token: Secret of this start, which only the page knows.
-    """
-
-    def __init__(self, file: OpenFile, generator: Generator, origin: Origin, token: str) -> None:
-        self._file, self._generator, self._origin = file, generator, origin
-        self._painter = Painter(generator)
-        self._turns = Turns()
-        self._animator = ThreadPoolExecutor(1, thread_name_prefix="animation")
-        self._animations: set[threading.Event] = set()
-        page = resources.files("directions.explorer") / "page"
-        self._page_files = {name: (page / name).read_bytes() for name in _PAGE_FILES}
-        environment = Environment(loader=PackageLoader("directions.explorer", "page"), autoescape=True)
-        self._page = environment.get_template("page.html").render(
-            token=token, file=file.path.name, path=str(file.path), generator=generator, version=__version__
-        )
-
-    def routes(self) -> list[Route]:
-        """List what is answered.
-
-        Returns:
-            The routes.
-        """
-        return [
-            Route("/", self._get_page),
-            Route("/page/{name}", self._get_page_file),
-            Route("/api/generator", self._get_generator),
-            Route("/api/file", self._get_file),
-            Route("/api/image", self._post_image, methods=["POST"]),
-            Route("/api/animation", self._post_animation, methods=["POST"]),
-            Route("/api/python", self._post_python, methods=["POST"]),
-            Route("/api/change", self._post_change, methods=["POST"]),
-        ]
-
-    def stop(self) -> None:
-        """Give up what is being made; nobody will wait for it."""
-        for cancelled in self._animations:
-            cancelled.set()
-        self._animator.shutdown(wait=False)
-        self._turns.close()
-
-    async def _get_page(self, request: Request) -> Response:
-        return HTMLResponse(self._page)
-
-    async def _get_page_file(self, request: Request) -> Response:
-        name = request.path_params["name"]
-        if name not in _PAGE_FILES:
-            raise HTTPException(404)
-        return Response(self._page_files[name], media_type=_PAGE_FILES[name])
-
-    async def _get_generator(self, request: Request) -> Response:
-        generator = self._generator
-        names = generator.class_names
-        return JSONReply(
-            {
-                "name": generator.name,
-                "dim_z": generator.dim_z,
-                "resolution": generator.resolution,
-                "layers": generator.num_layers if isinstance(generator, EditsLayers) else 1,
-                "classes": list(names) if names else [f"class {index}" for index in range(generator.num_classes)],
-                "max_samples": MAX_SAMPLES,
-                "max_seed": MAX_SEED - MAX_SAMPLES,
-                "max_amount": MAX_AMOUNT,
-            }
-        )
-
-    async def _get_file(self, request: Request) -> Response:
-        content = await run_in_threadpool(self._file.read)
-        return JSONReply(content.described())
-
-    async def _post_image(self, request: Request) -> Response:
-        body = Body.parse(await request.body())
-        client = body.take("client", text(r"[\w-]{8,64}", "8 to 64 letters, digits or hyphens"))
-        number = body.take("number", whole(0, 2**53))
-        view, picture = View.take(body, self._generator), Picture.take(body)
-        body.finish()
-
-        def paint() -> bytes:
-            content = self._file.read()
-            return self._painter.picture(view, picture, content.directions, content.moves(view))
-
-        return Response(await self._turns.take(client, number, paint), media_type=FORMATS[picture.format])
-
-    async def _post_animation(self, request: Request) -> Response:
-        body = Body.parse(await request.body())
-        animation = Animation.take(body, View.take(body, self._generator))
-        body.finish()
-        if len(self._animations) >= _ANIMATIONS_AT_ONCE:
-            raise BusyError
-        cancelled = threading.Event()
-        self._animations.add(cancelled)
-        try:
-            content = await run_in_threadpool(self._file.read)
-            making = asyncio.get_running_loop().run_in_executor(
-                self._animator, animate, animation, self._painter, content, cancelled
-            )
-            gif = await _while_connected(request, making, cancelled)
-        finally:
-            cancelled.set()
-            self._animations.discard(cancelled)
-        return Response(gif, media_type="image/gif")
-
-    async def _post_python(self, request: Request) -> Response:
-        body = Body.parse(await request.body())
-        view = View.take(body, self._generator)
-        body.finish()
-        content = await run_in_threadpool(self._file.read)
-        return JSONReply({"python": snippet(view, content.directions, content.moves(view), self._origin)})
-
-    async def _post_change(self, request: Request) -> Response:
-        body = Body.parse(await request.body())
-        content = await run_in_threadpool(self._file.change, body)
-        return JSONReply(content.described())
 
 
 def make_app(file: OpenFile, generator: Generator, origin: Origin, token: str) -> Starlette:
     """Put the page together.
 
+    An answer is a picture, JSON, or one of the page's own files, which are read at the start: no request's path ever
+    reaches the disk.
+
     Args:
         file: The direction file.
         generator: What makes images; it fits the file.
         origin: Where both come from, for the code that is copied.
-        token: Secret of this start: letters and digits.
+        token: Secret of this start, which only the page knows: letters and digits.
 
     Returns:
         An ASGI app; ``app.state.stop()`` gives up what it is making, for when the server ends.
     """
-    explorer = Explorer(file, generator, origin, token)
+    painter, worker = Painter(generator), Worker()
+    animations = 0
+    folder = resources.files("directions.explorer") / "page"
+    page_files = {name: (folder / name).read_bytes() for name in _PAGE_FILES}
+    environment = Environment(loader=PackageLoader("directions.explorer", "page"), autoescape=True)
+    page = environment.get_template("page.html").render(
+        token=token, file=file.path.name, path=str(file.path), generator=generator, version=__version__
+    )
+    names = generator.class_names or [f"class {index}" for index in range(generator.num_classes)]
+    about = {
+        "name": generator.name,
+        "dim_z": generator.dim_z,
+        "resolution": generator.resolution,
+        "layers": generator.num_layers if isinstance(generator, EditsLayers) else 1,
+        "classes": list(names),
+        "max_samples": MAX_SAMPLES,
+        "max_seed": MAX_SEED - MAX_SAMPLES,
+        "max_amount": MAX_AMOUNT,
+    }
+
+    async def get_page(request: Request) -> Response:
+        return HTMLResponse(page)
+
+    async def get_page_file(request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in _PAGE_FILES:
+            raise HTTPException(404)
+        return Response(page_files[name], media_type=_PAGE_FILES[name])
+
+    async def get_generator(request: Request) -> Response:
+        return JSONReply(about)
+
+    async def get_file(request: Request) -> Response:
+        return JSONReply((await run_in_threadpool(file.read)).described())
+
+    async def post_image(request: Request) -> Response:
+        asked = ImageRequest.read(await request.body())
+        view = asked.view(generator)
+        picture = await worker.newest(asked.client, asked.number, lambda: painter.picture(view, asked, file.read()))
+        return Response(picture, media_type=FORMATS[asked.format])
+
+    async def post_animation(request: Request) -> Response:
+        nonlocal animations
+        asked = AnimationRequest.read(await request.body())
+        view = asked.view(generator)
+        if animations >= _ANIMATIONS_AT_ONCE:
+            raise BusyError
+        animations += 1
+        try:
+            content = await run_in_threadpool(file.read)
+            gif = await animate(asked, view, content, painter, worker, request.is_disconnected)
+        finally:
+            animations -= 1
+        return Response(gif, media_type="image/gif")
+
+    async def post_python(request: Request) -> Response:
+        view = ViewRequest.read(await request.body()).view(generator)
+        content = await run_in_threadpool(file.read)
+        return JSONReply({"python": snippet(view, content.directions, content.moves(view), origin)})
+
+    async def post_change(request: Request) -> Response:
+        asked = ChangeRequest.read(await request.body())
+        return JSONReply((await run_in_threadpool(file.change, asked)).described())
+
     app = Starlette(
-        routes=explorer.routes(),
+        routes=[
+            Route("/", get_page),
+            Route("/page/{name}", get_page_file),
+            Route("/api/generator", get_generator),
+            Route("/api/file", get_file),
+            Route("/api/image", post_image, methods=["POST"]),
+            Route("/api/animation", post_animation, methods=["POST"]),
+            Route("/api/python", post_python, methods=["POST"]),
+            Route("/api/change", post_change, methods=["POST"]),
+        ],
         middleware=[Middleware(Guard, token=token)],
         exception_handlers={
             HTTPException: _answer_http,
             ChangedError: _answer_with(409),
             UserError: _answer_with(400),
-            SupersededError: _answer_superseded,
-            CancelledError: _answer_superseded,
-            BusyError: _answer_busy,
+            # Nobody waits for it, and a browser's console shall not call it a failure.
+            SupersededError: _answer_with(204),
+            BusyError: _answer_with(503, "Too many pictures are being made at once. Try again in a moment."),
             Exception: _answer_failure,
         },
     )
-    app.state.stop = explorer.stop
+    app.state.stop = worker.close
     return app
 
 
-async def _while_connected(request: Request, making: Awaitable[Result], cancelled: threading.Event) -> Result:
-    """Wait for something; tell its maker when the client has gone away."""
-    waiting = asyncio.ensure_future(making)
-    while not waiting.done():
-        await asyncio.wait([waiting], timeout=0.5)
-        if await request.is_disconnected():
-            cancelled.set()
-    return waiting.result()
-
-
-def _answer_with(status: int) -> Callable[[Request, Exception], Awaitable[Response]]:
+def _answer_with(status: int, message: str | None = None) -> Callable[[Request, Exception], Awaitable[Response]]:
     async def answer(request: Request, error: Exception) -> Response:
-        return refusal(status, str(error))
+        return Response(status_code=204) if status == 204 else refusal(status, message or str(error))
 
     return answer
 
@@ -218,14 +174,100 @@ async def _answer_http(request: Request, error: Exception) -> Response:
     return refusal(status, "There is nothing here." if status == 404 else "This request is not answered.")
 
 
-async def _answer_superseded(request: Request, error: Exception) -> Response:
-    return Response(status_code=204)  # nobody waits for it, and a browser's console shall not call it a failure
-
-
-async def _answer_busy(request: Request, error: Exception) -> Response:
-    return refusal(503, "Too many pictures are being made at once. Try again in a moment.")
-
-
 async def _answer_failure(request: Request, error: Exception) -> Response:
     _LOG.error("a request failed", exc_info=error)
     return refusal(500, "The program failed; its terminal says how.")
+
+
+def listen(host: str, port: int | None) -> socket.socket:
+    """Bind an address of this machine, before anything is loaded, so that a taken port is reported at once.
+
+    Args:
+        host: ``localhost`` or a loopback address.
+        port: From 0 to 65535; 0 takes a free one, ``None`` the usual one or, where that is taken, a free one.
+
+    Returns:
+        The socket.
+
+    Raises:
+        UserError: If the address is not a loopback one, or cannot be had. It begins with "host" or "port".
+    """
+    address = "127.0.0.1" if host == "localhost" else host
+    try:
+        loopback = ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        raise UserError(
+            f"host must be localhost, 127.0.0.1 or ::1, got {host!r}: whoever reaches the page can write on the file. "
+            "From another machine, reach it through SSH: ssh -L 8000:localhost:8000 THIS_MACHINE"
+        )
+    if port is None:
+        try:
+            return listen(host, USUAL_PORT)
+        except UserError:
+            port = 0
+    if not 0 <= port <= 65535:
+        raise UserError(f"port must be from 0 (any free one) to 65535, got {port}.")
+    bound = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        if os.name == "posix":  # elsewhere the option lets two programs have one port
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((address, port))
+        bound.listen(64)
+    except OSError as error:
+        bound.close()
+        why = "another program has it" if error.errno == errno.EADDRINUSE else str(error)
+        raise UserError(f"port {port} of {host} cannot be had: {why}. Give another, or 0 for any free one.") from error
+    return bound
+
+
+def address(bound: socket.socket) -> str:
+    """Write a socket's address as a browser takes it."""
+    host, port = bound.getsockname()[:2]
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+
+class _Server(uvicorn.Server):
+    """Gives up what is being made before it waits for its connections."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End."""
+        app: Any = self.config.app
+        app.state.stop()
+        await super().shutdown(sockets)
+
+
+def make_server(app: Starlette) -> uvicorn.Server:
+    """Make the server of an app from `make_app`, which logs its own failures; ``run`` takes the socket."""
+    return _Server(
+        uvicorn.Config(
+            app,
+            loop="asyncio",
+            http="h11",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level="critical",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=_SECONDS_TO_END,
+        )
+    )
+
+
+def serve(app: Starlette, bound: socket.socket, *, open_browser: bool) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    Args:
+        app: What answers.
+        bound: From `listen`; closed at the end.
+        open_browser: Whether to open the page, where there is a screen; a text browser would take over the terminal.
+    """
+    screen = sys.platform in ("win32", "darwin") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if open_browser and screen:
+        # The socket listens already: what connects now waits until the server runs.
+        threading.Thread(target=webbrowser.open, args=[address(bound)], daemon=True).start()
+    with bound, contextlib.suppress(KeyboardInterrupt):  # uvicorn raises the signal again once it has ended
+        make_server(app).run(sockets=[bound])

@@ -1,8 +1,4 @@
-"""Keeps strangers out: other sites in the user's browser, names that point here, bodies that never end.
-
-Around the routes (``app.py``), as plain ASGI. The server listens on this machine only, but so does every browser on it:
-a page anywhere can send requests to 127.0.0.1, or, with a name of its own that it points there, even read the answers.
-"""
+"""Turns away what no page of ours sends: other sites in the user's browser, foreign host names, endless bodies."""
 
 from __future__ import annotations
 
@@ -39,27 +35,12 @@ class JSONReply(Response):
     media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
-        """Write the content as JSON.
-
-        Args:
-            content: What JSON can hold.
-
-        Returns:
-            ASCII.
-        """
+        """Write the content as JSON."""
         return json.dumps(content, allow_nan=False).encode("ascii")
 
 
 def refusal(status: int, message: str) -> JSONReply:
-    """Make the answer to a request that is not answered.
-
-    Args:
-        status: HTTP status.
-        message: What is wrong, and what to do.
-
-    Returns:
-        JSON with the message as ``error``.
-    """
+    """Answer with a status and the message, what is wrong and what to do, as ``error`` in JSON."""
     return JSONReply({"error": message}, status)
 
 
@@ -68,7 +49,10 @@ class TooLargeError(Exception):
 
 
 class Guard:
-    """Refuses what no page of ours sends, and adds the headers that every answer has.
+    """Refuses what no page of ours sends, and adds the headers that every answer has; plain ASGI around the routes.
+
+    The server listens on this machine only, but so does every browser on it: a page anywhere can send requests to
+    127.0.0.1, or, with a name of its own that it points there, even read the answers.
 
     Args:
         app: What answers the rest.
@@ -79,13 +63,7 @@ class Guard:
         self._app, self._token = app, token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or have it answered.
-
-        Args:
-            scope: As in ASGI.
-            receive: As in ASGI.
-            send: As in ASGI.
-        """
+        """Answer a request, or have it answered."""
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)

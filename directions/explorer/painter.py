@@ -1,16 +1,17 @@
-"""From a view to the bytes of a picture; the same for everyone who asks for the same.
-
-Between the turns (``turns.py``), which say whose view is next, and the page. What is expensive is kept: latents, what
-lies before the edited layers, and pictures, each as much as a fixed number of views or bytes.
-"""
+"""From a view to the bytes of a picture or a GIF, by one thread that serves every page in turn."""
 
 from __future__ import annotations
 
+import asyncio
 import io
+import math
+import tempfile
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Generic, TypeVar
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -19,20 +20,124 @@ from torch import Tensor
 
 from directions.direction_file import Directions
 from directions.errors import UserError
-from directions.explorer.fair_lock import FairLock
-from directions.explorer.view import Picture, View
+from directions.explorer.file import Content
+from directions.explorer.models import MAX_AMOUNT, AnimationRequest, ImageRequest, View
 from directions.generators.base import Generator
-from directions.generators.edits import edited_images
-from directions.generators.layers import LayerRange
-from directions.rendering.maker import PIXELS_AT_ONCE, to_uint8
+from directions.generators.layers import LayerRange, edited_images
+from directions.rendering.animate import Encoder
+from directions.rendering.frames import PIXELS_AT_ONCE, to_uint8
+from directions.rendering.page import Page, RowCaption, enlarge, row_caption
+from directions.rendering.path import strip, there_and_back
+from directions.rendering.stills import COLUMNS
+from directions.settings.render import SMALLEST_TILE
 
 Kept = TypeVar("Kept")
+Result = TypeVar("Result")
 
 _LATENTS_KEPT = 512
 _STARTS_KEPT = 4
 """Views with some layers only, of which what lies before those layers is kept; each may hold megabytes."""
 
 _BYTES_KEPT = 32 * 2**20
+_CLIENTS_KNOWN = 1024
+_SAMPLED_PIXELS = 2**18
+
+
+class SupersededError(Exception):
+    """The client has asked for something newer, or has gone; nobody waits for this."""
+
+
+class BusyError(Exception):
+    """More clients wait than can be served in a reasonable time."""
+
+
+class Worker:
+    """One thread, which does jobs in the order in which they come; used within one event loop.
+
+    A page that moves a slider asks for many pictures; when the generator is slower than the hand, only the last of
+    them is wanted. So a waiting request is dropped as soon as its client has a newer one, which takes over its place.
+
+    Args:
+        most_waiting: Clients that may wait at once.
+    """
+
+    def __init__(self, most_waiting: int = 32) -> None:
+        self._most_waiting = most_waiting
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="generator")
+        self._waiting: dict[str, tuple[Callable[[], Any], asyncio.Future[Any]]] = {}
+        self._newest: OrderedDict[str, int] = OrderedDict()
+        self._closed = False
+
+    async def do(self, job: Callable[[], Result]) -> Result:
+        """Do a job when those that came before are done.
+
+        Returns:
+            What the job gives.
+
+        Raises:
+            SupersededError: If the program ends.
+        """
+        if self._closed:
+            raise SupersededError
+        return await asyncio.get_running_loop().run_in_executor(self._thread, job)
+
+    async def newest(self, client: str, number: int, job: Callable[[], Result]) -> Result:
+        """Do a job, unless its client asks for another before it is begun.
+
+        Args:
+            client: Who asks.
+            number: Grows with each request of this client.
+            job: Called in the thread.
+
+        Returns:
+            What the job gives.
+
+        Raises:
+            SupersededError: If the client has asked for something newer, now or before, or the program ends.
+            BusyError: If too many clients wait.
+        """
+        if self._closed or number <= self._newest.get(client, -1):
+            raise SupersededError
+        before = self._waiting.get(client)
+        if before is None and len(self._waiting) >= self._most_waiting:
+            raise BusyError
+        self._newest[client] = number
+        self._newest.move_to_end(client)
+        if len(self._newest) > _CLIENTS_KNOWN:
+            self._newest.popitem(last=False)
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[Result] = loop.create_future()
+        self._waiting[client] = (job, done)
+        if before is not None:
+            if not before[1].done():
+                before[1].set_exception(SupersededError())
+        else:
+            loop.run_in_executor(self._thread, self._serve, client, loop)
+        return await done
+
+    def _serve(self, client: str, loop: asyncio.AbstractEventLoop) -> None:
+        """In the thread: do what the client wants by now."""
+        job, done = self._waiting.pop(client)
+        if done.done():  # the client went away
+            return
+        try:
+            result, error = job(), None
+        except Exception as caught:  # noqa: BLE001 - whoever waits is told
+            result, error = None, caught
+
+        def finish() -> None:
+            if not done.done():
+                done.set_result(result) if error is None else done.set_exception(error)
+
+        loop.call_soon_threadsafe(finish)
+
+    def close(self) -> None:
+        """Begin no further job; the one that runs is finished."""
+        self._closed = True
+        for _, done in list(self._waiting.values()):
+            if not done.done():
+                done.set_exception(SupersededError())
+        self._thread.shutdown(wait=False)
 
 
 class Store(Generic[Kept]):
@@ -48,15 +153,7 @@ class Store(Generic[Kept]):
         self._things: OrderedDict[Hashable, Kept] = OrderedDict()
 
     def get(self, key: Hashable, make: Callable[[], Kept]) -> Kept:
-        """Find what was kept, or make it.
-
-        Args:
-            key: Decides what is made.
-            make: Makes it.
-
-        Returns:
-            It.
-        """
+        """Return what was kept for a key, or make and keep it."""
         if key in self._things:
             self._things.move_to_end(key)
             return self._things[key]
@@ -73,7 +170,7 @@ class Store(Generic[Kept]):
 
 
 class Painter:
-    """Makes pictures with one generator; `picture` is for one thread, `images` for any.
+    """Makes pictures with one generator, in one thread; keeps latents, what lies before edited layers, and pictures.
 
     Args:
         generator: In eval mode.
@@ -81,37 +178,9 @@ class Painter:
 
     def __init__(self, generator: Generator) -> None:
         self.generator = generator
-        self._lock = FairLock()
         self._latents: Store[Tensor] = Store(_LATENTS_KEPT)
         self._starts: Store[Callable[[Tensor], Tensor]] = Store(_STARTS_KEPT)
         self._pictures: Store[bytes] = Store(_BYTES_KEPT, len)
-
-    @contextmanager
-    def generating(self) -> Iterator[Generator]:
-        """Within the block nobody else uses the generator.
-
-        Yields:
-            The generator.
-        """
-        with self._lock, torch.inference_mode():
-            yield self.generator
-
-    def latents(self, view: View) -> Tensor:
-        """Find where the samples of a view are before they are moved; to be called within `generating`.
-
-        Args:
-            view: Says the seeds and the truncation.
-
-        Returns:
-            (samples, dim_z) on the generator's device.
-        """
-
-        def sample(seed: int) -> Tensor:
-            return self._latents.get(
-                (seed, view.truncation), lambda: self.generator.sample_z(1, seed=seed, truncation=view.truncation)
-            )
-
-        return torch.cat([sample(seed) for seed in view.seeds])
 
     def images(self, view: View, directions: Directions, moves: Sequence[tuple[int, float]]) -> np.ndarray:
         """Make the images of a view.
@@ -119,7 +188,7 @@ class Painter:
         Args:
             view: What to show.
             directions: What it moves along.
-            moves: The index of the direction of each of its moves, and how far to go.
+            moves: The index of the direction of each of its moves, and how far to go, in latent units.
 
         Returns:
             (samples, resolution, resolution, 3) uint8.
@@ -128,12 +197,11 @@ class Painter:
             UserError: If an image is not finite.
         """
         batch = max(1, PIXELS_AT_ONCE // self.generator.resolution**2)
-        parts = [view.seeds[start : start + batch] for start in range(0, len(view.seeds), batch)]
         made: list[np.ndarray] = []
-        for seeds in parts:
-            part = View(seeds, view.label, view.truncation, view.moves, view.layers)
-            with self.generating():
-                z = self.latents(part)
+        for start in range(0, len(view.seeds), batch):
+            part = replace(view, seeds=view.seeds[start : start + batch])
+            with torch.inference_mode():
+                z = torch.cat([self._latent(seed, view.truncation) for seed in part.seeds])
                 moved = directions.move(z, [index for index, _ in moves], [amount for _, amount in moves])
                 images = self._start(part, z)(moved)
                 if not bool(torch.isfinite(images).all()):
@@ -143,35 +211,30 @@ class Painter:
                 made.append(to_uint8(images))
         return np.concatenate(made)
 
-    def picture(
-        self, view: View, picture: Picture, directions: Directions, moves: Sequence[tuple[int, float]]
-    ) -> bytes:
-        """Make the picture of a view, its samples side by side.
-
-        Args:
-            view: What to show.
-            picture: How.
-            directions: What it moves along.
-            moves: As for `images`.
-
-        Returns:
-            An encoded image.
-        """
+    def picture(self, view: View, request: ImageRequest, content: Content) -> bytes:
+        """Make the picture of a view, its samples side by side, encoded."""
+        moves = content.moves(view)
         return self._pictures.get(
-            (view, picture), lambda: encode(self.images(view, directions, moves), picture.columns, picture.format)
+            (view, request.columns, request.format),
+            lambda: encode(self.images(view, content.directions, moves), request.columns, request.format),
+        )
+
+    def _latent(self, seed: int, truncation: float) -> Tensor:
+        return self._latents.get(
+            (seed, truncation), lambda: self.generator.sample_z(1, seed=seed, truncation=truncation)
         )
 
     def _start(self, view: View, z: Tensor) -> Callable[[Tensor], Tensor]:
         """The map from moved latents to images."""
 
-        def make(layers: LayerRange | None) -> Callable[[Tensor], Tensor]:
+        def make() -> Callable[[Tensor], Tensor]:
             y = None if view.label is None else torch.full((len(z),), view.label, device=z.device)
+            layers = view.layers and LayerRange(*view.layers, self.generator.num_layers)
             return edited_images(self.generator, z, y, layers=layers, truncation=view.truncation)
 
         if view.layers is None:
-            return make(None)
-        layers = LayerRange(*view.layers, self.generator.num_layers)
-        return self._starts.get((view.seeds, view.label, view.truncation, view.layers), lambda: make(layers))
+            return make()
+        return self._starts.get((view.seeds, view.label, view.truncation, view.layers), make)
 
 
 def encode(images: np.ndarray, columns: int, form: str) -> bytes:
@@ -180,7 +243,7 @@ def encode(images: np.ndarray, columns: int, form: str) -> bytes:
     Args:
         images: (samples, height, width, 3) uint8.
         columns: Images in a row; the last row may be shorter, the rest of it is black.
-        form: A key of `directions.explorer.view.FORMATS`.
+        form: A key of `directions.explorer.models.FORMATS`.
 
     Returns:
         The encoded picture.
@@ -191,10 +254,70 @@ def encode(images: np.ndarray, columns: int, form: str) -> bytes:
     tiles = np.concatenate([images, missing]).reshape(rows, columns, *images.shape[1:])
     sheet = tiles.transpose(0, 2, 1, 3, 4).reshape(rows * images.shape[1], columns * images.shape[2], 3)
     file = io.BytesIO()
-    if form == "png":
-        Image.fromarray(sheet).save(file, "PNG", compress_level=1)
-    elif form == "webp":
-        Image.fromarray(sheet).save(file, "WEBP", quality=92, method=0)
-    else:
-        Image.fromarray(sheet).save(file, "JPEG", quality=92, subsampling=0)
+    options: dict[str, dict[str, Any]] = {
+        "png": {"compress_level": 1},
+        "webp": {"quality": 92, "method": 0},
+        "jpeg": {"quality": 92, "subsampling": 0},
+    }
+    Image.fromarray(sheet).save(file, form.upper(), **options[form])
     return file.getvalue()
+
+
+async def animate(
+    request: AnimationRequest,
+    view: View,
+    content: Content,
+    painter: Painter,
+    worker: Worker,
+    gone: Callable[[], Awaitable[bool]],
+) -> bytes:
+    """Make a GIF that goes along a direction, there and back, again and again.
+
+    Its images are single jobs of the worker, so that sliders keep moving while it is made.
+
+    Args:
+        request: The direction, the frames and their rate.
+        view: The samples, and where the other directions stand.
+        content: The direction file.
+        painter: Makes the images.
+        worker: Whose thread makes them.
+        gone: Whether nobody waits any more; asked before each image.
+
+    Returns:
+        The GIF.
+
+    Raises:
+        SupersededError: If nobody waits any more.
+    """
+    index = content.index(request.direction)
+    size = min(content.directions.path_sizes[index], MAX_AMOUNT)  # an older file may have a larger one
+
+    async def images(amounts: np.ndarray) -> np.ndarray:
+        made = []
+        for amount in amounts.tolist():
+            if await gone():
+                raise SupersededError
+            there = view.moved(request.direction, amount)
+            moves = content.moves(there)
+            made.append(await worker.do(lambda: painter.images(there, content.directions, moves)))  # noqa: B023
+        return np.stack(made)
+
+    stills = await images(strip(COLUMNS, size))
+    frames = await images(there_and_back(request.frames, size))
+    caption = row_caption(content.directions.names[index], size)
+    return await asyncio.to_thread(_gif, frames, stills, caption, request.fps, painter.generator.resolution)
+
+
+def _gif(frames: np.ndarray, stills: np.ndarray, caption: RowCaption, fps: float, resolution: int) -> bytes:
+    """Lay frames (frames, samples, height, width, 3) out under a caption; the palette is that of the stills."""
+    scale = math.ceil(SMALLEST_TILE / resolution)
+    sample = stills.reshape(-1, 3)[:: max(1, stills.size // 3 // _SAMPLED_PIXELS)]
+    encoder = Encoder("gif", fps, loop=True, pixels=sample)
+    page = Page([caption], stills.shape[1], (stills.shape[2] * scale, stills.shape[3] * scale))
+    blank = encoder.drawing(page.blank)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "direction.gif"
+        with encoder.open(path) as add:
+            for frame in frames:
+                add(page.lay(blank, encoder.images(enlarge(frame, scale))[None]))
+        return path.read_bytes()

@@ -1,8 +1,4 @@
-"""Python that makes the picture of a view again, to be copied from the page.
-
-Beside the painter (``painter.py``): what it does with a view, spelt out for somebody who reads it. The tests execute
-it and compare the pixels.
-"""
+"""Python that makes the picture of a view again, to be copied from the page; the tests execute it."""
 
 from __future__ import annotations
 
@@ -11,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from directions.direction_file import Directions
-from directions.explorer.view import View
+from directions.explorer.models import View
 
 
 @dataclass(frozen=True)
@@ -52,7 +48,7 @@ def snippet(view: View, directions: Directions, moves: Sequence[tuple[int, float
         "from PIL import Image",
         "",
         "from directions import load_directions, load_generator",
-        "from directions.rendering.maker import to_uint8",
+        "from directions.rendering.frames import to_uint8",
         "",
         f"directions = load_directions({str(origin.file)!r})",
         f"generator = load_generator({', '.join(options)})",

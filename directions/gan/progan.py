@@ -1,35 +1,50 @@
-"""Progressive Growing as an architecture for the trainer: its losses, the Hessian Penalty, and the InfoGAN baseline.
-
-Puts together the generator of ``directions.generators.progan_network``, ``progan_discriminator``, ``adversarial`` and
-the package's one penalty; ``trainer`` takes the steps.
-"""
+"""Progressive Growing's two networks, and the losses by which they learn: adversarial, Hessian Penalty, InfoGAN."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import functional as F
 
-from directions.gan import adversarial
-from directions.gan.architecture import Batch, Terms, diversity_of
-from directions.gan.config import TrainConfig
-from directions.gan.progan_discriminator import ProGANDiscriminator
-from directions.gan.schedule import Stage
-from directions.generators.progan import ARCH, write_progan
-from directions.generators.progan_network import ProGANNetwork
-from directions.generators.published import WEIGHTS
-from directions.penalties.hessian import hessian_penalty
-from directions.penalties.probes import rademacher
-from directions.sampling import derived_rng
+from directions.gan.discriminator import ProGANDiscriminator
+from directions.generators.progan import ProGANNetwork
+from directions.penalty import hessian_penalty, rademacher
+from directions.settings.train import Stage, TrainConfig
+
+Terms = dict[str, Tensor]
+"""Scalars to be logged, by name; ``"loss"`` is what the optimiser minimises."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step sees, or of it the part of one of several processes."""
+
+    real: Tensor
+    """(batch, 3, h, w) real images in [-1, 1], as the stage shows them."""
+    rng: torch.Generator
+    """Source of what the step draws, on the CPU."""
+    stage: Stage
+    """Where growth stands."""
+    step: int
+    """Number of the step, from 0."""
+    seen: int
+    """Real images shown before it."""
+    part: slice
+    """Which samples of the stage's batch these are."""
+
+    def own(self, draws: Tensor, dim: int = 0) -> Tensor:
+        """Take what belongs to these samples out of draws for the stage's whole batch, along a dimension."""
+        return draws.narrow(dim, self.part.start, self.part.stop - self.part.start)
 
 
 class GrowingGAN:
     """The two ProGANs and their losses.
 
     Args:
-        config: Settings, of arch progan.
+        config: Settings.
         device: Where the networks go.
     """
 
@@ -50,6 +65,10 @@ class GrowingGAN:
         Returns:
             ``loss``, ``score_real``, ``score_fake``, ``gradient_penalty``, ``diversity`` (the spread of generated
             images over that of real ones) and, with a latent head, ``infogan``.
+
+        References:
+            Arjovsky et al. 2017, arXiv:1701.07875 and Karras et al. 2018, arXiv:1710.10196, appendix A.1 (wgan-gp, with
+            a term that keeps scores from drifting); Goodfellow et al. 2014, arXiv:1406.2661 (nonsaturating).
         """
         config, stage = self.config, batch.stage
         z = self._draw(batch)
@@ -60,14 +79,14 @@ class GrowingGAN:
             scores = self.discriminator.score(features, parts=2).float()
             # The head reads what goes into minibatch stddev, of generated images only.
             infogan = self._infogan(features[len(fake) :], z)
-        real_scores, fake_scores = scores.chunk(2)
+        real_score, fake_score = scores.chunk(2)
         if config.loss == "wgan-gp":
-            loss = adversarial.wasserstein_discriminator(real_scores, fake_scores, drift=config.drift)
+            loss = fake_score.mean() - real_score.mean() + config.drift * real_score.square().mean()
         else:
-            loss = adversarial.nonsaturating_discriminator(real_scores, fake_scores)
+            loss = F.softplus(-real_score).mean() + F.softplus(fake_score).mean()
         terms = {
-            "score_real": real_scores.mean(),
-            "score_fake": fake_scores.mean(),
+            "score_real": real_score.mean(),
+            "score_fake": fake_score.mean(),
             "diversity": diversity_of(fake, batch.real),
         }
         penalty = self._gradient_penalty(batch, fake)
@@ -91,19 +110,16 @@ class GrowingGAN:
         config, stage = self.config, batch.stage
         z = self._draw(batch)
         with self._autocast():
-            features = self.discriminator.features(
-                self.generator(z, stage.level, stage.alpha), stage.level, stage.alpha
-            )
+            images = self.generator(z, stage.level, stage.alpha)
+            features = self.discriminator.features(images, stage.level, stage.alpha)
             scores = self.discriminator.score(features).float()
             infogan = self._infogan(features, z)
-        if config.loss == "wgan-gp":
-            loss = adversarial.wasserstein_generator(scores)
-        else:
-            loss = adversarial.nonsaturating_generator(scores)
+        loss = -scores.mean() if config.loss == "wgan-gp" else F.softplus(-scores).mean()
         if infogan is not None:
             loss = loss + config.infogan_weight * infogan
-        weight = self._penalty_weight(batch.seen)
-        if not weight:
+        ramp = 1000 * config.penalty_ramp_kimg
+        weight = config.penalty_weight * (min(batch.seen / ramp, 1.0) if ramp else 1.0)
+        if config.penalty == "none" or not weight:
             return {"loss": loss}
         shape = (config.num_probes, stage.batch_size, config.dim_z)
         probes = batch.own(rademacher(shape, batch.rng, dtype=z.dtype, device=z.device), dim=1)
@@ -144,45 +160,6 @@ class GrowingGAN:
 
         return hessian_penalty(looked_at, z, epsilon=self.config.epsilon, probes=probes, reduction="max")
 
-    def samples(self, network: nn.Module, columns: int, stage: Stage) -> Tensor:
-        """Images at latents that never change.
-
-        Args:
-            network: A generator of this kind.
-            columns: Images in a row; there are half as many rows.
-            stage: Where growth stands.
-
-        Returns:
-            (columns · columns // 2, 3, h, w) in [-1, 1], on the CPU.
-        """
-        z = torch.randn(columns * max(columns // 2, 1), self.config.dim_z, generator=derived_rng(0, 0, "sheet"))
-        with torch.no_grad():
-            parts = [network(part.to(self.device), stage.level, stage.alpha).cpu() for part in z.split(64)]
-        return torch.cat(parts).clamp(-1, 1)
-
-    def export(self, average: nn.Module, folder: Path, stage: Stage, kimg: float, *, finished: bool) -> None:
-        """Write weights.safetensors, at any time.
-
-        Args:
-            average: The averaged generator.
-            folder: The run folder.
-            stage: Where growth stands.
-            kimg: Training so far, in kimg.
-            finished: Whether the training has ended.
-        """
-        assert isinstance(average, ProGANNetwork), "a copy of this architecture's generator"
-        write_progan(average, folder / WEIGHTS, level=stage.level, alpha=stage.alpha, kimg=kimg)
-
-    def export_config(self) -> dict[str, Any]:
-        """What a reader of the exported weights must know."""
-        config = self.config
-        return {
-            "arch": ARCH,
-            "dim_z": config.dim_z,
-            "channels": list(config.channels),
-            "resolution": config.resolution,
-        }
-
     def _draw(self, batch: Batch) -> Tensor:
         z = torch.randn(batch.stage.batch_size, self.config.dim_z, generator=batch.rng)
         return batch.own(z).to(self.device)
@@ -191,6 +168,7 @@ class GrowingGAN:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=bool(self.config.bfloat16))
 
     def _infogan(self, features: Tensor, z: Tensor) -> Tensor | None:
+        """Mean squared error of what the head reads of z (Chen et al. 2016, arXiv:1606.03657)."""
         if self.discriminator.latent_head is None:
             return None
         read = self.discriminator.latent_head(features).float()
@@ -207,15 +185,41 @@ class GrowingGAN:
         if not config.gradient_weight:
             return None
         if config.loss == "wgan-gp":
+            # Gulrajani et al. 2017, arXiv:1704.00028: slope 1 at points between a real and a generated image.
             mix = batch.own(torch.rand(stage.batch_size, generator=batch.rng)).to(fake)
-            return adversarial.gradient_penalty(score, batch.real, fake, mix)
+            between = torch.lerp(batch.real, fake, mix.view(-1, 1, 1, 1))
+            return ((squared_gradient_norms(score, between) + 1e-12).sqrt() - 1).square().mean()
         if batch.step % config.r1_every:
             return None
-        return adversarial.r1_penalty(score, batch.real)
+        return squared_gradient_norms(score, batch.real).mean() / 2  # R1: Mescheder et al. 2018, arXiv:1801.04406
 
-    def _penalty_weight(self, seen: int) -> float:
-        config = self.config
-        if config.penalty == "none":
-            return 0.0
-        ramp = 1000 * config.penalty_ramp_kimg
-        return config.penalty_weight * (min(seen / ramp, 1.0) if ramp else 1.0)
+
+def squared_gradient_norms(score: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """Squared norm of the gradient of each image's score by the image.
+
+    Args:
+        score: (batch, 3, h, w) to (batch,) scores.
+        images: (batch, 3, h, w).
+
+    Returns:
+        (batch,), through which the discriminator's weights can be reached.
+    """
+    images = images.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(score(images).sum(), images, create_graph=True)
+    # Not in bfloat16, whose sums of many small squares would be coarse.
+    return gradient.to(torch.promote_types(gradient.dtype, torch.float32)).square().sum(dim=(1, 2, 3))
+
+
+def diversity_of(fake: Tensor, real: Tensor) -> Tensor:
+    """Compare how much generated images differ from each other with how much real ones do.
+
+    Args:
+        fake: (batch, 3, h, w) generated images, at least 2.
+        real: (batch, 3, h, w) real images, at least 2.
+
+    Returns:
+        Scalar, the quotient of their spreads: standard deviations over the batch, mean over pixels. Not finite where
+        the real images are all the same one, drawn more than once: such a step has no diversity.
+    """
+    spreads = [images.detach().float().std(dim=0).mean() for images in (fake, real)]
+    return spreads[0] / spreads[1]

@@ -1,43 +1,90 @@
-"""Record a training run in its folder: numbers as they come, checkpoints, sheets of samples, the generator to load.
-
-After ``trainer``, which writes nothing itself; the command line and scripts hand it a trainer and a folder.
-"""
+"""The run folder of a training: settings, numbers as they come, checkpoints, sheets of samples, the generator."""
 
 from __future__ import annotations
 
-import contextlib
+import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from directions.atomic import atomic_write
-from directions.errors import NonFiniteError, RankLostError, UserError
-from directions.gan.records import Record
-from directions.gan.run_folder import TrainingFolder
-from directions.gan.sheets import sample_sheet
-from directions.gan.trainer import Trainer, train
-from directions.runs.discovery_run import require_tensorboard
-from directions.runs.signals import Interrupted, StopSignals
+import torch
+from PIL import Image
+from torch import Tensor
+
+from directions.errors import Interrupted, NonFiniteError, RankLostError, UserError
+from directions.files import atomic_write
+from directions.gan.trainer import Line, Trainer, train
+from directions.generators.progan import ARCH, write_progan
+from directions.generators.weights import WEIGHTS
+from directions.run import RunFolder, StopSignals, event_writer
+from directions.settings.base import ConfigError
+from directions.settings.train import TrainConfig
 
 _COLUMNS = 12
 
 
+def content_of(config: TrainConfig) -> dict[str, Any]:
+    """Return what config.json holds: what a reader of the weights must know, and the settings."""
+    generator = {name: getattr(config, name) for name in ("dim_z", "channels", "resolution")}
+    return {"arch": ARCH, **generator, "training": config.to_dict()}
+
+
+def read_training(path: str | os.PathLike[str]) -> TrainConfig:
+    """Read the settings of a training run.
+
+    Args:
+        path: Its folder.
+
+    Returns:
+        What the run was started with.
+
+    Raises:
+        UserError: If it is no run folder, damaged, or that of another kind of run.
+    """
+    folder = RunFolder.open(path)
+    training = folder.read_config().get("training")
+    if not isinstance(training, dict):
+        raise UserError(f"{path} is not a run of `gan train`: its config.json has no training.")
+    try:
+        return TrainConfig.from_dict(training)
+    except ConfigError as error:
+        raise UserError(f"{folder.config_path} cannot be used: {error} Start a new run.") from error
+
+
+def starting_state(path: str) -> tuple[TrainConfig, dict[str, Any]]:
+    """Read the run that ``--fine-tune`` names.
+
+    Args:
+        path: Its folder.
+
+    Returns:
+        Its settings, and the state of its checkpoint.
+
+    Raises:
+        UserError: If it is no training run, or damaged.
+        ConfigError: If it has no checkpoint yet.
+    """
+    config, checkpoint = read_training(path), RunFolder.open(path).read_checkpoint()
+    if checkpoint is None:
+        raise ConfigError("fine_tune", f"must name a run with a checkpoint, got {path!r}, which has none yet.")
+    return config, checkpoint["state"]
+
+
 def record_training(
     trainer: Trainer,
-    folder: TrainingFolder,
+    folder: RunFolder,
     *,
     tensorboard: bool = False,
-    on_step: Callable[[Trainer, Record | None], None] = lambda trainer, record: None,
-    on_stage: Callable[[str], None] = lambda stage: None,
+    on_step: Callable[[Trainer, Line | None], None] = lambda trainer, line: None,
 ) -> None:
     """Train to the end, or to a signal, and keep everything that a later resume needs.
 
     Args:
         trainer: Fresh, or as a checkpoint of the folder left it; of several ranks, each calls this with its own.
-        folder: Where everything goes; see `TrainingFolder.seen_by`.
+        folder: Where everything goes; see `RunFolder.seen_by`.
         tensorboard: Whether to write TensorBoard events too.
-        on_step: Called after each step, with the record where there is one.
-        on_stage: Called with a sentence when something else than steps begins to take time.
+        on_step: Called after each step, with the line of stats.jsonl where there is one.
 
     Raises:
         NonFiniteError: If a loss or a weight is no number any more; the last good checkpoint is kept.
@@ -45,95 +92,68 @@ def record_training(
         UserError: If a file cannot be written.
         Interrupted: After SIGINT or SIGTERM, when the checkpoint has been written.
     """
-    run, ranks = folder.run, trainer.ranks
-    run.remove_partial_files()
-    run.keep_lines(lambda line: line["step"] <= trainer.step)
-    if ranks.first:
-        folder.sheets_path.mkdir(exist_ok=True)
-    clock = _Clock(trainer)
-    with StopSignals(ranks) as stop, _event_writer(folder, tensorboard, trainer.seen) as write_events:
-        try:
-            for record in train(trainer):
-                if record is not None:
-                    run.append_line(record.to_dict())
-                    write_events(record)
-                requested = stop.requested
-                if clock.due(record is not None) or requested or trainer.finished:
-                    _keep(trainer, folder)
-                if ranks.first and (trainer.finished or _crossed(trainer, trainer.config.sheet_kimg)):
-                    _write_sheet(trainer, folder)
-                on_step(trainer, record)
+    ranks, config = trainer.ranks, trainer.config
+    weights_path = folder.path / WEIGHTS
+    folder.remove_partial_files()
+    folder.keep_stats(lambda line: line["step"] <= trainer.step)
+    last = time.monotonic()
+    try:
+        with StopSignals(ranks) as stop, event_writer(folder, tensorboard) as write_events, stop.deferred():
+            for line in train(trainer):
+                if line is not None:
+                    folder.append_stats(line)
+                    write_events(trainer.seen, {key: line[key] for key in line.keys() - {"step", "kimg"}})
+                requested, due = stop.requested, False
+                # Several ranks must find the same: they ask the first one's clock, and at lines only.
+                if line is not None or ranks.world_size == 1:
+                    past = time.monotonic() - last >= 60 * config.checkpoint_minutes
+                    due = ranks.from_first(partial(bool, past))
+                if due or requested or trainer.finished:
+                    last = time.monotonic()
+                    trainer.check_finite()
+                    folder.write_checkpoint(trainer.state_dict())
+                    if folder.writes:
+                        stage, kimg = trainer.last_stage, trainer.seen / 1000
+                        write_progan(trainer.average, weights_path, level=stage.level, alpha=stage.alpha, kimg=kimg)
+                sheet = max(round(1000 * config.sheet_kimg), 1)
+                crossed = trainer.seen // sheet != (trainer.seen - trainer.last_batch) // sheet
+                if folder.writes and (crossed or trainer.finished):
+                    path = folder.path / "samples" / f"kimg-{trainer.seen / 1000:09.3f}.png"
+                    try:
+                        path.parent.mkdir(exist_ok=True)
+                    except OSError as error:
+                        raise UserError(f"Cannot make {path.parent}: {error.strerror}. Free some space.") from error
+                    with atomic_write(path) as partial_path:
+                        sample_sheet(trainer.samples(_COLUMNS), columns=_COLUMNS).save(partial_path)
+                on_step(trainer, line)
                 if requested:
                     ranks.wait()  # none leaves before the checkpoint is written
-                    stop.stop_if_requested()
-            stop.stop_at_once()  # the checkpoint is there, and writing the generator may take a while
-            on_stage("Writing the generator.")
-            if ranks.first:
-                trainer.export(folder.path)
-        except Interrupted:
-            run.log(f"Interrupted after step {trainer.step}; checkpoint written.")
-            raise
-        except (NonFiniteError, RankLostError, UserError) as error:
-            run.log(str(error))
-            raise
-        run.log(f"Finished after {trainer.seen / 1000:g} kimg: {folder.weights_path.name} written.")
+                    break
+    except Interrupted:
+        folder.log(f"Interrupted after step {trainer.step}; checkpoint written.")
+        raise
+    except (NonFiniteError, RankLostError, UserError) as error:
+        folder.log(str(error))
+        raise
+    folder.log(f"Finished after {trainer.seen / 1000:g} kimg: {weights_path.name} written.")
 
 
-class _Clock:
-    """Says when a checkpoint is due. Several ranks must say the same, and ask the first one's watch at records only."""
+def sample_sheet(images: Tensor, *, columns: int, gap: int = 2) -> Image.Image:
+    """Lay images out in rows.
 
-    def __init__(self, trainer: Trainer) -> None:
-        self._ranks, self._interval = trainer.ranks, 60 * trainer.config.checkpoint_minutes
-        self._last = time.monotonic()
+    Args:
+        images: (batch, 3, height, width) in [-1, 1].
+        columns: Images in a row.
+        gap: Pixels of white between two images.
 
-    def due(self, at_record: bool) -> bool:
-        """Whether the interval has passed; it then begins anew."""
-        if self._ranks.world_size > 1 and not at_record:
-            return False
-        due = self._ranks.from_first(lambda: time.monotonic() - self._last >= self._interval)
-        if due:
-            self._last = time.monotonic()
-        return due
-
-
-def _keep(trainer: Trainer, folder: TrainingFolder) -> None:
-    trainer.check_finite()
-    if trainer.ranks.first:
-        folder.write_checkpoint(trainer.state_dict())
-        if not trainer.finished:
-            trainer.export(folder.path)
-
-
-def _crossed(trainer: Trainer, kimg: float) -> bool:
-    """Whether the last step went past a multiple of so many kimg."""
-    images = max(round(1000 * kimg), 1)
-    return trainer.seen // images != (trainer.seen - trainer.last_batch) // images
-
-
-def _write_sheet(trainer: Trainer, folder: TrainingFolder) -> None:
-    sheet = sample_sheet(trainer.samples(_COLUMNS), columns=_COLUMNS)
-    with atomic_write(folder.sheets_path / f"kimg-{trainer.seen / 1000:09.3f}.png") as partial:
-        sheet.save(partial)
-
-
-@contextlib.contextmanager
-def _event_writer(folder: TrainingFolder, wanted: bool, seen: int) -> Iterator[Callable[[Record], None]]:
-    if not wanted:
-        yield lambda record: None
-        return
-    require_tensorboard()
-    from torch.utils.tensorboard import SummaryWriter
-
-    # Events after the checkpoint, from before an interruption, are hidden.
-    writer: Any = SummaryWriter(str(folder.path / "tensorboard"), purge_step=seen + 1)
-
-    def write(record: Record) -> None:
-        images = round(1000 * record.kimg)
-        for name, value in record.to_dict().items():
-            if name not in ("step", "kimg"):
-                writer.add_scalar(name, value, images)
-
-    try:
-        yield write
-    finally:
-        writer.close()
+    Returns:
+        The sheet.
+    """
+    pixels = ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    _, height, width, _ = pixels.shape
+    rows = -(-len(pixels) // columns)
+    sheet = Image.new("RGB", (columns * (width + gap) + gap, rows * (height + gap) + gap), "white")
+    for index, image in enumerate(pixels):
+        place = (gap + index % columns * (width + gap), gap + index // columns * (height + gap))
+        sheet.paste(Image.fromarray(image), place)
+    return sheet

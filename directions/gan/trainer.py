@@ -1,39 +1,41 @@
-"""One training loop for every architecture: a discriminator's step, a generator's step, and the running average.
-
-Every draw follows from the seed and the step, so the state is the weights, the two optimisers and two counters; a run
-that was killed goes on bit-identically on the CPU. ``recording`` writes down what comes out.
-"""
+"""The training loop: a discriminator's step, a generator's step, the running average, and means of what came out."""
 
 from __future__ import annotations
 
 import contextlib
 import copy
+import math
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from directions.devices import full_float32
-from directions.distributed.ranks import Ranks
+from directions.device import full_float32
 from directions.errors import NonFiniteError, UserError
-from directions.gan.architecture import Architecture, Batch
-from directions.gan.architectures import build_architecture
-from directions.gan.config import RESUMABLE, TrainConfig
-from directions.gan.data.images import ImageData
-from directions.gan.fading import faded
-from directions.gan.progan_discriminator import GROUP
-from directions.gan.records import ADVICE, Record, Window
-from directions.gan.schedule import Stage
+from directions.gan.data import ImageData
+from directions.gan.progan import Batch, GrowingGAN
+from directions.generators.progan import downsample, upsample
+from directions.ranks import Ranks
 from directions.sampling import derived_rng
+from directions.settings.base import ConfigError
+from directions.settings.train import GROUP, RESUMABLE, Stage, TrainConfig
 
-BETAS = (0.0, 0.99)
+_ADVICE = "The last checkpoint is kept. Try a smaller learning rate, or bfloat16 off."
+_NOT_ALWAYS = ("diversity",)
+"""Terms that cannot be computed at some steps, where they are not finite; nothing is wrong then."""
+
+
+Line = dict[str, Any]
+"""What stats.jsonl has a line of: step, kimg, resolution (pixels) and alpha of the last step, means since the last line
+of the losses and what they are made of, and the seconds a step."""
 
 
 class Trainer:
     """The two networks, the average, the optimisers and the counters; a checkpoint is exactly this.
+
+    Every draw follows from the seed and the step, so that a run that was killed goes on bit-identically on the CPU.
 
     Args:
         config: Settings.
@@ -42,50 +44,57 @@ class Trainer:
         ranks: The processes that share each batch; ``None`` is this process alone.
 
     Raises:
-        UserError: If a batch cannot be shared among the processes, or the GPU has no bfloat16.
+        ConfigError: If a batch cannot be shared among the processes, or the GPU has no bfloat16.
     """
 
     def __init__(self, config: TrainConfig, data: ImageData, device: str = "cpu", ranks: Ranks | None = None) -> None:
         self.config, self.data, self.device = config, data, torch.device(device)
         self.ranks = ranks or Ranks()
-        _check_shared(config, self.ranks.world_size)
+        for batch in config.batch_size:
+            share = batch // self.ranks.world_size
+            if batch % self.ranks.world_size or share < 2 or (share > GROUP and share % GROUP):
+                raise ConfigError(
+                    "batch_size",
+                    f"must be divisible by the {self.ranks.world_size} processes into parts of at least 2, "
+                    f"of a multiple of 4 if above 4, got {batch}.",
+                )
         if config.bfloat16 and self.device.type == "cuda" and not torch.cuda.is_bf16_supported():
-            raise UserError(f"bfloat16 must be off: {torch.cuda.get_device_name(self.device)} does not have it.")
-        self.arch: Architecture = build_architecture(config, data, self.device)
+            raise ConfigError("bfloat16", f"must be off: {torch.cuda.get_device_name(self.device)} does not have it.")
+        self.arch = GrowingGAN(config, self.device)
         for network in (self.arch.generator, self.arch.discriminator):
             for parameter in network.parameters():
                 if parameter.ndim == 4:  # about a fifth faster on a CPU, and what tensor cores want
                     parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-        for network in (self.arch.generator, self.arch.discriminator):
             for tensor in (*network.parameters(), *network.buffers()):
                 self.ranks.align(tensor)  # machines may draw differently
         self.average = copy.deepcopy(self.arch.generator).requires_grad_(False)
         self.step, self.seen, self._seen_before = 0, 0, 0
-        self.level = config.schedule.first_level
+        self.level = config.stage(0).level
         self.optimisers = self._fresh_optimisers()
         self._window = Window(self.ranks)
-
-    @property
-    def stage(self) -> Stage:
-        """Where growth stands, for the next step."""
-        return self.config.schedule.at(self.seen)
 
     @property
     def finished(self) -> bool:
         """Whether all images have been shown."""
         return self.seen >= self.config.images
 
+    @property
+    def last_batch(self) -> int:
+        """Real images that the last step saw."""
+        return self.seen - self._seen_before
+
+    @property
+    def last_stage(self) -> Stage:
+        """Where growth stood at the last step; before the first, where it starts."""
+        return self.config.stage(self._seen_before)
+
     def state_dict(self) -> dict[str, Any]:
         """Return everything that a resumed run needs, as tensors and plain types."""
+        counters = {"step": self.step, "seen": self.seen, "seen_before": self._seen_before, "level": self.level}
         return {
             "config": self.config.to_dict(),
             "data": self.data.digest,
-            "counters": {
-                "step": self.step,
-                "seen": self.seen,
-                "seen_before": self._seen_before,
-                "level": self.level,
-            },
+            "counters": counters,
             "networks": {name: network.state_dict() for name, network in self._networks().items()},
             "optimisers": {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
             "window": self._window.state_dict(),
@@ -103,7 +112,7 @@ class Trainer:
         if state["data"] != self.data.digest:
             raise UserError(
                 f"The checkpoint was trained on other images (digest {state['data'][:12]}, got "
-                f"{self.data.digest[:12]}). Give back the data of that run, or start a new one."
+                f"{self.data.digest[:12]}). Say where those of that run are with --data, or start a new one."
             )
         recorded = TrainConfig.from_dict(state["config"])
         differing = [field for field in recorded.differences(self.config) if field not in RESUMABLE]
@@ -125,31 +134,34 @@ class Trainer:
             state: That run's `state_dict`.
 
         Raises:
-            UserError: If its networks have other sizes, or it has not grown to the end.
+            ConfigError: If its networks have other sizes, or it has not grown to the end.
         """
-        theirs = TrainConfig.from_dict(state["config"])
+        config, theirs = self.config, TrainConfig.from_dict(state["config"])
         seen = state["counters"]["seen"]
-        if seen < theirs.schedule.growth:
-            raise UserError(
-                f"fine_tune must name a run that has grown to {theirs.resolution} pixels, which takes "
-                f"{theirs.schedule.growth / 1000:g} kimg; it has seen {seen / 1000:g}. Train it longer."
+        if seen < theirs.growth:
+            raise ConfigError(
+                "fine_tune",
+                f"must name a run that has grown to {theirs.resolution} pixels, which takes "
+                f"{theirs.growth / 1000:g} kimg; it has seen {seen / 1000:g}. Train it longer.",
             )
         for name, network in self._networks().items():
-            wanted = network.state_dict()
             # A latent head is the discriminator's own affair: one that is new starts at random.
+            head = {key: tensor for key, tensor in network.state_dict().items() if key.startswith("latent_head.")}
             found = {key: t for key, t in state["networks"][name].items() if not key.startswith("latent_head.")}
-            missing = {key for key in wanted if not key.startswith("latent_head.")} - found.keys()
-            if missing or any(key not in wanted or wanted[key].shape != tensor.shape for key, tensor in found.items()):
-                raise UserError(
-                    "fine_tune must name a run with networks of the same sizes: arch, dim_z, channels and resolution "
-                    f"there are {_sizes(theirs)}, here {_sizes(self.config)}."
-                )
-            network.load_state_dict(wanted | found)
+            try:
+                network.load_state_dict(head | found)
+            except RuntimeError:
+                there, here = (f"{c.dim_z}, {','.join(map(str, c.channels))}, {c.resolution}" for c in (theirs, config))
+                raise ConfigError(
+                    "fine_tune",
+                    "must name a run with networks of the same sizes: dim_z, channels and resolution there are "
+                    f"{there}, here {here}.",
+                ) from None
 
     def train_step(self) -> None:
         """Take one step of the discriminator and one of the generator."""
         started = time.perf_counter()
-        stage = self.stage
+        stage = self.config.stage(self.seen)
         if stage.level != self.level:
             # Moments of gradients at the old resolution would mislead the first steps at the new one.
             self.level, self.optimisers = stage.level, self._fresh_optimisers()
@@ -159,16 +171,8 @@ class Trainer:
         part = slice(self.ranks.rank * share, (self.ranks.rank + 1) * share)
         # Everyone draws for everyone, so that the samples do not depend on the number of processes.
         indices = torch.randint(len(self.data), (stage.batch_size,), generator=rng)
-        real, labels = self.data.batch(indices[part])
-        batch = Batch(
-            real=faded(real.to(self.device), stage),
-            labels=labels.to(self.device),
-            rng=rng,
-            stage=stage,
-            step=self.step,
-            seen=self.seen,
-            part=part,
-        )
+        real = faded(self.data.read(indices[part]).to(self.device), stage)
+        batch = Batch(real=real, rng=rng, stage=stage, step=self.step, seen=self.seen, part=part)
         of_discriminator = self.arch.discriminator_terms(batch)
         self._descend("discriminator", of_discriminator["loss"])
         # The discriminator that has just learnt judges, and learns nothing from it.
@@ -185,18 +189,18 @@ class Trainer:
         losses = {"loss_d": of_discriminator.pop("loss"), "loss_g": of_generator.pop("loss")}
         self._window.add(losses | of_discriminator | of_generator, time.perf_counter() - started)
 
-    def record(self) -> Record:
-        """Give the means since the last record, and start new ones.
+    def record(self) -> Line:
+        """Give the means since the last line, and start new ones.
 
         Returns:
-            The record.
+            The line.
 
         Raises:
             NonFiniteError: If one of them is not finite.
         """
-        terms, seconds = self._window.means(self.step)
         stage = self.last_stage
-        return Record(self.step, self.seen / 1000, stage.resolution, stage.alpha, terms, seconds)
+        line = {"step": self.step, "kimg": self.seen / 1000, "resolution": stage.resolution, "alpha": stage.alpha}
+        return line | self._window.means(self.step)
 
     def check_finite(self) -> None:
         """Refuse to go on with weights or losses that are no numbers, before they are kept.
@@ -206,61 +210,50 @@ class Trainer:
         """
         weights = [p for network in self._networks().values() for p in network.parameters()]
         if not self._window.finite() or not all(bool(p.isfinite().all()) for p in weights):
-            raise NonFiniteError(f"A loss or a weight is not finite after step {self.step}. {ADVICE}")
+            raise NonFiniteError(f"A loss or a weight is not finite after step {self.step}. {_ADVICE}")
 
+    @torch.no_grad()
     def samples(self, columns: int = 10) -> Tensor:
-        """Images of the averaged generator at latents that never change, on the CPU."""
-        return self.arch.samples(self.average, columns, self.last_stage)
-
-    @property
-    def last_batch(self) -> int:
-        """Real images that the last step saw."""
-        return self.seen - self._seen_before
-
-    @property
-    def last_stage(self) -> Stage:
-        """Where growth stood at the last step; before the first, where it starts."""
-        return self.config.schedule.at(self._seen_before)
-
-    def export(self, folder: Path) -> None:
-        """Write the averaged generator into a run folder.
+        """Make images of the averaged generator at latents that never change.
 
         Args:
-            folder: Exists.
+            columns: Images in a row; there are half as many rows.
+
+        Returns:
+            (columns · columns // 2, 3, h, w) in [-1, 1], on the CPU.
         """
-        self.arch.export(self.average, folder, self.last_stage, self.seen / 1000, finished=self.finished)
+        stage = self.last_stage
+        z = torch.randn(columns * max(columns // 2, 1), self.config.dim_z, generator=derived_rng(0, 0, "sheet"))
+        parts = [self.average(part.to(self.device), stage.level, stage.alpha).cpu() for part in z.split(64)]
+        return torch.cat(parts).clamp(-1, 1)
 
     def _networks(self) -> dict[str, nn.Module]:
-        return {
-            "generator": self.arch.generator,
-            "discriminator": self.arch.discriminator,
-            "average": self.average,
-        }
+        networks = {"generator": self.arch.generator, "discriminator": self.arch.discriminator}
+        return networks | {"average": self.average}
 
     def _fresh_optimisers(self) -> dict[str, torch.optim.Adam]:
-        config = self.config
-        rates = {"generator": config.learning_rate, "discriminator": config.discriminator_rate}
-        networks = {"generator": self.arch.generator, "discriminator": self.arch.discriminator}
+        networks = self._networks()
         return {
-            name: torch.optim.Adam(networks[name].parameters(), rate, BETAS, eps=1e-8, fused=True)
-            for name, rate in rates.items()
+            name: torch.optim.Adam(networks[name].parameters(), rate, betas=(0.0, 0.99), eps=1e-8, fused=True)
+            for name, rate in self._rates().items()
         }
+
+    def _rates(self) -> dict[str, float]:
+        return {"generator": self.config.learning_rate, "discriminator": self.config.discriminator_rate}
 
     def _set_rates(self) -> None:
         config = self.config
-        if config.decay_from >= 1:
-            return
-        start = config.decay_from * config.images
-        remaining = min(1.0, (config.images - self.seen) / max(config.images - start, 1))
-        for name, rate in (("generator", config.learning_rate), ("discriminator", config.discriminator_rate)):
-            self.optimisers[name].param_groups[0]["lr"] = rate * remaining
+        if config.decay_from < 1:
+            decaying = max(config.images - config.decay_from * config.images, 1)
+            for name, rate in self._rates().items():
+                self.optimisers[name].param_groups[0]["lr"] = rate * min(1.0, (config.images - self.seen) / decaying)
 
     def _descend(self, name: str, loss: Tensor) -> None:
         self.optimisers[name].zero_grad(set_to_none=True)
         loss.backward()
         if self.ranks.world_size > 1:
-            learnt = [p for p in self.optimisers[name].param_groups[0]["params"] if p.grad is not None]
-            summed = self.ranks.sum([parameter.grad for parameter in learnt])
+            learnt = [parameter for parameter in self._networks()[name].parameters() if parameter.grad is not None]
+            summed = self.ranks.sum([parameter.grad for parameter in learnt if parameter.grad is not None])
             for parameter, gradient in zip(learnt, summed, strict=True):
                 parameter.grad = gradient / self.ranks.world_size
         self.optimisers[name].step()
@@ -272,31 +265,17 @@ class Trainer:
             half_life = min(half_life, self.config.ema_ramp * self.seen)
         decay = 0.5 ** (images / half_life) if half_life else 0.0
         averaged: list[Tensor] = list(self.average.parameters())
-        current: list[Tensor] = list(self.arch.generator.parameters())
-        torch._foreach_lerp_(averaged, current, 1 - decay)
-        for mean, now in zip(self.average.buffers(), self.arch.generator.buffers(), strict=True):
-            mean.copy_(now)
+        torch._foreach_lerp_(averaged, list(self.arch.generator.parameters()), 1 - decay)
 
 
-def _check_shared(config: TrainConfig, world_size: int) -> None:
-    for batch in config.schedule.batch_sizes:
-        share = batch // world_size
-        groups = config.arch == "biggan" or share <= GROUP or share % GROUP == 0
-        if batch % world_size or share < 2 or not groups:
-            raise UserError(
-                f"batch_size must be divisible by the {world_size} processes into parts of at least 2"
-                f"{', of a multiple of 4 if above 4' if config.arch == 'progan' else ''}, got {batch}."
-            )
-
-
-def train(trainer: Trainer) -> Iterator[Record | None]:
+def train(trainer: Trainer) -> Iterator[Line | None]:
     """Train to the end; writes nothing.
 
     Args:
         trainer: Fresh, or as a checkpoint left it.
 
     Yields:
-        After each step, a record where one is due, else ``None``.
+        After each step, a line where one is due, else ``None``.
     """
     while not trainer.finished:
         trainer.train_step()
@@ -304,6 +283,117 @@ def train(trainer: Trainer) -> Iterator[Record | None]:
         yield trainer.record() if due else None
 
 
-def _sizes(config: TrainConfig) -> str:
-    channels = ",".join(map(str, config.channels or ()))
-    return f"{config.arch}, {config.dim_z}, {channels or config.channel_width} and {config.resolution}"
+def faded(images: Tensor, stage: Stage) -> Tensor:
+    """Show images as a stage sees them: reduced to its resolution, and blurred while its block is faded in.
+
+    Args:
+        images: (batch, 3, h, w), of the stage's resolution or a multiple.
+        stage: Where growth stands.
+
+    Returns:
+        (batch, 3, resolution, resolution).
+
+    References:
+        Karras et al. 2018, arXiv:1710.10196, section 2 and figure 2.
+    """
+    images = downsample(images, images.shape[2] // stage.resolution)
+    if stage.alpha < 1:
+        images = torch.lerp(upsample(downsample(images)), images, stage.alpha)
+    return images
+
+
+class Window:
+    """Sums of scalars over the steps since the last line.
+
+    Args:
+        ranks: Processes that each see a part of a step; their means are taken together.
+    """
+
+    def __init__(self, ranks: Ranks) -> None:
+        self._ranks = ranks
+        self._clear()
+
+    def _clear(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, Tensor] = {}
+        self._steps, self._seconds = 0, 0.0
+
+    def add(self, terms: Mapping[str, Tensor], seconds: float) -> None:
+        """Add what came out of one step.
+
+        Args:
+            terms: Scalars; not every step needs to have every one. ``diversity`` is left out where it is not finite.
+            seconds: Time that the step took.
+        """
+        for name, term in terms.items():
+            # Left where it is: a GPU need not wait for the number.
+            value = term.detach().double()
+            count = value.isfinite().double() if name in _NOT_ALWAYS else torch.ones_like(value)
+            if name in _NOT_ALWAYS:
+                value = value.where(count > 0, 0.0)
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+            self._counts[name] = self._counts[name] + count if name in self._counts else count
+        self._steps += 1
+        self._seconds += seconds
+
+    def means(self, step: int) -> dict[str, float]:
+        """Give the means, and start new ones.
+
+        Args:
+            step: Steps taken in all, for the message.
+
+        Returns:
+            The mean of each scalar that a step had, and the seconds a step.
+
+        Raises:
+            NonFiniteError: If one of them is not finite.
+        """
+        self._share()
+        counts = {name: count.item() for name, count in self._counts.items()}
+        means = {name: total.item() / counts[name] for name, total in self._sums.items() if counts[name]}
+        for name, value in means.items():
+            if not math.isfinite(value):
+                raise NonFiniteError(
+                    f"{name} became {value} within the {self._steps} steps up to step {step}. {_ADVICE}"
+                )
+        means["seconds"] = round(self._seconds / self._steps, 4)
+        self._clear()
+        return means
+
+    def finite(self) -> bool:
+        """Whether all of the sums so far are finite, on every rank."""
+        self._share()
+        return all(bool(total.isfinite()) for total in self._sums.values())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the sums as plain types: a resumed run then has the same means."""
+        return {
+            "sums": {name: total.item() for name, total in self._sums.items()},
+            "counts": {name: count.item() for name, count in self._counts.items()},
+            "steps": self._steps,
+            "seconds": self._seconds,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
+        """Go on from what `state_dict` returned.
+
+        Args:
+            state: The sums.
+            device: Where those of later steps will be.
+        """
+        missing = state.get("missing", {})  # once counted apart
+        counts = {name: count - missing.get(name, 0.0) for name, count in state["counts"].items()}
+        self._sums, self._counts = (
+            {name: torch.tensor(number, dtype=torch.float64, device=device) for name, number in numbers.items()}
+            for numbers in (state["sums"], counts)
+        )
+        self._steps = state.get("steps", max(state["counts"].values(), default=0))  # the first checkpoints had none
+        self._seconds = state.get("seconds", 0.0)
+
+    def _share(self) -> None:
+        """Take the mean over the ranks of what each has seen of its part."""
+        if self._ranks.world_size > 1 and self._sums:
+            summed = self._ranks.sum([*self._sums.values(), *self._counts.values()])
+            means = iter([total / self._ranks.world_size for total in summed])
+            self._sums = {name: next(means) for name in self._sums}
+            self._counts = {name: next(means) for name in self._counts}

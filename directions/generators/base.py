@@ -1,22 +1,22 @@
-"""What a generator is to the rest of the package, and what its kinds share: drawing z, and naming classes.
-
-First stop of the flow. A generator maps a latent z and a class y to images in [-1, 1]; everything downstream sees only
-this protocol.
-"""
+"""What a generator is to the rest of the package, and what its kinds share: drawing z, naming classes, compiling."""
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import operator
-from collections.abc import Iterable, Sequence
-from typing import Protocol, TypeAlias, TypeGuard, runtime_checkable
+import os
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from directions.config import MAX_SEED
 from directions.errors import UserError
 from directions.generators.class_names import ClassNames
+from directions.settings.base import MAX_SEED
 
 Labels: TypeAlias = int | str | Sequence[int | str] | Tensor
 """Classes as users give them: one index or name for all images, or one for each."""
@@ -66,6 +66,25 @@ class Generator(Protocol):
         ...
 
 
+def has_digest(generator: Generator, digest: str) -> bool:
+    """Tell whether a recorded digest is that of a generator's weights, or of the file that they came in."""
+    return digest in (generator.digest, getattr(generator, "file_digest", None))
+
+
+def check_truncation(truncation: float) -> None:
+    """Refuse a truncation outside (0, 1] with a `UserError`."""
+    if not 0 < truncation <= 1:
+        raise UserError(f"truncation must be above 0 and at most 1, got {truncation}.")
+
+
+def normal(n: int, dim: int, rng: torch.Generator, truncation: float, dtype: torch.dtype | None = None) -> Tensor:
+    """Draw (n, dim) z on the CPU from a normal distribution whose standard deviation is the truncation."""
+    check_truncation(truncation)
+    if n < 1:
+        raise UserError(f"n must be at least 1, got {n}.")
+    return float(truncation) * torch.randn(n, dim, generator=rng, dtype=dtype)
+
+
 def truncated_normal(n: int, dim: int, rng: torch.Generator, truncation: float = 1.0) -> Tensor:
     """Draw z as BigGAN-deep does: normal, cut off at 2, times the truncation.
 
@@ -90,20 +109,7 @@ def truncated_normal(n: int, dim: int, rng: torch.Generator, truncation: float =
     # By inversion in float64, not by rejection: each entry costs one draw, so samples do not depend on the batch.
     low, high = torch.special.ndtr(torch.tensor([-2.0, 2.0], dtype=torch.float64))
     uniform = torch.rand(n, dim, generator=rng, dtype=torch.float64)
-    return (truncation * torch.special.ndtri(low + (high - low) * uniform)).float()
-
-
-def check_truncation(truncation: float) -> None:
-    """Refuse a truncation outside (0, 1].
-
-    Args:
-        truncation: What a user gave.
-
-    Raises:
-        UserError: If it is outside.
-    """
-    if not 0 < truncation <= 1:
-        raise UserError(f"truncation must be above 0 and at most 1, got {truncation}.")
+    return (float(truncation) * torch.special.ndtri(low + (high - low) * uniform)).float()
 
 
 class ClassConditional(nn.Module):
@@ -118,20 +124,20 @@ class ClassConditional(nn.Module):
         digest: SHA-256 of the weights.
         class_names: A name for each class, or ``None``.
         class_synonyms: Other names of each class by which it can be asked for, or ``None``.
+
+    Attributes:
+        source: What `load_generator` finds it by from any folder; empty where it was not loaded.
+        file_digest: SHA-256 of the file that its weights came in, or ``None``.
     """
 
+    digest: str
+    source: str = ""
+    file_digest: str | None = None
+
     def __init__(
-        self,
-        *,
-        name: str,
-        dim_z: int,
-        num_classes: int,
-        resolution: int,
-        num_layers: int,
-        digest: str,
-        class_names: tuple[str, ...] | None,
-        class_synonyms: Sequence[Sequence[str]] | None = None,
-    ) -> None:
+        self, *, name: str, dim_z: int, num_classes: int, resolution: int, num_layers: int, digest: str,
+        class_names: tuple[str, ...] | None = None, class_synonyms: Sequence[Sequence[str]] | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.name, self.dim_z, self.num_classes, self.resolution = name, dim_z, num_classes, resolution
         self.num_layers, self.digest, self.class_names = num_layers, digest, class_names
@@ -162,23 +168,22 @@ class ClassConditional(nn.Module):
 
         Args:
             n: Number of latents, at least 1.
-            seed: Seed; ``None`` draws anew each time.
+            seed: From 0 to 2^63 - 1; ``None`` draws anew each time.
             truncation: Spread, in (0, 1].
 
         Returns:
             (n, dim_z) on the generator's device.
 
         Raises:
-            UserError: If the seed is larger than torch can take.
+            UserError: If an argument is outside its range.
         """
         rng = torch.Generator()
         if seed is None:
             rng.seed()
         else:
-            try:
-                rng.manual_seed(seed)
-            except (OverflowError, RuntimeError, ValueError) as error:
-                raise UserError(f"seed must be a whole number from 0 to {MAX_SEED} (2^63 - 1), got {seed}.") from error
+            if not hasattr(seed, "__index__") or not 0 <= seed <= MAX_SEED:
+                raise UserError(f"seed must be a whole number from 0 to {MAX_SEED} (2^63 - 1), got {seed}.")
+            rng.manual_seed(operator.index(seed))
         return self.sample_z_from(n, rng, truncation).to(self.device)
 
     def sample_z_from(self, n: int, rng: torch.Generator, truncation: float = 1.0) -> Tensor:
@@ -210,22 +215,20 @@ class ClassConditional(nn.Module):
         if self.num_classes == 0:
             return torch.zeros(n, dtype=torch.int64, device=self.device)
         if isinstance(y, Tensor):
-            indices = y.to(self.device)
-            if indices.dtype.is_floating_point or indices.dtype == torch.bool or indices.ndim > 1:
-                raise UserError(
-                    f"y must be class indices, shape ({n},), got {indices.dtype} of shape {tuple(indices.shape)}."
-                )
-            if indices.numel() and (int(indices.min()) < 0 or int(indices.max()) >= self.num_classes):
+            if y.dtype.is_floating_point or y.dtype == torch.bool or y.ndim > 1:
+                raise UserError(f"y must be class indices, shape ({n},), got {y.dtype} of shape {tuple(y.shape)}.")
+            indices = y.to(self.device).long().reshape(-1)
+            if len(indices) and (indices.min() < 0 or indices.max() >= self.num_classes):
                 self._class_index(int(indices.max() if indices.min() >= 0 else indices.min()))
-            indices = indices.long().reshape(-1)
         else:
-            entries = list(y) if _is_list(y) else [0 if y is None else y]
+            several = not isinstance(y, str) and isinstance(y, Iterable) and getattr(y, "ndim", 1) > 0
+            entries = list(y) if several else [0 if y is None else y]  # type: ignore[arg-type]
             indices = torch.tensor([self._class_index(entry) for entry in entries], device=self.device)
         if len(indices) not in (1, n):
             raise UserError(f"y must be one class, or one for each of the {n} latents, got {len(indices)}.")
         return indices.expand(n)
 
-    def _class_index(self, entry: object) -> int:
+    def _class_index(self, entry: Any) -> int:
         """The index of one class, given by index or name."""
         if isinstance(entry, str):
             if self._names is None:
@@ -235,7 +238,7 @@ class ClassConditional(nn.Module):
                 )
             return self._names.find(entry)
         try:
-            index = operator.index(entry)  # type: ignore[arg-type]  # whatever is no index raises TypeError
+            index = operator.index(entry)
         except TypeError:
             raise UserError(f"A class must be an index or a name, got {entry!r}.") from None
         if not 0 <= index < self.num_classes:
@@ -243,15 +246,20 @@ class ClassConditional(nn.Module):
             raise UserError(f"A class must be from 0 to {self.num_classes - 1}{names}, got {index}.")
         return index
 
+    def __call__(self, z: Any, *arguments: Any, **settings: Any) -> Any:
+        """Map latents to images as ``forward`` does; NumPy latents give NumPy images."""
+        if not isinstance(z, np.ndarray):
+            return super().__call__(z, *arguments, **settings)
+        latents = torch.as_tensor(z, device=self.device)
+        if latents.is_floating_point():
+            tensors = itertools.chain(self.buffers(), self.parameters())
+            dtype = next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), torch.float32)
+            latents = latents.to(dtype)
+        with torch.no_grad():
+            return super().__call__(latents, *arguments, **settings).cpu().numpy()
+
     def check_z(self, z: Tensor) -> None:
-        """Refuse latents of the wrong width.
-
-        Args:
-            z: What a user gave.
-
-        Raises:
-            UserError: If it is not (batch, dim_z) of floating point.
-        """
+        """Refuse latents that are not (batch, dim_z) of floating point with a `UserError`."""
         if z.ndim != 2 or z.shape[1] != self.dim_z or not z.dtype.is_floating_point:
             raise UserError(
                 f"z must be (batch, {self.dim_z}) of floating point for generator {self.name!r}, "
@@ -259,6 +267,48 @@ class ClassConditional(nn.Module):
             )
 
 
-def _is_list(y: object) -> TypeGuard[Iterable[object]]:
-    """Tell several classes (NumPy's arrays included) from one."""
-    return not isinstance(y, str) and hasattr(y, "__len__") and not (hasattr(y, "ndim") and y.ndim == 0)
+def compiled(function: Callable[..., Any], device: torch.device) -> Callable[..., Any]:
+    """Return a function that does the same, compiled at its first call and at each new shape of what it is given.
+
+    Args:
+        function: Of tensors, and of what is the same at each call.
+        device: Where it runs.
+
+    Returns:
+        The compiled function.
+
+    Raises:
+        UserError: If there is no compiler, or it fails at the first call. The message begins with "compile".
+    """
+    require_compiler(device)
+    program = torch.compile(function, dynamic=False)
+
+    def call(*arguments: Any, **settings: Any) -> Any:
+        from torch._dynamo.exc import BackendCompilerFailed
+
+        try:
+            return program(*arguments, **settings)
+        except BackendCompilerFailed as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise UserError(
+                f"compile did not work here, torch.compile says: {reason} Leave --compile out; the result is the same."
+            ) from error
+
+    return call
+
+
+def require_compiler(device: torch.device) -> None:
+    """Raise a `UserError` that begins with "compile" where torch.compile lacks what it needs."""
+    if device.type == "cuda":
+        if importlib.util.find_spec("triton") is None:
+            raise UserError(
+                "compile needs the package triton for a GPU, and it is not installed. Install it, or leave --compile "
+                "out."
+            )
+        return
+    names = [os.environ["CXX"]] if os.environ.get("CXX") else ["g++", "clang++", "c++", "cl"]
+    if not any(map(shutil.which, names)):
+        raise UserError(
+            f"compile needs a C++ compiler, and none of {', '.join(names)} is there. Install one (such as the package "
+            "g++), name it in the environment variable CXX, or leave --compile out."
+        )

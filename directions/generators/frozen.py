@@ -1,16 +1,11 @@
-"""The frozen form that BigGAN-deep and plain BigGAN share: one function of z, with everything folded that is not.
-
-``biggan_deep`` and ``biggan`` read their weights and build it. In both, z enters through a first linear layer and
-through the scales and shifts of conditional batch norms; here the rows of all those layers are one matrix, so that a
-single product gives every scale and shift of the network. Spectral norm is divided out, the statistics of a truncation
-are fixed, and what the class contributes is computed once for a class.
-"""
+"""The frozen form that BigGAN-deep and plain BigGAN share: one function of z, with everything folded that is not."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,18 +14,126 @@ from torch.utils.checkpoint import checkpoint
 
 from directions.errors import UserError
 from directions.generators.base import ClassConditional, Labels, check_truncation
-from directions.generators.compilation import compiled as compile_function
-from directions.generators.frozen_layers import (
-    Affine,
-    FrozenAttention,
-    FrozenBlock,
-    FrozenConvolution,
-    truncation_statistics,
-)
-from directions.generators.frozen_operations import affine_relu
+from directions.generators.base import compiled as compile_function
 from directions.generators.layers import LayerRange, Layers
+from directions.generators.operations import affine_relu, attend, convolve, convolve_doubled, doubling_weight
+
+# z enters through a first linear layer and through the scales and shifts of conditional batch norms; here the rows of
+# all those layers are one matrix, so that a single product gives every scale and shift of the network. Spectral norm is
+# divided out, the statistics of a truncation are fixed, and what the class contributes is computed once for a class.
 
 _CLASSES_KEPT = 64
+
+
+Affine = tuple[Tensor, Tensor]
+"""Scale and shift of one batch norm, (batch, channels, 1, 1) each."""
+
+
+class FrozenConvolution(nn.Module):
+    """A convolution whose weight is a buffer: nothing in a frozen generator has a gradient of its own.
+
+    Args:
+        weight: (out, in, size, size), as the layer uses it; copied.
+        bias: (out,) or ``None``; copied.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
+        super().__init__()
+        self.register_buffer("weight", weight.detach().clone(memory_format=torch.channels_last))
+        self.register_buffer("bias", None if bias is None else bias.detach().clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve, keeping height and width."""
+        return convolve(x, self.weight, self.bias)
+
+
+class FrozenDoubling(nn.Module):
+    """A convolution of repeated pixels: height and width double.
+
+    Args:
+        weight: (out, in, 3, 3), as the layer uses it on the repeated pixels.
+    """
+
+    weight: Tensor
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        doubled = doubling_weight(weight.detach())
+        self.register_buffer("weight", doubled.clone(memory_format=torch.channels_last))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Repeat each pixel in a 2×2 square and convolve."""
+        return convolve_doubled(x, self.weight)
+
+
+class FrozenAttention(nn.Module):
+    """Self-attention over positions, which never holds the whole matrix.
+
+    Args:
+        weights: Of the 1×1 convolutions to query (out, in, 1, 1), key, value, and back to all channels.
+        gamma: Weight of the attention's part, one number.
+        carried: (channels,) what is to be added to the input given here to have the layer's own.
+    """
+
+    def __init__(self, weights: Iterable[Tensor], gamma: Tensor, carried: Tensor) -> None:
+        super().__init__()
+        query, key, value, out = weights
+        self.widths = (len(query), len(key) + len(value))
+        self.key_width = len(key)
+        projections = torch.cat((query, key, value))
+        self.projections = FrozenConvolution(projections, projections.flatten(1) @ carried)
+        self.out = FrozenConvolution(gamma.detach().reshape(1, 1, 1, 1) * out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Add what attention gathers; keys and values are pooled 2×2."""
+        height, width = x.shape[2:]
+        query, others = self.projections(x).split(self.widths, dim=1)
+        key, value = F.max_pool2d(others, 2).flatten(2).mT.tensor_split((self.key_width,), dim=2)
+        gathered = attend(query.flatten(2).mT, key, value)
+        return self.out(gathered.unflatten(1, (height, width)).permute(0, 3, 1, 2)).add_(x)
+
+
+class FrozenBlock(nn.Module):
+    """A residual block; the scales and shifts of its norms come from outside, computed for all blocks at once.
+
+    Attributes:
+        widths: Channels of each of its norms, in the order of use.
+        upsample: Whether it doubles height and width.
+    """
+
+    widths: tuple[int, ...]
+    upsample: bool
+
+    def forward(self, x: Tensor, affines: Sequence[Affine]) -> Tensor:
+        """Apply the block."""
+        raise NotImplementedError
+
+
+def truncation_statistics(means: Tensor, variances: Tensor, truncation: float) -> Affine:
+    """Mean and variance that batch norms use at a truncation.
+
+    BigGAN-deep keeps statistics for truncations 0, 0.02, …, 1; between two rows they are interpolated. The package
+    ``pytorch_pretrained_biggan`` picks the row by a division that is off at 0.14, 0.28, 0.56, 0.58 and 0.94, and swaps
+    the two weights of the interpolation; on the other rows the two agree.
+
+    Args:
+        means: (rows, channels); a single row is for every truncation.
+        variances: (rows, channels).
+        truncation: In (0, 1].
+
+    Returns:
+        Mean and variance, (channels,) each.
+    """
+    position = truncation * (len(means) - 1)
+    row = round(position)
+    if abs(position - row) < 1e-6:
+        return means[row], variances[row]
+    row = int(position)
+    share = position - row
+    return torch.lerp(means[row], means[row + 1], share), torch.lerp(variances[row], variances[row + 1], share)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,27 +143,25 @@ class Conditioning:
     Attributes:
         dim_z: Number of columns for z.
         embeddings: (classes, width of the embedding).
-        first: (pixels · channels, columns), rows in the order height, width, channel.
+        first_weight: (pixels · channels, columns), rows in the order height, width, channel.
         first_bias: (pixels · channels,).
         scales: (channels of all conditional norms, columns); 1 is added to what they give.
         shifts: (channels of all conditional norms, columns).
         means: (rows, channels of all norms, the last one included); a row for each truncation, or one for all.
         variances: As ``means``.
-        last_gain: (channels of the last norm,).
-        last_bias: (channels of the last norm,).
+        last_affine: (2, channels of the last norm), gain and bias.
         eps: Added to the variances.
     """
 
     dim_z: int
     embeddings: Tensor
-    first: Tensor
+    first_weight: Tensor
     first_bias: Tensor
     scales: Tensor
     shifts: Tensor
     means: Tensor
     variances: Tensor
-    last_gain: Tensor
-    last_bias: Tensor
+    last_affine: Tensor
     eps: float
 
 
@@ -88,12 +189,8 @@ class FrozenBigGAN(ClassConditional):
         layers: Blocks, and attention between them.
         to_rgb: The last convolution, to three channels.
         conditioning: How z and the class enter.
-        name: What `load_generator` was given.
-        digest: SHA-256 of the weights.
         bottom_width: Height and width, in pixels, of what the first layer gives.
-        resolution: Height and width of the images, in pixels.
-        class_names: A name for each class, or ``None``.
-        class_synonyms: Other names of each class, or ``None``.
+        **identity: ``name``, ``digest``, ``resolution``, ``class_names`` and ``class_synonyms`` of `ClassConditional`.
     """
 
     embeddings: Tensor
@@ -111,41 +208,24 @@ class FrozenBigGAN(ClassConditional):
         to_rgb: FrozenConvolution,
         conditioning: Conditioning,
         *,
-        name: str,
-        digest: str,
         bottom_width: int,
-        resolution: int,
-        class_names: tuple[str, ...] | None = None,
-        class_synonyms: Sequence[Sequence[str]] | None = None,
+        **identity: Any,
     ) -> None:
         positions = [position for position, layer in enumerate(layers) if isinstance(layer, FrozenBlock)]
         super().__init__(
-            name=name,
             dim_z=conditioning.dim_z,
             num_classes=len(conditioning.embeddings),
-            resolution=resolution,
             num_layers=1 + len(positions),
-            digest=digest,
-            class_names=class_names,
-            class_synonyms=class_synonyms,
+            **identity,
         )
         self.bottom_width, self.eps = bottom_width, conditioning.eps
         self.layers, self.to_rgb = nn.ModuleList(layers), to_rgb
         self._positions = positions
-        widths = [layer.widths for layer in layers if isinstance(layer, FrozenBlock)]
-        self._widths = widths
+        self._widths = widths = [layer.widths for layer in layers if isinstance(layer, FrozenBlock)]
         self._starts = [sum(map(sum, widths[:block])) for block in range(len(widths) + 1)]
-        for label, tensor in (
-            ("embeddings", conditioning.embeddings),
-            ("first_weight", conditioning.first),
-            ("first_bias", conditioning.first_bias),
-            ("scales", conditioning.scales),
-            ("shifts", conditioning.shifts),
-            ("means", conditioning.means),
-            ("variances", conditioning.variances),
-            ("last_affine", torch.stack((conditioning.last_gain, conditioning.last_bias))),
-        ):
-            self.register_buffer(label, tensor.detach().clone())
+        for label, tensor in vars(conditioning).items():
+            if isinstance(tensor, Tensor):
+                self.register_buffer(label, tensor.detach().clone())
         self._class_parts: dict[tuple[int, ...], tuple[Tensor, Tensor, Tensor]] = {}
         self._statistics: dict[float, Affine] = {}
         self._recompute = False
@@ -326,20 +406,16 @@ class FrozenBigGAN(ClassConditional):
         return torch.autocast(kind, enabled=False)
 
 
+@dataclass(frozen=True, eq=False)
 class Prefix:
     """A generator whose first layers have been computed; made by `FrozenBigGAN.prefix`."""
 
-    def __init__(
-        self,
-        generator: FrozenBigGAN,
-        fixed: _Fixed,
-        x: Tensor | None,
-        first_block: int,
-        stop_block: int,
-        after: list[list[Affine]],
-    ) -> None:
-        self._generator, self._fixed, self._x = generator, fixed, x
-        self._first_block, self._stop_block, self._after = first_block, stop_block, after
+    generator: FrozenBigGAN
+    fixed: _Fixed
+    x: Tensor | None
+    first_block: int
+    stop_block: int
+    after: list[list[Affine]]
 
     def __call__(self, z: Tensor) -> Tensor:
         """Generate images with other latents in the layers of the range.
@@ -353,20 +429,20 @@ class Prefix:
         Raises:
             UserError: If there is no whole number of edits for each sample.
         """
-        generator, batch = self._generator, len(self._fixed.first)
+        generator, batch = self.generator, len(self.fixed.first)
         generator.check_z(z)
         if len(z) % batch:
             raise UserError(f"z must have a whole number of rows for each of the {batch} samples, got {len(z)}.")
         times = len(z) // batch
-        fixed = self._fixed.repeat(times)
+        fixed = self.fixed.repeat(times)
         z = z.to(generator.scales)
-        if self._x is None:
+        if self.x is None:
             x = generator._start(z, fixed)
         else:
-            x = self._x.repeat(times, 1, 1, 1).contiguous(memory_format=torch.channels_last)
-        edited = generator._affines(z, fixed, self._first_block, self._stop_block)
+            x = self.x.repeat(times, 1, 1, 1).contiguous(memory_format=torch.channels_last)
+        edited = generator._affines(z, fixed, self.first_block, self.stop_block)
         after = [
             [(scale.repeat(times, 1, 1, 1), shift.repeat(times, 1, 1, 1)) for scale, shift in norms]
-            for norms in self._after
+            for norms in self.after
         ]
-        return generator._finish(x, [*edited, *after], self._first_block, fixed)
+        return generator._finish(x, [*edited, *after], self.first_block, fixed)

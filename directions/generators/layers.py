@@ -1,17 +1,18 @@
-"""Which layers of a generator a direction acts on.
-
-Beside ``frozen``, which lets a z of their own enter some layers; ``edits`` asks a generator for it. A layer is a place
-where z enters: layer 0 is the first linear one, layer i the i-th block. Torch is not imported.
-"""
+"""Which layers of a generator a direction acts on, and the images of latents that only these layers see."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, Union
+from typing import TYPE_CHECKING, Protocol, TypeAlias, Union, runtime_checkable
 
 from directions.errors import UserError
 from directions.ranges import range_fault, read_range
+
+if TYPE_CHECKING:  # torch is imported only where images are made
+    from torch import Tensor
+
+    from directions.generators.base import Generator, Labels
 
 Layers: TypeAlias = Union[str, Sequence[int], "LayerRange", None]
 """Layers as users give them: a range as text, the name of a third, a list of layers; ``None`` is all of them."""
@@ -19,7 +20,7 @@ Layers: TypeAlias = Union[str, Sequence[int], "LayerRange", None]
 
 @dataclass(frozen=True)
 class LayerRange:
-    """Layers ``start`` to ``stop`` - 1.
+    """Layers ``start`` to ``stop`` - 1; a layer is a place where z enters, 0 the first linear one, i the i-th block.
 
     Attributes:
         start: First layer, counted from 0.
@@ -42,7 +43,11 @@ class LayerRange:
 
     def __post_init__(self) -> None:
         """Check the range."""
-        fault = range_fault(str(self), self.num_layers, "layers")
+        self._check(str(self), self.num_layers)
+
+    @staticmethod
+    def _check(text: str, num_layers: int) -> None:
+        fault = range_fault(text, num_layers, "layers")
         if fault:
             raise UserError(f"layers {fault} Leave it out to act on all layers.")
 
@@ -60,9 +65,7 @@ class LayerRange:
         Raises:
             UserError: If the text is neither, or the range is not within the generator.
         """
-        fault = range_fault(text, num_layers, "layers")
-        if fault:
-            raise UserError(f"layers {fault} Leave it out to act on all layers.")
+        cls._check(text, num_layers)
         ends = read_range(text, num_layers)
         assert ends is not None, "a text without a fault is a range"
         return cls(*ends, num_layers)
@@ -110,3 +113,94 @@ class LayerRange:
     def is_all(self) -> bool:
         """Whether these are all layers that there are."""
         return self.stop - self.start == self.num_layers
+
+
+@runtime_checkable
+class EditsLayers(Protocol):
+    """What a generator needs besides the `Generator` protocol so that directions can act on some of its layers."""
+
+    def prefix(
+        self, z: Tensor, y: Labels | None = 0, *, layers: Layers, truncation: float = 1.0
+    ) -> Callable[[Tensor], Tensor]:
+        """Return a map from (m · batch, dim_z) edited latents, row r of sample r % batch, to images.
+
+        The layers of the range see the edited latents, the others z.
+        """
+        ...
+
+    def components(self, layers: LayerRange) -> tuple[int, int]:
+        """First, and one past the last, component of z that these layers see; equal if they see none."""
+        ...
+
+
+def chosen_layers(generator: Generator, layers: Layers) -> LayerRange | None:
+    """Find the layers of a generator that a user means.
+
+    Args:
+        generator: Knows how many it has.
+        layers: In any form.
+
+    Returns:
+        The range; ``None`` if it is all layers, for which nothing special has to be done.
+
+    Raises:
+        UserError: If there are no such layers, or the generator cannot tell its layers apart. It begins with "layers".
+
+    Example:
+        >>> from directions.generators.registry import load_generator
+        >>> chosen_layers(load_generator("builtin"), "coarse")
+        LayerRange(start=0, stop=3, num_layers=9)
+    """
+    if layers is None:
+        return None
+    try:
+        found = LayerRange.of(layers, generator.num_layers)
+    except UserError as error:
+        raise UserError(f"{error} {described_layers(generator)}") from error
+    if found.is_all:
+        return None
+    if not isinstance(generator, EditsLayers):
+        raise UserError(
+            f"layers {found} cannot be edited alone: generator {generator.name!r} has no method prefix. "
+            "Leave layers out to act on all of them."
+        )
+    return found
+
+
+def described_layers(generator: Generator) -> str:
+    """Say in a sentence which layers a generator has."""
+    sizes = getattr(generator, "layer_sizes", None)
+    if not sizes:
+        return f"Generator {generator.name!r} has {generator.num_layers} layer{'s' * (generator.num_layers != 1)}."
+    return (
+        f"Generator {generator.name!r} has {len(sizes)} layers: 0 is the first linear one ({sizes[0]} pixels), 1 to "
+        f"{len(sizes) - 1} are blocks (of {', '.join(map(str, sizes[1:]))} pixels)."
+    )
+
+
+def edited_images(
+    generator: Generator, z: Tensor, y: Labels | None = 0, *, layers: LayerRange | None = None, truncation: float = 1.0
+) -> Callable[[Tensor], Tensor]:
+    """Return the map from edited latents to images.
+
+    Args:
+        generator: In eval mode.
+        z: (batch, dim_z), what the layers that are not edited see.
+        y: Classes; one for all, or one for each.
+        layers: From `chosen_layers`; ``None`` edits all of them, and z then counts for its number of rows only.
+        truncation: The generator's truncation setting, in (0, 1].
+
+    Returns:
+        A map from (m · batch, dim_z), whose row r is an edit of sample r % batch, to as many images,
+        (m · batch, 3, resolution, resolution). What comes before the edited layers has been computed, once.
+    """
+    labels = None if y is None else generator.class_indices(y, len(z))
+    if layers is not None:
+        assert isinstance(generator, EditsLayers), "chosen_layers has looked"
+        return generator.prefix(z, labels, layers=layers, truncation=truncation)
+
+    def images(edited: Tensor) -> Tensor:
+        repeated = None if labels is None else labels.repeat(len(edited) // len(z))
+        return generator(edited, repeated, truncation=truncation)
+
+    return images

@@ -1,32 +1,272 @@
-"""A trained ProGAN as a generator of the flow's first stop: no classes, and z enters at one place.
-
-Reads the two files that ``directions gan train`` leaves in a run folder: config.json says ``"arch": "progan"`` and the
-sizes, weights.safetensors holds the averaged weights and how far they had grown.
-"""
+"""ProGAN: the layers and the network that ``directions gan train`` trains, and a trained one as a generator."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
-from directions.atomic import write_bytes
 from directions.errors import UserError
-from directions.generators.base import ClassConditional, Labels, check_truncation
-from directions.generators.progan_layers import pixel_norm, upsample
-from directions.generators.progan_network import ProGANNetwork, resolutions
-from directions.generators.sources import Found
-from directions.generators.state_dict import first_difference, read_state_dict, shapes
-from directions.generators.weight_files import checked_digest, quick_fault
+from directions.files import write_bytes
+from directions.generators.base import ClassConditional, Labels, check_truncation, normal
+from directions.generators.weights import CONFIG, checked_digest, first_difference, read_state_dict, shapes
 
 ARCH = "progan"
-_HEADER = "progan"
+"""What config.json calls it, and the key of the header in weights.safetensors."""
+FIRST_RESOLUTION = 4
+_LEAK = 0.2
+_EPSILON = 1e-8
+_GAIN = math.sqrt(2.0)
+_FIRST_GAIN = 2**0.5 / 4  # the first layer counts as a convolution over 4 × 4 pixels, as in the authors' networks
+
+
+def resolutions(levels: int) -> tuple[int, ...]:
+    """Return height and width at each level of growth, from 4 pixels on."""
+    return tuple(FIRST_RESOLUTION * 2**level for level in range(levels))
+
+
+def pixel_norm(x: Tensor) -> Tensor:
+    """Give the feature vector at each pixel a mean square of 1.
+
+    Args:
+        x: (batch, channels, …), also a latent (batch, |z|).
+
+    Returns:
+        The same shape.
+
+    References:
+        Karras et al. 2018, arXiv:1710.10196, section 4.2.
+
+    Example:
+        >>> pixel_norm(torch.tensor([[3.0, 4.0]])).square().mean().round(decimals=4)
+        tensor(1.)
+    """
+    normalised: Tensor = _PixelNorm.apply(x)
+    return normalised
+
+
+class _PixelNorm(torch.autograd.Function):
+    """Pixel norm with a derivative written out: a third of the passes over memory that autograd would take.
+
+    With y = x·r and r = (mean x² + ε)^(−1/2), the Jacobian at a pixel is r (I − y yᵀ / channels), a symmetric matrix.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return x * _scale(x)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs, output)
+        ctx.save_for_forward(*inputs, output)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _times_jacobian(gradient, *ctx.saved_tensors)
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor) -> Tensor:
+        return _times_jacobian(tangent, *ctx.saved_tensors)
+
+
+def _scale(x: Tensor) -> Tensor:
+    square = torch.linalg.vector_norm(x, dim=1, keepdim=True).square() / x.shape[1]
+    return (square + _EPSILON).rsqrt()
+
+
+def _times_jacobian(vector: Tensor, x: Tensor, normalised: Tensor) -> Tensor:
+    along = (vector * normalised).mean(dim=1, keepdim=True)
+    return torch.addcmul(vector, normalised, along, value=-1) * _scale(x)
+
+
+def activate(x: Tensor) -> Tensor:
+    """Leaky ReLU with slope 0.2 below 0, for a tensor of any shape."""
+    return F.leaky_relu(x, _LEAK)
+
+
+def upsample(x: Tensor, factor: int = 2) -> Tensor:
+    """Repeat each pixel ``factor`` times in height and width: (batch, c, h, w) to (batch, c, f·h, f·w)."""
+    return F.interpolate(x, scale_factor=factor, mode="nearest") if factor > 1 else x
+
+
+def downsample(x: Tensor, factor: int = 2) -> Tensor:
+    """Average over squares of ``factor`` pixels: (batch, c, h, w) to (batch, c, h/f, w/f)."""
+    return F.avg_pool2d(x, factor) if factor > 1 else x
+
+
+class EqualisedConv(nn.Conv2d):
+    """Convolution whose weights are drawn from N(0, 1) and scaled by He's constant each time they are used.
+
+    Adam's steps do not depend on the size of a gradient, so all layers then learn at the same rate relative to their
+    weights.
+
+    Args:
+        channels_in: Channels that come in.
+        channels_out: Channels that go out.
+        kernel_size: Height and width of the kernel, odd; borders are padded with zeros.
+        gain: Of the activation that follows; sqrt(2) for leaky ReLU, 1 for none.
+
+    References:
+        Karras et al. 2018, arXiv:1710.10196, section 4.1.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, kernel_size: int, *, gain: float = _GAIN) -> None:
+        super().__init__(channels_in, channels_out, kernel_size, padding=kernel_size // 2)
+        self.scale = gain / math.sqrt(channels_in * kernel_size**2)
+        nn.init.normal_(self.weight)
+        assert self.bias is not None
+        nn.init.zeros_(self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, channels_in, h, w) to (batch, channels_out, h, w)."""
+        return F.conv2d(x, self.weight * self.scale, self.bias, padding=self.padding)
+
+
+class EqualisedLinear(nn.Linear):
+    """Linear layer with an equalised learning rate, see `EqualisedConv`.
+
+    Args:
+        features_in: Features that come in.
+        features_out: Features that go out.
+        gain: Of the activation that follows.
+    """
+
+    def __init__(self, features_in: int, features_out: int, *, gain: float = _GAIN) -> None:
+        super().__init__(features_in, features_out)
+        self.scale = gain / math.sqrt(features_in)
+        nn.init.normal_(self.weight)
+        nn.init.zeros_(self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, features_in) to (batch, features_out)."""
+        return F.linear(x, self.weight * self.scale, self.bias)
+
+
+class FirstBlock(nn.Module):
+    """From the normalised latent to features of 4 × 4 pixels.
+
+    Args:
+        dim_z: |z|.
+        channels: Channels that go out.
+    """
+
+    def __init__(self, dim_z: int, channels: int) -> None:
+        super().__init__()
+        self.dense = EqualisedLinear(dim_z, channels * FIRST_RESOLUTION**2, gain=_FIRST_GAIN)
+        self.conv = EqualisedConv(channels, channels, 3)
+
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Map normalised latents, (batch, |z|), to the two normalised activations, each (batch, channels, 4, 4)."""
+        x = self.dense(z).unflatten(1, (-1, FIRST_RESOLUTION, FIRST_RESOLUTION))
+        first = pixel_norm(activate(x))
+        return first, pixel_norm(activate(self.conv(first)))
+
+
+class GrowBlock(nn.Module):
+    """Double height and width, then two convolutions.
+
+    Args:
+        channels_in: Channels that come in.
+        channels: Channels that go out.
+    """
+
+    def __init__(self, channels_in: int, channels: int) -> None:
+        super().__init__()
+        self.conv_0 = EqualisedConv(channels_in, channels, 3)
+        self.conv_1 = EqualisedConv(channels, channels, 3)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Map (batch, channels_in, h, w) to the two normalised activations, each (batch, channels, 2h, 2w)."""
+        first = pixel_norm(activate(self.conv_0(upsample(x))))
+        return first, pixel_norm(activate(self.conv_1(first)))
+
+
+class ProGANNetwork(nn.Module):
+    """The generator of Progressive Growing: z to an image of the resolution it has grown to.
+
+    Every block has two normalised activations; they are numbered 0, 1 (4 pixels), 2, 3 (8 pixels) and so on.
+
+    Args:
+        dim_z: |z|.
+        channels: Channels at 4, 8, 16, … pixels; as many as there are levels.
+
+    References:
+        Karras et al. 2018, arXiv:1710.10196.
+    """
+
+    def __init__(self, dim_z: int, channels: Sequence[int]) -> None:
+        super().__init__()
+        self.dim_z, self.channels = dim_z, tuple(channels)
+        self.resolutions = resolutions(len(self.channels))
+        blocks: list[nn.Module] = [FirstBlock(dim_z, self.channels[0])]
+        blocks += [GrowBlock(*pair) for pair in zip(self.channels, self.channels[1:], strict=False)]
+        self.blocks = nn.ModuleList(blocks)
+        self.to_rgb = nn.ModuleList(EqualisedConv(width, 3, 1, gain=1.0) for width in self.channels)
+
+    @property
+    def levels(self) -> int:
+        """Number of resolutions."""
+        return len(self.channels)
+
+    def forward(self, z: Tensor, level: int | None = None, alpha: float = 1.0, *, normalise: bool = True) -> Tensor:
+        """Make images.
+
+        Args:
+            z: (batch, |z|) latents, as drawn: the network normalises them.
+            level: How far it has grown, from 0 (4 pixels); ``None`` is the last level.
+            alpha: Weight of the newest block, in [0, 1]; the rest is the level before, enlarged.
+            normalise: False takes latents as they are, for edits of latents that have been normalised.
+
+        Returns:
+            (batch, 3, 4·2^level, 4·2^level), images in [-1, 1] but for what overshoots.
+        """
+        level = self.levels - 1 if level is None else level
+        features = [pair[1] for pair in self._blocks(pixel_norm(z) if normalise else z, level)]
+        return self._image(features, level, alpha)
+
+    def activations(
+        self, z: Tensor, layers: Sequence[int], level: int | None = None, alpha: float = 1.0, *, image: bool = False
+    ) -> list[Tensor]:
+        """Return normalised activations, as the penalty wants them.
+
+        Args:
+            z: (batch, |z|) latents, as drawn.
+            layers: Numbers of activations, ascending; those of later levels are left out.
+            level: How far the network has grown; ``None`` is the last level.
+            alpha: Weight of the newest block in the image.
+            image: Append the image too.
+
+        Returns:
+            Each (batch, channels, height, width).
+        """
+        level = self.levels - 1 if level is None else level
+        # Blocks after the last layer that is wanted are not computed, but for the image.
+        deepest = level if image else min(level, max(layers, default=-1) // 2)
+        pairs = list(self._blocks(pixel_norm(z), deepest)) if deepest >= 0 else []
+        wanted = [pairs[layer // 2][layer % 2] for layer in layers if layer // 2 <= deepest]
+        return [*wanted, self._image([pair[1] for pair in pairs], level, alpha)] if image else wanted
+
+    def _blocks(self, x: Tensor, last: int) -> Iterator[tuple[Tensor, Tensor]]:
+        for block in self.blocks[: last + 1]:
+            pair: tuple[Tensor, Tensor] = block(x)
+            yield pair
+            x = pair[1]
+
+    def _image(self, features: Sequence[Tensor], level: int, alpha: float) -> Tensor:
+        newest: Tensor = self.to_rgb[level](features[level])
+        if level == 0 or alpha >= 1:
+            return newest
+        return torch.lerp(upsample(self.to_rgb[level - 1](features[level - 1])), newest, alpha)
 
 
 class ProGAN(ClassConditional):
@@ -45,23 +285,16 @@ class ProGAN(ClassConditional):
     """
 
     def __init__(
-        self,
-        network: ProGANNetwork,
-        *,
-        name: str,
-        digest: str,
-        level: int | None = None,
-        alpha: float = 1.0,
-        normalise: bool = True,
-    ) -> None:
+        self, network: ProGANNetwork, *, name: str, digest: str,
+        level: int | None = None, alpha: float = 1.0, normalise: bool = True,
+    ) -> None:  # fmt: skip
         super().__init__(
             name=name,
+            digest=digest,
             dim_z=network.dim_z,
             num_classes=0,
             resolution=network.resolutions[-1],
             num_layers=1,
-            digest=digest,
-            class_names=None,
         )
         self.network = network.requires_grad_(False)
         self.level = network.levels - 1 if level is None else level
@@ -74,9 +307,8 @@ class ProGAN(ClassConditional):
         Its latents are normalised when they are drawn, to a mean square of 1, and taken as they are by a call. A
         component can then be set without the network's scaling all others.
         """
-        return ProGAN(
-            self.network, name=self.name, digest=self.digest, level=self.level, alpha=self.alpha, normalise=False
-        )
+        growth: dict[str, Any] = {"level": self.level, "alpha": self.alpha}
+        return ProGAN(self.network, name=self.name, digest=self.digest, normalise=False, **growth)
 
     def sample_z_from(self, n: int, rng: torch.Generator, truncation: float = 1.0) -> Tensor:
         """Draw latents from a source of randomness.
@@ -88,15 +320,9 @@ class ProGAN(ClassConditional):
 
         Returns:
             (n, dim_z) float32 on the CPU, normal with that standard deviation; normalised if calls do not do it.
-
-        Raises:
-            UserError: If an argument is outside its range.
         """
-        check_truncation(truncation)
-        if n < 1:
-            raise UserError(f"n must be at least 1, got {n}.")
         # In float64: torch draws large and small float32 batches in different ways, and a sample must not depend on it.
-        z = truncation * torch.randn(n, self.dim_z, generator=rng, dtype=torch.float64)
+        z = normal(n, self.dim_z, rng, truncation, torch.float64)
         return (z if self.normalise else pixel_norm(z)).float()
 
     def forward(self, z: Tensor, y: Labels | None = 0, *, truncation: float = 1.0) -> Tensor:
@@ -128,15 +354,15 @@ def write_progan(network: ProGANNetwork, path: Path, *, level: int, alpha: float
     """
     state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in network.state_dict().items()}
     header = json.dumps({"level": level, "alpha": alpha, "kimg": kimg}, sort_keys=True)
-    write_bytes(path, save(state, {_HEADER: header}))
+    write_bytes(path, save(state, {ARCH: header}))
 
 
-def read_progan(found: Found, config: Mapping[str, Any], name: str) -> ProGAN:
+def read_progan(path: Path, config: Mapping[str, Any], name: str) -> ProGAN:
     """Read a ProGAN that `write_progan` wrote.
 
     Args:
-        found: Where the weights are.
-        config: Content of config.json: ``dim_z``, ``channels`` and ``resolution``.
+        path: The weights.
+        config: Content of config.json beside it: ``dim_z``, ``channels`` and ``resolution``.
         name: What `load_generator` was given.
 
     Returns:
@@ -145,30 +371,23 @@ def read_progan(found: Found, config: Mapping[str, Any], name: str) -> ProGAN:
     Raises:
         UserError: If the file is damaged, or does not fit the configuration.
     """
-    fault = quick_fault(found.path)
-    if fault:
-        raise UserError(f"{found.path} {fault}. Get it anew.")
+    where = path.with_name(CONFIG)
     try:
-        dim_z, channels = int(config["dim_z"]), [int(width) for width in config["channels"]]
-        network = ProGANNetwork(dim_z, channels)
-        fits = resolutions(len(channels))[-1] == config["resolution"]
+        network = ProGANNetwork(int(config["dim_z"]), [int(width) for width in config["channels"]])
+        fits = network.resolutions[-1] == config["resolution"]
     except (KeyError, TypeError, ValueError, RuntimeError, IndexError):
         fits = False
     if not fits:
         raise UserError(
-            f"{found.config} is no ProGAN configuration: it must have dim_z, channels (one width for each of 4, 8, … "
-            "pixels) and resolution (the last of these)."
+            f"{where} is no ProGAN configuration: it must have dim_z, channels (one width for each of 4, 8, … pixels) "
+            "and resolution (the last of these)."
         )
-    digest = checked_digest(found.path, found.recorded)
-    state = read_state_dict(found.path)
+    state = read_state_dict(path)
     difference = first_difference(shapes(network.state_dict()), shapes(state))
     if difference:
-        raise UserError(f"{found.path} does not fit {found.config}: {difference}.")
+        raise UserError(f"{path} does not fit {where}: {difference}.")
     network.load_state_dict(state)
-    try:
-        with safe_open(found.path, "pt") as file:
-            header = json.loads((file.metadata() or {})[_HEADER])
-        level, alpha = int(header["level"]), float(header["alpha"])
-    except (SafetensorError, KeyError, TypeError, ValueError):
-        level, alpha = network.levels - 1, 1.0  # weights from elsewhere are taken for grown ones
-    return ProGAN(network, name=name, digest=digest, level=level, alpha=alpha)
+    with safe_open(path, "pt") as file:
+        header = json.loads((file.metadata() or {}).get(ARCH, "{}"))  # weights from elsewhere are taken for grown ones
+    growth = {"level": header.get("level", network.levels - 1), "alpha": header.get("alpha", 1.0)}
+    return ProGAN(network, name=name, digest=checked_digest(path), **growth)

@@ -1,49 +1,38 @@
-"""Find a generator by name.
-
-The door to the flow's first stop: ``builtin`` comes with the package, the published BigGANs are looked for on this
-machine and downloaded, ``package.module:function`` and the entry points of other packages bring their own, and files
-and folders load by their path. Torch is imported only when something is loaded.
-"""
+"""Find a generator by name, path or reference, and list what can be loaded; torch is imported when one is loaded."""
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import re
+import sys
+import traceback
 import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, cast
 
 from directions.errors import UserError, nearest
-from directions.generators.custom import entry_points, is_reference, load_reference
-from directions.generators.published import (
-    CONFIG,
-    PLAIN_FILE_NAMES,
-    PLAIN_NAME,
-    PLAIN_SIZES,
-    PUBLISHED,
-    WEIGHTS,
-    Published,
-    deep_file_names,
-)
-from directions.generators.sources import (
-    Found,
-    by_hand,
-    find,
-    find_plain,
-    given,
-    obtain,
-    obtain_plain,
-    of_same_size,
-    plain_by_hand,
-    read_json,
-    remember,
-)
-from directions.generators.weight_files import checked_digest, quick_fault
+from directions.generators import weights as files
+from directions.generators.weights import CONFIG, PUBLISHED, WEIGHTS, Published
 
 if TYPE_CHECKING:
-    from directions.generators.base import Generator
+    from torch import Tensor
 
+    from directions.generators.base import Generator
+    from directions.generators.frozen import FrozenBigGAN
+
+GROUP = "directions.generators"
+_NAME = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
+_REFERENCE = re.compile(rf"({_NAME}|.+\.py):{_NAME}")
 BUILTIN = Path(__file__).parent / "builtin"
 _BUILTIN_NAME = "builtin"
+_DEEP, _PLAIN = PUBLISHED["biggan-deep-128"], PUBLISHED["biggan-128"]
 
 
 @dataclass(frozen=True)
@@ -68,35 +57,46 @@ class GeneratorStatus:
     resolution: int | None = None
 
 
-def load_generator(name: str = _BUILTIN_NAME, *, weights: str | None = None, device: str = "cpu") -> Generator:
+def load_generator(
+    name: str | Callable[..., Any] = _BUILTIN_NAME, *, weights: str | None = None, device: str = "cpu"
+) -> Generator:
     """Load a generator, frozen and in evaluation mode.
 
     Args:
         name: ``"builtin"``; a published one as `list_generators` gives it, such as ``"biggan-deep-128"``; or the path
             of a folder with config.json and weights.safetensors, such as a run of ``gan train``, or of a plain BigGAN's
-            G_ema.pth; or
-            ``"package.module:function"``, a function that returns a torch module or a Generator.
+            G_ema.pth; or ``"package.module:function"`` or ``"path/of/file.py:function"``, a function that returns a
+            torch module or a Generator; or such a function, module or Generator itself. A module maps z, and a class
+            where it has some, to images.
         weights: Folder or file to read instead of the usual places.
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, … or ``"auto"``.
 
     Returns:
-        The generator.
+        The generator. Its ``source`` is what finds it again from any folder.
 
     Raises:
-        UserError: If there is no such generator or device, or its files are missing or damaged.
+        UserError: If there is no such generator or device, or its files are missing or damaged; or what is given or
+            returned is no generator.
 
     Warns:
-        UserWarning: If the file that was found as a published generator's weights is another than the published one.
+        UserWarning: If the file that was found as a published generator's weights is another than the published one; or
+            a module's images are in [0, 1], or in half precision.
 
     Example:
         >>> generator = load_generator("builtin")
         >>> generator(generator.sample_z(2, seed=0), y="sphere").shape
         torch.Size([2, 3, 64, 64])
+        >>> layers = torch.nn.Linear(5, 48), torch.nn.Tanh(), torch.nn.Unflatten(1, (3, 4, 4))
+        >>> load_generator(torch.nn.Sequential(*layers)).dim_z
+        5
     """
-    from directions.devices import resolve_device
+    from directions.device import resolve_device
 
     where = resolve_device(device)
-    generator = _load(name, None if weights is None else Path(weights))
+    path = None if weights is None else Path(weights).expanduser()
+    generator = _load(name, path) if isinstance(name, str) else _load_object(name, path)
+    with contextlib.suppress(AttributeError):  # an object of a user's may refuse attributes
+        generator.source = _source(generator.name)  # type: ignore[attr-defined]
     if hasattr(generator, "to"):  # all of ours are modules; a user's Generator need not be one
         moved: Generator = generator.to(where)
         return moved
@@ -107,114 +107,216 @@ def load_generator(name: str = _BUILTIN_NAME, *, weights: str | None = None, dev
     return generator
 
 
+def _source(name: str) -> str:
+    """What `load_generator` finds a generator by from any folder."""
+    if name == _BUILTIN_NAME or name in PUBLISHED:
+        return name
+    if (path := Path(name).expanduser()).exists():
+        return str(path.resolve())
+    module_name, _, function = name.rpartition(":")
+    if module_name.endswith(".py"):
+        return f"{Path(module_name).expanduser().resolve()}:{function}"
+    file = getattr(sys.modules.get(module_name), "__file__", None)
+    # A module from the folder that the user is in is found there only, an installed one everywhere.
+    return f"{file}:{function}" if file and Path(file).is_relative_to(Path.cwd()) else name
+
+
 def _load(name: str, weights: Path | None) -> Generator:
     if name == _BUILTIN_NAME:
-        return _load_deep(name, given(weights or BUILTIN, deep_file_names(name)), None)
+        return _load_deep(name, files.given(weights or BUILTIN, _DEEP.file_names))
     if name in PUBLISHED:
         published = PUBLISHED[name]
-        if weights is not None:
-            return _load_deep(name, given(weights, deep_file_names(name)), published)
-        found = obtain(published)
-        generator = _load_deep(name, found, published)
-        _warn_if_other(published, found, generator.digest)
+        path = files.obtain(published) if weights is None else files.given(weights, published.file_names)
+        generator = _load_deep(name, path, published) if published.blocks else _load_plain(name, path)
+        if generator.resolution != published.resolution:
+            raise UserError(
+                f"{path} makes images of {generator.resolution} pixels, {name} has {published.resolution}. Load it by "
+                f"its path: --generator {path}"
+            )
+        known = [published.sha256, *([published.hub_sha256] if published.hub else [])]
+        # Where the digest is known of one of two places only, a file with another may come from the other place.
+        file_digest = generator.file_digest
+        if weights is None and published.blocks and None not in known and file_digest not in known:
+            warnings.warn(
+                f"{path} was found as the weights of {name}, and is used, but it is not the published file: its "
+                f"SHA-256 is {file_digest}, that of the published one is {' or '.join(map(str, known))}.",
+                stacklevel=3,
+            )
         return generator
-    if name == PLAIN_NAME:
-        return _load_plain(name, obtain_plain() if weights is None else given(weights, PLAIN_FILE_NAMES))
-    if Path(name).exists():
-        return _load_path(name, weights or Path(name))
-    installed = entry_points()
-    if name in installed or is_reference(name):
-        return cast("Generator", load_reference(name, installed.get(name, name), weights))
-    names = [_BUILTIN_NAME, *PUBLISHED, PLAIN_NAME, *installed]
+    if Path(name).expanduser().exists():
+        return _load_path(name, weights or Path(name).expanduser())
+    installed = _entry_points()
+    if name in installed or _REFERENCE.fullmatch(name):
+        reference = installed.get(name, name)
+        return _load_function(_find_function(reference), name, reference, weights)
+    names = [_BUILTIN_NAME, *PUBLISHED, *installed]
     raise UserError(
         f"There is no generator {name!r}.{nearest(name, names)} Allowed: {', '.join(names)}, package.module:function, "
-        f"the path of a folder with {CONFIG} and {WEIGHTS}, or of a plain BigGAN's G_ema.pth. See: directions "
-        "generators"
+        f"file.py:function, the path of a folder with {CONFIG} and {WEIGHTS}, or of a plain BigGAN's G_ema.pth. See: "
+        "directions generators"
     )
-
-
-def _warn_if_other(published: Published, found: Found, digest: str) -> None:
-    """Warn if what was found as a published model's weights is known to be something else.
-
-    Where the digest is known of one of two places only, a file with another may come from the other place.
-    """
-    places = [published.expected.sha256, *([published.hub_sha256] if published.hub else [])]
-    known = [sha for sha in places if sha is not None]
-    if known and digest not in known and (None not in places or not of_same_size(found, published)):
-        warnings.warn(
-            f"{found.path} was found as the weights of {published.name}, and is used, but it is not the published "
-            f"file: its SHA-256 is {digest}, that of the published one is {' or '.join(known)}.",
-            stacklevel=4,  # where load_generator was called
-        )
 
 
 def _load_path(name: str, path: Path) -> Generator:
     """Tell by its files which kind of generator a path is of."""
-    if path.is_dir() and not (path / CONFIG).exists() and any((path / file).is_file() for file in PLAIN_FILE_NAMES):
-        return _load_plain(name, given(path, PLAIN_FILE_NAMES))
-    if path.is_file() and not (path.parent / CONFIG).exists():
-        return _load_plain(name, given(path, PLAIN_FILE_NAMES))
-    found = given(path, deep_file_names(name))
-    config = None if found.config is None else read_json(found.config)
+    folder = path if path.is_dir() else path.parent
+    holds_plain = path.is_file() or any((path / file).is_file() for file in _PLAIN.file_names)
+    if holds_plain and not (folder / CONFIG).exists():
+        return _load_plain(name, files.given(path, _PLAIN.file_names))
+    found = files.given(path, _DEEP.file_names)
+    config = files.read_json(folder / CONFIG)
     if isinstance(config, dict) and config.get("arch") == "progan":
         from directions.generators.progan import read_progan
 
         return read_progan(found, config, name)
-    return _load_deep(name, found, None)
+    return _load_deep(name, found)
 
 
-def _load_plain(name: str, found: Found) -> Generator:
-    from directions.generators.biggan import BigGAN
-    from directions.generators.state_dict import read_state_dict
+def _load_plain(name: str, path: Path) -> FrozenBigGAN:
+    from directions.generators.biggan import BigGAN, looks_like_plain_biggan, normal_names
 
-    state = read_state_dict(found.path)
-    embeddings = state.get("shared.weight")
-    names, synonyms = _imagenet(embeddings.shape[0] if embeddings is not None and embeddings.ndim else 0)
-    digest = checked_digest(found.path, found.recorded)
-    generator = BigGAN(
-        state,
-        name=name,
-        digest=digest,
-        where=str(found.path),
-        class_names=names,
-        class_synonyms=synonyms,
-    )
-    if name == PLAIN_NAME and generator.resolution != PLAIN_SIZES[-1]:
-        raise UserError(
-            f"{found.path} makes images of {generator.resolution} pixels, {PLAIN_NAME} has {PLAIN_SIZES[-1]}. Load "
-            f"it by its path: --generator {found.path}"
-        )
-    remember(found, digest)
-    return generator
+    state = files.read_state_dict(path, looks_like_plain_biggan)
+    file_digest = files.checked_digest(path)
+    classes = next((shape[0] for name, shape in files.shapes(state).items() if name == "shared.weight" and shape), 0)
+    generator = BigGAN(state, where=str(path), name=name, digest=file_digest, **_imagenet(classes))
+    return _identified(generator, path, file_digest, normal_names(state))
 
 
-def _imagenet(num_classes: int) -> tuple[tuple[str, ...] | None, tuple[tuple[str, ...], ...] | None]:
-    """ImageNet's names where there are as many classes."""
-    from directions.generators.imagenet import NUM_CLASSES, imagenet_names
-
-    return imagenet_names() if num_classes == NUM_CLASSES else (None, None)
-
-
-def _load_deep(name: str, found: Found, published: Published | None) -> Generator:
+def _load_deep(name: str, path: Path, published: Published | None = None) -> FrozenBigGAN:
     from directions.generators.biggan_deep import BigGANDeep
-    from directions.generators.weights import config_resolution, read_config, read_model
 
-    if published is not None and found.config is None:
-        config, config_name = published.config, f"the architecture of {name}"
-    else:
-        path = found.config or found.path.parent / CONFIG
-        config, config_name = read_config(path), str(path)
-    if published is not None and config_resolution(config) != published.resolution:
+    beside = path.with_name(CONFIG)
+    config, config_name = (
+        (published.config, f"the architecture of {name}")
+        if published is not None and not beside.is_file()
+        else (files.read_config(beside), str(beside))
+    )
+    if published is not None and files.config_resolution(config) != published.resolution:
         raise UserError(
-            f"{config_name} is of a generator of {config_resolution(config)} pixels, {name} has "
+            f"{config_name} is of a generator of {files.config_resolution(config)} pixels, {name} has "
             f"{published.resolution}. Name the generator that the weights are of, or load the folder by its path."
         )
-    model, digest = read_model(found.path, config, recorded=found.recorded, config_name=config_name)
-    remember(found, digest)
-    names, synonyms = tuple(config.get("class_names") or ()) or None, None
-    if names is None:
-        names, synonyms = _imagenet(config["num_classes"])
-    return BigGANDeep(model, name=name, digest=digest, class_names=names, class_synonyms=synonyms)
+    model, file_digest = files.read_model(path, config, config_name=config_name)
+    own = tuple(config.get("class_names") or ())
+    named = {"class_names": own} if own else _imagenet(config["num_classes"])
+    generator = BigGANDeep(model, name=name, digest=file_digest, **named)
+    return _identified(generator, path, file_digest, model.state_dict())
+
+
+def _imagenet(num_classes: int) -> dict[str, Any]:
+    """ImageNet's names where there are as many classes."""
+    from directions.generators.class_names import NUM_CLASSES, imagenet_names
+
+    return (
+        dict(zip(("class_names", "class_synonyms"), imagenet_names(), strict=True))
+        if num_classes == NUM_CLASSES
+        else {}
+    )
+
+
+def _entry_points() -> dict[str, str]:
+    """The generators of installed packages, name to ``package.module:function``."""
+    return {point.name: point.value for point in importlib.metadata.entry_points(group=GROUP)}
+
+
+def _load_object(made: Any, weights: Path | None) -> Generator:
+    """Take a module, a Generator, or a function that makes one."""
+    from torch import nn
+
+    from directions.generators.base import Generator
+    from directions.generators.wrap import as_generator
+
+    if not callable(made):
+        raise UserError(
+            f"A generator must be a name, a torch module, a Generator, or a function that returns one, got {made!r}."
+        )
+    if isinstance(made, (nn.Module, Generator)) and not inspect.isclass(made):
+        if weights is not None:
+            raise UserError(
+                f"weights are read by a function, got {weights} with a {type(made).__name__}. Load them first."
+            )
+        return as_generator(made, "", type(made).__qualname__)
+    reference = f"{made.__module__}:{made.__qualname__}" if hasattr(made, "__qualname__") else type(made).__qualname__
+    return _load_function(made, reference, reference, weights)
+
+
+def _load_function(function: Callable[..., Any], name: str, reference: str, weights: Path | None) -> Generator:
+    """Call a user's function, and make what it returns a generator."""
+    from directions.generators.wrap import as_generator
+
+    arguments = {}
+    if weights is not None:
+        parameters = inspect.signature(function).parameters.values()
+        if not any(p.name == "weights" or p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
+            raise UserError(
+                f"{reference} takes no weights, got {weights}. Give it a parameter weights=None, or leave it out."
+            )
+        arguments["weights"] = str(weights)
+    return as_generator(_called(reference, lambda: function(**arguments)), name, reference)
+
+
+def _find_function(reference: str) -> Callable[..., Any]:
+    module_name, _, path = reference.rpartition(":")
+    here = Path.cwd()
+    if module_name.endswith(".py"):
+        file = Path(module_name).expanduser()
+        if not file.is_file():
+            raise UserError(f"{reference}: there is no file {file}. It is looked for from {here}.")
+        here, module_name = file.resolve().parent, file.stem
+    sys.path.insert(0, str(here))  # the folder that the user is in, or the file's, counts too, as with ``python``
+    try:
+        found = _called(f"{reference}: importing {module_name}", lambda: _imported(module_name, here, reference))
+    except ModuleNotFoundError as error:
+        missing = error.name or module_name
+        own = module_name == missing or module_name.startswith(f"{missing}.")
+        where = f"It is looked for in {here} and in what is installed." if own else f"{module_name} needs it."
+        raise UserError(f"{reference}: there is no module {missing!r}. {where}") from None
+    finally:
+        sys.path.remove(str(here))
+    for part in path.split("."):
+        if not hasattr(found, part):
+            names = [name for name, _ in inspect.getmembers(found, inspect.isfunction)]
+            raise UserError(f"{reference}: {module_name} has no {part!r}.{nearest(part, names)}")
+        found = getattr(found, part)
+    if not callable(found):
+        raise UserError(f"{reference} must be a function that returns the generator, got a {type(found).__name__}.")
+    return cast("Callable[..., Any]", found)
+
+
+def _imported(module_name: str, folder: Path, reference: str) -> ModuleType:
+    """Import a module by its name, or by its file where the reference names that."""
+    if ".py:" not in reference:
+        return importlib.import_module(module_name)
+    specification = importlib.util.spec_from_file_location(module_name, folder / f"{module_name}.py")
+    assert specification is not None, "its name ends in .py"
+    assert specification.loader is not None, "its name ends in .py"
+    module = importlib.util.module_from_spec(specification)
+    sys.modules.setdefault(module_name, module)  # dataclasses look there; another folder's may have the same name
+    specification.loader.exec_module(module)
+    return module
+
+
+def _called(what: str, call: Callable[[], Any]) -> Any:
+    """Make a call into a user's code, which may raise anything."""
+    try:
+        return call()
+    except (UserError, ModuleNotFoundError):
+        raise
+    except (Exception, SystemExit) as error:
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "<frozen" not in frame.filename]
+        place = f"{frames[-1].filename}, line {frames[-1].lineno}"
+        raise UserError(f"{what} raised {type(error).__name__}: {error}. ({place})") from error
+
+
+def _identified(generator: FrozenBigGAN, path: Path, file_digest: str, state: Mapping[str, Tensor]) -> FrozenBigGAN:
+    """Give a generator its digest, and record that of its file where it lies in the package's folder of weights."""
+    if files.recorded_digest(path) is None and path.is_relative_to(files.weights_home()):
+        with contextlib.suppress(UserError):  # a folder that cannot be written is no reason not to go on
+            files.write_record(path, file_digest)
+    generator.file_digest = file_digest
+    if path.suffix != ".safetensors":  # torch.save wraps the same weights in many ways, in other bytes each time
+        generator.digest = files.tensors_digest(sorted(state.items()))
+    return generator
 
 
 def list_generators() -> list[GeneratorStatus]:
@@ -223,48 +325,35 @@ def list_generators() -> list[GeneratorStatus]:
     Returns:
         One entry a name.
     """
-    published = [_published_status(published) for published in PUBLISHED.values()]
     installed = [
         GeneratorStatus(name, "installed", f"{reference}, tried out when it is loaded")
-        for name, reference in entry_points().items()
+        for name, reference in _entry_points().items()
     ]
-    return [_builtin_status(), *published, _plain_status(), *installed]
+    return [_builtin_status(), *map(_published_status, PUBLISHED.values()), *installed]
 
 
 def _builtin_status() -> GeneratorStatus:
     weights = BUILTIN / WEIGHTS
-    fault = quick_fault(weights)
-    if fault:
-        state = "damaged" if weights.exists() else "missing"
-        return GeneratorStatus(_BUILTIN_NAME, state, f"{weights} {fault}. Install the package again.")
+    fault = files.quick_fault(weights)
     try:
-        config = read_json(BUILTIN / CONFIG)
-        sizes = config["z_dim"], config["num_classes"], config["output_dim"]
-        return GeneratorStatus(_BUILTIN_NAME, "ready", f"sha256 {config['sha256']}", *sizes)
-    except (UserError, KeyError, TypeError) as error:
-        return GeneratorStatus(_BUILTIN_NAME, "damaged", f"{BUILTIN / CONFIG}: {error}. Install the package again.")
+        if fault:
+            raise UserError(f"{weights} {fault}")
+        config = files.read_config(BUILTIN / CONFIG)
+    except UserError as error:
+        state = "damaged" if weights.exists() else "missing"
+        return GeneratorStatus(_BUILTIN_NAME, state, f"{str(error).rstrip('.')}. Install the package again.")
+    sizes = config["z_dim"], config["num_classes"], config["output_dim"]
+    return GeneratorStatus(_BUILTIN_NAME, "ready", f"sha256 {config.get('sha256')}", *sizes)
 
 
 def _published_status(published: Published) -> GeneratorStatus:
-    sizes = published.config["z_dim"], published.config["num_classes"], published.resolution
-    found, faults = find(published)
+    found, faults = files.find(published)
     if found is not None:
-        return GeneratorStatus(published.name, "ready", _where(found), *sizes)
-    state = "damaged" if faults else "missing"
-    advice = f"Downloaded on first use. Without network: {by_hand(published)}"
-    return GeneratorStatus(published.name, state, " ".join([*faults, advice]), *sizes)
-
-
-def _plain_status() -> GeneratorStatus:
-    found = find_plain()
-    if found is None:
-        return GeneratorStatus(PLAIN_NAME, "missing", plain_by_hand(), *PLAIN_SIZES)
-    fault = quick_fault(found.path)
-    if fault:
-        return GeneratorStatus(PLAIN_NAME, "damaged", f"{found.path} {fault}. {plain_by_hand()}", *PLAIN_SIZES)
-    return GeneratorStatus(PLAIN_NAME, "ready", _where(found), *PLAIN_SIZES)
-
-
-def _where(found: Found) -> str:
-    digest = f"sha256 {found.recorded}" if found.recorded else "digest not recorded yet"
-    return f"{digest}, {found.path}"
+        recorded = files.recorded_digest(found)
+        state, detail = "ready", f"{f'sha256 {recorded}' if recorded else 'digest not recorded yet'}, {found}"
+    else:
+        advice = (
+            f"Downloaded on first use. Without network: {published.by_hand}" if published.blocks else published.by_hand
+        )
+        state, detail = "damaged" if faults else "missing", " ".join([*faults, advice])
+    return GeneratorStatus(published.name, state, detail, published.dim_z, 1000, published.resolution)

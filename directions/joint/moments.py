@@ -1,8 +1,7 @@
-r"""What is measured of the Hessians: their second moments, in which the penalty of every basis is contained.
+r"""Second moments of the measured matrices, in which the penalty of every basis is contained.
 
-Filled by `directions.joint.measure`, read by `directions.joint.solve`. With :math:`h` the vector of the
-Hessian of one output at one place (`directions.joint.symmetric`) and :math:`C = \mathrm{mean}\,hh^\top` over
-places and outputs, the penalty of orthonormal rows :math:`Q` is the quadratic form
+With :math:`h` the half-vector of one Hessian at one place and :math:`C = \mathrm{mean}\,hh^\top` over places and
+outputs, the penalty of orthonormal rows :math:`Q` is the quadratic form
 
 .. math:: 2\,\mathrm{mean} \sum_{a ≠ b} (QHQ^\top)_{ab}^2 = 2 \sum_{a ≠ b} s_{ab}^\top C s_{ab},
           \qquad s_{ab} = \text{half-vector of } \tfrac12 (q_a q_b^\top + q_b q_a^\top).
@@ -14,37 +13,72 @@ An eigenvector of C is itself a symmetric matrix :math:`M_k`, with a weight :mat
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from directions.joint.symmetric import half_size, symmetric_matrices
-from directions.penalties.exact import off_diagonal_sum
+from directions.penalty import off_diagonal_sum
 
+# Eigenvalues below this share of the largest are rounding errors of the sum.
 _RANK_TOLERANCE = 1e-14
-"""Eigenvalues below this share of the largest are rounding errors of the sum."""
+
+# Matrices that are turned at once.
+_CHUNK = 16
 
 
-@dataclass(frozen=True)
-class Condensed:
-    """The Hessians of one base point, as far as their moments go."""
+def half_size(n: int) -> int:
+    """Return the number of entries on and above the diagonal of an n × n matrix."""
+    return n * (n + 1) // 2
 
-    count: int
-    """Number of Hessians."""
-    entries: Tensor
-    """Their vectors, (count, n(n+1)/2), or ``Σ hhᵀ`` over them, (n(n+1)/2, n(n+1)/2); float64."""
-    summed: bool
-    """Whether it is the sum."""
+
+def half_vectors(H: Tensor) -> Tensor:
+    r"""Write symmetric matrices as vectors whose products are those of the matrices, :math:`\mathrm{tr}(HK)`.
+
+    Args:
+        H: (…, n, n); the part below the diagonal is not looked at.
+
+    Returns:
+        (…, n(n+1)/2), row by row, off-diagonal entries times :math:`\sqrt2`.
+
+    Example:
+        >>> half_vectors(torch.tensor([[1.0, 2.0], [2.0, 3.0]]))
+        tensor([1.0000, 2.8284, 3.0000])
+    """
+    rows, columns = torch.triu_indices(*H.shape[-2:], device=H.device)
+    return H[..., rows, columns] * torch.where(rows == columns, 1.0, math.sqrt(2.0)).to(H)
+
+
+def symmetric_matrices(h: Tensor) -> Tensor:
+    """Undo `half_vectors`.
+
+    Args:
+        h: (…, n(n+1)/2).
+
+    Returns:
+        (…, n, n), symmetric.
+
+    Example:
+        >>> symmetric_matrices(half_vectors(torch.eye(2)))
+        tensor([[1., 0.],
+                [0., 1.]])
+    """
+    n = (math.isqrt(8 * h.shape[-1] + 1) - 1) // 2
+    rows, columns = torch.triu_indices(n, n, device=h.device)
+    entries = h / torch.where(rows == columns, 1.0, math.sqrt(2.0)).to(h)
+    H = h.new_empty(*h.shape[:-1], n, n)
+    H[..., rows, columns] = entries
+    H[..., columns, rows] = entries
+    return H
 
 
 class Moments:
-    """Second moments of Hessians, kept apart for even and odd base points so that each half can be solved by itself.
+    """Second moments of matrices, kept apart for even and odd base points so that each half can be solved by itself.
 
-    Either as the sum of ``hhᵀ``, whose size does not depend on how many Hessians are added, or as the vectors
-    themselves where those are fewer than a Hessian has entries.
+    Either as the sum of ``hhᵀ``, whose size does not depend on how many matrices are added, or as the vectors
+    themselves where those are fewer than a matrix has entries.
 
     Args:
         size: Width n of the searched space.
@@ -61,15 +95,15 @@ class Moments:
         self._sums = [torch.zeros(0 if self.stacked else width, width, dtype=torch.float64) for _ in range(2)]
 
     def add(self, vectors: Tensor) -> None:
-        """Add the Hessians of the next base point.
+        """Add the matrices of the next base point.
 
         Args:
-            vectors: (Hessians, n(n+1)/2), scaled such that the mean of ``hhᵀ`` over them is that over all outputs.
+            vectors: (matrices, n(n+1)/2), scaled such that the mean of ``hhᵀ`` over them is that over all outputs.
         """
-        self.add_condensed(self.condense(vectors))
+        self.add_condensed(*self.condense(vectors))
 
-    def condense(self, vectors: Tensor) -> Condensed:
-        """Reduce the Hessians of one base point to what is added: the smaller of their vectors and ``Σ hhᵀ``.
+    def condense(self, vectors: Tensor) -> tuple[int, Tensor]:
+        """Reduce the matrices of one base point to what is added: the smaller of their vectors and ``Σ hhᵀ``.
 
         Args:
             vectors: As for `add`.
@@ -79,18 +113,20 @@ class Moments:
         """
         # The product in float64: the penalty is a small difference of its entries.
         vectors = vectors.double()
-        few = self.stacked or len(vectors) < vectors.shape[1]
-        return Condensed(len(vectors), (vectors if few else vectors.mT @ vectors).cpu(), summed=not few)
+        return len(vectors), (vectors.mT @ vectors if self._summed(len(vectors)) else vectors).cpu()
 
-    def add_condensed(self, part: Condensed) -> None:
-        """Add the Hessians of the next base point, as `condense` has returned them."""
+    def add_condensed(self, count: int, entries: Tensor) -> None:
+        """Add the matrices of the next base point, as `condense` has returned them."""
         half = self.base_points % 2
         if self.stacked:
-            self._sums[half] = torch.cat((self._sums[half], part.entries))
+            self._sums[half] = torch.cat((self._sums[half], entries))
         else:
-            self._sums[half] += part.entries if part.summed else part.entries.mT @ part.entries
-        self._counts[half] += part.count
+            self._sums[half] += entries if self._summed(count) else entries.mT @ entries
+        self._counts[half] += count
         self.base_points += 1
+
+    def _summed(self, count: int) -> bool:
+        return not self.stacked and count >= half_size(self.size)
 
     def matrices(self, half: int | None = None) -> Tensor:
         """Return the matrices whose joint diagonalisation minimises the penalty.
@@ -100,7 +136,7 @@ class Moments:
 
         Returns:
             (K, n, n) float64 symmetric with K <= n(n+1)/2. The sum of the squares of their off-diagonal entries along a
-            basis is half the penalty of that basis. K is 0 if all Hessians are zero.
+            basis is half the penalty of that basis. K is 0 if all measured matrices are zero.
         """
         halves = [half] if half is not None else [0, 1]
         count = sum(self._counts[h] for h in halves)
@@ -129,14 +165,32 @@ class Moments:
 
 
 def quadratic_penalty(matrices: Tensor, Q: Tensor) -> float:
-    r"""Compute the penalty of a basis from measured Hessians, :math:`2 \sum_k \sum_{a≠b} (Q M_k Q^\top)_{ab}^2`.
+    r"""Compute the penalty of a basis from measured matrices, :math:`2 \sum_k \sum_{a≠b} (Q M_k Q^\top)_{ab}^2`.
 
     Args:
         matrices: (K, n, n) from `Moments.matrices`.
         Q: (ndirs, n) orthonormal rows, in the searched space.
 
     Returns:
-        The expectation of `directions.penalties.hessian.hessian_penalty` at the measured places, in its units.
+        The expectation of `directions.penalty.hessian_penalty` at the measured places, in its units; of Jacobian
+        matrices, that of `directions.penalty.jacobian_penalty`, each place's divided by the square of its trace.
     """
     Q = Q.to(matrices)
-    return 2 * float(off_diagonal_sum(Q @ matrices @ Q.mT).sum())
+    return 2 * sum(float(off_diagonal_sum(Q @ part @ Q.mT).sum()) for part in matrices.split(_CHUNK))
+
+
+def diagonal_share(matrices: Tensor, Q: Tensor) -> float:
+    """Compute the share of the matrices' energy (the sum of squares of their entries) that is on the diagonal along Q.
+
+    Args:
+        matrices: (K, n, n) from `Moments.matrices`.
+        Q: (ndirs, n) orthonormal rows, in the searched space.
+
+    Returns:
+        In [0, 1]: 1 where Q diagonalises all matrices, 0 if they are all zero.
+    """
+    Q = Q.to(matrices)
+    total = float(matrices.square().sum())
+    # The diagonal of Q M Qᵀ without the rest of it.
+    on_diagonal = sum(float((Q @ M * Q).sum(dim=1).square().sum()) for M in matrices)
+    return on_diagonal / total if total else 0.0

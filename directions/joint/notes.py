@@ -1,27 +1,33 @@
-"""What a joint solution's report means, in plain words: the same for the command line, a direction file and a notebook.
-
-Reads what `directions.joint.solve` reports and a direction file's header keeps. It does without torch.
-"""
+"""What a joint solution's report means, in plain words; without torch, so that `inspect` need not wait for it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+# Penalties that differ by less than this share are the same: a start with it has reached the best.
+SAME = 1e-3
+
+# |cosine| between the halves above which a direction counts as found again.
 CONFIDENT = 0.9
-"""|cosine| between the halves above which a direction counts as found again."""
+
+# Share of random bases' penalty above which a basis is no better than they are.
+_BETTER = 0.95
+
+# Directions that a note names, at most.
+_NAMED = 6
 
 
 def joint_notes(report: Mapping[str, Any], directions: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Say what should make a reader careful.
+    """Say what a reader should act on.
 
     Args:
         report: `JointSolution.report`, or ``joint`` of a direction file's header.
-        directions: For each direction its ``name``, ``confidence`` and ``undetermined``, such as the entries of a
-            header; those that were left out may be missing.
+        directions: For each direction its ``name``, ``confidence``, ``undetermined`` and, if known, ``activeness``,
+            such as the entries of a header; those that were left out may be missing.
 
     Returns:
-        Sentences, none if there is nothing to say.
+        Sentences, none if there is nothing to do.
     """
     if report["zero"]:
         return ["All measured Hessians are zero: the penalty is the same for every basis, and none is preferred."]
@@ -40,28 +46,49 @@ def joint_notes(report: Mapping[str, Any], directions: Sequence[Mapping[str, Any
             notes.append(
                 f"Direction {names[0]} is not determined: mixed with one that was left out, it has the same penalty."
             )
+    if not groups and report["penalty"] > _BETTER * report["random_penalty"]:
+        notes.append(
+            f"The penalty at the measured places ({report['penalty']:.4g}) is hardly below that of random directions "
+            f"({report['random_penalty']:.4g}): these are no better. Measure more base points."
+        )
     if not report["converged"]:
         notes.append("A start was given up before it had converged; the penalty may be a little above its optimum.")
-    if report["agreeing_starts"] < report["starts"]:
+    if report["agreeing_starts"] < min(3, report["starts"]) and report["largest_excess"] > SAME:
         notes.append(
             f"Only {report['agreeing_starts']} of {report['starts']} starts reached the best penalty (the others ended "
             f"up to {report['largest_excess']:.2%} above): there may be a better basis. Raise the number of starts."
         )
-    doubtful = [entry["name"] for entry in directions if entry["undetermined"] is None and _doubtful(entry)]
-    if doubtful:
-        subject = f"Directions {_listed(doubtful)} differ" if len(doubtful) > 1 else f"Direction {doubtful[0]} differs"
-        notes.append(
-            f"{subject} between the two halves of the base points (|cosine| below {CONFIDENT}): more base points may "
-            "change that."
-        )
+    notes += _halves_note([e for e in directions if e["undetermined"] is None and e["confidence"] is not None])
     if all(entry["confidence"] is None for entry in directions):
         notes.append("With a single base point there are no halves to compare.")
     return notes
 
 
-def _doubtful(entry: Mapping[str, Any]) -> bool:
-    return entry["confidence"] is not None and entry["confidence"] < CONFIDENT
+def weighted_agreement(confidence: Sequence[float], weights: Sequence[float]) -> float | None:
+    """Return the weighted mean of the directions' confidence; ``None`` if there is no weight."""
+    total = sum(weights)
+    return sum(w * c for w, c in zip(weights, confidence, strict=True)) / total if total > 0 else None
+
+
+def _halves_note(directions: Sequence[Mapping[str, Any]]) -> list[str]:
+    # Directions that do nothing are found by chance: where activeness is known, those that act are judged.
+    known = all(entry.get("activeness") is not None for entry in directions)
+    weights = [float(entry["activeness"]) if known else 1.0 for entry in directions]
+    agreement = weighted_agreement([entry["confidence"] for entry in directions], weights)
+    names = [
+        entry["name"]
+        for weight, entry in zip(weights, directions, strict=True)
+        if entry["confidence"] < CONFIDENT and weight >= sum(weights) / len(weights)
+    ]
+    if agreement is None or agreement >= CONFIDENT or not names:
+        return []
+    subject = f"Directions {_listed(names)} differ" if len(names) > 1 else f"Direction {names[0]} differs"
+    mean = f"the mean is {agreement:.2f}" + ", weighted by activeness" * known
+    between = f"between the two halves of the base points (|cosine| below {CONFIDENT}; {mean})"
+    return [f"{subject} {between}: more base points may change that."]
 
 
 def _listed(words: Sequence[str]) -> str:
+    if len(words) > _NAMED:
+        words = [*words[: _NAMED - 1], f"{len(words) - _NAMED + 1} others"]
     return f"{', '.join(words[:-1])} and {words[-1]}"

@@ -1,12 +1,9 @@
-"""Diagonalise measured Hessians from several starts, and say how far the answer can be trusted.
-
-The end of the flow through `directions.joint`: moments come in, a basis of the whole searched space goes out, with
-what the starts and the two halves of the base points say about it.
-"""
+"""Diagonalise measured matrices from several starts, and say how far the answer can be trusted."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,49 +11,68 @@ import torch
 from torch import Tensor
 
 from directions.basis import random_basis
-from directions.distributed.ranks import Ranks
-from directions.joint.jacobi import Diagonalisation, joint_diagonalise, plane_stiffness
-from directions.joint.matching import match_directions
+from directions.joint.diagonalise import Diagonalisation, joint_diagonalise, plane_stiffness
 from directions.joint.moments import Moments, quadratic_penalty
-from directions.joint.notes import joint_notes
+from directions.joint.notes import SAME, weighted_agreement
+from directions.ranks import Ranks
 from directions.sampling import derived_rng
 
-_UNDETERMINED = 1e-8
-"""A plane whose best and worst angle differ by less than this share of the Hessians' energy decides nothing."""
+# What is diagonalised, in this order; a single base point has no halves.
+PHASES = ("all base points", "even base points", "odd base points")
 
-_SAME = 1e-6
-"""Starts whose penalty is within this share of the best have reached the same optimum."""
+# A plane whose best and worst angle differ by less than this share of the matrices' energy decides nothing.
+_UNDETERMINED = 1e-8
+
+# Starts that have reached the best penalty, after which no more are made.
+_ENOUGH = 3
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class JointSolution:
-    """A basis that diagonalises the measured Hessians jointly, and what is known about it."""
+    """A basis that diagonalises the measured matrices jointly, and what is known about it.
+
+    Attributes:
+        basis: (n, n) orthonormal rows in the searched space, float64: those with the most curvature along themselves
+            first, the largest entry of each positive.
+        penalty: Its penalty at the measured places; of Hessians, in units of (image / z²)².
+        random_penalty: The same of a random basis, the mean over the random starts (of the identity if there are none).
+        excess: For each start, the penalty that it ended with relative to the best, less 1; the best has 0.
+        cosines: For each start, the smallest |cosine| between a direction of the best that is determined and its
+            partner.
+        undetermined: Groups of directions within which every rotation is as good.
+        confidence: For each direction, |cosine| between its partners in the solutions of the two halves of the base
+            points; ``None`` if a half is empty.
+        converged: Whether every start was followed to its end.
+        zero: Whether all matrices were zero.
+    """
 
     basis: Tensor
-    """(n, n) orthonormal rows in the searched space, float64: those with the most curvature along themselves first, the
-    largest entry of each positive."""
     penalty: float
-    """Its penalty at the measured places, in units of (image / z²)²."""
     random_penalty: float
-    """The same of a random basis, the mean over the random starts (of the identity if there are none)."""
     excess: tuple[float, ...]
-    """For each start, the penalty that it ended with relative to the best, less 1; the best has 0."""
     cosines: tuple[float, ...]
-    """For each start, the smallest |cosine| between a direction of the best that is determined and its partner."""
     undetermined: tuple[tuple[int, ...], ...]
-    """Groups of directions within which every rotation is as good."""
     confidence: tuple[float, ...] | None
-    """For each direction, |cosine| between its partners in the solutions of the two halves of the base points; ``None``
-    if a half is empty."""
     converged: bool
-    """Whether every start was followed to its end."""
     zero: bool
-    """Whether all Hessians were zero."""
 
     @property
     def agreeing_starts(self) -> int:
-        """Number of starts that reached the best penalty, the best one included."""
-        return sum(excess <= _SAME for excess in self.excess)
+        """Number of starts that reached the best penalty to 0.1%, the best one included."""
+        return sum(excess <= SAME for excess in self.excess)
+
+    def agreement(self, weights: Tensor | Sequence[float] | None = None) -> float | None:
+        """Summarise how well the two halves of the base points agree.
+
+        Args:
+            weights: For each direction, in the order of the basis, such as its activeness: directions that do nothing
+                are found by chance, and should not count. ``None`` weighs all alike.
+
+        Returns:
+            Weighted mean of `confidence`, in [0, 1]; ``None`` if there are no halves, or no weight.
+        """
+        weights = [1.0] * len(self.basis) if weights is None else [float(weight) for weight in weights]
+        return None if self.confidence is None else weighted_agreement(self.confidence, weights)
 
     def report(self) -> dict[str, Any]:
         """Return what is known about the solution as a whole, as plain JSON types."""
@@ -80,78 +96,132 @@ class JointSolution:
             "undetermined": [group.get(index) for index in range(n)],
         }
 
-    def notes(self) -> list[str]:
-        """Say in plain words what should make a reader careful; directions are numbered."""
-        columns = self.columns() | {"name": [str(index) for index in range(len(self.basis))]}
-        return joint_notes(
-            self.report(), [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-        )
+
+def solution_state(solution: JointSolution) -> dict[str, Any]:
+    """Return a solution as tensors and plain types, for a checkpoint; `JointSolution(**state)` undoes it."""
+    return {field.name: getattr(solution, field.name) for field in dataclasses.fields(solution)}
+
+
+class Solving:
+    """How far `solve_in_steps` has come.
+
+    Args:
+        starts: The largest number of starts a phase.
+        phases: Number of phases, 1 or 3.
+    """
+
+    def __init__(self, starts: int, phases: int) -> None:
+        self.solution: JointSolution | None = None
+        """The answer, once there is one."""
+        self._starts = starts
+        self._found: list[list[Diagonalisation]] = [[] for _ in range(phases)]
+
+    @property
+    def _phase(self) -> int:
+        open_phases = [number for number, found in enumerate(self._found) if len(found) < _needed(found, self._starts)]
+        return open_phases[0] if open_phases else len(self._found) - 1
+
+    @property
+    def phase(self) -> str:
+        """What is diagonalised, one of `PHASES`."""
+        return PHASES[self._phase]
+
+    @property
+    def start(self) -> int:
+        """Number of the start that comes next in this phase, from 0."""
+        return len(self._found[self._phase])
+
+    @property
+    def done(self) -> int:
+        """Starts that are finished, in all phases."""
+        return sum(len(found) for found in self._found)
+
+    @property
+    def total(self) -> int:
+        """Starts that will be made, as far as is known: more where they disagree."""
+        return sum(_needed(found, self._starts) for found in self._found)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the finished starts have found, as tensors and plain types."""
+        return {"found": [[dataclasses.asdict(one) for one in found] for found in self._found]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` returned for the same moments."""
+        self._found = [[Diagonalisation(**one) for one in found] for found in state["found"]]
 
 
 def solve(
-    moments: Moments,
-    *,
-    starts: int = 8,
-    seed: int = 0,
-    on_start: Callable[[int, int], None] = lambda done, total: None,
-    ranks: Ranks | None = None,
+    moments: Moments, *, starts: int = 8, seed: int = 0, tolerance: float | None = None, ranks: Ranks | None = None
 ) -> JointSolution:
     """Find the basis with the smallest penalty at the measured places.
 
     Args:
         moments: What was measured.
-        starts: Number of starts, at least 1: the identity and random bases. Each half is solved from the same ones.
+        starts: Largest number of starts, at least 1: the identity and random bases. After three, no more are made once
+            three have reached the best penalty to 0.1%. Each half of the base points is solved in the same way.
         seed: Seed of the random starts.
-        on_start: Called after each start of this process with the number done and the number in all.
+        tolerance: Of `directions.joint.diagonalise.joint_diagonalise`; ``None`` is 1e-10 for up to 24 components, where
+            the last digits cost little, and else 1e-5.
         ranks: Those that share the starts; ``None`` is this process alone.
 
     Returns:
         The best basis and what is known about it.
     """
-    matrices = moments.matrices()
-    n = moments.size
-    halves = moments.base_points > 1
-    ranks = ranks or Ranks()
-    mine = ranks.share(range(starts))
-    total_starts = len(mine) * (3 if halves else 1)
-    done = 0
+    *_, last = solve_in_steps(moments, starts=starts, seed=seed, tolerance=tolerance, ranks=ranks)
+    assert last.solution is not None, "the last step has the solution"
+    return last.solution
 
-    def from_all_starts(stack: Tensor) -> list[Diagonalisation]:
-        nonlocal done
-        found = []
-        for number in mine:
-            found.append(joint_diagonalise(stack, start_basis(n, number, seed)))
-            done += 1
-            on_start(done, total_starts)
-        return ranks.collect(found)
 
-    found = from_all_starts(matrices)
-    best = min(found, key=lambda one: one.energy)
-    basis = _in_order(matrices, best.Q)
-    energy = float(matrices.square().sum())
-    undetermined = _groups(plane_stiffness(matrices, basis) <= _UNDETERMINED * energy)
-    loose = {index for group in undetermined for index in group}
-    firm = [index for index in range(n) if index not in loose]
+def solve_in_steps(
+    moments: Moments,
+    *,
+    starts: int = 8,
+    seed: int = 0,
+    tolerance: float | None = None,
+    ranks: Ranks | None = None,
+    resume_from: Mapping[str, Any] | None = None,
+    on_iteration: Callable[[Solving, int, float], None] | None = None,
+) -> Iterator[Solving]:
+    """`solve`, start by start, in a stream that can be stopped and taken up again.
 
-    confidence = None
-    if halves:
-        first, second = (min(from_all_starts(moments.matrices(half)), key=lambda one: one.energy).Q for half in (0, 1))
-        partners = [half[match_directions(basis, half)[0]] for half in (first, second)]
-        confidence = tuple((partners[0] * partners[1]).sum(dim=1).abs().tolist())
-    random_starts = [start_basis(n, number, seed) for number in range(min(1, starts - 1), starts)]
-    # Where the optimum is zero, what is left of it is rounding, and a ratio of roundings means nothing.
-    unit = max(best.energy, 1e-9 * energy) or 1.0
-    return JointSolution(
-        basis=basis,
-        penalty=2 * best.energy,
-        random_penalty=sum(quadratic_penalty(matrices, Q) for Q in random_starts) / len(random_starts),
-        excess=tuple((one.energy - best.energy) / unit for one in found),
-        cosines=tuple(float(match_directions(basis, one.Q)[1][firm].min()) if firm else 1.0 for one in found),
-        undetermined=undetermined,
-        confidence=confidence,
-        converged=all(one.converged for one in found),
-        zero=energy == 0,
-    )
+    Args:
+        moments: What was measured.
+        starts: Largest number of starts.
+        seed: Seed of the random starts.
+        tolerance: Relative gain that no longer counts.
+        ranks: Those that share the starts.
+        resume_from: `Solving.state_dict` of an earlier call with the same moments and settings; ``None`` starts anew.
+        on_iteration: Called as that of `joint_diagonalise` is, with what is being solved first. May raise.
+
+    Yields:
+        How far it has come, at the beginning and after each start (or each round of one for every rank), the last with
+        the solution: always the same object, which changes.
+    """
+    ranks, n = ranks or Ranks(), moments.size
+    halves = (None, 0, 1) if moments.base_points > 1 else (None,)
+    solving = Solving(starts, len(halves))
+    if resume_from is not None:
+        solving.load_state_dict(resume_from)
+    yield solving
+
+    def diagonalise(matrices: Tensor, number: int) -> Diagonalisation:
+        return joint_diagonalise(
+            matrices,
+            start_basis(n, number, seed),
+            tolerance=tolerance or (1e-10 if n <= 24 else 1e-5),
+            on_iteration=lambda *at: on_iteration(solving, *at) if on_iteration else None,
+        )
+
+    for half, found in zip(halves, solving._found, strict=True):
+        while len(found) < _needed(found, starts):
+            matrices = moments.matrices(half)
+            while len(found) < _needed(found, starts):
+                turn = range(starts)[len(found) : len(found) + ranks.world_size]
+                found += ranks.collect([diagonalise(matrices, number) for number in ranks.share(turn)])
+                del found[_needed(found, starts) :]  # several ranks may have made more than one process would have
+                yield solving
+    solving.solution = _solution(moments.matrices(), solving._found, seed)
+    yield solving
 
 
 def start_basis(n: int, number: int, seed: int) -> Tensor:
@@ -161,9 +231,74 @@ def start_basis(n: int, number: int, seed: int) -> Tensor:
     return random_basis(n, n, derived_rng(seed, number, "joint start"), dtype=torch.float64)
 
 
+def match_directions(Q: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """Pair up the directions of two bases such that the sum of the absolute cosines of pairs is the largest possible.
+
+    Args:
+        Q: (ndirs, dim) orthonormal rows.
+        other: (at least ndirs, dim) orthonormal rows.
+
+    Returns:
+        For each row of ``Q``, the index of its partner, (ndirs,) int64, and the absolute cosine of the two,
+        (ndirs,) float64.
+
+    Example:
+        >>> match_directions(torch.eye(2), torch.tensor([[0.0, -1.0], [1.0, 0.0]]))
+        (tensor([1, 0]), tensor([1., 1.], dtype=torch.float64))
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    cosines = (Q.detach().cpu().double() @ other.detach().cpu().double().mT).abs()
+    rows, columns = linear_sum_assignment(cosines.numpy(), maximize=True)
+    partners = torch.from_numpy(columns)
+    return partners, cosines[torch.from_numpy(rows), partners]
+
+
+def _excess(found: Sequence[Diagonalisation]) -> list[float]:
+    best = min(one.energy for one in found)
+    # Where the optimum is zero, what is left of it is rounding, and a ratio of roundings means nothing.
+    unit = max(best, 1e-9 * found[0].total) or 1.0
+    return [(one.energy - best) / unit for one in found]
+
+
+def _needed(found: Sequence[Diagonalisation], starts: int) -> int:
+    """Count the starts that have to be made, given the first ones; the number of ranks makes no difference."""
+    for count in range(min(_ENOUGH, starts), starts):
+        if len(found) < count or sum(excess <= SAME for excess in _excess(found[:count])) >= _ENOUGH:
+            return count
+    return starts
+
+
+def _solution(matrices: Tensor, phases: Sequence[Sequence[Diagonalisation]], seed: int) -> JointSolution:
+    found, *halves = phases
+    n = matrices.shape[-1]
+    best = min(found, key=lambda one: one.energy)
+    basis = _in_order(matrices, best.Q)
+    undetermined = _groups(plane_stiffness(matrices, basis) <= _UNDETERMINED * best.total)
+    firm = [index for index in range(n) if not any(index in group for group in undetermined)]
+    confidence = None
+    if halves:
+        first, second = (min(half, key=lambda one: one.energy).Q for half in halves)
+        partners = [half[match_directions(basis, half)[0]] for half in (first, second)]
+        confidence = tuple((partners[0] * partners[1]).sum(dim=1).abs().tolist())
+    random = [quadratic_penalty(matrices, start_basis(n, number, seed)) for number in range(1, len(found)) or [0]]
+    return JointSolution(
+        basis=basis,
+        penalty=2 * best.energy,
+        random_penalty=sum(random) / len(random),
+        excess=tuple(_excess(found)),
+        cosines=tuple(float(match_directions(basis, one.Q)[1][firm].min()) if firm else 1.0 for one in found),
+        undetermined=undetermined,
+        confidence=confidence,
+        converged=all(one.converged for one in found),
+        zero=best.total == 0,
+    )
+
+
 def _in_order(matrices: Tensor, Q: Tensor) -> Tensor:
     """Put rows in an order and with signs that do not depend on the start."""
-    along = torch.einsum("kij,ai,aj->ka", matrices, Q, Q).square().sum(dim=0)
+    along = sum(((Q @ part * Q).sum(dim=2)).square().sum(dim=0) for part in matrices.split(16))
+    assert isinstance(along, Tensor)
     Q = Q[along.argsort(descending=True, stable=True)]
     largest = Q.gather(1, Q.abs().argmax(dim=1, keepdim=True))
     return Q * largest.sign()

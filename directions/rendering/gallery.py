@@ -1,32 +1,46 @@
-"""The gallery: a folder with a page that shows every direction as a looping thumbnail, and all samples on a slider.
-
-Takes images from a scene (``scene.py``), the same for both: the slider's frames are evenly spaced stills, and the
-thumbnail shows the same stills, each for as long as the motion stays near it. ``gallery_page.py`` makes the page.
-"""
+"""The gallery: a folder with a page that shows every direction as a looping thumbnail, and all samples on a slider."""
 
 from __future__ import annotations
 
+import base64
+import functools
+import hashlib
+import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import imageio.v3 as iio
 import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from PIL import Image
 
-from directions.atomic import atomic_folder
-from directions.rendering.captions import enlarge
-from directions.rendering.gallery_page import MARKER, make_page, picture_paths
-from directions.rendering.limits import require_size
-from directions.rendering.overlap import overlapped
+from directions import __version__
+from directions.files import atomic_folder
+from directions.rendering.animate import WEBP, overlapped
+from directions.rendering.page import enlarge
 from directions.rendering.path import dwell, strip
-from directions.rendering.scene import Scene
-from directions.rendering.webp import WebpWriter, still
+
+if TYPE_CHECKING:
+    from directions.rendering.frames import Scene
+
+MARKER = "directions render gallery"
+"""Stands in the page; a folder with such a page may be replaced."""
 
 THUMB_TILE = 160
 """Largest side of an image in a thumbnail; cards are not much wider, and a page may have a hundred of them."""
 
+# Milliseconds: browsers slow down what is shown for less than about half of that.
 _SHORTEST = 20
-"""Milliseconds: browsers slow down what is shown for less than about half of that."""
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_BASELINES = {"random": "random directions", "axes": "axes of z"}
+
+# The picture of the curve, in its units: its size, and where its axes are.
+_FRAME = {"width": 820, "height": 300, "left": 52, "right": 810, "top": 12, "bottom": 250}
+_MOST_POINTS = 200
 
 
 def write_gallery(scene: Scene, indices: Sequence[int], stats: Sequence[Mapping[str, Any]], out: Path) -> None:
@@ -43,37 +57,24 @@ def write_gallery(scene: Scene, indices: Sequence[int], stats: Sequence[Mapping[
     """
     settings = scene.settings
     assert settings.motion is not None
-    trip = (settings.length - 1) / settings.rate
-    places = strip(settings.length, 1.0)
-    times = 1000 * trip * dwell(places, settings.motion)
+    trip = (settings.frames - 1) / settings.rate
+    # The slider's frames are evenly spaced; a thumbnail shows the same ones, each for as long as the motion stays near.
+    times = 1000 * trip * dwell(strip(settings.frames, 1.0), settings.motion)
     with atomic_folder(out, replaces=is_gallery) as folder:
         for name in ("thumbs", "stills", "frames"):
             folder.joinpath(name).mkdir()
         for index in indices:
-            pictures = _Pictures(folder, index, times, scene.scale)
-            with pictures.thumb.open("w+b") as file:
-                pictures.begin(file)
-                overlapped(_rows(scene, index, places), pictures.add)
-                pictures.finish()
-        page = make_page(scene, indices, stats, thumb_size=thumb_size(scene), trip=trip)
-        folder.joinpath("index.html").write_text(page, encoding="utf-8")
+            _write_pictures(folder, scene, index, times)
+        folder.joinpath("index.html").write_text(make_page(scene, indices, stats, trip), encoding="utf-8")
 
 
-def require_sizes(scene: Scene) -> None:
-    """Refuse a gallery whose pictures cannot be written, before an image is made.
-
-    Args:
-        scene: What to show.
-
-    Raises:
-        UserError: If the samples are too many to be side by side.
-    """
-    tile = scene.generator.resolution * scene.scale
-    require_size("webp", tile, tile * scene.settings.count)
+def picture_paths(index: int) -> tuple[str, str, str]:
+    """Return where the pictures of a direction are, relative to the page: thumbnail, still, folder of frames."""
+    return f"thumbs/{index:03d}.webp", f"stills/{index:03d}.webp", f"frames/{index:03d}"
 
 
 def gallery_files(indices: Sequence[int], frames: int) -> Iterator[str]:
-    """List the pictures of a gallery.
+    """List the pictures of a gallery, relative to its folder.
 
     Args:
         indices: The directions.
@@ -96,70 +97,38 @@ def is_gallery(folder: Path) -> bool:
         return False
 
 
-def thumb_size(scene: Scene) -> int:
-    """Return the side of a thumbnail, in pixels."""
-    tile = min(scene.generator.resolution * scene.scale, THUMB_TILE)
-    return tile * _across(scene.settings.count)
+def _write_pictures(folder: Path, scene: Scene, index: int, times: np.ndarray) -> None:
+    """Write the pictures of one direction."""
+    thumb, poster, frames = (folder / path for path in picture_paths(index))
+    frames.mkdir()
+    write = functools.partial(iio.imwrite, "<bytes>", plugin="pillow", extension=".webp", **WEBP)
+    across, groups = _across(scene.settings.samples), len(scene.groups) or 1
+    tile = (min(scene.tile[0], THUMB_TILE),) * 2 + (3,)
+    thumbs: list[np.ndarray] = []
+    ends: list[np.ndarray] = []
+
+    def add(images: np.ndarray) -> None:
+        images = enlarge(images[0], scene.scale)
+        frames.joinpath(f"{len(thumbs):03d}.webp").write_bytes(write(np.concatenate(images, axis=1), quality=88))
+        tiles = np.stack([_reduced(image) for image in images]).reshape(groups, -1, *tile)[:, : across**2]
+        if len(thumbs) in (0, len(times) - 1):
+            ends.append(tiles[:, :2])
+        thumbs.append(_beside(tiles, across))
+
+    overlapped(scene.images([index], [strip(len(times), scene.path_size(index))]), add)
+    # There and back: at the ends it turns, and they are shown once, for both trips.
+    trip = [*range(len(times)), *range(len(times) - 2, 0, -1)]
+    shown = [max(_SHORTEST, round((2 if place in (0, len(times) - 1) else 1) * times[place])) for place in trip]
+    motion = np.stack([thumbs[place] for place in trip])
+    # For those who do not want motion: two samples at both ends.
+    still = _beside(np.stack(ends, axis=2).reshape(groups, -1, *tile), 2)
+    thumb.write_bytes(write(motion, is_batch=True, duration=shown, loop=0, quality=80))
+    poster.write_bytes(write(still, quality=88))
 
 
 def _across(samples: int) -> int:
     """Images to a side of a thumbnail: two of four samples show at a glance what they have in common."""
     return 2 if samples >= 4 else 1
-
-
-def _rows(scene: Scene, index: int, places: np.ndarray) -> Iterator[np.ndarray]:
-    """The samples at each place."""
-    return (images[0] for images in scene.images([index], [places * scene.path_size(index)]))
-
-
-class _Pictures:
-    """Writes the pictures of one direction, place after place."""
-
-    def __init__(self, folder: Path, index: int, times: np.ndarray, scale: int) -> None:
-        thumb, poster, frames = picture_paths(index)
-        self.thumb = folder / thumb
-        self._poster = folder / poster
-        self._frames = folder / frames
-        self._times = times
-        self._scale = scale
-        self._place = 0
-        self._first: np.ndarray | None = None
-        self._last: np.ndarray | None = None
-        self._writer: WebpWriter | None = None
-
-    def begin(self, file: Any) -> None:
-        """Start the thumbnail in an open file."""
-        self._frames.mkdir()
-        self._writer = WebpWriter(file, quality=80)
-
-    def add(self, images: np.ndarray) -> None:
-        """Write the samples (samples, height, width, 3) at the next place."""
-        assert self._writer is not None
-        images = enlarge(images, self._scale)
-        self._frames.joinpath(f"{self._place:03d}.webp").write_bytes(still(np.concatenate(images, axis=1)))
-        across = _across(len(images))
-        tiles = np.stack([_reduced(image) for image in images[: across**2]])
-        # At the ends it turns: they are shown once, for both trips.
-        turns = self._place in (0, len(self._times) - 1)
-        self._writer.add(_grid(tiles, across), self._time(self._place, 2 if turns else 1), whole=True)
-        if self._first is None:
-            self._first = tiles
-        self._last = tiles
-        self._place += 1
-
-    def finish(self) -> None:
-        """Write the way back, and the still for those who do not want motion: two samples at both ends."""
-        assert self._writer is not None
-        assert self._first is not None
-        assert self._last is not None
-        for place in range(len(self._times) - 2, 0, -1):
-            self._writer.again(place, self._time(place, 1))
-        self._writer.finish()
-        pairs = zip(self._first[:2], self._last[:2], strict=True)
-        self._poster.write_bytes(still(_grid(np.stack([image for pair in pairs for image in pair]), 2)))
-
-    def _time(self, place: int, trips: int) -> int:
-        return max(_SHORTEST, round(trips * float(self._times[place])))
 
 
 def _reduced(image: np.ndarray) -> np.ndarray:
@@ -169,7 +138,158 @@ def _reduced(image: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(image).resize((THUMB_TILE, THUMB_TILE), Image.Resampling.LANCZOS))
 
 
-def _grid(images: np.ndarray, across: int) -> np.ndarray:
-    """Lay images (n, height, width, 3) side by side, ``across`` in a row."""
-    rows = images.reshape(-1, across, *images.shape[1:])
-    return np.concatenate([np.concatenate(row, axis=1) for row in rows], axis=0)
+def _beside(images: np.ndarray, across: int) -> np.ndarray:
+    """Lay images (groups, n, height, width, 3) in a block for each group, ``across`` in a row."""
+    groups, number, height, width, _ = images.shape
+    tiles = images.reshape(groups, number // across, across, height, width, 3)
+    return tiles.transpose(1, 3, 0, 2, 4, 5).reshape(number // across * height, groups * across * width, 3)
+
+
+def make_page(scene: Scene, indices: Sequence[int], stats: Sequence[Mapping[str, Any]], trip: float) -> str:
+    """Fill in the template.
+
+    Everything that comes from a file passes through Jinja2's escaping, or through JSON into text nodes; the page's own
+    style and script are let through by their digests alone, so that nothing else could run even if it got in.
+
+    Args:
+        scene: What is shown.
+        indices: The directions, the most active first.
+        stats: The lines of the run's ``stats.jsonl``; none where there is no run.
+        trip: Seconds from one end to the other.
+
+    Returns:
+        The HTML.
+    """
+    settings, header = scene.settings, scene.directions.header
+    style, script = (_TEMPLATES.joinpath(f"gallery.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
+    loader = FileSystemLoader(_TEMPLATES)
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["text"] = _text
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "ensure_ascii": True}
+    cards = [_card(scene, index) for index in indices]
+    data = {
+        "directions": cards,
+        "places": [round(float(place), 6) for place in strip(settings.frames, 1.0)],
+        "samples": scene.captions,
+        "tile": scene.tile[0],
+        "motion": settings.motion,
+        "seconds": trip,
+    }
+    return environment.get_template("gallery.html.j2").render(
+        marker=MARKER,
+        version=__version__,
+        scene=scene,
+        header=header,
+        cards=cards,
+        thumb_size=min(scene.tile[0], THUMB_TILE) * _across(settings.samples),
+        thumbs_across=len(scene.groups) or 1,
+        curve=make_curve(stats, header["penalty"] or {}),
+        data=data,
+        # Files of this package: nothing in them comes from elsewhere.
+        style=Markup(style),
+        script=Markup(script),
+        style_hash=_digest(style),
+        script_hash=_digest(script),
+    )
+
+
+def _card(scene: Scene, index: int) -> dict[str, Any]:
+    """What is shown of one direction."""
+    directions = scene.directions
+    entry = directions.header["directions"][index]
+    size, active, share = scene.path_size(index), entry["activeness"], entry["penalty_share"]
+    largest = max((value for value in directions.activeness if value is not None), default=0.0)
+    numbers = [] if active is None else [("activeness", f"{active:.3g}")]
+    numbers += [("path", f"±{size:.3g}")] + ([] if share is None else [("penalty share", f"{share:.0%}")])
+    return {key: entry[key] for key in ("name", "note", "starred", "activeness")} | {
+        "index": index,
+        "share": None if active is None or largest <= 0 else round(100 * max(active, 0) / largest, 1),
+        "size": size,
+        "numbers": numbers,
+        "place": directions.order.index(index),
+        "pictures": picture_paths(index),
+    }
+
+
+def _text(value: Any) -> str:
+    """Write a value of the header."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _digest(text: str) -> str:
+    """A source that a content security policy allows: what has just these bytes."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
+
+
+def make_curve(stats: Sequence[Mapping[str, Any]], penalty: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Lay out the curve of a run: where its lines, dots, ticks and labels are, for the template to draw.
+
+    Args:
+        stats: The lines of ``stats.jsonl``; others than those of steps are passed over.
+        penalty: Held-out penalties; those of random directions and of the axes are drawn as lines to compare with.
+
+    Returns:
+        Numbers in units of the picture, to the right and down, or ``None`` where fewer than two steps have a held-out
+        penalty: there is nothing to draw.
+    """
+    levels = {text: penalty[key] for key, text in _BASELINES.items() if isinstance(penalty.get(key), (int, float))}
+    held_out = _points(stats, "held_out")
+    noisy = _smoothed(_points(stats, "penalty"))
+    last = max((step for step, _ in held_out), default=0)
+    if len(held_out) < 2 or last == 0:
+        return None
+    heights = [value for _, value in [*held_out, *noisy]] + list(levels.values())
+    ticks = _round_numbers(min(heights), max(heights), 5)
+    low, high = min(*heights, ticks[0]), max(*heights, ticks[-1])
+    if high == low:
+        low, high = low - 1, high + 1
+
+    def right(step: float) -> float:
+        return round(_FRAME["left"] + (_FRAME["right"] - _FRAME["left"]) * step / last, 1)
+
+    def down(value: float) -> float:
+        return round(_FRAME["bottom"] - (_FRAME["bottom"] - _FRAME["top"]) * (value - low) / (high - low), 1)
+
+    def line(points: Sequence[tuple[float, float]]) -> str:
+        return " ".join(f"{right(step)},{down(value)}" for step, value in points)
+
+    first, final = held_out[0][1], held_out[-1][1]
+    return _FRAME | {
+        "held_out": line(held_out),
+        "dots": [(right(step), down(value)) for step, value in held_out] if len(held_out) <= 60 else [],
+        "noisy": line(noisy) if len(noisy) > 1 else "",
+        "rows": [{"at": down(tick), "text": f"{tick:g}"} for tick in ticks],
+        "columns": [{"at": right(at), "text": f"{at:g}"} for at in _round_numbers(0, last, 6) if at <= last],
+        "levels": [{"at": down(value), "text": name} for name, value in levels.items()],
+        "alt": f"The held-out penalty over {last:g} steps: {first:.4g} at the start, {final:.4g} at the end.",
+    }
+
+
+def _points(stats: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, float]]:
+    """The steps at which a number was written down; of several at one step the last one."""
+    found: dict[float, float] = {}
+    for line in stats:
+        step, value = line.get("step"), line.get(key)
+        if isinstance(step, (int, float)) and isinstance(value, (int, float)) and math.isfinite(value):
+            found[float(step)] = float(value)
+    return sorted(found.items())
+
+
+def _smoothed(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Average neighbours, so that at most 200 points are left and the trend shows."""
+    size = max(1, math.ceil(len(points) / _MOST_POINTS), len(points) // 40)
+    parts = [points[start : start + size] for start in range(0, len(points), size)]
+    return [(sum(p[0] for p in part) / len(part), sum(p[1] for p in part) / len(part)) for part in parts]
+
+
+def _round_numbers(low: float, high: float, about: int) -> list[float]:
+    """Round numbers at even distances from at most ``low`` to at least ``high``."""
+    rough = ((high - low) or abs(high) or 1.0) / about
+    power = 10.0 ** math.floor(math.log10(rough))
+    distance = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * 0.999)
+    first, last = math.floor(low / distance), math.ceil(high / distance)
+    return [round(number * distance, 10) for number in range(first, last + 1)]

@@ -1,21 +1,10 @@
-"""Where along a direction each frame is: amounts, in latent units, for an animation or for a strip of stills.
-
-First in rendering; ``frames.py`` makes the images at these amounts.
-"""
+"""Where along a direction each frame is: amounts, in latent units, for an animation or for stills."""
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 
-from directions.errors import UserError
-
-Motion = Literal["smooth", "linear"]
-"""``smooth`` slows down towards the ends, ``linear`` keeps one speed."""
-
-MIN_FRAMES = 4
-"""Centre, one end, the other end, centre."""
+from directions.settings.render import MIN_FRAMES, Motion
 
 
 def animation(frames: int, path_size: float, *, motion: Motion = "smooth", loop: bool = True) -> np.ndarray:
@@ -29,9 +18,6 @@ def animation(frames: int, path_size: float, *, motion: Motion = "smooth", loop:
 
     Returns:
         (frames,) float64.
-
-    Raises:
-        UserError: If there are too few frames.
     """
     return (there_and_back if loop else one_way)(frames, path_size, motion)
 
@@ -51,15 +37,11 @@ def there_and_back(frames: int, path_size: float, motion: Motion = "smooth") -> 
     Returns:
         (frames,) float64: exactly 0 first and last, with ``path_size`` and ``-path_size`` reached exactly.
 
-    Raises:
-        UserError: If there are too few frames.
-
     Example:
         >>> there_and_back(7, 2.0)
         array([ 0.,  1.,  2.,  0., -2., -1.,  0.])
     """
-    if frames < MIN_FRAMES:
-        raise UserError(f"frames must be at least {MIN_FRAMES} (centre, end, other end, centre), got {frames}.")
+    assert frames >= MIN_FRAMES
     last = frames - 1
     # A quarter of the time out, half of it from end to end, a quarter back, in whole frames.
     turn = max(1, round(last / 4))
@@ -82,15 +64,11 @@ def one_way(frames: int, path_size: float, motion: Motion = "smooth") -> np.ndar
     Returns:
         (frames,) float64 from exactly ``-path_size`` to exactly ``path_size``, and as far from both ends in the middle.
 
-    Raises:
-        UserError: If there are too few frames.
-
     Example:
         >>> one_way(5, 2.0, "linear")
         array([-2., -1.,  0.,  1.,  2.])
     """
-    if frames < 2:
-        raise UserError(f"frames must be at least 2 (one end, the other end), got {frames}.")
+    assert frames >= 2
     going = _paced(np.arange(frames) / (frames - 1), motion)
     return path_size * (going - going[::-1])
 
@@ -115,7 +93,7 @@ def strip(columns: int, path_size: float) -> np.ndarray:
 
 
 def dwell(places: np.ndarray, motion: Motion) -> np.ndarray:
-    """Say for how much of a one-way trip each of some stills stands for the place that is passed.
+    """Return for how much of a one-way trip each of some stills stands for the place that is passed.
 
     The gallery shows the same evenly spaced stills on its slider and in its animations; what makes these smooth is how
     long each is shown.

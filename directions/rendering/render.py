@@ -1,33 +1,61 @@
-"""Render a set of directions, in any format: the last step from a direction file to pictures.
-
-Puts together a scene (``scene.py``) and a plan of the files (``plan.py``), and hands them to what writes the format:
-``animations.py``, ``sheets.py`` or ``gallery.py``.
-"""
+"""Render a set of directions, in any format: which files are written, and what writes them."""
 
 from __future__ import annotations
 
-import dataclasses
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from directions.atomic import require_writable
 from directions.direction_file import Directions
 from directions.direction_file.file import Key
 from directions.errors import UserError
-from directions.generators.base import Generator
-from directions.rendering import animations, gallery
-from directions.rendering.animations import write_animations
-from directions.rendering.encode import check_rate
-from directions.rendering.gallery import write_gallery
-from directions.rendering.plan import Plan, make_plan
-from directions.rendering.scene import Scene
-from directions.rendering.settings import ANIMATIONS, RenderSettings
-from directions.rendering.sheets import write_plane, write_strip
+from directions.files import require_writable
+from directions.rendering.animate import PlannedPage, held_rate, page_of, require_ffmpeg, require_size, write_animations
+from directions.rendering.gallery import gallery_files, write_gallery
+from directions.rendering.stills import COLUMNS, write_plane, write_strip
+from directions.settings.base import ConfigError
+from directions.settings.render import ANIMATIONS, RenderSettings, check_out, is_file
+
+if TYPE_CHECKING:
+    from directions.generators.base import Generator
+    from directions.rendering.frames import Scene
+
+ROWS_PER_PAGE = 12
+"""Directions in one overview and one contact sheet; more make several of each."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be written.
+
+    Attributes:
+        directions: What is shown.
+        settings: How.
+        out: The folder, or the file if it is only one.
+        pages: Directions that are rendered together, each with its files.
+        evaluations: How many images the generator makes.
+        looks_ahead: Whether stills are made first.
+        parts: Files that belong to those of the pages: a gallery's pictures.
+    """
+
+    directions: Directions
+    settings: RenderSettings
+    out: Path
+    pages: list[PlannedPage]
+    evaluations: int
+    looks_ahead: bool = False
+    parts: list[Path] = field(default_factory=list)
+
+    @property
+    def files(self) -> list[Path]:
+        """All files but the parts."""
+        return [path for page in self.pages for path in (*page.shows, page.sheet) if path is not None]
 
 
 def render(
@@ -65,77 +93,151 @@ def render(
     Raises:
         UserError: If the directions do not fit the generator, a setting is out of range, or a file cannot be written.
     """
-    settings = settings or RenderSettings()
-    directions.require_fits(generator)
-    chosen = which(directions, settings, indices)
-    plan = make_plan(directions, chosen, settings, Path(out))
-    scene = Scene.draw(directions, generator, settings, y)
-    require_sizes(scene, plan)
-    if not plan.one_file:
-        _make_folder(plan.out.parent if settings.format == "gallery" else plan.out)
-    if settings.format != "gallery":  # whose folder is begun before its first image
-        for path in plan.files:
-            require_writable(path)
-    title = "render"
-    for animation in ANIMATIONS:
-        if settings.format == animation:
-            title = f"render at {check_rate(animation, settings.rate):.4g} fps"
-    with tqdm(total=plan.evaluations, unit="image", desc=title, file=sys.stderr, disable=not progress) as bar:
-        scene = dataclasses.replace(scene, made=bar.update)
-        if settings.format == "strip":
-            for page in plan.pages:
-                write_strip(page.animations[0], scene, page.rows)
-        elif settings.format == "plane":
-            for sample, path in enumerate(plan.files):
-                write_plane(path, scene, chosen[0], chosen[1], sample)
-        elif settings.format == "gallery":
-            write_gallery(scene, plan.pages[0].rows, stats, plan.out)
-        else:
-            write_animations(scene, settings.format, plan)
-    return [*plan.files, *plan.parts]
+    plan = make_plan(directions, settings or RenderSettings(), Path(out), indices)
+    return carry_out(plan, prepare(plan, generator, y), stats, progress=progress)
 
 
-def require_sizes(scene: Scene, plan: Plan) -> None:
-    """Refuse pictures that their format cannot hold, before an image is made.
-
-    Args:
-        scene: What to show.
-        plan: Where it goes.
-
-    Raises:
-        UserError: If one is too large.
-    """
-    if scene.settings.format == "gallery":
-        gallery.require_sizes(scene)
-    for animation in ANIMATIONS:
-        if scene.settings.format == animation:
-            animations.require_sizes(scene, animation, plan)
-
-
-def which(directions: Directions, settings: RenderSettings, indices: Sequence[Key] | None) -> list[int]:
-    """Find out which directions are meant.
+def make_plan(
+    directions: Directions, settings: RenderSettings, out: Path, indices: Sequence[Key] | None = None
+) -> Plan:
+    """Find out which directions are meant and which files will be written, before the generator is known.
 
     Args:
         directions: All there are.
-        settings: Tell the two directions of a plane.
-        indices: Indices or names; ``None`` for all, or the two of a plane.
+        settings: How.
+        out: A folder, or a file where the format allows one.
+        indices: Indices or names, in order; ``None`` for all, or the two of a plane.
 
     Returns:
-        Indices, in order.
+        The plan.
 
     Raises:
-        UserError: If there is no such direction, or directions are given beside those of a plane.
+        UserError: If there is nothing to show, a direction does not exist or is asked for twice, or ffmpeg is missing.
+        ConfigError: If the path is of another format or cannot hold it all.
     """
-    if settings.plane is not None:
-        if indices is not None:
-            raise UserError("directions are given by --plane for a plane. Leave --directions out.")
-        return [directions.index(key) for key in settings.plane]
-    return [directions.index(key) for key in (range(len(directions)) if indices is None else indices)]
+    kind = settings.format
+    check_out(out, kind)
+    if kind == "mp4":
+        require_ffmpeg()
+    if settings.plane is not None and indices is not None:
+        raise ConfigError("directions", "are given by --plane for a plane. Leave --directions out.")
+    keys: Sequence[Key] = settings.plane or (range(len(directions)) if indices is None else indices)
+    rows = [directions.index(key) for key in keys]
+    if not rows:
+        raise UserError("There is no direction to render. Give at least one index or name.")
+    twice = next((index for index in rows if rows.count(index) > 1), None)
+    if twice is not None and kind == "plane":
+        raise ConfigError("plane", f"must be two different directions, got {twice} twice.")
+    if twice is not None:
+        raise UserError(f"Direction {twice} is asked for more than once. Give each direction once.")
+    if kind == "plane" and is_file(out) and settings.samples > 1:
+        allowed = "must be 1 for a plane in one file"
+        raise ConfigError("samples", f"{allowed}, got {settings.samples}. Give a folder as --out.")
+
+    made = len(rows) * settings.samples * (1 if settings.against is None else 2)
+    if kind == "gallery":
+        rows.sort(key=lambda index: -(directions.activeness[index] or 0.0))
+        parts = [out / name for name in gallery_files(rows, settings.frames)]
+        page = PlannedPage(rows, {out / "index.html": rows})
+        return Plan(directions, settings, out, [page], made * settings.frames, parts=parts)
+    names = [f"{index:03d}-{_file_name(directions.names[index])}" for index in rows]
+    ahead = kind == "gif" or (kind in ANIMATIONS and not is_file(out))
+    if is_file(out):
+        pages = [PlannedPage(rows, {out: rows})]
+    elif kind == "plane":
+        numbers = [""] if settings.samples == 1 else [f"-sample{number}" for number in range(settings.samples)]
+        pages = [PlannedPage(rows, {out / f"plane-{rows[0]}-{rows[1]}{number}.png": rows for number in numbers})]
+    elif kind == "strip":
+        pages = [PlannedPage([row], {out / f"{name}.png": [row]}) for row, name in zip(rows, names, strict=True)]
+    else:
+        pages = _animation_pages(rows, names, kind, out)
+    images = settings.samples * settings.frames**2 if kind == "plane" else made * (settings.frames + COLUMNS * ahead)
+    return Plan(directions, settings, out, pages, images, ahead)
 
 
-def _make_folder(out: Path) -> None:
-    """Make the folder for the pictures, if it is not there."""
+def prepare(plan: Plan, generator: Generator, y: Any) -> Scene:
+    """Draw the samples, and check that the format can hold the pictures, before an image is made.
+
+    Args:
+        plan: What will be written.
+        generator: What makes the images.
+        y: The class of all samples, or a list with one for each.
+
+    Returns:
+        What is shown.
+
+    Raises:
+        UserError: If the directions do not fit the generator, or a picture would be too large.
+    """
+    from directions.rendering.frames import Scene
+
+    plan.directions.require_fits(generator)
+    settings = plan.settings
+    scene = Scene.draw(plan.directions, generator, settings, y)
+    if settings.format == "gallery":
+        require_size("webp", scene.tile[0], scene.tile[1] * scene.columns)
+    if settings.format in ANIMATIONS:
+        for rows in (rows for page in plan.pages for rows in page.shows.values()):
+            largest = page_of(scene, rows)
+            require_size(settings.format, largest.height, largest.width)
+    return scene
+
+
+def carry_out(
+    plan: Plan, scene: Scene, stats: Sequence[Mapping[str, Any]] = (), *, progress: bool = False
+) -> list[Path]:
+    """Write what is planned.
+
+    Args:
+        plan: The files.
+        scene: What they show.
+        stats: The lines of the run's ``stats.jsonl``, for a gallery's curve.
+        progress: Show a progress bar on stderr.
+
+    Returns:
+        The files written.
+
+    Raises:
+        UserError: If one cannot be written.
+    """
+    kind, out = plan.settings.format, plan.out
+    folder = out.parent if kind == "gallery" or is_file(out) else out
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"Cannot make the folder {out}: {error.strerror}. Write somewhere else.") from error
+        raise UserError(f"Cannot make the folder {folder}: {error.strerror}. Write somewhere else.") from error
+    if kind != "gallery":  # whose folder is begun before its first image
+        for path in plan.files:
+            require_writable(path)
+    title = f"render at {held_rate(kind, plan.settings.rate):.4g} fps" if kind in ANIMATIONS else "render"
+    with tqdm(total=plan.evaluations, unit="image", desc=title, file=sys.stderr, disable=not progress) as bar:
+        scene.made = bar.update
+        for page in plan.pages:
+            if kind == "gallery":
+                write_gallery(scene, page.rows, stats, out)
+            elif kind == "strip":
+                write_strip(next(iter(page.shows)), scene, page.rows)
+            elif kind == "plane":
+                for sample, path in enumerate(page.shows):
+                    write_plane(path, scene, page.rows[0], page.rows[1], sample)
+            else:
+                write_animations(scene, kind, page, looks_ahead=plan.looks_ahead)
+    return [*plan.files, *plan.parts]
+
+
+def _animation_pages(rows: list[int], names: list[str], ending: str, folder: Path) -> list[PlannedPage]:
+    """The files of a folder of animations: one of each direction, an overview of all, and a contact sheet."""
+    starts = range(0, len(rows), ROWS_PER_PAGE)
+    pages = []
+    for number, start in enumerate(starts, start=1):
+        part = slice(start, start + ROWS_PER_PAGE)
+        suffix = "" if len(starts) == 1 else f"-{number}"
+        shows = {folder / f"{name}.{ending}": [row] for row, name in zip(rows[part], names[part], strict=True)}
+        shows[folder / f"overview{suffix}.{ending}"] = rows[part]
+        pages.append(PlannedPage(rows[part], shows, folder / f"contact_sheet{suffix}.png"))
+    return pages
+
+
+def _file_name(name: str) -> str:
+    """Turn a direction's name into a part of a file name that every system takes."""
+    return re.sub(r"[^\w+-]+", "-", name).strip("-") or "direction"

@@ -256,10 +256,11 @@ def with_options(model: type[Settings]) -> Callable[[Callable[..., None]], Calla
                     if source is not None and source.name == "COMMANDLINE":
                         given[name] = read(value) if read else value
                 command(given, **values)
-            except ConfigError as error:
-                if error.field not in context.params:
+            except UserError as error:
+                subject, _, rest = str(error).partition(" ")
+                if subject not in context.params:
                     raise
-                raise UserError(f"{option_name(error.field)}{str(error).removeprefix(error.field)}") from error
+                raise UserError(f"{option_name(subject)} {rest}") from error
 
         del wrapped.__wrapped__  # inspect would take the signature of what is wrapped
         wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

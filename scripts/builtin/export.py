@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from data import Images
 from figures import figures_of, table_of
 from networks import build_generator, tie_colours
 from pytorch_pretrained_biggan import BigGAN
@@ -28,8 +29,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 from train import Settings, sample_sheet
 
-from data import Images
-from directions.atomic import write_bytes, write_text
+from directions.files import write_bytes, write_text
 from directions.generators.base import truncated_normal
 from directions.generators.registry import load_generator
 from directions.sampling import derived_rng

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from data import LETTERS, SHAPES, Images
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from data import LETTERS, SHAPES, Images
 from directions.evaluation.letter_factors import LETTER_FACTORS, LetterJudge, letter_factors, load_letter_judge, seen_in
 from directions.evaluation.letter_factors import TABLE as JUDGE_TABLE
 from directions.generators.base import Generator

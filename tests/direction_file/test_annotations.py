@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import directions
 from directions.direction_file import Directions, load_directions
-from directions.direction_file import annotations as module
+from directions.direction_file import annotate as module
 from directions.errors import UserError
 
 
@@ -43,13 +43,6 @@ def test_annotated_records_what_when_and_by_which_version(found):
     assert change["before"] == {"directions": {"3": {"name": "hue", "path_size": 5.0, "starred": False}}}
 
 
-def test_annotated_with_what_is_there_changes_nothing(found):
-    """No entry in the history, not even another object."""
-    assert found.renamed("hue", "hue") is found
-    assert found.annotated(3, path_size=5) is found
-    assert found.reordered([0, 1]) is found
-
-
 def test_annotated_each_swaps_names(found):
     """All at once: in between two would have the same name."""
     new = found.annotated_each({"hue": {"name": "light"}, "light": {"name": "hue"}})
@@ -70,10 +63,10 @@ def test_names_are_compared_as_they_look(found):
     ("changes", "message"),
     [
         ({0: {"name": "hue"}}, "Directions 0 and 3 have the same name, 'hue'; names must be unique"),
-        ({0: {"name": "12"}}, r"The name of direction 0 must not be a number \(that is an index\), got '12'"),
+        ({0: {"name": "12"}}, r"The name of direction 0 must be .*not be a number \(that is an index\), got '12'"),
         ({0: {"name": "all"}}, r"The name of direction 0 must not be all \(that means every direction\), got 'all'"),
         ({0: {"name": "a, b"}}, r"The name of direction 0 must have no comma \(it separates directions\), got 'a, b'"),
-        ({0: {"name": "a\u202eb"}}, r"The name of direction 0 must be .* printable characters, trimmed, got 'a\\u202"),
+        ({0: {"name": "a\u202eb"}}, r"The name of direction 0 must be .* printable characters.*got 'a\\u202"),
         ({0: {"name": "x" * 10_000}}, "The name of direction 0 must be 1 to 64 .* got 'x{39}…"),
         ({0: {"path_size": 0}}, "The path_size of direction 0 must be a positive number, got 0"),
         ({0: {"path_size": 100.5}}, "The path_size of direction 0 must be at most 100, got 100.5"),
@@ -103,16 +96,6 @@ def test_names_that_are_not_given_any_more_still_load(found, tmp_path, name):
     assert older.names[0] == name
     assert older.annotated(0, name=name, note="x").notes[0] == "x"
     assert older.renamed(0, "other").undone().names[0] == name
-
-
-def test_path_sizes_that_are_not_set_any_more_still_load(found, tmp_path):
-    """As `test_names_that_are_not_given_any_more_still_load`; 100 can be set."""
-    entries = found.header["directions"]
-    entries[0]["path_size"] = 500.0
-    Directions(found.matrix, found.header | {"directions": entries}).save(tmp_path / "x.safetensors")
-    older = load_directions(tmp_path / "x.safetensors")
-    assert older.renamed(0, "other").path_sizes[0] == 500.0
-    assert older.annotated(0, path_size=100).undone().path_sizes[0] == 500.0
 
 
 def test_reordered_moves_some_to_the_front(found):
@@ -155,14 +138,6 @@ def test_undone_is_the_inverse(data):
         current.undone()
 
 
-def test_history_forgets_the_oldest(found, monkeypatch):
-    """It does not grow for ever."""
-    monkeypatch.setattr(module, "HISTORY_LENGTH", 3)
-    for size in (1, 2, 3, 4):
-        found = found.annotated(0, path_size=size)
-    assert [change["what"].split()[-1] for change in found.history] == ["2", "3", "4"]
-
-
 def test_history_forgets_what_does_not_fit(found, monkeypatch):
     """A few long notes push out what was before, but never the last change."""
     monkeypatch.setattr(module, "HISTORY_SIZE", 5000)
@@ -170,21 +145,6 @@ def test_history_forgets_what_does_not_fit(found, monkeypatch):
         found = found.annotated_each({index: {"note": letter * 1500} for index in range(2)})
     assert len(found.history) == 1
     assert found.undone().notes[0] == "c" * 1500
-
-
-def test_history_survives_the_file(found, tmp_path):
-    """A file is undone by whoever reads it."""
-    found.renamed(0, "x").reordered([3]).save(tmp_path / "x.safetensors")
-    loaded = load_directions(tmp_path / "x.safetensors")
-    assert loaded.undone().undone().header == found.header
-
-
-def test_history_of_a_selection_is_empty(found):
-    """Its indices are others, so nothing of the old history could be undone; the order begins anew too."""
-    taken = found.annotated("hue", note="ring").reordered([5])[["light", "hue"]]
-    assert taken.history == ()
-    assert taken.order == (0, 1)
-    assert taken.notes == ("", "ring")
 
 
 @pytest.mark.parametrize(

@@ -29,16 +29,6 @@ def test_select_keeps_rows_with_their_entries_in_the_order_given():
         few.undone()
 
 
-@pytest.mark.parametrize(
-    ("keys", "message"),
-    [([], "There is no direction to select"), ([0, 0], "can be taken once only"), (["x"], "There is no direction 'x'")],
-)
-def test_select_refuses(keys, message):
-    """What is not there, and nothing."""
-    with pytest.raises(UserError, match=message):
-        select(blob_directions(), keys, label="x")
-
-
 def test_merge_puts_rows_one_after_the_other(tmp_path):
     """With their names and ranges; the header is as wide as its parts and tells each part's origin; the file loads."""
     a = part([0, 1], classes=[2, 0], seed=1, truncation=0.5).annotated(0, note="to and fro", starred=True)
@@ -58,15 +48,6 @@ def test_merge_puts_rows_one_after_the_other(tmp_path):
     assert merged.history[0]["what"] == "merged from a (2), b (2)"
     merged.save(tmp_path / "m.safetensors")
     assert load_directions(tmp_path / "m.safetensors").header == header
-
-
-def test_merge_of_a_selection_and_the_rest_is_the_whole():
-    """Nothing is lost on the way, but the order."""
-    whole = blob_directions()
-    merged = merge({"b": whole[3:], "a": whole[:3]})
-    order = [merged.index(name) for name in whole.names]
-    np.testing.assert_array_equal(merged.matrix[order], whole.matrix)
-    assert merged.header["truncation"] == whole.header["truncation"]
 
 
 def test_merge_names_the_pair_that_is_least_perpendicular():
@@ -121,8 +102,6 @@ def test_merge_refuses_what_does_not_belong_together():
         merge({"a": a, "b": part(range(6))})
     with pytest.raises(UserError, match="at least two sets of directions, got 1"):
         merge({"a": a})
-    with pytest.raises(UserError, match="same_names must be number or refuse, got 'x'"):
-        merge({"a": a, "b": part([2])}, same_names="x")
 
 
 @pytest.mark.parametrize(

@@ -62,13 +62,6 @@ def test_table_shows_hostile_text_as_text():
     assert f"{HOSTILE} (hidden)" in "".join(tags.text)
 
 
-def test_table_leaves_gaps_empty():
-    """What was not measured."""
-    text = "".join(parsed(blob_directions(activeness=[None] * 6)).text)
-    assert "None" not in text
-    assert "penalty share" not in text
-
-
 def test_strip_is_a_row_a_sample_and_a_column_a_step():
     """The middle column is the image of z itself, the ends those at the path's ends."""
     generator = BlobGenerator(resolution=16)

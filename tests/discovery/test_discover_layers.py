@@ -10,24 +10,21 @@ import pytest
 import torch
 from naive import textbook_variances
 
-from directions.config import ConfigError, DiscoverConfig
-from directions.discovery.loop import discover, penalty_and_gradient
+from directions.discovery import discover, penalty_and_gradient
 from directions.errors import UserError
-from directions.evaluation.activeness import activeness
-from directions.evaluation.path_size import suggested_path_sizes
-from directions.evaluation.penalty_share import penalty_shares
+from directions.evaluation.activeness import activeness, penalty_shares, suggested_path_sizes
 from directions.evaluation.summary import summarise
 from directions.generators.biggan import BigGAN
 from directions.generators.biggan_deep import BigGANDeep
 from directions.generators.closed_form import ClosedFormGenerator
-from directions.generators.edits import chosen_layers, edited_images
-from directions.generators.frozen_layers import FrozenBlock
-from directions.generators.layers import LayerRange
+from directions.generators.frozen import FrozenBlock
+from directions.generators.layers import LayerRange, chosen_layers, edited_images
 from directions.held_out import draw_held_out, held_out_penalty
-from directions.joint.measure import measure
-from directions.joint.start import planned_measurement
+from directions.joint.measure import measure, planned_measurement
 from directions.sampling import image_map
 from directions.search import Search, draw_batch
+from directions.settings.base import ConfigError
+from directions.settings.discover import DiscoverConfig
 
 CONFIG = DiscoverConfig(
     method="adam", steps=2, batch_size=2, held_out=2, held_out_probes=2, eval_every=1, final_samples=2, base_points=2,
@@ -119,7 +116,7 @@ def measured(generator, config):
 @pytest.mark.parametrize("layers", ["0:2", "3:5"])
 def test_every_number_is_that_of_a_generator_with_a_z_for_each_layer(deep, naive, layers):
     """Penalty and gradient, held-out score, shares, activeness, path sizes, measured Hessians."""
-    config = dataclasses.replace(CONFIG, layers=layers)
+    config = CONFIG.replace(layers=layers)
     got = measured(deep, config)
     naive()
     expected = measured(deep, config)
@@ -132,7 +129,7 @@ def test_every_number_is_that_of_a_generator_with_a_z_for_each_layer(deep, naive
 
 def test_penalty_is_the_textbook_s_with_a_z_for_each_layer(deep, model):
     """Var over probes of second differences by separate forwards of the package's own layers."""
-    config = dataclasses.replace(CONFIG, layers="4:6", space="0:3")
+    config = CONFIG.replace(layers="4:6", space="0:3")
     search = Search.resolve(deep, config)
     batch = draw_batch(deep, config, search, 1)
     Q = search.space.embed(torch.eye(3)).double()
@@ -145,11 +142,11 @@ def test_penalty_is_the_textbook_s_with_a_z_for_each_layer(deep, model):
 @pytest.mark.parametrize("layers", ["0:7", "all", ":"])
 def test_all_layers_are_none_at_all(deep, layers):
     """A run on all layers is the run without layers, bit by bit, and its file says so."""
-    runs = [list(discover(deep, dataclasses.replace(CONFIG, layers=choice)))[-1] for choice in (None, layers)]
+    runs = [list(discover(deep, CONFIG.replace(layers=choice)))[-1] for choice in (None, layers)]
     assert torch.equal(runs[0].basis, runs[1].basis)
     assert runs[0].record.penalty == runs[1].record.penalty
     assert runs[0].record.held_out == runs[1].record.held_out
-    assert summarise(deep, dataclasses.replace(CONFIG, layers=layers), runs[1]).layers is None
+    assert summarise(deep, CONFIG.replace(layers=layers), runs[1]).layers is None
 
 
 @pytest.mark.parametrize("method", ["adam", "joint+adam"])
@@ -158,7 +155,7 @@ def test_discover_on_layers_ends_in_a_file_that_names_them(request, method, kind
     """From the configuration to the header, on both kinds of BigGAN, with either method."""
     generator = request.getfixturevalue(kind)
     space = "0:4" if kind == "deep" else None
-    config = dataclasses.replace(CONFIG, method=method, layers=layers, truncation=0.5, space=space)
+    config = CONFIG.replace(method=method, layers=layers, truncation=0.5, space=space)
     snapshot = list(discover(generator, config))[-1]
     directions = summarise(generator, config, snapshot)
     assert directions.layers == expected
@@ -186,14 +183,14 @@ def test_layers_that_see_no_z_are_refused():
 
 def test_thirds_of_z_are_pointed_at_layers_where_z_has_none(deep, plain, recwarn):
     """By name only: a range of components is what it says."""
-    config = dataclasses.replace(CONFIG, space="coarse")
+    config = CONFIG.replace(space="coarse")
     with pytest.warns(
         UserWarning, match="z has no segments in 'deep': every layer sees all of it. .* give layers coarse"
     ):
         discover(deep, config)
     discover(plain, config)
-    discover(deep, dataclasses.replace(config, layers="coarse"))
-    discover(deep, dataclasses.replace(config, space="0:4"))
+    discover(deep, config.replace(layers="coarse"))
+    discover(deep, config.replace(space="0:4"))
     assert len(recwarn) == 0
 
 
@@ -205,7 +202,7 @@ def test_what_lies_before_the_layers_is_computed_once_a_sample(deep):
         block.register_forward_hook(lambda _, inputs, __, seen=seen: seen.append(len(inputs[0])))
         for block, seen in zip(blocks, rows, strict=True)
     ]
-    config = dataclasses.replace(CONFIG, layers="4:6")
+    config = CONFIG.replace(layers="4:6")
     search = Search.resolve(deep, config)
     Q = search.space.embed(torch.eye(search.space.size)).double()
     penalty_and_gradient(deep, Q, draw_batch(deep, config, search, 1), config)

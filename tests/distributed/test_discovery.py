@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 
 import pytest
@@ -10,9 +9,10 @@ import torch
 from rank_work import discoveries, run_of
 from ranks import Started
 
-from directions.config import ConfigError, DiscoverConfig
-from directions.distributed.ranks import Ranks
+from directions.ranks import Ranks
 from directions.search import shared_among
+from directions.settings.base import ConfigError
+from directions.settings.discover import DiscoverConfig
 
 ADAM = DiscoverConfig(
     method="adam",
@@ -25,14 +25,14 @@ ADAM = DiscoverConfig(
     base_points=5,
     starts=3,
 )
-BOTH = dataclasses.replace(ADAM, method="joint+adam", learning_rate=0.01)
-GRADIENTS = dataclasses.replace(BOTH, measurement="gradients", output_probes=2)
+BOTH = ADAM.replace(method="joint+adam", learning_rate=0.01)
+GRADIENTS = BOTH.replace(measurement="gradients", output_probes=2)
 CASES = {
     "adam": ADAM,
-    "max in micro-batches": dataclasses.replace(ADAM, reduction="max", micro_batch=2),
-    "joint": dataclasses.replace(ADAM, method="joint"),
-    "joint+adam in micro-batches": dataclasses.replace(BOTH, micro_batch=2),
-    "gradients": dataclasses.replace(GRADIENTS, ndirs=2),
+    "max in micro-batches": ADAM.replace(reduction="max", micro_batch=2),
+    "joint": ADAM.replace(method="joint"),
+    "joint+adam in micro-batches": BOTH.replace(micro_batch=2),
+    "gradients": GRADIENTS.replace(ndirs=2),
 }
 RESUMED = {"adam from step 1": (ADAM, 1), "measured 3 of 5": (BOTH, 3), "joint+adam from step 2": (GRADIENTS, 8)}
 """Runs of one process, and the number of the snapshot that two ranks go on from."""

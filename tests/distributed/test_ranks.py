@@ -11,9 +11,8 @@ import torch
 from rank_work import exchanges, told
 from ranks import Started
 
-from directions.distributed.joining import joined
-from directions.distributed.processes import Processes
 from directions.errors import UserError
+from directions.ranks import Processes, joined
 
 
 def test_one_process_is_left_alone(monkeypatch):
@@ -34,7 +33,7 @@ def test_one_process_is_left_alone(monkeypatch):
     assert ranks.stop_signal == 0
     ranks.request_stop(signal.SIGINT)
     assert ranks.stop_signal == signal.SIGINT
-    assert ranks.tells()
+    assert ranks.says_why()
 
 
 def test_exchanges_give_all_ranks_the_same():
@@ -128,7 +127,5 @@ def test_joined_refuses_a_wrong_environment(monkeypatch, variables, message):
 
 def test_ranks_do_not_import_torch_for_one_process():
     """Wrong options are refused before anything heavy starts."""
-    code = (
-        "import sys; from directions.distributed.joining import joined\nwith joined(): sys.exit('torch' in sys.modules)"
-    )
+    code = "import sys; from directions.ranks import joined\nwith joined(): sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

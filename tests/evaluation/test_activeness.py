@@ -1,15 +1,26 @@
-"""Activeness against its definition and a closed form."""
+"""Activeness, path sizes and penalty shares against their definitions and closed forms."""
 
 from __future__ import annotations
-
-import math
 
 import pytest
 import torch
 from closed import DoubleGenerator
+from scipy import stats
 
-from directions.evaluation.activeness import activeness
-from directions.sampling import derived_rng, draw_points
+from directions.basis import SearchSpace
+from directions.evaluation.activeness import (
+    activeness,
+    component_activeness,
+    components_carrying,
+    penalty_shares,
+    prior_radius,
+    suggested_path_sizes,
+)
+from directions.generators.closed_form import Quadratic
+from directions.generators.progan import ProGAN, ProGANNetwork
+from directions.held_out import draw_held_out
+from directions.sampling import derived_rng, draw_points, move
+from directions.settings.discover import DiscoverConfig
 
 
 def naive_activeness(generator, direction, samples, classes, truncation, seed):
@@ -44,22 +55,147 @@ def test_activeness_of_a_true_direction_is_known():
     torch.testing.assert_close(measured, curve * generator.map.weights.square().mean(dim=0))
 
 
-def test_activeness_does_not_depend_on_the_batch():
-    """How many images are made at once is a matter of memory."""
+def test_component_activeness_equals_the_paper_s_code():
+    """Component by component, latent by latent: set it to −2, 0, 2, take the variance over the three."""
+
+    class Recording(DoubleGenerator):
+        def sample_z_from(self, n, rng, truncation=1.0):
+            self.drawn = super().sample_z_from(n, rng, truncation)
+            return self.drawn
+
+    generator = Recording(num_classes=0)
+    measured = component_activeness(generator, samples=5)
+    for component in range(4):
+        total = 0.0
+        for z in generator.drawn:
+            images = []
+            for value in (-2.0, 0.0, 2.0):
+                changed = z.clone()
+                changed[component] = value
+                images.append(generator(changed[None])[0])
+            total += float(torch.stack(images).var(dim=0, unbiased=True).mean())
+        assert measured.values[component] == pytest.approx(total / 5, rel=1e-9)
+
+
+@pytest.mark.parametrize("dim_z", [12, 3])
+def test_component_activeness_of_a_progan_is_behind_its_norm(dim_z):
+    """As the paper's figures.py: z is normalised and then edited, from 12 components on; else before."""
+    torch.manual_seed(0)
+    network = ProGANNetwork(dim_z, [4, 4])
+    network.blocks[0].dense.weight.data[:, 1] = 0
+    generator = ProGAN(network, name="small", digest="0")
+    measured = component_activeness(generator, samples=5)
+    z = generator.sample_z_from(5, derived_rng(0, purpose="activeness"))
+    if dim_z == 12:
+        z = z / z.square().mean(dim=1, keepdim=True).sqrt()
+    for component in range(dim_z):
+        images = []
+        for value in (-2.0, 0.0, 2.0):
+            changed = z.clone()
+            changed[:, component] = value
+            images.append(network(changed, normalise=dim_z < 12).clamp(-1, 1))
+        expected = float(torch.stack(images).var(dim=0).mean())
+        assert measured.values[component] == pytest.approx(expected, rel=1e-4)
+    assert (measured.values[1] == 0) == (dim_z == 12)
+
+
+@pytest.mark.parametrize(
+    ("values", "share", "number"),
+    [
+        ([1.0] * 100, 0.95, 95),
+        ([0.0, 94.9, 0.1, 5.0], 0.95, 2),
+        ([95.0, 5.0], 0.95, 1),
+        ([3.0, 1.0, 0.0], 1.0, 2),
+        ([0.0, 0.0], 0.95, 0),
+        ([], 0.95, 0),
+    ],
+)
+def test_components_carrying_counts_the_fewest(values, share, number):
+    """Most active first, up to the share and no further."""
+    assert components_carrying(values, share) == number
+
+
+class Normal(DoubleGenerator):
+    """Draws z from the normal prior."""
+
+    def sample_z_from(self, n, rng, truncation=1.0):
+        return truncation * torch.randn(n, self.dim_z, generator=rng, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("dim", [12, 100])
+@pytest.mark.parametrize("truncation", [1.0, 0.5])
+def test_prior_radius_of_a_normal_prior_is_known(dim, truncation):
+    """√(χ²'s 95% quantile − (n − 1)), in truncated units; the values that the docstring names."""
+    expected = truncation * (stats.chi2.ppf(0.95, dim) - (dim - 1)) ** 0.5
+    assert {12: 3.17, 100: 5.03}[dim] == pytest.approx(expected / truncation, abs=0.005)
+    assert prior_radius(Normal(dim, 1), truncation) == pytest.approx(expected, rel=0.02)
+
+
+def test_prior_radius_of_a_truncated_prior_is_shorter_and_keeps_draws_likely():
+    """Set to it along any direction, half of the draws are no longer than 95% of those that were not moved."""
+    generator = DoubleGenerator(12, 1)
+    radius = prior_radius(generator)
+    assert radius < prior_radius(Normal(12, 1))
+    z = generator.sample_z_from(20_000, torch.Generator().manual_seed(1))
+    limit = z.norm(dim=1).quantile(0.95)
+    for q in (torch.eye(12).double()[0], torch.full((12,), 12**-0.5).double()):
+        moved = z - torch.outer(z @ q, q) + radius * q
+        assert float((moved.norm(dim=1) <= limit).double().mean()) == pytest.approx(0.5, abs=0.05)
+
+
+def test_prior_radius_counts_the_components_that_are_moved():
+    """A chunk of z is judged by its own length."""
+    expected = (stats.chi2.ppf(0.95, 20) - 19) ** 0.5
+    assert prior_radius(Normal(60, 1), space=SearchSpace(20, 40, 60)) == pytest.approx(expected, rel=0.03)
+
+
+class Saturating(DoubleGenerator):
+    """Component 0 changes the image steadily, component 1 stops at a distance of 1 from the centre."""
+
+    def forward(self, z, y=0, *, truncation=1.0):
+        return torch.stack((z[:, 0], z[:, 1].clamp(-1, 1)), dim=1).reshape(-1, 2, 1, 1)
+
+
+@pytest.mark.parametrize(("largest", "expected"), [(1.6, (1.6, 1.2)), (4.0, (2.04, 1.02))])
+def test_suggested_path_sizes_end_where_the_image_stops_changing(largest, expected):
+    """The stage in which the image comes to rest is the last one; the prior bounds what is asked for."""
+    sizes = suggested_path_sizes(Saturating(), torch.eye(4)[:2], largest=largest, samples=3, classes=(0,))
+    assert sizes == pytest.approx(expected, abs=0.01)
+
+
+def exact_shares(generator, basis, held_out):
+    """From the whole Hessian along the basis: each direction's off-diagonal squares."""
+    z = move(held_out.points.z, basis, held_out.steps(basis))
+    H = basis @ generator.hessian(z, held_out.points.y) @ basis.T
+    squares = H.square().mean(dim=(0, 1))
+    rows = (squares - torch.diag(squares.diagonal())).sum(dim=1)
+    return rows / rows.sum()
+
+
+@pytest.mark.parametrize("ndirs", [3, 4])
+def test_penalty_shares_converge_to_exact_shares(ndirs):
+    """With many probes and a small step they are what the Hessian says."""
     generator = DoubleGenerator()
-    results = [activeness(generator, torch.eye(4), samples=5, classes=(1,), rows=rows) for rows in (1, 7, 1000)]
-    torch.testing.assert_close(results[0], results[1])
-    torch.testing.assert_close(results[0], results[2])
+    config = DiscoverConfig(held_out=6, held_out_probes=400, epsilon=1e-3)
+    held_out = draw_held_out(generator, config)
+    basis = torch.eye(4, dtype=torch.float64)[:ndirs]
+    shares = penalty_shares(generator, basis, held_out, num_probes=400)
+    torch.testing.assert_close(shares, exact_shares(generator, basis, held_out), rtol=0.05, atol=0.01)
+    assert float(shares.sum()) == pytest.approx(1.0)
 
 
-def test_activeness_is_zero_for_what_does_nothing():
-    """A direction that the generator ignores."""
+def test_penalty_shares_are_exact_for_one_pair():
+    """Where only two directions are entangled, each has half, from a single probe."""
+    H = torch.zeros(1, 4, 4, dtype=torch.float64)
+    H[0, 1, 2] = H[0, 2, 1] = 3.0
+    H[0, 3, 3] = 50.0  # curvature along one direction is not entanglement
+    pair = Quadratic(H)
 
-    class Ignoring(DoubleGenerator):
+    class Pair(DoubleGenerator):
         def forward(self, z, y=0, *, truncation=1.0):
-            return super().forward(z * torch.tensor([1.0, 1.0, 1.0, 0.0]), y)
+            return pair(z).reshape(-1, 1, 1, 1)
 
-    measured = activeness(Ignoring(), torch.eye(4), samples=3, classes=(0,))
-    assert measured[3] < 1e-30
-    assert (measured[:3] > 0).all()
-    assert math.isfinite(float(measured.sum()))
+    generator = Pair()
+    held_out = draw_held_out(generator, DiscoverConfig(held_out=2))
+    shares = penalty_shares(generator, torch.eye(4), held_out)
+    torch.testing.assert_close(shares, torch.tensor([0.0, 0.5, 0.5, 0.0], dtype=torch.float64), rtol=0, atol=1e-6)

@@ -9,13 +9,20 @@ import torch
 from closed import DoubleGenerator
 
 from directions.basis import check_orthonormal
-from directions.config import DiscoverConfig
-from directions.discovery.loop import discover
+from directions.discovery import discover
+from directions.evaluation import summary
 from directions.evaluation.activeness import activeness
-from directions.evaluation.baselines import axis_directions, baseline_penalties, random_directions
 from directions.evaluation.summary import summarise
-from directions.held_out import draw_held_out, held_out_penalty
+from directions.held_out import (
+    HeldOutHessians,
+    axis_directions,
+    baseline_penalties,
+    draw_held_out,
+    held_out_penalty,
+    random_directions,
+)
 from directions.search import Search
+from directions.settings.discover import DiscoverConfig
 
 CONFIG = DiscoverConfig(
     method="adam",
@@ -74,6 +81,34 @@ def test_summarise_scores_what_is_in_the_file(run):
     assert {name: penalty[name] for name in ("random", "axes")} == baselines
 
 
+def test_summarise_says_how_diagonal_held_out_hessians_are(run):
+    """Along the directions of the file, random ones and the axes; those measured before are taken."""
+    generator, snapshot, directions = run
+    hessians = HeldOutHessians.measure(generator, CONFIG)
+    said = directions.header["penalty"]["hessians"]
+    assert said["found"] == pytest.approx(hessians.score(torch.tensor(directions.matrix)).to_dict(), rel=1e-3)
+    assert said["random"]["off_diagonal"] == pytest.approx(hessians.random().off_diagonal, rel=1e-4)
+    other = HeldOutHessians(hessians.space, tuple(2 * place for place in hessians.places))
+    again = summarise(generator, CONFIG, snapshot, hessians=other).header["penalty"]["hessians"]
+    assert again["axes"]["off_diagonal"] == pytest.approx(4 * said["axes"]["off_diagonal"], rel=1e-4)
+
+
+def test_summarise_measures_the_most_active_with_all_samples(run, monkeypatch):
+    """Of many directions the others get fewer."""
+    generator, snapshot, _ = run
+    asked = []
+
+    def watch(generator, basis, *, samples, **where):
+        asked.append((len(basis), samples))
+        return activeness(generator, basis, samples=samples, **where)
+
+    monkeypatch.setattr(summary, "_FIRST", 2)
+    monkeypatch.setattr(summary, "activeness", watch)
+    directions = summarise(generator, dataclasses.replace(CONFIG, final_samples=40), snapshot)
+    assert asked == [(3, 32), (2, 40)]
+    assert list(directions.activeness) == sorted(directions.activeness, reverse=True)
+
+
 def test_summarise_of_a_resumed_run_is_identical(run):
     """The same header and the same bits."""
     generator, _, directions = run
@@ -92,11 +127,3 @@ def test_baselines_are_orthonormal_in_the_space(make):
     assert basis.shape == (2, 4)
     assert not basis[:, 0].any()
     assert check_orthonormal(basis) is None
-
-
-def test_baseline_penalties_average_over_seeds():
-    """The random score is the mean of the single ones."""
-    generator = DoubleGenerator()
-    search, held_out = Search.resolve(generator, CONFIG), draw_held_out(generator, CONFIG)
-    single = [held_out_penalty(generator, random_directions(search, seed), held_out) for seed in range(3)]
-    assert baseline_penalties(generator, search, held_out, random_seeds=3)["random"] == pytest.approx(sum(single) / 3)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 import csv
 import importlib.util
 import json
@@ -52,36 +51,6 @@ def arguments(data: Path, folder: Path, epochs: int = 2) -> list[str]:
     return ["--data", str(data), "--out", str(folder / "out"), "--checkpoint", str(folder / "a" / "c.pt"), *settings]
 
 
-def test_degrade_leaves_the_hue_of_every_pixel(script: ModuleType, monkeypatch: pytest.MonkeyPatch):
-    """Without noise, a flat image of one colour keeps its hue through blur, grid, saturation, contrast, brightness."""
-    monkeypatch.setattr(torch, "randn", lambda shape, generator: torch.zeros(shape))
-    hues = np.linspace(0.0, 0.75, 16)
-    colours = torch.tensor([colorsys.hsv_to_rgb(hue, 0.5, 0.7) for hue in hues])
-    images = (2 * colours - 1)[:, :, None, None].expand(-1, -1, 8, 8).float()
-    degraded = (script.degrade(images, torch.Generator().manual_seed(0)) + 1) / 2
-    assert (degraded - (images + 1) / 2).abs().amax() > 0.03
-    for hue, image in zip(hues, degraded, strict=True):
-        for pixel in image.flatten(1).T.tolist():
-            assert abs((colorsys.rgb_to_hsv(*pixel)[0] - hue + 0.5) % 1 - 0.5) < 1e-4
-
-
-def test_degrade_is_a_function_of_its_seed_and_stays_in_range(script: ModuleType):
-    """The same seed gives the same images, in [-1, 1], each with faults of its own."""
-    images = torch.full((4, 3, 8, 8), 0.97)
-    first, second = (script.degrade(images, torch.Generator().manual_seed(1)) for _ in range(2))
-    torch.testing.assert_close(first, second, rtol=0, atol=0)
-    assert first.abs().amax() <= 1
-    assert len({round(image.mean().item(), 5) for image in first}) == 4
-
-
-def test_learning_rate_warms_up_and_ends_at_zero(script: ModuleType):
-    """Rises to the peak, then falls to nearly nothing."""
-    rates = [script.learning_rate(step, 1000) for step in range(1000)]
-    assert rates[0] < 0.01 * max(rates)
-    assert rates[-1] < 1e-4 * max(rates)
-    assert np.argmax(rates) == pytest.approx(100, abs=20)
-
-
 def test_training_resumes_to_the_same_weights(script: ModuleType, data: Path, tmp_path: Path):
     """Stopped after the first epoch and run again, training ends bit-identical to an unbroken run."""
     scenes = script.load_scenes(data)
@@ -122,51 +91,6 @@ def test_export_writes_a_reader_that_reads_the_same(script: ModuleType, data: Pa
     assert "| degraded | " in card
 
 
-def test_score_of_a_perfect_and_of_a_constant_reader(script: ModuleType, data: Path):
-    """R² is 1 for the truth and 0 for the mean."""
-    scenes = script.load_scenes(data)
-    index = torch.arange(40)
-
-    class Oracle:
-        def read(self, images: torch.Tensor) -> object:
-            columns = dict(zip(FACTORS, scenes.factors.T, strict=True))
-            columns["x"] = scenes.factors[:, 1].mean().expand(40)
-            return type("Reading", (), {"shape": scenes.shape, **columns})
-
-    figures = script.score(Oracle(), scenes, index, degraded=False)
-    assert figures["shape_accuracy"] == 1.0
-    assert figures["r2"] == pytest.approx({"hue": 1.0, "x": 0.0, "y": 1.0, "size": 1.0})
-    assert figures["rmse"]["x"] == pytest.approx(scenes.factors[:, 1].std(correction=0).item())
-
-
-def test_main_writes_nothing_when_the_reader_is_not_good_enough(
-    script: ModuleType, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
-    """Noise cannot be read: exit status 1, and the package's reader stays as it was."""
-    assert script.main(arguments(data, tmp_path)) == 1
-    assert "nothing was written" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
-
-
-def test_check_scores_the_reader_that_is_there_and_trains_nothing(
-    script: ModuleType, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
-    packaged = script.scene_reader.READER_FOLDER
-    assert script.main([*arguments(data, tmp_path), "--out", str(packaged), "--check"]) == 1
-    figures = script.score_both(load_scene_reader(), script.load_scenes(data), 16)
-    assert script.describe(figures).splitlines()[2] in capsys.readouterr().out
-    assert not list(tmp_path.rglob("*"))
-
-
-def test_main_refuses_a_checkpoint_of_other_settings(
-    script: ModuleType, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
-    """A run with another number of epochs does not go on from it."""
-    script.main(arguments(data, tmp_path, epochs=1))
-    assert script.main(arguments(data, tmp_path, epochs=2)) == 2
-    assert "is of a run with other settings" in capsys.readouterr().err
-
-
 def test_main_names_missing_scenes_and_how_to_render_them(
     script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -175,11 +99,3 @@ def test_main_names_missing_scenes_and_how_to_render_them(
     error = capsys.readouterr().err
     assert "images.npy does not exist" in error
     assert "make scenes" in error
-
-
-def test_main_refuses_too_few_images(
-    script: ModuleType, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
-    """Held-out images and a batch must both fit in the set."""
-    assert script.main([*arguments(data, tmp_path), "--held-out", "39"]) == 2
-    assert "has 40 images" in capsys.readouterr().err

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from directions.direction_file import Directions, load_directions
-from directions.direction_file.header import make_header
+from directions.direction_file.format import make_header
 from directions.generators.closed_form import ClosedFormGenerator
 
 FOLDER = Path(__file__).parents[2] / "examples"
@@ -72,5 +72,5 @@ def test_inverse(file, capsys):
 
 def test_every_example_is_tested():
     """A script of that folder is run here, or by the test of custom generators."""
-    tested = {"dcgan", *(name.removeprefix("test_") for name in globals() if name.startswith("test_"))}
+    tested = {"dcgan", "faces", *(name.removeprefix("test_") for name in globals() if name.startswith("test_"))}
     assert {path.stem for path in FOLDER.glob("*.py")} <= tested

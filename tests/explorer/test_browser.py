@@ -15,7 +15,7 @@ from fakes import BlobGenerator, blob_directions
 from PIL import Image
 
 from directions.direction_file import edit_directions, load_directions
-from directions.explorer.server import address, listen, make_server
+from directions.explorer.app import address, listen, make_server
 
 CHROMIUM = Path("/usr/bin/chromium")
 PATIENCE = 60_000  # milliseconds, for a machine that does something else as well

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import itertools
 import threading
@@ -17,10 +18,12 @@ from PIL import Image
 
 from directions import load_generator
 from directions.direction_file import Directions, load_directions
-from directions.direction_file.header import make_header
-from directions.explorer.painter import Store, encode
+from directions.direction_file.format import make_header
+from directions.explorer.file import OpenFile
+from directions.explorer.models import AnimationRequest, View
+from directions.explorer.painter import Painter, Store, SupersededError, Worker, animate, encode
 from directions.generators.layers import LayerRange
-from directions.rendering.maker import to_uint8
+from directions.rendering.frames import to_uint8
 
 
 def pixels(response) -> np.ndarray:
@@ -268,15 +271,13 @@ def test_gif_goes_along_the_direction_from_where_the_sliders_stand(page):
 
 def test_gif_goes_no_further_than_the_sliders(page, monkeypatch):
     """An older file may have a larger range, far out where images are no numbers."""
-    from directions.explorer.animation import Animation
-
     directions = load_directions(page.path)
     entries = directions.header["directions"]
     entries[0]["path_size"] = 500.0
     Directions(directions.matrix, directions.header | {"directions": entries}).save(page.path)
     amounts = []
-    at = Animation.at
-    monkeypatch.setattr(Animation, "at", lambda self, amount: amounts.append(amount) or at(self, amount))
+    moved = View.moved
+    monkeypatch.setattr(View, "moved", lambda self, name, amount: amounts.append(amount) or moved(self, name, amount))
     answer = page.post("animation", page.view() | {"direction": page.ids[0], "frames": 5, "fps": 10})
     assert answer.status_code == 200, answer.text
     assert (min(amounts), max(amounts)) == (-100, 100)
@@ -284,17 +285,19 @@ def test_gif_goes_no_further_than_the_sliders(page, monkeypatch):
 
 def test_gif_stops_when_nobody_waits(page):
     """No image is made after the client has gone."""
-    from directions.explorer.animation import Animation, CancelledError, animate
-    from directions.explorer.open_file import OpenFile
-    from directions.explorer.painter import Painter
-    from directions.explorer.view import View
 
-    gone = threading.Event()
-    gone.set()
-    view = View((0,), 0, 1.0, (), None)
+    async def gone():
+        return True
+
+    async def ask():
+        request = AnimationRequest(seeds=(0,), label=0, direction=page.ids[0], frames=8)
+        content, painter, worker = OpenFile(page.path).read(), Painter(page.generator), Worker()
+        with pytest.raises(SupersededError):
+            await animate(request, request.view(page.generator), content, painter, worker, gone)
+        worker.close()
+
     page.generator.batch_sizes.clear()
-    with pytest.raises(CancelledError, match=r"^$"):
-        animate(Animation(view, page.ids[0], 8, 20.0), Painter(page.generator), OpenFile(page.path).read(), gone)
+    asyncio.run(ask())
     assert page.generator.batch_sizes == []
 
 

@@ -13,9 +13,9 @@ import urllib.request
 import pytest
 from fakes import BlobGenerator, blob_directions
 
-from directions.cli import main
+from directions.cli.main import main
 from directions.errors import UserError
-from directions.explorer.server import USUAL_PORT, address, listen, make_server
+from directions.explorer.app import USUAL_PORT, address, listen, make_server
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.2", "example.org", "", "::", "127.0.0.1; rm"])
@@ -70,7 +70,7 @@ def test_command_serves_and_ends_with_ctrl_c(tmp_path):
     file = tmp_path / "file.safetensors"
     code = (
         "import sys\nfrom fakes import BlobGenerator\nfrom directions.generators import registry\n"
-        "registry.load_generator = lambda *_, **__: BlobGenerator()\nfrom directions.cli import main\n"
+        "registry.load_generator = lambda *_, **__: BlobGenerator()\nfrom directions.cli.main import main\n"
         f"sys.exit(main(['explore', {str(file)!r}, '--no-open', '--port', '0']))"
     )
     blob_directions(BlobGenerator()).save(file)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import resource
 
 import numpy as np
 import pytest
@@ -12,11 +13,8 @@ import torch
 from PIL import Image
 
 from directions.errors import UserError
-from directions.evaluation.scene_reader import SHAPES
-from directions.gan.config import TrainConfig
-from directions.gan.data.cache import from_files, image_files
-from directions.gan.data.reading import BrokenImageError, cut_to_size, halves, read_rgb
-from directions.gan.data.source import open_data
+from directions.gan.data import BrokenImageError, cut_to_size, halves, image_files, open_data, read_rgb
+from directions.settings.train import TrainConfig
 
 
 def noise(height, width, seed=0, channels=(3,)):
@@ -27,27 +25,19 @@ def grey_ramp():
     return np.arange(256, dtype=np.uint8).reshape(16, 16)
 
 
-def test_rgb_is_left_as_it_is(tmp_path):
-    """Pixel for pixel."""
-    Image.fromarray(noise(8, 9)).save(tmp_path / "a.png")
-    assert np.array_equal(np.asarray(read_rgb(tmp_path / "a.png")), noise(8, 9))
-
-
-@pytest.mark.parametrize("suffix", ["png", "tif"])
-def test_sixteen_bit_grey_is_scaled_not_cut_off(tmp_path, suffix):
-    """The whole range of 16 bits becomes that of 8."""
-    values = (np.arange(256, dtype=np.uint32) * 257).astype(np.uint16).reshape(16, 16)
-    Image.fromarray(values).save(tmp_path / f"a.{suffix}")
-    got = np.asarray(read_rgb(tmp_path / f"a.{suffix}"))
-    assert np.array_equal(got, np.repeat(grey_ramp()[:, :, None], 3, axis=2))
-
-
-def test_grey_becomes_three_equal_channels(tmp_path):
-    """Also of one bit."""
-    Image.fromarray(grey_ramp()).save(tmp_path / "a.png")
-    assert np.array_equal(np.asarray(read_rgb(tmp_path / "a.png")), np.repeat(grey_ramp()[:, :, None], 3, axis=2))
-    Image.fromarray(grey_ramp() > 99).save(tmp_path / "b.png")
-    assert np.array_equal(np.asarray(read_rgb(tmp_path / "b.png"))[..., 0], (grey_ramp() > 99) * np.uint8(255))
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        (grey_ramp(), grey_ramp()),
+        (grey_ramp() > 99, (grey_ramp() > 99) * np.uint8(255)),
+        (grey_ramp().astype(np.uint16) * 257, grey_ramp()),  # the whole range of 16 bits becomes that of 8
+    ],
+    ids=["8 bits", "1 bit", "16 bits"],
+)
+def test_grey_becomes_three_equal_channels(tmp_path, values, shown):
+    """Scaled, not cut off."""
+    Image.fromarray(values).save(tmp_path / "a.png")
+    assert np.array_equal(np.asarray(read_rgb(tmp_path / "a.png")), np.repeat(shown[:, :, None], 3, axis=2))
 
 
 def test_transparency_is_laid_on_white(tmp_path):
@@ -134,7 +124,7 @@ def folder(tmp_path):
 
 def settings(folder, **changes):
     cache = str(folder.parent / "cache")
-    return TrainConfig.of(**({"data": str(folder), "resolution": 8, "channels": (4, 4), "cache": cache} | changes))
+    return TrainConfig(**({"data": str(folder), "resolution": 8, "channels": (4, 4), "cache": cache} | changes))
 
 
 def test_folder_is_cut_once_and_mapped(folder, monkeypatch):
@@ -146,14 +136,13 @@ def test_folder_is_cut_once_and_mapped(folder, monkeypatch):
     assert isinstance(data.images, np.memmap)
     assert np.array_equal(data.images[0], noise(8, 8))
     assert np.array_equal(data.images[3], noise(8, 8, seed=3))
-    images, labels = data.batch(torch.tensor([3, 0]))
+    images = data.read(torch.tensor([3, 0]))
     expected = torch.from_numpy(np.stack((noise(8, 8, seed=3), noise(8, 8)))).permute(0, 3, 1, 2) / 127.5 - 1
     torch.testing.assert_close(images, expected, rtol=0, atol=1e-6)
     assert images.is_contiguous(memory_format=torch.channels_last)
-    assert labels.tolist() == [0, 0]
     assert data.digest == hashlib.sha256(np.asarray(data.images).tobytes()).hexdigest()
 
-    monkeypatch.setattr("directions.gan.data.cache.read_rgb", None)
+    monkeypatch.setattr("directions.gan.data.read_rgb", None)
     again = open_data(settings(folder))
     assert again.digest == data.digest
     monkeypatch.undo()
@@ -187,10 +176,77 @@ def test_broken_image_is_named_and_refused_or_skipped(folder):
             data = open_data(settings(folder, on_broken="skip"))
     assert len(data) == 4
     assert np.array_equal(data.images[2], noise(8, 8, seed=3))
-    for path in image_files(folder):
+    for path in image_files(folder)[0]:
         path.write_text("no image")
     with pytest.raises(UserError, match="None of the 5 image files"):
         open_data(settings(folder, on_broken="skip"))
+
+
+def test_links_are_followed_and_hidden_folders_left_out(folder, tmp_path):
+    """What is not used is counted, whether it is read or comes from the cache; a circle of links ends."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    Image.fromarray(noise(8, 8, seed=7)).save(elsewhere / "7.png")
+    (folder / "linked").symlink_to(elsewhere)
+    (folder / "more" / "circle").symlink_to(folder)
+    (folder / ".ipynb_checkpoints").mkdir()
+    Image.fromarray(noise(8, 8, seed=8)).save(folder / ".ipynb_checkpoints" / "0-checkpoint.png")
+    for _ in range(2):
+        data = open_data(settings(folder))
+        assert len(data) == 6
+        assert np.array_equal(data.images[3], noise(8, 8, seed=7))
+        assert data.left_out == ("2 hidden", "1 .txt", "5 in folders that are linked twice")
+
+
+def test_dead_link_is_a_broken_file(folder):
+    """Refused or skipped, as asked."""
+    (folder / "1.png").unlink()
+    (folder / "1.png").symlink_to(folder / "nowhere.png")
+    with pytest.raises(UserError, match=r"1\.png cannot be used: it is a link to a file that is not there"):
+        open_data(settings(folder))
+    with pytest.warns(UserWarning, match=r"1 of 5 files"):
+        data = open_data(settings(folder, on_broken="skip"))
+    assert (len(data), data.left_out[-1]) == (4, "1 that cannot be read")
+
+
+@pytest.mark.parametrize("ending", ["jfif", "avif", "tga", "jp2"])
+def test_images_of_rarer_kinds_are_used(tmp_path, ending):
+    """As those of the common ones."""
+    for number in range(2):
+        picture = Image.fromarray(noise(8, 8, seed=number))
+        picture.save(tmp_path / f"{number}.{ending}", {"jfif": "JPEG"}.get(ending))
+    assert len(open_data(settings(tmp_path, cache=str(tmp_path / "cache")))) == 2
+
+
+@pytest.mark.parametrize("ending", ["png", "webp", "jpg"])
+def test_unreadable_orientation_is_none(tmp_path, ending):
+    """The picture is taken as it lies."""
+    Image.fromarray(noise(4, 6)).save(tmp_path / f"a.{ending}", exif=b"Exif\0\0no TIFF file at all")
+    assert read_rgb(tmp_path / f"a.{ending}").size == (6, 4)
+
+
+def test_names_may_be_any_bytes(tmp_path):
+    """Of files, and of the folder."""
+    folder = tmp_path / os.fsdecode(b"\xff\xfe")
+    folder.mkdir()
+    for number in range(2):
+        Image.fromarray(noise(8, 8, seed=number)).save(folder / os.fsdecode(b"\xe9\x80%d.png" % number))
+    assert len(open_data(settings(folder))) == 2
+    (folder / os.fsdecode(b"\xff.png")).write_text("no image")
+    with pytest.warns(UserWarning, match="1 of 3 files"):
+        assert len(open_data(settings(folder, on_broken="skip"))) == 2
+
+
+def test_full_disk_is_one_sentence_and_leaves_nothing(folder):
+    """Pixels are written, not mapped: a map of a full disk ends the process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, hard))
+    try:
+        with pytest.raises(UserError, match=r"Cannot write .*images\.npy: File too large"):
+            open_data(settings(folder))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list((folder.parent / "cache").iterdir()) == []
 
 
 def test_pairs_give_both_halves(tmp_path):
@@ -215,19 +271,16 @@ def test_folders_without_images_are_refused(tmp_path):
         open_data(settings(tmp_path / "nowhere"))
     with pytest.raises(UserError, match=r"data must be a folder of images .*which has none"):
         open_data(settings(tmp_path))
-    with pytest.raises(UserError, match="which does not exist or is a file"):
-        from_files(tmp_path / "nowhere", 8, cache=tmp_path)
     Image.fromarray(noise(8, 8)).save(tmp_path / "one.png")
     with pytest.raises(UserError, match="at least 2 images, got 1"):
         open_data(settings(tmp_path))
 
 
 def test_scenes_are_recognised_and_averaged(tmp_path):
-    """With their classes; the full size is read where it lies."""
+    """The full size is read where it lies."""
     images = np.stack([noise(16, 16, seed=n) for n in range(3)])
     np.save(tmp_path / "images.npy", images)
-    rows = [f"{index},{SHAPES[index]},0.1,0.2,0.3,0.5" for index in range(3)]
-    (tmp_path / "factors.csv").write_text("index,shape,hue,x,y,size\n" + "\n".join(rows) + "\n")
+    (tmp_path / "factors.csv").write_text("index,shape,hue,x,y,size\n")
     (tmp_path / "dataset.json").write_text(json.dumps({"sha256": "of-the-scenes"}))
     cache = str(tmp_path / "cache")
     full = open_data(settings(tmp_path, resolution=16, channels=(4, 4, 4), cache=cache))
@@ -237,7 +290,8 @@ def test_scenes_are_recognised_and_averaged(tmp_path):
     expected = images.reshape(3, 8, 2, 8, 2, 3).mean(axis=(2, 4))
     assert np.abs(half.images - expected).max() <= 0.5
     assert half.digest != full.digest
-    assert half.batch(torch.tensor([2, 0]))[1].tolist() == [2, 0]
-    assert half.class_names == SHAPES
     with pytest.raises(UserError, match="resolution must divide the renders' 16 pixels, got 32"):
         open_data(settings(tmp_path, resolution=32, channels=(4,) * 4, cache=cache))
+    (tmp_path / "images.npy").unlink()
+    with pytest.raises(UserError, match=r"has no images.npy.*make scenes"):
+        open_data(settings(tmp_path, cache=cache))

@@ -5,31 +5,19 @@ from __future__ import annotations
 import pytest
 import torch
 from naive import textbook_variances
-from torch import nn
 from torch.nn import functional as F
 
-from directions.gan.adversarial import (
-    gradient_norms,
-    gradient_penalty,
-    nonsaturating_discriminator,
-    nonsaturating_generator,
-    r1_penalty,
-    wasserstein_discriminator,
-    wasserstein_generator,
-)
-from directions.gan.architecture import Batch
-from directions.gan.config import TrainConfig
-from directions.gan.progan import GrowingGAN
-from directions.gan.progan_discriminator import ProGANDiscriminator, minibatch_stddev
-from directions.gan.schedule import Stage
-from directions.penalties.probes import rademacher
+from directions.gan.discriminator import minibatch_stddev
+from directions.gan.progan import Batch, GrowingGAN, diversity_of, squared_gradient_norms
+from directions.penalty import rademacher
 from directions.sampling import derived_rng
+from directions.settings.train import Stage, TrainConfig
 
 CHANNELS = (6, 5, 4)
 
 
 def gan(**settings):
-    config = TrainConfig.of(data="none", resolution=16, channels=CHANNELS, dim_z=3, **settings)
+    config = TrainConfig(data="none", resolution=16, channels=CHANNELS, dim_z=3, **settings)
     made = GrowingGAN(config, torch.device("cpu"))
     made.generator.double()
     made.discriminator.double()
@@ -63,12 +51,6 @@ def test_minibatch_stddev_keeps_parts_apart(size, group):
     assert both[:, 3, 0, 0].unique().numel() == 2 * size // group
 
 
-def test_minibatch_stddev_of_whole_groups_does_not_ask_for_parts():
-    """Bit for bit: runs whose batches are multiples of four go on as they began."""
-    x = torch.randn(16, 3, 4, 4, generator=derived_rng(0))
-    assert torch.equal(minibatch_stddev(x, parts=2), minibatch_stddev(x))
-
-
 @pytest.mark.parametrize(("level", "alpha"), [(0, 1.0), (2, 1.0), (2, 0.25)])
 def test_discriminator_equals_the_naive_one(level, alpha):
     """From the image down to 4 pixels, with the new block faded in."""
@@ -98,32 +80,20 @@ def test_discriminator_equals_the_naive_one(level, alpha):
     torch.testing.assert_close(head(h), layer("dense_1", head.dense_1, read, 1.0))
 
 
-def test_losses_on_known_scores():
-    """Worked out by hand."""
-    real, fake = torch.tensor([2.0, -1.0]), torch.tensor([0.5, 0.0])
-    assert wasserstein_discriminator(real, fake, drift=0.1).item() == pytest.approx(0.25 - 0.5 + 0.1 * 2.5)
-    assert wasserstein_generator(fake).item() == pytest.approx(-0.25)
-    softplus = lambda x: torch.log1p(torch.exp(torch.tensor(x))).item()  # noqa: E731 - a formula
-    expected = (softplus(-2.0) + softplus(1.0) + softplus(0.5) + softplus(0.0)) / 2
-    assert nonsaturating_discriminator(real, fake).item() == pytest.approx(expected)
-    assert nonsaturating_generator(fake).item() == pytest.approx((softplus(-0.5) + softplus(0.0)) / 2)
-
-
-def test_gradient_penalties_of_a_known_slope():
-    """The score a·x² has gradient 2a·x: its norm, R1 and the penalty between two images follow."""
+def test_gradient_norms_of_a_known_slope():
+    """The score a·x² has gradient 2a·x, through which a is reached."""
     a = torch.tensor(0.5, dtype=torch.float64, requires_grad=True)
-    score = lambda x: a * x.square().sum(dim=(1, 2, 3))  # noqa: E731 - a formula
-    real, fake = images(2, 4), images(2, 4, seed=1)
-    squares = real.square().sum(dim=(1, 2, 3))
-    torch.testing.assert_close(gradient_norms(score, real), squares)
-    torch.testing.assert_close(r1_penalty(score, real), squares.mean() / 2)
-    mix = torch.tensor([0.0, 0.25], dtype=torch.float64)
-    between = torch.stack((real[0], 0.75 * real[1] + 0.25 * fake[1]))
-    norms = between.flatten(1).norm(dim=1)
-    penalty = gradient_penalty(score, real, fake, mix)
-    torch.testing.assert_close(penalty, ((norms - 1) ** 2).mean())
-    penalty.backward()  # the weights are reached through the gradient: d/da (2a|x| - 1)² = 4|x|(2a|x| - 1)
-    torch.testing.assert_close(a.grad, (4 * norms * (norms - 1)).mean())
+    squares = images(2, 4).square().sum(dim=(1, 2, 3))
+    norms = squared_gradient_norms(lambda x: a * x.square().sum(dim=(1, 2, 3)), images(2, 4))
+    torch.testing.assert_close(norms, squares)
+    norms.sum().backward()  # d/da 4a²|x|² = 8a|x|²
+    torch.testing.assert_close(a.grad, 4 * squares.sum())
+
+
+def test_diversity_is_the_quotient_of_the_spreads():
+    """One image drawn twice leaves none."""
+    assert diversity_of(images() / 2, images()).item() == pytest.approx(0.5)
+    assert not diversity_of(images(), images()[:1].repeat(4, 1, 1, 1)).isfinite()
 
 
 @pytest.mark.parametrize(("level", "alpha"), [(2, 1.0), (1, 1.0), (2, 0.3)])
@@ -150,19 +120,11 @@ def test_penalty_equals_the_textbook(layers, level, alpha):
     torch.testing.assert_close(got, expected)
 
 
-def test_penalty_of_layers_that_have_not_grown_is_nothing():
-    """Growth begins below the layers looked at."""
-    made = gan(penalty="hessian", penalty_layers="4,5")
-    z = torch.zeros(2, 3, dtype=torch.float64)
-    assert made.penalty(z, rademacher((2, 2, 3), dtype=torch.float64), Stage(1, 1.0, 2)).item() == 0
-
-
 def batch(seen=0, step=0, stage=None):
     stage = stage or Stage(2, 1.0, 4)
     real = images(stage.batch_size, stage.resolution)
-    labels = torch.zeros(len(real), dtype=torch.int64)
     part = slice(0, len(real))
-    return Batch(real=real, labels=labels, rng=derived_rng(0, step), stage=stage, step=step, seen=seen, part=part)
+    return Batch(real=real, rng=derived_rng(0, step), stage=stage, step=step, seen=seen, part=part)
 
 
 class Float64Draws:
@@ -176,16 +138,35 @@ class Float64Draws:
         torch.set_default_dtype(self.original)
 
 
-@pytest.mark.parametrize("size", [2, 3, 4, 8])
-def test_discriminator_judges_real_images_whatever_the_generated_ones(size):
-    """And the other way round: a batch of both gives each half the scores that it has alone."""
-    made, both = gan(), batch(stage=Stage(2, 1.0, size))
-    with Float64Draws(), torch.no_grad():
-        fake = made.generator(torch.randn(size, 3, generator=derived_rng(0, 0)))
-        expected = made.discriminator(both.real).mean().item(), made.discriminator(fake).mean().item()
+@pytest.mark.parametrize("size", [2, 3, 8])
+@pytest.mark.parametrize("loss", ["wgan-gp", "nonsaturating"])
+def test_losses_equal_the_textbook(loss, size):
+    """Each half of a batch of both has the scores that it has alone; slope 1 between them, or R1 at the real ones."""
+    made, both = gan(loss=loss), batch(stage=Stage(2, 1.0, size))
     with Float64Draws():
+        rng = derived_rng(0, 0)
+        fake = made.generator(torch.randn(size, 3, generator=rng)).detach()
+        mix = torch.rand(size, generator=rng).view(-1, 1, 1, 1)
+        real_score, fake_score = made.discriminator(both.real), made.discriminator(fake)
         terms = made.discriminator_terms(both)
-    assert (terms["score_real"].item(), terms["score_fake"].item()) == pytest.approx(expected, rel=1e-5)
+        fresh = batch(stage=Stage(2, 1.0, size))
+        of_generator = made.generator_terms(fresh)["loss"]
+    assert terms["score_real"].item() == pytest.approx(real_score.mean().item(), rel=1e-5)
+    assert terms["score_fake"].item() == pytest.approx(fake_score.mean().item(), rel=1e-5)
+    at = ((1 - mix) * both.real + mix * fake if loss == "wgan-gp" else both.real.clone()).requires_grad_()
+    (slope,) = torch.autograd.grad(made.discriminator(at).sum(), at)
+    norms = slope.flatten(1).norm(dim=1)
+    if loss == "wgan-gp":
+        penalty = ((norms - 1) ** 2).mean()
+        adversarial = fake_score.mean() - real_score.mean() + 0.001 * (real_score**2).mean()
+        wanted = -fake_score.mean()
+    else:
+        penalty = (norms**2).mean() / 2
+        adversarial = torch.log1p(torch.exp(-real_score)).mean() + torch.log1p(torch.exp(fake_score)).mean()
+        wanted = torch.log1p(torch.exp(-fake_score)).mean()
+    torch.testing.assert_close(terms["gradient_penalty"], penalty, rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(terms["loss"], adversarial + 10 * penalty, rtol=1e-5, atol=1e-6, check_dtype=False)
+    torch.testing.assert_close(of_generator, wanted, rtol=1e-5, atol=1e-6, check_dtype=False)
 
 
 def test_penalty_weight_ramps_linearly():
@@ -228,10 +209,3 @@ def test_r1_counts_for_the_steps_it_leaves_out():
         left_out = rarely.discriminator_terms(batch(step=4))
     torch.testing.assert_close(got["loss"], expected["loss"] + 20 * expected["gradient_penalty"])
     assert "gradient_penalty" not in left_out
-
-
-def test_discriminator_widths_follow_the_generator():
-    """Growing from one level to the next needs the same widths on both sides."""
-    net = ProGANDiscriminator(CHANNELS)
-    assert [layer.out_channels for layer in net.from_rgb if isinstance(layer, nn.Conv2d)] == list(CHANNELS)
-    assert net.latent_head is None

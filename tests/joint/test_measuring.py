@@ -14,15 +14,27 @@ from naive import difference_hessian, textbook_gram_schmidt
 
 from directions.basis import SearchSpace, random_basis
 from directions.errors import NonFiniteError
-from directions.generators.closed_form_maps import Quadratic, RotatedSeparable
-from directions.joint.differences import difference_evaluations, difference_hessians
-from directions.joint.gradients import gradient_evaluations, gradient_hessians
-from directions.joint.measure import draw_base_point, matching_step, measure, suggested_kind
-from directions.joint.moments import Moments, quadratic_penalty
-from directions.joint.symmetric import half_vectors, symmetric_matrices
-from directions.penalties.exact import hessian_penalty_exact
-from directions.penalties.hessian import hessian_penalty
-from directions.penalties.probes import rademacher
+from directions.generators.closed_form import Quadratic, RotatedSeparable
+from directions.joint.measure import (
+    difference_evaluations,
+    difference_hessians,
+    draw_base_point,
+    gradient_evaluations,
+    gradient_hessians,
+    jacobian_matrix,
+    matching_step,
+    measure,
+    suggested_kind,
+)
+from directions.joint.moments import (
+    Moments,
+    diagonal_share,
+    half_size,
+    half_vectors,
+    quadratic_penalty,
+    symmetric_matrices,
+)
+from directions.penalty import hessian_penalty, hessian_penalty_exact, jacobian_penalty_exact, rademacher
 from directions.sampling import image_map
 
 
@@ -37,6 +49,7 @@ def small_network(w: torch.Tensor) -> torch.Tensor:
 
 MEASUREMENT = dataclasses.replace(SIX_POINTS, base_points=5, output_probes=2)
 GRADIENTS = dataclasses.replace(MEASUREMENT, kind="gradients")
+JACOBIAN = dataclasses.replace(MEASUREMENT, kind="jacobian")
 
 
 class Counted:
@@ -49,6 +62,16 @@ class Counted:
         self.rows += len(w)
         self.largest = max(self.largest, len(w))
         return self.f(w)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_half_vectors_keep_entries_and_products(n):
+    """Nothing is lost, for any leading axes; the product of two vectors is tr(HK)."""
+    H, K = (normal(2, 3, n, n, seed=seed) for seed in (0, 1))
+    H, K = H + H.mT, K + K.mT
+    assert half_vectors(H).shape == (2, 3, half_size(n))
+    torch.testing.assert_close(symmetric_matrices(half_vectors(H)), H)
+    torch.testing.assert_close((half_vectors(H) * half_vectors(K)).sum(dim=-1), (H * K).sum(dim=(-2, -1)))
 
 
 @pytest.mark.parametrize("rows", [1, 5, 1000])
@@ -113,6 +136,44 @@ def test_gradient_moments_converge_to_those_of_differences():
     exact = each.mT @ each / len(each)
     error = (combined.mT @ combined / len(combined) - exact).norm() / exact.norm()
     assert float(error) < 0.1  # 1/√4000 a coefficient, 10 × 10 of them
+
+
+@pytest.mark.parametrize("rows", [1, 3, 1000])
+def test_jacobian_matrix_is_that_of_the_derivatives(rows):
+    """JᵀJ over the number of outputs, however the images are batched: 2n of them."""
+    f = Counted(small_network)
+    w = normal(1, 4, seed=3)
+    J = torch.func.jacrev(lambda w: small_network(w[None]).flatten())(w[0])
+    torch.testing.assert_close(jacobian_matrix(f, w, step=1e-4, rows=rows), J.mT @ J / 6, rtol=1e-6, atol=1e-9)
+    assert (f.rows, f.largest) == (8, min(8, max(2, rows // 2 * 2)))
+    linear = normal(4, 3)
+    torch.testing.assert_close(jacobian_matrix(lambda w: w @ linear, w, step=0.7), linear @ linear.mT / 3)
+
+
+def test_quadratic_form_of_jacobians_is_the_jacobian_penalty():
+    """Along any basis, each place's divided by the square of its trace; places weigh alike."""
+    generator = DoubleGenerator()
+    moments = last(measure(generator, JACOBIAN))
+    Q = random_basis(4, 4, torch.Generator().manual_seed(1), dtype=torch.float64)
+    expected = []
+    for number in range(5):
+        points, w = draw_base_point(generator, JACOBIAN, number)
+        f = image_map(generator, points, Q, 1.0)
+        trace = jacobian_matrix(f, w @ Q.mT, step=1e-3).trace()
+        expected.append(float(jacobian_penalty_exact(f, w @ Q.mT) / trace**2))
+    assert quadratic_penalty(moments.matrices(), Q) == pytest.approx(sum(expected) / 5, rel=1e-5)
+    assert JACOBIAN.evaluations == 5 * 8
+
+
+def test_diagonal_share_is_what_is_not_off_the_diagonal():
+    """One for a basis that diagonalises, the rest of the penalty for others, zero where there is nothing."""
+    matrices = normal(20, 4, 4)
+    matrices = matrices + matrices.mT
+    Q = random_basis(4, 4, torch.Generator().manual_seed(1), dtype=torch.float64)
+    share = 1 - quadratic_penalty(matrices, Q) / 2 / float(matrices.square().sum())
+    assert diagonal_share(matrices, Q) == pytest.approx(share)
+    assert diagonal_share(torch.zeros(2, 4, 4), Q) == 0.0
+    assert diagonal_share(torch.eye(4)[None], Q) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("vectors", [None, 6, 1000])
@@ -183,7 +244,7 @@ def test_moments_of_the_sum_equal_those_of_the_stack():
             assert one == pytest.approx(other, rel=1e-12)
 
 
-@pytest.mark.parametrize("measurement", [MEASUREMENT, GRADIENTS], ids=["differences", "gradients"])
+@pytest.mark.parametrize("measurement", [MEASUREMENT, GRADIENTS, JACOBIAN], ids=lambda measurement: measurement.kind)
 @pytest.mark.parametrize("stop", [0, 1, 3, 5])
 def test_measure_resumed_is_bit_identical(measurement, stop):
     """From the state after any base point, the rest is the same."""

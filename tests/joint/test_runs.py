@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import random
 import signal
@@ -14,27 +13,24 @@ from closed import DoubleGenerator
 from killed import spawn
 
 from directions.basis import check_orthonormal
-from directions.config import DiscoverConfig
 from directions.direction_file import load_directions
-from directions.discovery.loop import discover
+from directions.discovery import discover
 from directions.errors import NonFiniteError
 from directions.evaluation.activeness import activeness
 from directions.evaluation.summary import summarise
 from directions.held_out import draw_held_out, held_out_penalty
-from directions.joint.matching import match_directions
-from directions.joint.measure import matching_step
+from directions.joint.measure import matching_step, planned_measurement
 from directions.joint.notes import joint_notes
-from directions.joint.start import planned_measurement
-from directions.runs.discovery_run import record_run
-from directions.runs.folder import RunFolder
-from directions.runs.signals import Interrupted
+from directions.joint.solve import match_directions
+from directions.run import Interrupted, RunFolder, record_run
 from directions.search import Search
+from directions.settings.discover import DiscoverConfig
 
 JOINT = DiscoverConfig(
     method="joint", base_points=4, starts=3, held_out=4, held_out_probes=2, final_samples=2, checkpoint_every=3
 )
-BOTH = dataclasses.replace(JOINT, method="joint+adam", learning_rate=0.01, steps=4, batch_size=4, eval_every=2)
-GRADIENTS = dataclasses.replace(BOTH, measurement="gradients", output_probes=2)
+BOTH = JOINT.replace(method="joint+adam", learning_rate=0.01, steps=4, batch_size=4, eval_every=2)
+GRADIENTS = BOTH.replace(measurement="gradients", output_probes=2)
 METHODS = pytest.mark.parametrize("config", [JOINT, BOTH, GRADIENTS], ids=["joint", "joint+adam", "gradients"])
 
 
@@ -67,7 +63,7 @@ def outcome(path):
 def test_joint_discovery_finds_the_true_directions(seed):
     """On a generator with planted directions, without a single step; what is left is the finite differences' error."""
     generator = DoubleGenerator()
-    *_, snapshot = discover(generator, dataclasses.replace(JOINT, seed=seed, base_points=10))
+    *_, snapshot = discover(generator, JOINT.replace(seed=seed, base_points=10))
     _, cosines = match_directions(snapshot.basis, generator.directions)
     assert float(cosines.min()) > 1 - 1e-4
     assert snapshot.record.held_out < 1e-3 * snapshot.held_out_before
@@ -94,7 +90,7 @@ def test_discover_yields_base_points_the_solution_and_steps(config):
 
 def test_discover_before_is_that_of_the_start_without_a_joint_one():
     """The same seed, the same A to begin with, the same number to compare with."""
-    adam = dataclasses.replace(BOTH, method="adam", learning_rate=0.1)
+    adam = BOTH.replace(method="adam", learning_rate=0.1)
     assert (
         next(discover(DoubleGenerator(), adam)).held_out_before
         == next(discover(DoubleGenerator(), BOTH)).held_out_before
@@ -137,7 +133,7 @@ def test_discover_stops_where_a_hessian_is_not_finite():
 
 def test_joint_start_keeps_to_its_space():
     """Zero outside the searched components."""
-    *_, snapshot = discover(DoubleGenerator(), dataclasses.replace(JOINT, space="1:3"))
+    *_, snapshot = discover(DoubleGenerator(), JOINT.replace(space="1:3"))
     assert snapshot.basis.shape == (2, 4)
     assert not snapshot.basis[:, [0, 3]].any()
 
@@ -145,7 +141,7 @@ def test_joint_start_keeps_to_its_space():
 def test_fewer_directions_are_the_most_active_of_all():
     """Not the idlest subspace; and nothing needs to be warned of."""
     generator = DoubleGenerator()
-    config = dataclasses.replace(BOTH, ndirs=2)
+    config = BOTH.replace(ndirs=2)
     *_, snapshot = discover(generator, config)
     assert snapshot.basis.shape == (4, 4)
     directions = summarise(generator, config, snapshot)
@@ -184,7 +180,7 @@ def test_summarise_says_how_sure_it_is(config):
 def test_planned_measurement_follows_the_penalty():
     """The same places and the same scale as the penalty, in the space that is searched."""
     generator = DoubleGenerator()
-    config = dataclasses.replace(JOINT, epsilon=0.3, path_size=2.0, classes=(1,), space="1:4", seed=3)
+    config = JOINT.replace(epsilon=0.3, path_size=2.0, classes=(1,), space="1:4", seed=3)
     plan = planned_measurement(config, Search.resolve(generator, config))
     assert (plan.path_size, plan.classes, str(plan.space), plan.seed) == (2.0, (1,), "1:4", 3)
     assert plan.step == matching_step(0.3, 3)
@@ -233,7 +229,7 @@ def test_record_run_logs_and_keeps_what_was_measured(tmp_path):
 @pytest.mark.parametrize("seed", range(2))
 def test_record_run_killed_at_random_moments_is_unbroken(tmp_path, seed):
     """kill -9, several times: no moment is a bad one."""
-    config = dataclasses.replace(BOTH, base_points=40, steps=30, checkpoint_every=7)
+    config = BOTH.replace(base_points=40, steps=30, checkpoint_every=7)
     started = time.monotonic()
     whole = spawn(tmp_path, "whole", config)
     whole.join()

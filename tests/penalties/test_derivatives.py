@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from directions.errors import UserError
-from directions.penalties import check_deterministic, rademacher
-from directions.penalties.derivatives import symmetric_sums
+from directions.penalty import check_deterministic, rademacher, symmetric_sums
 
 
 def rng(seed: int = 0) -> torch.Generator:

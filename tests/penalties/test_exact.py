@@ -7,8 +7,8 @@ import torch
 from naive import difference_hessian, textbook_gram_schmidt
 
 from directions.errors import UserError
-from directions.generators.closed_form_maps import Quadratic, RotatedSeparable
-from directions.penalties import exact_hessian, hessian_penalty_exact, off_diagonal_sum
+from directions.generators.closed_form import Quadratic, RotatedSeparable
+from directions.penalty import exact_hessian, hessian_penalty_exact, off_diagonal_sum
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from naive import all_signs, textbook_gram_schmidt, textbook_variances
 
 from directions.errors import UserError
-from directions.generators.closed_form_maps import Quadratic, RotatedSeparable
-from directions.penalties import (
+from directions.generators.closed_form import Quadratic, RotatedSeparable
+from directions.penalty import (
     hessian_penalty,
     hessian_penalty_exact,
     off_diagonal_sum,
@@ -284,6 +284,14 @@ def test_mean_and_max_differ_as_they_should():
     mean, largest = (hessian_penalty(f, w, probes=population, reduction=r) for r in ("mean", "max"))
     torch.testing.assert_close(mean, torch.tensor(scale * (36 + 4) / 2, dtype=torch.float64))
     torch.testing.assert_close(largest, torch.tensor(scale * 36, dtype=torch.float64))
+
+
+def test_points_may_be_numpy_arrays():
+    """As they are, in float64 or float32."""
+    w, probes = normal(3, 4), signs(3, 3, 4)
+    assert torch.equal(
+        hessian_penalty(Network(), w.numpy(), probes=probes), hessian_penalty(Network(), w, probes=probes)
+    )
 
 
 def test_the_result_is_determined_by_the_probes_and_the_rng():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from directions.penalties import rademacher
+from directions.penalty import rademacher
 
 
 def rng(seed: int = 0) -> torch.Generator:

@@ -1,26 +1,28 @@
-"""The images between path and encoding: rounding, order, the same z in every row, batches."""
+"""Images of moved samples: rounding, order, the same z in every row, batches that fit, layers that keep their z."""
 
 from __future__ import annotations
 
 import weakref
 
+import biggan_models
 import numpy as np
 import pytest
 import torch
 from fakes import BlobGenerator, blob_directions
 
-from directions.errors import UserError
-from directions.rendering import maker
-from directions.rendering.frames import render_frames
-from directions.rendering.maker import ImageMaker, to_uint8
+from directions.errors import OutOfMemoryError, UserError
+from directions.generators.biggan_deep import BigGANDeep
+from directions.generators.frozen import FrozenBlock
+from directions.generators.layers import LayerRange
+from directions.rendering.frames import Scene, to_uint8
+from directions.settings.render import RenderSettings
 
 LABELS = torch.tensor([0, 1, 2])
 
 
-def frames_of(generator, directions, indices, z, y, amounts, *, remove_projection=False, **settings):
-    """Frames that start at the samples themselves."""
-    made = ImageMaker(generator, z, y, **settings)
-    return render_frames(made, directions, indices, z, amounts, remove_projection=remove_projection)
+def scene_of(generator, z, y, layers=None, **more):
+    settings = {key: more.pop(key) for key in ("remove_projection", "truncation") if key in more}
+    return Scene(blob_directions(), generator, RenderSettings(**settings), z, y, layers, **more)
 
 
 @pytest.fixture
@@ -29,81 +31,63 @@ def generator():
 
 
 def test_to_uint8_is_exact_and_rounds_halves_up():
-    """Every byte comes back from its own value; halves go up; what is outside is clipped."""
+    """Every byte comes back from its own value; halves go up; what is outside is clipped; channels come last."""
     levels = torch.arange(256, dtype=torch.float64)
     row = (levels / 127.5 - 1).expand(1, 3, 1, 256)
     np.testing.assert_array_equal(to_uint8(row)[0, 0, :, 1], np.arange(256))
     special = torch.tensor([-1.0, -1 + 1 / 255, 0.0, 1.0, 1.5, -7.0]).expand(1, 3, 1, 6)
     np.testing.assert_array_equal(to_uint8(special)[0, 0, :, 0], [0, 1, 128, 255, 255, 0])
-
-
-def test_to_uint8_puts_channels_last():
-    """(batch, 3, height, width) becomes (batch, height, width, 3)."""
     images = torch.zeros(2, 3, 4, 5)
     images[1, 2, 3, 4] = 1.0
-    converted = to_uint8(images)
-    assert converted.shape == (2, 4, 5, 3)
-    assert converted[1, 3, 4, 2] == 255
-    assert (converted == 255).sum() == 1
+    assert np.argwhere(to_uint8(images) == 255).tolist() == [[1, 3, 4, 2]]
 
 
 @pytest.mark.parametrize("remove_projection", [False, True])
-def test_render_frames_is_the_naive_loop(generator, remove_projection):
+def test_images_are_the_naive_loop(generator, remove_projection):
     """One image at a time, written from the definition, gives the same images."""
-    directions = blob_directions(generator)
     z = generator.sample_z(3, seed=0)
     amounts = np.array([[0.0, 1.0, -2.0], [3.0, 0.0, 0.5]])
-    chosen = [3, 0]
-    made = list(
-        frames_of(generator, directions, chosen, z, LABELS, amounts, remove_projection=remove_projection)
-    )  # fmt: skip
+    scene = scene_of(generator, z, LABELS, remove_projection=remove_projection)
+    made = list(scene.images([3, 0], amounts))
     assert len(made) == 3
     for step, images in enumerate(made):
         assert images.shape == (2, 3, 16, 16, 3)
         assert images.dtype == np.uint8
-        for row, index in enumerate(chosen):
-            q = torch.tensor(directions.matrix[index])
+        for row, index in enumerate([3, 0]):
+            q = torch.tensor(scene.directions.matrix[index])
             for column in range(3):
                 start = z[column] - (z[column] @ q) * q if remove_projection else z[column]
                 image = generator((start + amounts[row, step] * q)[None], LABELS[column : column + 1])
                 np.testing.assert_allclose(images[row, column].astype(int), to_uint8(image)[0].astype(int), atol=1)
 
 
-def test_render_frames_shows_the_same_samples_in_every_row(generator):
-    """At the centre all rows are equal, and the columns are not."""
-    z = generator.sample_z(3, seed=0)
-    (images,) = frames_of(generator, blob_directions(generator), [0, 1, 2], z, LABELS, np.zeros((3, 1)))
+def test_images_show_the_same_samples_in_every_row(generator):
+    """At the centre all rows are equal, and the columns are not; without their part along "hue", its hue is one."""
+    (images,) = scene_of(generator, generator.sample_z(3, seed=0), LABELS).images([0, 1, 2], np.zeros((3, 1)))
     np.testing.assert_array_equal(images[0], images[1])
     np.testing.assert_array_equal(images[0], images[2])
     assert (images[0, 0] != images[0, 1]).any()
-
-
-def test_render_frames_removed_projection_starts_at_the_same_place(generator):
-    """Without its part along "hue", every sample of a class has the hue of z = 0."""
-    directions = blob_directions(generator)
     z = torch.zeros(4, generator.dim_z)
     z[:, 3] = torch.tensor([-2.0, -1.0, 1.0, 2.0])
-    (images,) = frames_of(
-        generator, directions, [3], z, torch.zeros(4, dtype=torch.long), np.zeros((1, 1)), remove_projection=True
-    )
+    (images,) = scene_of(generator, z, torch.zeros(4), remove_projection=True).images([3], np.zeros((1, 1)))
     assert (images == images[:, :1]).all()
 
 
-def test_render_frames_works_in_batches(generator, monkeypatch):
-    """Big images are made a few at a time, with the same result, and each is counted."""
-    arguments = (blob_directions(generator), [0, 1], generator.sample_z(3, seed=0), LABELS, np.ones((2, 2)))
-    whole = list(frames_of(generator, *arguments))
-    assert generator.batch_sizes == [12], "both steps at once"
-    generator.batch_sizes.clear()
-    monkeypatch.setattr(maker, "PIXELS_AT_ONCE", 4 * 16 * 16 + 1)
-    counted: list[int] = []
-    parts = list(frames_of(generator, *arguments, count=counted.append))
-    assert generator.batch_sizes == counted == [3, 3, 3, 3], "all samples of as many directions as fit"
-    np.testing.assert_array_equal(whole, parts)
+def test_images_are_made_in_batches_of_steps(generator):
+    """A step is only made when it is asked for, with as many of the next as fill the batch; none is kept."""
+    scene = scene_of(generator, generator.sample_z(3, seed=0), LABELS, batch=10)
+    alive: list[weakref.ref[np.ndarray]] = []
+    most = 0
+    for number, images in enumerate(scene.images([0], np.zeros((1, 60)))):
+        assert generator.batch_sizes == [9] * (number // 3 + 1)
+        alive.append(weakref.ref(images.base))
+        del images
+        most = max(most, sum(reference() is not None for reference in alive))
+    assert most <= 4
 
 
-def test_render_frames_without_classes(generator):
-    """A generator without classes is called with y = None."""
+def test_images_without_classes(generator):
+    """A generator without classes is called with y = None, and with the settings' truncation."""
     seen: list[object] = []
 
     class Plain(BlobGenerator):
@@ -112,40 +96,85 @@ def test_render_frames_without_classes(generator):
             return super().__call__(z, None)
 
     plain = Plain(resolution=16, num_classes=0)
-    list(frames_of(plain, blob_directions(plain), [0], plain.sample_z(2), None, np.zeros((1, 1)), truncation=0.5))
+    list(scene_of(plain, plain.sample_z(2), None, truncation=0.5).images([0], np.zeros((1, 1))))
     assert seen == [(None, 0.5)]
 
 
-def test_render_frames_refuses_nan(generator):
-    """A broken image is not turned into an arbitrary colour."""
+class Narrow(BlobGenerator):
+    """Has room for some images at once."""
+
+    def __init__(self, room: int, error: Exception) -> None:
+        super().__init__(resolution=16)
+        self.room, self.error = room, error
+
+    def __call__(self, z, y=0, *, truncation=1.0):
+        if len(z) > self.room:
+            raise self.error
+        return super().__call__(z, y, truncation=truncation)
+
+
+def edits(number: int, samples: int = 5) -> torch.Tensor:
+    return torch.randn(number * samples, 6, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("batch", [1, 2, 4, 5, 7, 10, 32])
+def test_images_do_not_depend_on_the_batch(generator, batch):
+    """Cut by samples or by edits, each is that of its own z and class; no batch is larger; each is counted."""
+    y = torch.tensor([0, 1, 2, 0, 1])
+    counted: list[int] = []
+    made = scene_of(generator, torch.zeros(5, 6), y, made=counted.append, batch=batch).make(edits(4))
+    assert max(generator.batch_sizes) <= batch
+    assert generator.batch_sizes == counted
+    assert sum(counted) == 20
+    expected = to_uint8(generator(edits(4), y.repeat(4)))
+    np.testing.assert_allclose(made.astype(int), expected.astype(int), atol=1)
+
+
+ERRORS = [
+    RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+    torch.cuda.OutOfMemoryError("CUDA"),
+    MemoryError(),
+]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=["CPU", "GPU", "NumPy"])
+def test_images_are_made_in_smaller_batches_when_memory_runs_out(generator, error):
+    """Without a word, with the same result; later calls begin with the batch that worked."""
+    counted: list[int] = []
+    scene = scene_of(Narrow(3, error), torch.zeros(5, 6), None, made=counted.append)
+    np.testing.assert_array_equal(scene.make(edits(4)), scene_of(generator, torch.zeros(5, 6), None).make(edits(4)))
+    assert sum(counted) == 20
+    assert scene.batch <= 3
+
+
+def test_images_that_cannot_be_are_refused():
+    """A single one that does not fit, or one that is not finite; other errors are not hidden."""
+    with pytest.raises(OutOfMemoryError, match=r"with a single image of 16 × 16 pixels\. Close other programs"):
+        scene_of(Narrow(0, MemoryError()), torch.zeros(5, 6), None).make(edits(1))
+    with pytest.raises(RuntimeError, match="shapes"):
+        scene_of(Narrow(0, RuntimeError("shapes")), torch.zeros(5, 6), None).make(edits(1))
 
     class Broken(BlobGenerator):
         def __call__(self, z, y=0, *, truncation=1.0):
             return super().__call__(z, y) / 0.0 * 0.0
 
-    broken = Broken(resolution=16)
     with pytest.raises(UserError, match="The generator gave images with NaN or infinity"):
-        next(frames_of(broken, blob_directions(), [0], broken.sample_z(3), LABELS, np.zeros((1, 1))))
+        scene_of(Broken(resolution=16), torch.zeros(5, 6), None).make(edits(1))
 
 
-def test_render_frames_is_lazy(generator, monkeypatch):
-    """A step is only made when it is asked for, with as many of the next as fill the batch, and no more."""
-    monkeypatch.setattr(maker, "PIXELS_AT_ONCE", 10 * 16 * 16)
-    stream = frames_of(generator, blob_directions(), [0], generator.sample_z(3), LABELS, np.zeros((1, 1000)))
-    for _ in range(3):
-        next(stream)
-    assert generator.batch_sizes == [9]
-    next(stream)
-    assert generator.batch_sizes == [9, 9]
-
-
-def test_render_frames_holds_on_to_no_step(generator, monkeypatch):
-    """However many frames there are, only those of one batch are alive."""
-    monkeypatch.setattr(maker, "PIXELS_AT_ONCE", 4 * 16 * 16)
-    alive: list[weakref.ref[np.ndarray]] = []
-    most = 0
-    for images in frames_of(generator, blob_directions(), [0], generator.sample_z(2), LABELS[:2], np.zeros((1, 60))):
-        alive.append(weakref.ref(images.base))
-        del images
-        most = max(most, sum(reference() is not None for reference in alive))
-    assert most <= 4
+@pytest.mark.parametrize("batch", [2, 32])
+def test_images_on_some_layers_compute_what_is_before_once(batch):
+    """Equal to the prefix by hand, cut or not; the first block sees each sample once, whatever is made."""
+    generator = BigGANDeep(biggan_models.random_model(), name="deep", digest="")
+    rng = torch.Generator().manual_seed(0)
+    z, moved = (torch.randn(n, 12, generator=rng, dtype=torch.float64) for n in (3, 12))
+    y, layers = torch.tensor([0, 2, 1]), LayerRange(4, 6, 7)
+    expected = to_uint8(generator.prefix(z, y, layers=layers, truncation=0.5)(moved))
+    seen = []
+    first = next(layer for layer in generator.layers if isinstance(layer, FrozenBlock))
+    hook = first.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
+    scene = scene_of(generator, z, y, layers, truncation=0.5, batch=batch)
+    for _ in range(2):
+        np.testing.assert_array_equal(scene.make(moved), expected)
+    hook.remove()
+    assert sum(seen) == 3

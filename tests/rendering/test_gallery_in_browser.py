@@ -9,7 +9,7 @@ from fakes import BlobGenerator, blob_directions
 
 from directions.direction_file import Directions
 from directions.rendering.render import render
-from directions.rendering.settings import RenderSettings
+from directions.settings.render import RenderSettings
 
 CHROMIUM = Path("/usr/bin/chromium")
 playwright = pytest.importorskip("playwright.sync_api")

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import tracemalloc
-
 import numpy as np
 import pytest
 from fakes import BlobGenerator, blob_directions
 from PIL import Image
 
 from directions.errors import UserError
-from directions.rendering import maker as maker_module
-from directions.rendering import plan as module
-from directions.rendering import sheets
-from directions.rendering.maker import to_uint8
+from directions.rendering import frames, stills
+from directions.rendering import render as module
+from directions.rendering.frames import random_rivals, to_uint8
 from directions.rendering.render import render
-from directions.rendering.settings import RenderSettings
+from directions.settings.render import RenderSettings
 
 NAMES = ["000-left-right.gif", "003-hue.gif", "overview.gif", "contact_sheet.png"]
 
@@ -59,15 +56,6 @@ def test_render_writes_what_it_returns(generator, tmp_path):
         assert duration == 30
 
 
-def test_render_starts_and_ends_at_the_same_picture(generator, tmp_path):
-    """The first, middle and last frame of an odd number are the centre; between them everything moves."""
-    shown, _ = frames_of(draw(generator, tmp_path)[2])
-    np.testing.assert_array_equal(shown[0], shown[-1])
-    np.testing.assert_array_equal(shown[0], shown[4])
-    assert (shown[0] != shown[2]).any()
-    assert (shown[2] != shown[6]).any()
-
-
 def test_render_overview_holds_the_single_gifs(generator, tmp_path):
     """Each row of the overview is, pixel for pixel, the direction's own GIF."""
     first, hue, overview = (frames_of(path)[0] for path in draw(generator, tmp_path)[:3])
@@ -92,18 +80,6 @@ def test_render_still_parts_do_not_flicker(generator, tmp_path):
     assert (shown == shown[0]).all()
 
 
-def test_render_colours_are_close(generator, tmp_path):
-    """On average over a few pixels, the GIF shows the generator's colours."""
-    shown = tile_area(frames_of(draw(generator, tmp_path, seed=3, y=1)[1])[0], 16, 2)
-    z = generator.sample_z(2, seed=3)
-    z = blob_directions(generator).move(z, 3, 5.0)
-    image = ((generator(z, 1) + 1) * 127.5).numpy().transpose(0, 2, 3, 1)
-    for column in range(2):
-        tile = shown[2, :, column * 18 : column * 18 + 16].astype(float)
-        difference = (tile - image[column]).reshape(4, 4, 4, 4, 3).mean(axis=(1, 3))
-        assert np.abs(difference).max() < 12
-
-
 def test_render_is_reproducible(generator, tmp_path):
     """The same settings give the same bytes; another seed gives others."""
     for folder, seed in (("a", 0), ("b", 0), ("c", 1)):
@@ -113,14 +89,8 @@ def test_render_is_reproducible(generator, tmp_path):
         assert (tmp_path / "a" / name).read_bytes() != (tmp_path / "c" / name).read_bytes()
 
 
-def test_render_enlarges_small_images(generator, tmp_path):
-    """Without a scale, 16 pixels become 128."""
-    gif = draw(generator, tmp_path, indices=[0], samples=1, frames=4, scale=None)[0]
-    assert 128 < frames_of(gif)[0].shape[1] < 128 + 50
-
-
 def test_render_pages_many_directions(generator, tmp_path, monkeypatch):
-    """More directions than a page holds: several overviews and sheets, every direction once."""
+    """More directions than a page holds: several overviews and stills, every direction once."""
     monkeypatch.setattr(module, "ROWS_PER_PAGE", 2)
     written = draw(generator, tmp_path, indices=[0, 1, 2])
     assert [path.name for path in written] == [
@@ -136,12 +106,6 @@ def test_render_shows_all_by_default_and_without_classes(tmp_path):
     assert len(draw(generator, tmp_path, indices=None, samples=1, frames=4)) == 6 + 2
 
 
-def test_render_path_size_overrides(generator, tmp_path):
-    """One path size for all, instead of each direction's own."""
-    near, far = (frames_of(draw(generator, tmp_path / str(size), path_size=size)[0])[0] for size in (0.001, 3.0))
-    assert np.abs(near.astype(int) - near[0]).max() < np.abs(far.astype(int) - far[0]).max()
-
-
 def test_render_file_names_are_safe(generator, tmp_path):
     """A name may hold what a file name may not."""
     directions = blob_directions(generator, names=["a/b: c?", "é ü", "../up", "…", "x", "y"])
@@ -150,22 +114,6 @@ def test_render_file_names_are_safe(generator, tmp_path):
     )
     assert [path.name for path in written[:4]] == ["000-a-b-c.gif", "001-é-ü.gif", "002-up.gif", "003-direction.gif"]
     assert all(path.parent == tmp_path for path in written)
-
-
-@pytest.mark.parametrize("ending", ["gif", "webp", "mp4"])
-def test_render_memory_does_not_grow_with_frames(generator, tmp_path, monkeypatch, ending):
-    """Ten times the frames, the same memory."""
-    monkeypatch.setattr(maker_module, "PIXELS_AT_ONCE", 16 * 16 * 16)
-
-    def peak(frames):
-        tracemalloc.start()
-        draw(generator, tmp_path, frames=frames, format=ending)
-        top = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        return top
-
-    peak(4)
-    assert peak(40) < 1.5 * peak(5)
 
 
 class Interrupting(BlobGenerator):
@@ -182,7 +130,7 @@ class Interrupting(BlobGenerator):
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
 def test_render_interrupted_leaves_no_partial_file(tmp_path, error, monkeypatch):
     """What is there is complete: the sheet, made first, and an older GIF as it was."""
-    monkeypatch.setattr(maker_module, "PIXELS_AT_ONCE", 16 * 16 * 16)
+    monkeypatch.setattr(frames, "PIXELS_AT_ONCE", 16 * 16 * 16)
     generator = Interrupting(resolution=16)
     generator.error = error
     (tmp_path / "003-hue.gif").write_bytes(b"older")
@@ -209,19 +157,10 @@ def test_render_progress_goes_to_stderr(generator, tmp_path, capsys):
     ("settings", "message"),
     [
         ({"format": "webp", "ending": ".gif"}, "out must be a folder, or end in .webp, for the format webp, got"),
-        ({"format": "gallery", "ending": ".png"}, "out must be a folder for the format gallery, got"),
         ({"indices": []}, "There is no direction to render"),
-        ({"indices": [0, "left"]}, "Direction 0 is asked for more than once"),
+        ({"indices": [0, "left-right"]}, "Direction 0 is asked for more than once"),
         ({"indices": [9]}, "There is no direction 9: the indices go from 0 to 5"),
-        ({"samples": 0}, "samples must be from 1 to 10000, got 0"),
-        ({"frames": 3}, "frames must be at least 4 .*, got 3"),
-        ({"fps": 0}, "fps must be from 1 to 50"),
-        ({"scale": 0}, "scale must be a whole number from 1 to 16, got 0"),
-        ({"scale": 17}, "scale must be a whole number from 1 to 16, got 17"),
-        ({"path_size": 0.0}, r"path_size must be a positive number of latent units, got 0\.0"),
-        ({"path_size": float("nan")}, "path_size must be a positive number of latent units, got nan"),
-        ({"truncation": 1.5}, r"truncation must be in \(0, 1\], got 1\.5"),
-        ({"truncation": float("nan")}, r"truncation must be in \(0, 1\], got nan"),
+        ({"path_size": float("nan")}, "path_size must be a finite number above 0, got nan"),
     ],
 )
 def test_render_refuses_settings_before_it_makes_anything(generator, tmp_path, settings, message):
@@ -268,15 +207,6 @@ def test_render_plane_grows_to_the_right_and_upwards(generator, tmp_path, remove
                 np.testing.assert_allclose(shown[row, column], image, atol=1)
 
 
-@pytest.mark.parametrize("settings", [{"format": "strip"}, {"format": "plane", "plane": (0, 1), "samples": 1}])
-def test_render_stills_have_captions(generator, tmp_path, settings):
-    """By default they are larger than their images."""
-    (path,) = draw(
-        generator, tmp_path / "a.png", frames=3, y=[0] * settings.get("samples", 2), indices=None, **settings
-    )
-    assert still(path).shape[1] > 3 * 16 + 20
-
-
 @pytest.mark.parametrize(
     ("samples", "expected"),
     [
@@ -287,32 +217,10 @@ def test_render_stills_have_captions(generator, tmp_path, settings):
 def test_render_strip_names_the_class_of_every_row(generator, tmp_path, monkeypatch, samples, expected):
     """Also that of the first sample, whose row names the direction as well."""
     shown = []
-    page = sheets.Page
-    monkeypatch.setattr(sheets, "Page", lambda rows, *more, **named: shown.extend(rows) or page(rows, *more, **named))
+    page = stills.Page
+    monkeypatch.setattr(stills, "Page", lambda rows, *more, **named: shown.extend(rows) or page(rows, *more, **named))
     draw(generator, tmp_path / "a.png", format="strip", frames=3, samples=samples, y=[1, 0][:samples])
     assert [(row.name, row.detail) for row in shown] == expected
-
-
-def test_render_names_several_classes_above_the_columns(generator, tmp_path):
-    """And does not where there is only one."""
-    heights = [
-        frames_of(draw(generator, tmp_path / name / "a.gif", y=y)[0])[0].shape[1]
-        for name, y in (("one", [1, 1]), ("two", [0, 2]))
-        if not (tmp_path / name).mkdir()
-    ]
-    assert heights[0] < heights[1]
-
-
-def test_render_amount_is_written_on_each_frame(generator, tmp_path):
-    """A direction that changes nothing moves its caption alone."""
-    (path,) = draw(generator, tmp_path / "a.gif", indices=[5], captions="amount")
-    shown, _ = frames_of(path)
-    changing = (shown != shown[0]).any(axis=(0, -1))
-    rows, columns = np.nonzero(changing)
-    assert len(rows) > 10
-    assert columns.max() < shown.shape[2] - 2 * 16
-    np.testing.assert_array_equal(shown[0], shown[-1])
-    assert rows.max() - rows.min() < 20
 
 
 def test_render_one_way_plays_once(generator, tmp_path):
@@ -343,3 +251,43 @@ def test_render_refuses_a_folder_that_cannot_be(generator, tmp_path):
     for out in (tmp_path / "file", tmp_path / "file" / "inside"):
         with pytest.raises(UserError, match=r"Cannot make the folder .*file"):
             draw(generator, out)
+
+
+def test_render_one_z_has_a_row_a_step_and_a_column_a_class(generator, tmp_path):
+    """The samples are one z under several classes; in a folder of animations the sheet shows both ends and 0."""
+    settings = {"format": "strip", "captions": "none", "one_z": True, "frames": 3, "samples": 3, "y": [0, 1, 2]}
+    (path,) = draw(generator, tmp_path / "a.png", **settings)
+    shown = still(path).reshape(6, 16, 3, 16, 3).swapaxes(1, 2).astype(int)
+    for row, (key, amount) in enumerate([(0, -3), (0, 0), (0, 3), (3, -5), (3, 0), (3, 5)]):
+        for column in range(3):
+            image = moved(generator, [key], [amount], 0, y=column)
+            np.testing.assert_allclose(shown[row, column], image, atol=1)
+    draw(generator, tmp_path, one_z=True, samples=3, y=[0, 1, 2])
+    assert still(tmp_path / "contact_sheet.png").shape[0] > 6 * 16
+
+
+@pytest.mark.parametrize("kind", ["strip", "gif"])
+def test_render_against_random_shows_both(generator, tmp_path, kind):
+    """Found on the left, as without; on the right as much of orthonormal directions that the seed decides."""
+    ending = "png" if kind == "strip" else "gif"
+    settings = {"format": kind, "frames": 5, "captions": "none", "indices": [1, "hue"]}
+    shown = {}
+    for name, more in (("alone", {}), ("both", {"against": "random"}), ("again", {"against": "random"})):
+        (path,) = draw(generator, tmp_path / f"{name}.{ending}", **settings, **more)
+        shown[name] = still(path)[None] if kind == "strip" else frames_of(path)[0]
+    width = shown["alone"].shape[2]
+    assert shown["both"].shape[2] == 2 * width
+    np.testing.assert_array_equal(shown["both"], shown["again"])
+    found, random = shown["both"][:, :, :width].astype(int), shown["both"][:, :, width:].astype(int)
+    assert np.abs(found - shown["alone"]).mean() < 4  # another palette
+    assert np.abs(found - random).mean() > 1
+
+
+def test_random_rivals_are_orthonormal_in_the_search_space():
+    """With the names and path sizes of what they stand beside; another seed gives others."""
+    directions = blob_directions(space=(0, 4), ndirs=3)
+    one, other = (random_rivals(directions, seed) for seed in (0, 1))
+    np.testing.assert_allclose(one.matrix @ one.matrix.T, np.eye(3), atol=1e-6)
+    assert (one.matrix[:, 4:] == 0).all()
+    assert one.path_sizes == directions.path_sizes
+    assert (one.matrix != other.matrix).any()

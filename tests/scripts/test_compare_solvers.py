@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from directions.config import DiscoverConfig
 from directions.generators.closed_form import ClosedFormGenerator
-from directions.joint.measure import measure
-from directions.joint.start import planned_measurement
+from directions.joint.measure import measure, planned_measurement
+from directions.settings.discover import DiscoverConfig
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 

@@ -94,7 +94,7 @@
     for (const k of outwards) {
       const image = new Image(), mine = current;
       image.onload = () => { if (mine === current) draw(); };
-      image.src = `${current.frames}/${String(k).padStart(3, "0")}.webp`;
+      image.src = `${current.pictures[2]}/${String(k).padStart(3, "0")}.webp`;
       frames[k] = image;
     }
   }
@@ -102,7 +102,7 @@
     pause();
     current = direction;
     by("detail-name").firstElementChild.textContent = direction.name;
-    by("detail-facts").replaceChildren(...direction.facts.map((fact) => {
+    by("detail-facts").replaceChildren(...[`direction ${direction.index}`, ...direction.numbers.map((number) => number.join(" "))].map((fact) => {
       const part = document.createElement("span");
       part.textContent = fact;
       return part;

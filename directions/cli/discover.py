@@ -1,0 +1,224 @@
+"""``directions discover``: learn directions, or go on with an earlier run."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from directions import __version__
+from directions.cli.common import (
+    OUTPUT,
+    DryRun,
+    Json,
+    Out,
+    ProgressBar,
+    Quiet,
+    TensorBoard,
+    option,
+    print_json,
+    print_table,
+    resumable,
+    resumed_config,
+)
+from directions.errors import UserError
+from directions.ranks import Ranks, joined
+from directions.settings.base import with_options
+from directions.settings.discover import RESUMABLE, DiscoverConfig
+
+if TYPE_CHECKING:
+    from directions.direction_file import Directions
+    from directions.generators.base import Generator
+    from directions.run import RunFolder
+
+
+@with_options(DiscoverConfig)
+def discover(
+    given: dict[str, Any],
+    out: Out = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the run.", show_default="the generator's", rich_help_panel=OUTPUT)
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Go on with the run in this folder, with its settings; --steps may add to them.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    tensorboard: TensorBoard = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Learn directions that each change one thing, and write them to a new run folder."""
+    from directions.run import (
+        RunFolder,
+        StopSignals,
+        check_name,
+        finished_run,
+        record_run,
+        require_tensorboard,
+        stands_at,
+    )
+
+    with joined() as ranks, StopSignals(ranks), contextlib.closing(ProgressBar(quiet or not ranks.first)) as progress:
+        finished, state = None, None
+        if resume is None:
+            config = DiscoverConfig(**given)
+            config.check_used(given)
+            if name is None:  # that of the generator, or of its folder
+                name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(config.generator).resolve().name).strip("-._") or "run"
+            check_name(name)
+            where = {"out": str(out or "outputs"), "name": name}
+        else:
+            misplaced = " and ".join(option(key) for key, value in (("out", out), ("name", name)) if value is not None)
+            if misplaced:
+                raise UserError(f"{misplaced} cannot be given with --resume: the run goes on in its folder.")
+            recorded = DiscoverConfig.from_dict(ranks.from_first(lambda: RunFolder.open(resume).read_config()))
+            folder = RunFolder.seen_by(ranks, resume)
+            recorded.check_used(given)
+            config = resumed_config(recorded, given, RESUMABLE)
+            where = {"resume": str(resume)}
+            finished = None if dry_run else ranks.from_first(lambda: finished_run(folder, config))
+        if tensorboard:
+            require_tensorboard()
+        if finished is None or {"generator", "weights"} & set(given):
+            generator = _load(config, progress, ranks)
+            config = _found_from_anywhere(config, generator)
+            if resume is not None:
+                state = ranks.from_first(lambda: _state(folder, generator))
+        if finished is not None:
+            progress.say("Nothing is left to do.")
+            if ranks.first:
+                _print_result(finished, folder, as_json)
+            return
+
+        from directions.discovery import discover as steps
+
+        snapshots = steps(generator, config, resume_from=state, ranks=ranks, on_progress=progress)
+        if dry_run:
+            first = {} if resume is None else {"first_step": 0 if state is None else state["record"]["step"]}
+            if ranks.first:
+                resolved = _resolved(generator, config, ranks) | first
+                print_json({"config": config.to_dict(), "resolved": resolved} | where)
+            return
+        if resume is None:
+            facts = {"generator": {"name": generator.name, "digest": generator.digest}}
+            path = ranks.from_first(
+                lambda: (
+                    RunFolder.create(
+                        where["out"], where["name"], config.to_dict(), world_size=ranks.world_size, facts=facts
+                    ).path
+                )
+            )
+            folder = RunFolder.seen_by(ranks, path)
+            folder.log(f"Started with {generator.name!r}, digest {generator.digest}.")
+        else:
+            moved = ranks.from_first(lambda: folder.environment_changes(ranks.world_size))
+            if moved:
+                progress.say(f"Not where it was started, so the last digits may differ: {'; '.join(moved)}.")
+            folder.write_config(config.to_dict())
+            since = "step 0" if state is None else stands_at(state["record"])
+            folder.log("; ".join([f"Resumed after {since}", *moved]) + ".")
+        progress.say(f"Run folder: {folder.path}")
+        progress.folder = folder
+        with resumable(folder, ranks, "discover"), contextlib.closing(progress):
+            found = record_run(
+                snapshots, generator, config, folder, tensorboard=tensorboard, on_progress=progress, ranks=ranks
+            )
+        if ranks.first:
+            _print_result(found, folder, as_json)
+
+
+def _load(config: DiscoverConfig, progress: ProgressBar, ranks: Ranks) -> Generator:
+    from directions.device import keep_freed_memory
+    from directions.generators import registry
+
+    keep_freed_memory()
+    progress("Loading the generator", 0, 0, "")
+    with ranks.in_turn():
+        generator = registry.load_generator(
+            config.generator, weights=config.weights, device=ranks.device(config.device)
+        )
+    settings = {option(field): value for field, value in config.to_dict().items() if field not in ("weights", "device")}
+    ranks.require_same({"directions": __version__, "the generator's digest": generator.digest} | settings)
+    return generator
+
+
+def _found_from_anywhere(config: DiscoverConfig, generator: Generator) -> DiscoverConfig:
+    """Say where the generator is so that it can be found from another folder."""
+    weights = config.weights
+    if weights is not None and Path(weights).exists():
+        weights = str(Path(weights).absolute())
+    return config.replace(generator=getattr(generator, "source", "") or config.generator, weights=weights)
+
+
+def _state(folder: RunFolder, generator: Generator) -> dict[str, Any] | None:
+    """Read where a run stands, which must have been made with this generator."""
+    from directions.generators.base import has_digest
+
+    checkpoint = folder.read_checkpoint()
+    made_with = (checkpoint or folder.read_environment()).get("generator")
+    if made_with and not has_digest(generator, made_with["digest"]):
+        raise UserError(
+            f"{folder.path} was made with generator {made_with['name']!r} (digest {made_with['digest'][:12]}), got "
+            f"{generator.name!r} (digest {generator.digest[:12]}). Say where that one is with --generator or --weights."
+        )
+    return None if checkpoint is None else checkpoint["state"]
+
+
+def _resolved(generator: Generator, config: DiscoverConfig, ranks: Ranks) -> dict[str, Any]:
+    from directions.search import Search
+
+    search = Search.resolve(generator, config)
+    return {
+        "generator": {"name": generator.name, "digest": generator.digest, "dim_z": generator.dim_z},
+        "ndirs": search.ndirs,
+        "space": str(search.space),
+        "layers": None if search.layers is None else str(search.layers),
+        "classes": list(search.classes),
+        "device": str(generator.device),
+        "world_size": ranks.world_size,
+    }
+
+
+def _print_result(found: Directions, folder: RunFolder, as_json: bool) -> None:
+    from directions.joint.notes import joint_notes
+    from directions.run import gain_in_words
+
+    header, file = found.header, str(folder.directions_path)
+    penalty, joint = header["penalty"], header.get("joint")
+    gain = joint.get("steps") if joint else None
+    notes = joint_notes(joint, header["directions"]) if joint else []
+    if as_json:
+        result = {"folder": str(folder.path), "directions": file, "steps": header["steps"], "penalty": penalty}
+        print_json(result | ({"joint": joint, "notes": notes} if joint else {}))
+        return
+    steps = gain["kept"] if gain else header["steps"]
+    labels = {
+        "after": f"after {steps} steps" if steps else "joint solution",
+        "before": "before training",
+        "random": "random directions",
+        "axes": "axes of z",
+    }
+    rows = []
+    for key, label in labels.items():
+        ratio = "" if key == "after" or not penalty[key] else f"after is {penalty['after'] / penalty[key]:.2f} of it"
+        rows.append((label, f"{penalty[key]:.4g}", ratio))
+    typer.echo("Held-out penalty (lower is better)")
+    print_table(rows, "lll")
+    if joint:
+        typer.echo(f"\n{joint['agreeing_starts']} of {joint['starts']} starts reached the same joint solution.")
+    for sentence in [*([gain_in_words(gain)] if gain else []), *(f"Note: {note}" for note in notes)]:
+        typer.echo(sentence)
+    chosen = f" of {joint['found']} found" if joint and joint["found"] > len(found) else ""
+    path = shlex.quote(file)
+    typer.echo(f"\n{len(found)} directions{chosen}, most active first: {path}")
+    for what, verb in (("Look at them:", "render"), ("Move sliders:", "explore"), ("List them:", "inspect")):
+        typer.echo(f"{what:<14} directions {verb} {path}")

@@ -1,0 +1,77 @@
+"""``directions explore``: a page with a slider for each direction."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from directions.cli.common import HARDWARE, direction_file, options_named
+from directions.errors import UserError
+
+_PAGE = "The page"
+
+
+def explore(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A direction file, or the run folder that it is in.")],
+    port: Annotated[
+        int | None,
+        typer.Option(
+            metavar="0..65535",
+            help="Port; 0 takes any free one.",
+            show_default="8160, or a free one",
+            rich_help_panel=_PAGE,
+        ),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address on this machine; no other is served.", rich_help_panel=_PAGE)] = (
+        "127.0.0.1"
+    ),
+    open_browser: Annotated[
+        bool, typer.Option("--open/--no-open", help="Open the page in a browser.", rich_help_panel=_PAGE)
+    ] = True,
+    generator: Annotated[
+        str | None,
+        typer.Option(help="Generator by name or folder.", show_default="the one in the file", rich_help_panel=HARDWARE),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder with the generator's weights.", show_default="usual places", rich_help_panel=HARDWARE
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N, or auto.", rich_help_panel=HARDWARE)] = "cpu",
+) -> None:
+    """Look at directions in a browser: a slider each; names, ranges and notes are written into the file."""
+    from directions.direction_file import load_directions
+
+    path = direction_file(file).absolute()
+    directions = load_directions(path)
+    try:
+        import starlette  # noqa: F401 — only to see whether it is there
+        import uvicorn  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"The page needs {error.name}, which is not installed. Install it: pip install 'biggan-directions[explore]'"
+        ) from error
+    from directions.explorer.app import address, listen, serve
+
+    with options_named(context):
+        bound = listen(host, port)
+    with bound:
+        # Only now torch: a wrong file or address is reported at once.
+        typer.echo(f"Loading {generator or directions.generator} …", err=True)
+        from directions.explorer.app import make_app
+        from directions.explorer.file import OpenFile
+        from directions.explorer.snippet import Origin
+        from directions.generators.registry import load_generator
+
+        model = load_generator(generator or directions.generator, weights=weights, device=device)
+        opened = OpenFile(path, lambda found: found.require_fits(model))
+        app = make_app(opened, model, Origin(path, generator, weights, device), secrets.token_urlsafe(24))
+        typer.echo(address(bound))
+        typer.echo("Ctrl-C ends it.", err=True)
+        serve(app, bound, open_browser=open_browser)
+    typer.echo("Ended.", err=True)

@@ -1,0 +1,411 @@
+"""The verbs on direction files: ``inspect``, ``name``, ``select``, ``merge`` and ``convert``."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from directions.cli.common import OUTPUT, direction_file, options_named, print_json, print_table
+from directions.direction_file.format import short
+from directions.errors import UserError
+from directions.files import user_path
+from directions.joint.notes import joint_notes
+from directions.settings.discover import parse_classes
+
+if TYPE_CHECKING:
+    from directions.direction_file import Directions
+    from directions.direction_file.format import DescribesGenerator
+
+_WRITE, _WHAT = "What to write", "What they are"
+_BAR_WIDTH, _NOTE_WIDTH = 12, 40
+_IMAGENET_CLASSES = 1000
+_NAME_HELP = "Its new name: 1 to 64 printable characters, no comma, not a number or all, unique in the file."
+_CSV_HELP = (
+    "Write on many: a table with the columns index, name, path_size, note, hidden, starred (all but index may be "
+    "missing; an empty cell changes nothing). All of it or nothing."
+)
+_TURN_HELP = "Turn directions that are not perpendicular to those before them until they are."
+_FOREIGN_HELP = (
+    "The paper's or OroJaR's .pt, a deformator's state dict of GANLatentDiscovery, or a .npy with a direction a row."
+)
+
+
+def option(panel: str | None, text: str, *flags: str, **more: Any) -> Any:
+    """An option of a command, in a group of its help."""
+    return typer.Option(*flags, help=text, rich_help_panel=panel, **more)
+
+
+def path_option(panel: str | None, text: str, *flags: str, **more: Any) -> Any:
+    """An option that takes a path, also one that begins with ``~``."""
+    return option(panel, text, *flags, parser=user_path, **more)
+
+
+FilePath = Annotated[Path, typer.Argument(parser=user_path, help="A direction file, or the run folder that it is in.")]
+Out = Annotated[Path, path_option(OUTPUT, "Direction file to write.", "--out", "-o", metavar="FILE")]
+Overwrite = Annotated[bool, option(OUTPUT, "Replace the file if it is there.", "--overwrite")]
+AsJson = Annotated[bool, option(OUTPUT, "Print the result as JSON.", "--json")]
+History = Annotated[bool, option(None, "Show what was changed in the file, when, and by which version.", "--history")]
+Header = Annotated[bool, option(None, "Print the whole header, or with --history that, as JSON.", "--json")]
+
+
+def inspect(
+    file: FilePath,
+    history: History = False,
+    as_json: Header = False,
+) -> None:
+    """Show which directions a file holds, how they were found, and what was measured about them."""
+    from directions.direction_file import load_directions
+
+    directions = load_directions(direction_file(file))
+    header = directions.header
+    if as_json:
+        print_json(header["history"] if history else header)
+    elif not history:
+        _print_origin(header)
+        _print_directions(directions)
+    elif not header["history"]:
+        typer.echo("Nothing was changed in this file since it was made.")
+    else:
+        # The newest comes last, as --undo takes them back.
+        rows: list[tuple[str, ...]] = [("", "when (UTC)", "version", "what")]
+        for number, change in enumerate(header["history"], start=1):
+            when = change["time"].replace("T", " ").removesuffix("Z")
+            fixed = "" if change["before"] is not None else "  (cannot be undone)"
+            rows.append((str(number), *map(_plain, (when, change["tool_version"], change["what"] + fixed))))
+        print_table(rows, "rlll")
+
+
+def _print_origin(header: dict[str, Any]) -> None:
+    generator, (start, stop), classes = header["generator"], header["space"], header["classes"]
+    size = f"|z| {generator['dim_z']}, {generator['resolution']} pixels, weights {generator['digest'][:12] or '?'}"
+    typer.echo(f"{len(header['directions'])} directions of {generator['name']} ({size})")
+    parts = [f"method {header['method']}"]
+    parts += [f"{name} {header[name]}" for name in ("steps", "seed", "truncation") if header[name] is not None]
+    parts.append(f"classes {','.join(map(str, classes)) if isinstance(classes, list) else classes or 'none'}")
+    parts.append(f"z components {start}:{stop}")
+    parts += [f"layers {header['layers'][0]}:{header['layers'][-1] + 1} only"] if header["layers"] else []
+    typer.echo(", ".join(parts))
+    known = {name: (header["penalty"] or {}).get(name) for name in ("before", "after", "random", "axes")}
+    scores = [f"{name} {value:.4g}" for name, value in known.items() if value is not None]
+    if scores:
+        typer.echo(f"held-out penalty: {', '.join(scores)}")
+    joint = header.get("joint")
+    if joint:
+        agree = f"{joint['agreeing_starts']} of {joint['starts']} starts agree"
+        typer.echo(f"joint start: {joint['base_points']} base points by {joint['measurement']}, {agree}")
+        for note in joint_notes(joint, header["directions"]):
+            typer.echo(f"note: {note}")
+    typer.echo()
+
+
+def _print_directions(directions: Directions) -> None:
+    """Print a row for each direction, in the file's order; columns that only some files have are left out."""
+    entries = directions.header["directions"]
+    largest = max((entry["activeness"] or 0.0 for entry in entries), default=0.0)
+    rows = [("", "name", "activeness", "", "path size", "penalty share", "halves agree", "", "note")]
+    for index in directions.order:
+        entry = entries[index]
+        active, share, agreed = entry["activeness"], entry["penalty_share"], entry.get("confidence")
+        line, *more = entry["note"].split("\n")
+        shortened = line[: _NOTE_WIDTH - 1] + _symbol("…", "...")
+        row = (
+            str(index),
+            entry["name"],
+            "" if active is None else f"{active:.4g}",
+            _symbol("█", "#") * round(_BAR_WIDTH * active / largest) if active and largest else "",
+            f"{entry['path_size']:g}",
+            "" if share is None else f"{share:.1%}",
+            "undetermined" if entry.get("undetermined") is not None else "" if agreed is None else f"{agreed:.3f}",
+            " ".join([_symbol("★", "*")] * entry["starred"] + ["hidden"] * entry["hidden"]),
+            shortened if more or len(line) > _NOTE_WIDTH else line,
+        )
+        rows.append(row)
+    kept = [column for column in range(9) if column < 6 or any(row[column] for row in rows[1:])]
+    print_table([[row[column] for column in kept] for row in rows], "".join("rlrlrrrll"[column] for column in kept))
+
+
+def _plain(text: str) -> str:
+    """Show text from a file without letting it control the terminal."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def _symbol(wanted: str, plain: str) -> str:
+    """Choose a symbol that the terminal can show."""
+    return wanted if (sys.stdout.encoding or "").lower().startswith("utf") else plain
+
+
+def name(
+    file: FilePath,
+    direction: Annotated[
+        str | None, typer.Argument(help="Index or present name.", show_default=False, metavar="[DIRECTION]")
+    ] = None,
+    new_name: Annotated[str | None, typer.Argument(help=_NAME_HELP, show_default=False, metavar="[NAME]")] = None,
+    path_size: Annotated[
+        float | None, option(_WRITE, "How far to go to either side, in units of z.", metavar="0<FLOAT<=100")
+    ] = None,
+    note: Annotated[str | None, option(_WRITE, "A remark, up to 2000 characters; '' removes it.")] = None,
+    hidden: Annotated[
+        bool | None, option(_WRITE, "Leave it out of galleries and pages, or not.", "--hide/--show")
+    ] = None,
+    starred: Annotated[
+        bool | None, option(_WRITE, "Mark it as worth coming back to, or not.", "--star/--unstar")
+    ] = None,
+    csv: Annotated[Path | None, path_option(_WRITE, _CSV_HELP, metavar="FILE")] = None,
+    order: Annotated[
+        str | None,
+        option(_WRITE, "Show these first, then the others as they are; indices stay.", metavar="DIRECTION,…"),
+    ] = None,
+    undo: Annotated[bool, option(_WRITE, "Take the last change back.", "--undo")] = False,
+    dry_run: Annotated[bool, option(OUTPUT, "Only say what would change.", "--dry-run")] = False,
+    as_json: Annotated[bool, option(OUTPUT, "Print the changes as JSON.", "--json")] = False,
+) -> None:
+    """Name directions, set how far they go, and leave notes; every change can be undone."""
+    from directions.direction_file import edit_directions, load_directions
+    from directions.direction_file.annotate import differences
+
+    wanted = {"name": new_name, "path_size": path_size, "note": note, "hidden": hidden, "starred": starred}
+    wanted = {key: value for key, value in wanted.items() if value is not None}
+    change = _change(direction, wanted, csv, order, undo=undo)
+    path = direction_file(file)
+    before: list[Directions] = []
+
+    def recorded(found: Directions) -> Directions:
+        before.append(found)
+        return change(found)
+
+    after = recorded(load_directions(path)) if dry_run else edit_directions(path, recorded)
+    found = differences(before[0].header, after.header)
+    if as_json:
+        changes = [dict(zip(("index", "field", "before", "after"), row, strict=True)) for row in found]
+        print_json({"file": str(path), "written": bool(found) and not dry_run, "changes": changes})
+        return
+    for index, field, old, new in found:
+        typer.echo(f"{'' if index is None else f'{index} '}{field}: {_shown(old)} -> {_shown(new)}")
+    if not found:
+        typer.echo("Nothing changes: the file says so already.")
+    elif dry_run:
+        typer.echo("Nothing was written (--dry-run).")
+
+
+def _change(
+    direction: str | None, wanted: dict[str, Any], csv: Path | None, order: str | None, *, undo: bool
+) -> Callable[[Directions], Directions]:
+    """Turn the command line into a change of directions; exactly one kind of change must be asked for."""
+    from directions.direction_file.annotate import read_annotations
+
+    given = {"DIRECTION": direction is not None, "--csv": csv is not None, "--order": order is not None}
+    kinds = [kind for kind, is_given in {**given, "--undo": undo}.items() if is_given]
+    if len(kinds) != 1:
+        got = " and ".join(kinds) or "none of them"
+        raise UserError(f"Give one of DIRECTION (with what to write), --csv, --order and --undo, got {got}.")
+    if direction is None and wanted:
+        options = ", ".join(wanted)
+        raise UserError(f"{options} is for one direction: say which, such as directions name FILE 5 rotation.")
+    if direction is not None and not wanted:
+        options = "a NAME, --path-size, --note, --hide, --show, --star or --unstar"
+        raise UserError(f"There is nothing to write on direction {direction!r}. Give {options}.")
+    if direction is not None:
+        return lambda found: found.annotated_each({direction: wanted})
+    if csv is not None:
+        table = read_annotations(csv)
+        return lambda found: found.annotated_each(table)
+    if order is not None:
+        return lambda found: found.reordered([key.strip() for key in order.split(",")])
+    return lambda found: found.undone()
+
+
+def _shown(value: Any) -> str:
+    """Show a value on one line."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    if value is None:
+        return "as found"
+    return f"{value:g}" if isinstance(value, int | float) else repr(value)
+
+
+def select(
+    file: FilePath,
+    directions: Annotated[
+        str, typer.Argument(metavar="DIRECTION,…", help="Which, by index or name, in the order that they shall have.")
+    ],
+    out: Out,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take some directions of a file into one of their own, in the order given."""
+    from directions.direction_file import load_directions
+    from directions.direction_file.combine import select as take
+
+    path = direction_file(file)
+    chosen = take(load_directions(path), [key.strip() for key in directions.split(",")], label=path.name)
+    _write(chosen, out, overwrite=overwrite, as_json=as_json)
+
+
+def merge(
+    files: Annotated[list[Path], typer.Argument(parser=user_path, help="Two or more direction files, or run folders.")],
+    out: Out,
+    orthonormalise: Annotated[bool, option(None, _TURN_HELP, "--orthonormalise")] = False,
+    same_names: Annotated[
+        Literal["number", "refuse"],
+        option(None, "Where a name comes twice: append a number to the later one, or refuse."),
+    ] = "number",
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Put the directions of several files of the same generator into one."""
+    from directions.direction_file import load_directions
+    from directions.direction_file.combine import merge as put_together
+
+    paths = [direction_file(file) for file in files]
+    twice = next((path for path in paths if paths.count(path) > 1), None)
+    if twice is not None:
+        raise UserError(f"{twice} is given twice. Its directions cannot be perpendicular to themselves.")
+    sets = {str(path): load_directions(path) for path in paths}
+    merged = put_together(sets, orthonormalise=orthonormalise, same_names=same_names)
+    _write(merged, out, overwrite=overwrite, as_json=as_json)
+    if orthonormalise and not as_json:
+        turned = merged.header["source"]["largest_turn_degrees"]
+        typer.echo(f"Gram–Schmidt turned them by up to {turned:.3g} degrees.")
+
+
+def _write(directions: Directions, out: Path, *, overwrite: bool, as_json: bool) -> None:
+    """Write the new file and say what is in it."""
+    if os.path.exists(out) and not overwrite:  # noqa: PTH110 — a name that is too long is no file, and no error
+        raise UserError(f"--out {out} is there already. Give another name, or --overwrite to replace it.")
+    directions.save(out)
+    if as_json:
+        digest = hashlib.sha256(out.read_bytes()).hexdigest()
+        print_json({"directions": str(out), "sha256": digest, "names": list(directions.names)})
+        return
+    shown = ", ".join(directions.names[:8]) + (", …" if len(directions) > 8 else "")
+    typer.echo(f"{len(directions)} directions of {directions.generator}: {out} ({shown})")
+
+
+def convert(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(parser=user_path, help=_FOREIGN_HELP)],
+    to: Annotated[Path, path_option(OUTPUT, "Direction file to write.", "--to", "-o", metavar="FILE")],
+    generator: Annotated[str, option(_WHAT, "Generator that they belong to, by name.")] = "biggan-128",
+    weights: Annotated[
+        str | None, option(_WHAT, "Its weights; their digest is recorded then.", show_default="not looked at")
+    ] = None,
+    published: Annotated[
+        str | None,
+        option(
+            _WHAT,
+            "Which of the paper's files it is: gives names, classes and space.",
+            metavar="goldens|goldens-coarse|goldens-mid|goldens-fine|church|voynov",
+            show_default="recognised by its digest",
+        ),
+    ] = None,
+    name: Annotated[
+        list[str] | None,
+        option(
+            _WHAT,
+            "Name a direction, such as 5=rotation; may be repeated.",
+            metavar="INDEX=NAME",
+            show_default="the paper's, else d0, d1, …",
+        ),
+    ] = None,
+    classes: Annotated[
+        str | None,
+        option(
+            _WHAT,
+            "Classes that they were learned on, by index or name; or all.",
+            metavar="CLASS,…",
+            show_default="the paper's, else all",
+        ),
+    ] = None,
+    space: Annotated[
+        str | None,
+        option(
+            _WHAT,
+            "z components that they move; STOP is excluded.",
+            metavar="START:STOP",
+            show_default="the paper's, else all of z",
+        ),
+    ] = None,
+    path_size: Annotated[
+        float, option(_WHAT, "How far they go to either side, in units of z.", metavar="0<FLOAT<=100")
+    ] = 5.0,
+    as_json: AsJson = False,
+) -> None:
+    """Make a direction file of other programs' directions. No code from the file is run."""
+    from directions.convert import convert as make
+
+    with options_named(context):
+        described = _describe(generator, weights)
+        names: dict[int, str] = {}
+        for text in name or []:
+            match = re.fullmatch(r"(\d+)=(.+)", text)
+            if match is None:
+                raise UserError(f"name must be INDEX=NAME, such as 5=rotation, got {short(text)}.")
+            names[int(match[1])] = match[2].strip()
+        numbers = None if classes is None else _indices(described, classes)
+        options = {"names": names, "classes": numbers, "space": space, "path_size": path_size}
+        directions = make(file, described, published=published, **options)  # type: ignore[arg-type]
+    directions.save(to)
+    source = directions.header["source"]
+    if as_json:
+        print_json({"directions": str(to), "ndirs": len(directions), "dim_z": directions.dim_z, "source": source})
+        return
+    known = f" (the paper's {source['published']})" if source["published"] else ""
+    typer.echo(f"{len(directions)} directions of {generator}, from {source['form']}{known}: {to}")
+    turned = f"Gram–Schmidt turned them by up to {source['largest_turn_degrees']:.3g} degrees"
+    typer.echo(f"{turned}, as it does in the paper's own code, which moves along rows made orthonormal so.")
+    named = [f"{index} {label}" for index, label in enumerate(directions.names) if label != f"d{index}"]
+    if named:
+        typer.echo(f"Named: {', '.join(named)}")
+
+
+def _describe(name: str, weights: str | None) -> DescribesGenerator:
+    """What a direction file says of its generator; nothing is loaded where the name alone tells."""
+    from directions.generators.registry import list_generators, load_generator
+
+    if weights is None:
+        for status in list_generators():
+            if status.name == name and status.num_classes == _IMAGENET_CLASSES and status.dim_z is not None:
+                return SimpleNamespace(name=name, digest="", dim_z=status.dim_z, resolution=status.resolution)
+    return load_generator(name, weights=weights)
+
+
+def _indices(described: Any, text: str) -> Sequence[int] | str:
+    """Classes as the header records them."""
+    from directions.generators.class_names import ClassNames, imagenet_names
+    from directions.sampling import resolve_classes
+
+    classes = parse_classes(text)
+    if classes == "all":
+        return "all"
+    if hasattr(described, "class_indices"):
+        return resolve_classes(described, classes)
+    names = ClassNames(*imagenet_names())  # of the generators that are known by name without loading them
+    return [names.find(str(entry)) for entry in classes]
+
+
+def generators(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """List the generators by name, whether they can be loaded here, and what to do if not."""
+    from directions.generators.registry import list_generators
+
+    statuses = list_generators()
+    if as_json:
+        print_json([vars(status) for status in statuses])
+        return
+    heading = ("name", "state", "|z|", "classes", "pixels", "")
+    rows = [
+        (s.name, s.state, *("" if n is None else str(n) for n in (s.dim_z, s.num_classes, s.resolution)), s.detail)
+        for s in statuses
+    ]
+    print_table([heading, *rows], "llrrrl")

@@ -1,0 +1,239 @@
+"""``directions gan sample``: a sheet of a generator's images, or pictures of what its components do."""
+
+from __future__ import annotations
+
+import math
+import re
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from directions.cli.common import HARDWARE, OUTPUT, SAMPLES, Json, Quiet, print_json, progress_bar
+from directions.errors import UserError
+from directions.settings.base import MAX_SEED, ConfigError, Settings, setting, with_options
+from directions.settings.discover import parse_classes
+from directions.settings.render import MAX_SAMPLES
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from directions.direction_file import Directions
+    from directions.generators.base import Generator
+
+_drawn = partial(setting, panel=SAMPLES)
+_picture = partial(setting, panel="The pictures")
+_component = partial(typer.Option, rich_help_panel="Components", show_default="none: images only")
+
+_RUN = "A run folder, or another generator as load_generator takes it."
+_SWEEP = (
+    "Move this component of z: a GIF and a strip. Twice: the plane of two components. all: every one, most active "
+    "first."
+)
+_OUT = "Folder for the pictures; made if it is not there."
+_OWN_FOLDER = "pictures in the run folder, or outputs/samples/NAME"
+_ROWS = 32  # images at once
+
+
+class SampleSettings(Settings):
+    """What is sampled, and how it is shown."""
+
+    extent: float = setting(
+        2.0, "A component goes from minus this to this (standard deviations of z).", gt=0, panel="Components"
+    )
+    samples: int | None = _drawn(
+        None, "How many images, each with a z of its own.", ge=1, le=MAX_SAMPLES, metavar="1..10000",
+        shown="64; 4 for a sweep; 1 for a plane",
+    )  # fmt: skip
+    classes: str = _drawn(
+        "all", "Classes in turn, by index or name; or all. Not used without classes.", metavar="CLASS,…",
+        flags=("--classes", "-y"),
+    )  # fmt: skip
+    seed: int = _drawn(0, "Seed of the samples.", ge=0, le=MAX_SEED)
+    truncation: float = _drawn(1.0, "Spread of z and the generator's truncation.", gt=0, le=1)
+    separate: bool = _picture(False, "A PNG for each image beside the sheet of all.", flags=("--separate",))
+    steps: int | None = _picture(None, "Columns of a strip or plane.", metavar="2..512", shown="7")
+    scale: int | None = _picture(
+        None, "How many times larger to show swept images.", metavar="1..16", shown="at least 128 pixels"
+    )
+    device: str = setting("cpu", "cpu, cuda, cuda:N, or auto.", panel=HARDWARE)
+
+
+@with_options(SampleSettings)
+def sample(
+    given: dict[str, Any],
+    run: Annotated[str, typer.Argument(metavar="RUN", help=_RUN)],
+    sweep: Annotated[list[str] | None, _component("--sweep", "-s", metavar="COMPONENT", help=_SWEEP)] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help=_OUT, show_default=_OWN_FOLDER, rich_help_panel=OUTPUT)
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make images of a generator, or show what components of z do.
+
+    A swept component goes from minus to plus the extent, whatever it was in the sample; the others stay.
+    """
+    settings, swept = SampleSettings(**given), sweep or []
+    _check(settings, swept)
+
+    from directions.generators.registry import load_generator
+
+    generator = load_generator(run, device=settings.device)
+    if out is None and Path(run).is_dir():
+        out = Path(run, "pictures")
+    folder = out or Path("outputs", "samples", re.sub(r"[^\w.+-]+", "-", run).strip("-."))
+    if swept:
+        written = _sweep(generator, settings, None if swept == ["all"] else swept, run, folder, quiet=quiet)
+    else:
+        written = _images(generator, settings, folder, quiet=quiet)
+    if as_json:
+        print_json([str(path) for path in written])
+    else:
+        for path in written:
+            typer.echo(path)
+
+
+def _check(settings: SampleSettings, swept: list[str]) -> None:
+    """Refuse what does not go together, before anything is loaded."""
+    if len(swept) > 2:
+        raise ConfigError("sweep", f"must be given once, or twice for a plane of two, got {len(swept)} times.")
+    if "all" in swept and len(swept) > 1:
+        raise ConfigError("sweep", "must be all, or one or two components, got all and another.")
+    if settings.separate and swept:
+        raise ConfigError("separate", "is for images without a sweep. Leave one of the two out.")
+    if settings.steps is not None and not swept:
+        raise ConfigError("steps", f"has no meaning without --sweep, got {settings.steps}. Leave it out.")
+
+
+def _images(generator: Generator, settings: SampleSettings, folder: Path, *, quiet: bool) -> list[Path]:
+    """Write a sheet of images, and a file for each if it is wanted."""
+    import torch
+
+    from directions.files import atomic_write, require_writable
+    from directions.gan.recording import sample_sheet
+
+    number, truncation = settings.samples or 64, settings.truncation
+    paths = [folder / "samples.png"]
+    paths += [folder / f"sample-{index:05d}.png" for index in range(number)] if settings.separate else []
+    z = generator.sample_z(number, seed=settings.seed, truncation=truncation)
+    y = _classes(generator, settings, number)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"Cannot make the folder {folder}: {error.strerror}. Give another with --out.") from error
+    for path in paths:
+        require_writable(path)
+    parts: list[Tensor] = []
+    with torch.inference_mode(), progress_bar(total=number, unit="image", quiet=quiet) as bar:
+        for start in range(0, number, _ROWS):
+            rows = slice(start, start + _ROWS)
+            parts.append(generator(z[rows], None if y is None else y[rows], truncation=truncation).cpu())
+            bar.update(len(parts[-1]))
+    images = torch.cat(parts)
+    pictures = [sample_sheet(images, columns=math.ceil(math.sqrt(number)))]
+    pictures += [sample_sheet(image[None], columns=1, gap=0) for image in images] if settings.separate else []
+    for path, picture in zip(paths, pictures, strict=True):
+        with atomic_write(path) as partial:
+            picture.save(partial, "PNG")
+    return paths
+
+
+def _sweep(
+    generator: Generator, settings: SampleSettings, swept: list[str] | None, run: str, folder: Path, *, quiet: bool
+) -> list[Path]:
+    """Render one component, two, or all of them (``None``), as directions like any other: the axes of z."""
+    from directions.rendering.render import render
+    from directions.settings.render import RenderSettings
+
+    shared: dict[str, Any] = {name: getattr(settings, name) for name in ("seed", "truncation", "scale", "samples")}
+    shared["remove_projection"] = True  # the component is set, whatever it was in the sample
+    frames: dict[str, Any] = {} if settings.steps is None else {"frames": settings.steps}
+    components = None if swept is None else [_index(text, generator) for text in swept]
+    axes = component_directions(generator, settings.extent)
+    if components is not None and len(components) == 2:
+        across, up = components
+        plane = RenderSettings(format="plane", plane=(across, up), **frames, **shared)
+        jobs: list[tuple[RenderSettings, Path, list[int] | None]] = [(plane, folder, None)]
+    else:
+        strip = RenderSettings(format="strip", **frames, **shared)
+        _classes(generator, settings, strip.samples)  # refused before anything is made
+        order = components or _most_active_first(generator, settings, run, quiet=quiet)
+        # One component is a file; of all there is an overview as well.
+        gif = folder if components is None else folder / f"{order[0]:03d}-z{order[0]}.gif"
+        jobs = [(strip, folder, order), (RenderSettings(format="gif", **shared), gif, order)]
+    written: list[Path] = []
+    for job, out, indices in jobs:
+        y = _classes(generator, settings, job.samples)
+        written += render(axes, generator, job, out=out, indices=indices, y=0 if y is None else y, progress=not quiet)
+    return written
+
+
+def component_directions(generator: Generator, extent: float) -> Directions:
+    """Make directions of the components of z: the axes, named z0, z1 and so on.
+
+    Args:
+        generator: Whose z.
+        extent: Path size of each.
+
+    Returns:
+        As many directions as z has components.
+    """
+    import numpy as np
+
+    from directions.direction_file import Directions
+    from directions.direction_file.format import make_header
+
+    header = make_header(
+        generator,
+        names=[f"z{index}" for index in range(generator.dim_z)],
+        path_sizes=[extent] * generator.dim_z,
+        classes="all" if generator.num_classes else None,
+        space=(0, generator.dim_z),
+        method="axes",
+        config={},
+        **dict.fromkeys(("truncation", "steps", "seed", "penalty")),
+    )
+    return Directions(np.eye(generator.dim_z), header)
+
+
+def _most_active_first(generator: Generator, settings: SampleSettings, run: str, *, quiet: bool) -> list[int]:
+    """Order all components, as ``gan evaluate`` has measured them if it has."""
+    from directions.evaluation.activeness import component_activeness
+    from directions.evaluation.metrics import FILE_NAME, Measuring, MetricFile
+    from directions.evaluation.named_metrics import METRICS
+    from directions.sampling import resolve_classes
+
+    metric = METRICS["activeness"]
+    drawn = resolve_classes(generator, parse_classes(settings.classes)) if generator.num_classes else ()
+    if settings.truncation == 1 and Path(run, FILE_NAME).is_file():
+        line = MetricFile(run).find(metric, Measuring(generator, classes=drawn))
+        if line is not None:
+            return list(line["results"]["order"])
+    asked: dict[str, Any] = {"samples": metric.settings["samples"], "truncation": settings.truncation}
+    total = 3 * asked["samples"] * generator.dim_z
+    with progress_bar(total=total, unit="image", quiet=quiet, title="activeness") as bar:
+        return list(component_activeness(generator, classes=drawn, count=bar.update, **asked).order)
+
+
+def _index(text: str, generator: Generator) -> int:
+    """Read a component's index, with or without the z before it."""
+    match = re.fullmatch(r"z?(\d+)", text.strip())
+    if match is None or int(match[1]) >= generator.dim_z:
+        last = generator.dim_z - 1
+        raise ConfigError("sweep", f"must be a component of z, from 0 to {last}, or all; got {text!r}.")
+    return int(match[1])
+
+
+def _classes(generator: Generator, settings: SampleSettings, number: int) -> Tensor | None:
+    """Classes of the samples, in turn; ``None`` for a generator without classes."""
+    from directions.sampling import resolve_classes
+
+    if generator.num_classes == 0:
+        return None
+    try:
+        drawn = resolve_classes(generator, parse_classes(settings.classes))
+    except UserError as error:
+        raise ConfigError("classes", str(error).removeprefix("classes ")) from error
+    return generator.class_indices([drawn[index % len(drawn)] for index in range(number)], number)

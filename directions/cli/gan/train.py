@@ -1,0 +1,204 @@
+"""``directions gan train``: train a generator, or go on with an earlier training."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from directions import __version__
+from directions.cli import common
+from directions.errors import UserError
+from directions.ranks import Ranks, joined
+from directions.settings.base import ConfigError, option_name, with_options
+from directions.settings.train import RESUMABLE, TrainConfig
+
+if TYPE_CHECKING:
+    from directions.gan.trainer import Line, Trainer
+    from directions.run import RunFolder
+
+_NAME = typer.Option(help="Name of the run.", show_default="the data folder's", rich_help_panel=common.OUTPUT)
+_RESUME = typer.Option(
+    metavar="RUN",
+    help="Go on with the run in this folder, with its settings; --kimg may add to them.",
+    rich_help_panel=common.OUTPUT,
+)
+
+
+@with_options(TrainConfig)
+def train(
+    given: dict[str, Any],
+    out: common.Out = None,
+    name: Annotated[str | None, _NAME] = None,
+    resume: Annotated[Path | None, _RESUME] = None,
+    tensorboard: common.TensorBoard = False,
+    dry_run: common.DryRun = False,
+    as_json: common.Json = False,
+    quiet: common.Quiet = False,
+) -> None:
+    """Train a generator on a folder of images, with the Hessian Penalty or without."""
+    from directions.run import RunFolder, StopSignals, check_name, require_tensorboard
+
+    with joined() as ranks, StopSignals(ranks), _denormals_restored():
+        config = _new_config(given, ranks) if resume is None else _old_config(resume, given, ranks, out=out, name=name)
+        if resume is None:
+            out = out or Path("outputs")
+            # The name of the data folder.
+            name = name or re.sub(r"[^A-Za-z0-9._-]+", "-", Path(config.data).resolve().name).strip("-._") or "gan"
+            check_name(name)
+        if tensorboard:
+            require_tensorboard()
+        progress = common.ProgressBar(quiet or not ranks.first)
+        with contextlib.closing(progress):
+            trainer = _trainer(config, progress, ranks)
+            folder = RunFolder.seen_by(ranks, resume or Path())
+            checkpoint = None if resume is None else ranks.from_first(folder.read_checkpoint)
+            started = {} if resume is None else ranks.from_first(folder.read_environment)
+            if started.get("data", {"digest": trainer.data.digest})["digest"] != trainer.data.digest:
+                raise ConfigError("data", f"must be the images of the run, not those of {config.data!r}.")
+            if checkpoint is not None:
+                trainer.load_state_dict(checkpoint["state"])
+            elif config.fine_tune is not None:
+                trainer.start_from(_starting_state(config.fine_tune, ranks)[1])
+            if dry_run:
+                where = {"out": str(out), "name": name} if resume is None else {"resume": str(resume)}
+                if ranks.first:
+                    common.print_json({"config": config.to_dict(), "resolved": _resolved(trainer)} | where)
+                return
+            if resume is None:
+                assert out is not None, "a new run has a folder and a name"
+                assert name is not None, "a new run has a folder and a name"
+                folder = _new_folder(out, name, trainer)
+            _record(trainer, folder, progress, resumed=resume is not None, tensorboard=tensorboard)
+        if ranks.first:
+            _print_result(trainer, folder, as_json=as_json)
+
+
+@contextlib.contextmanager
+def _denormals_restored() -> Iterator[None]:
+    """Take numbers too small for float32's full precision as they are again, once training no longer flushes them."""
+    try:
+        yield
+    finally:
+        if "torch" in sys.modules:  # a wrong setting is told before it is loaded
+            sys.modules["torch"].set_flush_denormal(False)
+
+
+def _starting_state(path: str, ranks: Ranks) -> tuple[TrainConfig, dict[str, Any]]:
+    from directions.gan.recording import starting_state
+
+    return ranks.from_first(lambda: starting_state(path))
+
+
+def _new_config(given: dict[str, Any], ranks: Ranks) -> TrainConfig:
+    if given.get("fine_tune") is not None:
+        theirs, _ = _starting_state(given["fine_tune"], ranks)
+        given = {field: getattr(theirs, field) for field in ("dim_z", "channels", "resolution")} | given
+    return TrainConfig(**given)
+
+
+def _old_config(resume: Path, given: dict[str, Any], ranks: Ranks, **misplaced: object) -> TrainConfig:
+    from directions.gan.recording import read_training
+
+    names = " and ".join(option_name(name) for name, value in misplaced.items() if value is not None)
+    if names:
+        raise UserError(f"{names} cannot be given with --resume: the run goes on in its folder.")
+    recorded = ranks.from_first(lambda: read_training(resume))
+    config = common.resumed_config(recorded, given, RESUMABLE)
+    if config.kimg != recorded.kimg and config.decay_from < 1:
+        raise ConfigError("kimg", "cannot change when rates decay towards the end (--decay-from below 1).")
+    return config
+
+
+def _trainer(config: TrainConfig, progress: common.ProgressBar, ranks: Ranks) -> Trainer:
+    import torch
+
+    from directions.device import keep_freed_memory, resolve_device
+    from directions.gan.data import open_data
+    from directions.gan.trainer import Trainer
+
+    device = resolve_device(ranks.device(config.device))
+    keep_freed_memory()
+    torch.set_flush_denormal(True)  # a fading block's first steps make numbers that a CPU is very slow with
+    with ranks.in_turn():  # the others find the reduced images
+        data = open_data(config, on_image=lambda done, total: progress("Reading images", done, total, ""))
+    progress.close()  # a warning may follow
+    left_out = f"; left out: {', '.join(data.left_out)}" if data.left_out else ""
+    progress.say(f"Images: {len(data)} of {config.data}{left_out}.")
+    own = ("data", "cache", "device")
+    same = {option_name(field): value for field, value in config.to_dict().items() if field not in own}
+    ranks.require_same({"directions": __version__, "the images' digest": data.digest} | same)
+    return Trainer(config, data, device, ranks)
+
+
+def _new_folder(out: Path, name: str, trainer: Trainer) -> RunFolder:
+    from directions.gan.recording import content_of
+    from directions.run import RunFolder
+
+    ranks, content = trainer.ranks, content_of(trainer.config)
+    facts = {"data": {"path": trainer.config.data, "digest": trainer.data.digest}}
+    path = ranks.from_first(lambda: RunFolder.create(out, name, content, world_size=ranks.world_size, facts=facts).path)
+    folder = RunFolder.seen_by(ranks, path)
+    folder.log(f"Started on {len(trainer.data)} images of {trainer.config.data!r}, digest {trainer.data.digest}.")
+    return folder
+
+
+def _record(
+    trainer: Trainer, folder: RunFolder, progress: common.ProgressBar, *, resumed: bool, tensorboard: bool
+) -> None:
+    from directions.gan.recording import content_of, record_training
+
+    ranks, config = trainer.ranks, trainer.config
+    if resumed:
+        moved = ranks.from_first(lambda: folder.environment_changes(ranks.world_size))
+        if moved:
+            progress.say(f"Not where it was started, so the last digits may differ: {'; '.join(moved)}.")
+        folder.write_config(content_of(config))
+        folder.log("; ".join([f"Resumed after {trainer.seen / 1000:g} kimg", *moved]) + ".")
+    progress.say(f"Run folder: {folder.path}")
+
+    def show(trainer: Trainer, line: Line | None) -> None:
+        if line is not None:
+            terms = [term for term in ("loss_d", "loss_g", "penalty", "diversity") if term in line]
+            note = ", ".join([f"{line['resolution']} px", *(f"{term} {line[term]:.3g}" for term in terms)])
+            progress("Training", min(trainer.seen, config.images), config.images, note)
+
+    with common.resumable(folder, ranks, "gan train"), contextlib.closing(progress):
+        record_training(trainer, folder, tensorboard=tensorboard, on_step=show)
+
+
+def _resolved(trainer: Trainer) -> dict[str, Any]:
+    """What --dry-run prints beside the settings."""
+    networks = {"generator": trainer.arch.generator, "discriminator": trainer.arch.discriminator}
+    sizes = {
+        f"{name}_parameters_millions": round(sum(p.numel() for p in network.parameters()) / 1e6, 3)
+        for name, network in networks.items()
+    }
+    return {
+        "images": len(trainer.data),
+        "digest": trainer.data.digest,
+        "device": str(trainer.device),
+        "world_size": trainer.ranks.world_size,
+        "growth_kimg": trainer.config.growth / 1000,
+        "first_kimg": trainer.seen / 1000,
+    } | sizes
+
+
+def _print_result(trainer: Trainer, folder: RunFolder, *, as_json: bool) -> None:
+    last = (folder.read_stats() or [{}])[-1]
+    weights = folder.path / "weights.safetensors"
+    if as_json:
+        common.print_json({"folder": str(folder.path), "weights": str(weights), "last": last})
+        return
+    typer.echo(f"Trained for {trainer.seen / 1000:g} kimg: {weights}")
+    if "diversity" in last:
+        typer.echo(f"Spread of generated images over that of real ones: {last['diversity']:.2f}")
+    run = shlex.quote(str(folder.path))
+    typer.echo(f"Samples:             {folder.path / 'samples'}")
+    typer.echo(f"Find directions:     directions discover --generator {run}")

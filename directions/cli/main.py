@@ -1,0 +1,216 @@
+"""The command line ``directions VERB``: finds the verb, and deals with whatever ends it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import importlib
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+import directions
+from directions.device import explained
+from directions.errors import Interrupted, OutOfMemoryError, RankLostError, UserError
+
+VERBS = {
+    "discover": ("discover", "Learn directions that each change one thing, and write them to a new run folder."),
+    "render": ("render", "Render directions: animations, strips, planes of two, or a gallery to look through."),
+    "explore": (
+        "explore",
+        "Look at directions in a browser: a slider each; names, ranges and notes are written into the file.",
+    ),
+    "inspect": (
+        "files",
+        "Show which directions a file holds, how they were found, and what was measured about them.",
+    ),
+    "evaluate": ("evaluate", "Measure a file's directions against random ones and the axes of z."),
+    "name": ("files", "Name directions, set how far they go, and leave notes; every change can be undone."),
+    "select": ("files", "Take some directions of a file into one of their own, in the order given."),
+    "merge": ("files", "Put the directions of several files of the same generator into one."),
+    "push": ("hub", "Put a direction file on the Hub, with a card written from its header."),
+    "pull": ("hub", "Fetch a direction file from the Hub. Nothing else is fetched, and no code is run."),
+    "convert": ("files", "Make a direction file of other programs' directions. No code from the file is run."),
+    "generators": (
+        "files",
+        "List the generators by name, whether they can be loaded here, and what to do if not.",
+    ),
+    "gan": ("gan", "Train generators whose latent components are disentangled, with the Hessian Penalty."),
+}
+"""Where each verb is (a function or a Typer app of its name) and the first line of its help."""
+
+
+class Verbs(TyperGroup):
+    """Verbs of which only the one that is asked for is imported, so that help is instant."""
+
+    def __init__(self, **attributes: Any) -> None:
+        shown = {verb: TyperCommand(verb, help=summary) for verb, (_, summary) in VERBS.items()}
+        super().__init__(**attributes | {"commands": shown})
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Import the verb that is asked for."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if name is None:
+            return name, command, rest
+        found = getattr(importlib.import_module(f"directions.cli.{VERBS[name][0]}"), name)
+        verb = typer.Typer(context_settings=_HELP, rich_markup_mode="rich", add_completion=False)
+        verb.add_typer(found) if isinstance(found, typer.Typer) else verb.command(name)(found)
+        command = typer.main.get_command(verb)
+        return name, command.commands[name] if isinstance(command, TyperGroup) else command, rest
+
+
+_HELP = {"help_option_names": ["-h", "--help"]}
+app = typer.Typer(
+    cls=Verbs,
+    name="directions",
+    help="Find directions in a generator's latent space that each change one thing, and use them.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    context_settings=_HELP,
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"directions {directions.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+    ),
+) -> None:
+    pass
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: What follows the program's name; ``None`` takes it from the process.
+
+    Returns:
+        The exit status: 0; 1 when a run failed; 2 for wrong input, or if the result could not be printed; 130 or 143
+        after SIGINT or SIGTERM.
+    """
+    # The shell expands "--out ~/runs", but not "--out=~/runs", which must not make a folder named "~".
+    given = [_expanded(word) for word in (sys.argv[1:] if arguments is None else arguments)]
+    with warnings.catch_warnings(), _safe_output() as output:
+        warnings.showwarning = _show_warning
+        warnings.filterwarnings("default", category=UserWarning, module=r"directions\.")
+        status = _status(given)
+    if output.fault:
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            sys.stderr.write(f"Error: Cannot write to standard output: {output.fault}. Send it somewhere else.\n")
+        return status or 2
+    return status
+
+
+def _expanded(word: str) -> str:
+    option, equals, value = word.partition("=~/")
+    home = os.environ.get("HOME")
+    return f"{option}={home}/{value}" if option.startswith("--") and equals and home else word
+
+
+def _status(arguments: Sequence[str]) -> int:
+    try:
+        with explained(_out_of_memory):
+            app(arguments, prog_name="directions")
+    except (UserError, RankLostError) as error:
+        typer.echo(f"Error: {error}", err=True)
+        return 2 if isinstance(error, UserError) else 1
+    except Interrupted as stop:
+        typer.echo(str(stop), err=True)
+        return stop.exit_code
+    except SystemExit as end:  # how Typer ends, also when all went well
+        return end.code if isinstance(end.code, int) else int(bool(end.code))
+    return 0
+
+
+def _out_of_memory() -> OutOfMemoryError:
+    """What is said where nobody nearer knew more, such as while weights are loaded."""
+    return OutOfMemoryError("Out of memory. Close other programs, use a smaller generator, or another --device.")
+
+
+class _Stream:
+    """A stream that drops what it cannot write: what a command says must not stop what it does.
+
+    Args:
+        stream: What everything goes to.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.fault = ""
+        """Why something was dropped, where somebody is there to read it, such as on a full disk."""
+
+    def write(self, text: str) -> int:
+        """Write text, if possible."""
+        with self._dropping():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what is held back, if possible."""
+        with self._dropping():
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        """Give everything else of the stream."""
+        return getattr(self._stream, name)
+
+    @contextlib.contextmanager
+    def _dropping(self) -> Any:
+        try:
+            yield
+        except (OSError, ValueError) as error:  # ValueError: it is closed
+            number = getattr(error, "errno", None)
+            if number not in (None, errno.EPIPE, errno.EIO, errno.EBADF):  # its reader or its terminal is gone
+                self.fault = os.strerror(number)
+            # What is still held back goes nowhere, or Python would try, and complain, once more when it ends.
+            with contextlib.suppress(OSError, ValueError):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, self._stream.fileno())
+                os.close(nowhere)
+
+
+@contextlib.contextmanager
+def _safe_output() -> Any:
+    """Within the block, nothing that is printed can raise; yields what stands for standard output."""
+    # One that whoever started the program has closed: the next file would get its number, and what is printed.
+    closed = [number for number in (0, 1, 2) if not os.path.exists(number)]  # noqa: PTH110 - not a path
+    for _ in closed:
+        os.open(os.devnull, os.O_RDWR)
+    before: list[Any] = [sys.stdout, sys.stderr]
+    streams = [_Stream(stream if stream is not None else Path(os.devnull).open("w")) for stream in before]  # noqa: SIM115
+    sys.stdout, sys.stderr = cast("list[TextIO]", streams)
+    try:
+        yield streams[0]
+    finally:
+        for stream in streams:
+            stream.flush()
+        for name, stream, old in zip(("stdout", "stderr"), streams, before, strict=True):
+            if getattr(sys, name) is stream and old is not None:
+                setattr(sys, name, old)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning as a sentence for the user, without the place in the source."""
+    typer.echo(f"Warning: {message}", err=True)

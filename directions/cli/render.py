@@ -1,0 +1,160 @@
+"""``directions render``: pictures of what directions do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from directions.cli.common import HARDWARE, OUTPUT, SAMPLES, direction_file, print_json
+from directions.errors import UserError
+from directions.settings.base import ConfigError, with_options
+from directions.settings.render import RenderSettings, usual_format
+
+if TYPE_CHECKING:
+    from directions.direction_file import Directions
+    from directions.settings.discover import Classes
+
+_SAID_CLASSES = 20
+
+
+@with_options(RenderSettings)
+def render(
+    given: dict[str, Any],
+    file: Annotated[Path, typer.Argument(help="A direction file, or the run folder that it is in.")],
+    directions: Annotated[
+        str,
+        typer.Option(
+            "--directions", "-d", metavar="DIRECTION,…", help="By index or name; or all.",
+            rich_help_panel="How to move",
+        ),
+    ] = "all",
+    with_hidden: Annotated[
+        bool, typer.Option("--all", help="Show hidden directions too.", rich_help_panel="How to move")
+    ] = False,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            "--classes", "-y", metavar="CLASS,…", rich_help_panel=SAMPLES,
+            help="Classes of the samples by index or name, in turn; or all. Several are named above an animation's "
+            "columns and beside a strip's rows.",
+            show_default="those that the directions were learned on",
+        ),
+    ] = None,
+    word: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT", rich_help_panel=SAMPLES,
+            help="Its letters as classes, in a column each, all of one z: for a generator whose classes are letters.",
+        ),
+    ] = None,
+    generator: Annotated[
+        str | None,
+        typer.Option(help="Generator by name or folder.", show_default="the one in the file", rich_help_panel=HARDWARE),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder with the generator's weights.", show_default="usual places", rich_help_panel=HARDWARE
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N, or auto.", rich_help_panel=HARDWARE)] = "cpu",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="A folder, made if it is not there; or one file that ends in .gif, .webp, .mp4 or .png.",
+            show_default="pictures, or gallery, beside the file", rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Print which files would be written and how many images made, and stop.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the paths of the files as JSON.", rich_help_panel=OUTPUT)
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress on stderr.", rich_help_panel=OUTPUT)
+    ] = False,
+) -> None:  # fmt: skip
+    """Render directions: animations, strips, planes of two, or a gallery to look through."""
+    from directions.direction_file import load_directions
+    from directions.rendering.render import carry_out, make_plan, prepare
+
+    path = direction_file(file)
+    out = None if out is None else out.expanduser()  # a shell leaves --out=~/x as it is
+    given.setdefault("format", "plane" if "plane" in given else usual_format(out))
+    found = load_directions(path)
+    given.setdefault("truncation", found.header["truncation"] or 1.0)
+    if word is not None and classes is not None:
+        raise ConfigError("word", f"gives the classes, got also --classes {classes}. Leave one of the two out.")
+    wanted = _wanted(found, word, classes)
+    given |= {} if word is None else {"one_z": True}
+    if given.get("one_z") and wanted != "all":
+        given.setdefault("samples", len(wanted))
+    settings = RenderSettings(**given)
+    named = directions.strip() != "all"
+    indices: list[int | str] | None = [key.strip() for key in directions.split(",")] if named else None
+    if indices is None and settings.plane is None:
+        indices = [index for index, hidden in enumerate(found.hidden) if with_hidden or not hidden]
+        if not indices:
+            raise UserError(
+                "All directions of this file are hidden. Show them with --all, or name some with --directions."
+            )
+    default_name = "gallery" if settings.format == "gallery" else "pictures"
+    plan = make_plan(found, settings, out or path.parent / default_name, indices)
+
+    # Only now torch: a wrong file, name or setting is reported at once.
+    from directions.generators.registry import load_generator
+    from directions.run import RunFolder
+    from directions.sampling import resolve_classes
+
+    loaded = load_generator(generator or found.generator, weights=weights, device=device)
+    try:
+        y = _spread(resolve_classes(loaded, wanted), settings.samples)
+    except UserError as error:
+        option = "classes" if word is None else "word"
+        raise ConfigError(option, str(error).removeprefix("classes ")) from error
+    scene = prepare(plan, loaded, y)
+    if dry_run:
+        print_json(
+            {
+                "files": [str(file) for file in [*plan.files, *plan.parts]],
+                "evaluations": plan.evaluations,
+                "classes": y if y is None or len(y) <= _SAID_CLASSES else _first(y),
+                "settings": settings.to_dict(),
+                "layers": None if scene.layers is None else str(scene.layers),
+                "directions": [found.names[index] for page in plan.pages for index in page.rows],
+            }
+        )
+        return
+    written = carry_out(plan, scene, RunFolder(path.parent).read_stats(), progress=not quiet)
+    if as_json:
+        print_json([str(file) for file in written])
+    else:
+        typer.echo("\n".join(map(str, plan.files)))
+
+
+def _wanted(directions: Directions, word: str | None, classes: str | None) -> Classes:
+    """Return the classes that are asked for, or those that the directions were learned on."""
+    from directions.settings.discover import parse_classes
+
+    learned_on = directions.header["classes"]
+    if word is not None or classes is not None:
+        return tuple(word) if word is not None else parse_classes(str(classes))
+    return tuple(learned_on) if isinstance(learned_on, list) else "all"
+
+
+def _first(classes: list[int]) -> list[int | str]:
+    """The first of very many classes, and how many more there are."""
+    return [*classes[:_SAID_CLASSES], f"and {len(classes) - _SAID_CLASSES} more"]
+
+
+def _spread(classes: tuple[int, ...], samples: int) -> list[int] | None:
+    """Choose a class for each column: all in turn, or, of more classes than columns, some at even distances."""
+    step = max(1, len(classes) // samples)
+    return [classes[(column * step) % len(classes)] for column in range(samples)] if classes else None

@@ -1,0 +1,245 @@
+"""What people write on directions (names, ranges, notes, stars, an order), by hand or as a table, and its history."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import io
+import itertools
+import json
+import os
+import unicodedata
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+from directions import __version__
+from directions.direction_file.format import short
+from directions.errors import UserError, nearest
+from directions.files import user_path
+
+ANNOTATIONS = ("name", "path_size", "note", "hidden", "starred")
+"""What can be written on a direction; each is a key of its entry in the header."""
+
+LARGEST_PATH_SIZE = 100.0
+"""Of a path size that is written, in latent units: so far do sliders go. z itself has a length of about the square root
+of its width, and far beyond it images are no numbers any more."""
+
+HISTORY_LENGTH = 200
+"""Changes that a file remembers; the oldest are forgotten, and can then not be undone."""
+
+HISTORY_SIZE = 1_000_000
+"""Characters that they take in the file, about, at most: many long notes in turn would fill it."""
+
+_NAMED_PARTS = 4
+_LARGEST_TABLE = 10_000_000
+_YES, _NO = ("true", "yes", "1", "x"), ("false", "no", "0")
+
+
+def check_new(index: int, annotations: Mapping[str, Any]) -> None:
+    """Refuse to write what a file may hold, as older ones do, but commands would misread or could not show.
+
+    Args:
+        index: The direction's index, for the message.
+        annotations: What is to be written on it; types and lengths are for the check of the header to see.
+
+    Raises:
+        UserError: If a name has a meaning where directions are selected, or a path size is above `LARGEST_PATH_SIZE`.
+    """
+    name, size = annotations.get("name"), annotations.get("path_size")
+    if isinstance(size, int | float) and size > LARGEST_PATH_SIZE:
+        raise UserError(f"The path_size of direction {index} must be at most {LARGEST_PATH_SIZE:g}, got {short(size)}.")
+    if name == "all":
+        raise UserError(f"The name of direction {index} must not be all (that means every direction), got 'all'.")
+    if isinstance(name, str) and "," in name:
+        what = f"The name of direction {index}"
+        raise UserError(f"{what} must have no comma (it separates directions), got {short(name)}.")
+
+
+def annotate(header: Mapping[str, Any], changes: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+    """Write on directions.
+
+    Args:
+        header: As JSON gives it; it stays as it is, here and in the functions below.
+        changes: For each index, some of `ANNOTATIONS`. Names and notes are put in Unicode's composed form, so
+            that names which look alike are alike.
+
+    Returns:
+        The new header with the change in its history; an equal one if everything was so already. Only what may be in a
+        file but must not be written any more is checked.
+
+    Raises:
+        UserError: If something else than an annotation is to be written, or what `check_new` refuses.
+    """
+    new = copy.deepcopy(dict(header))
+    before: dict[str, dict[str, Any]] = {}
+    said: list[str] = []
+    for index, wanted in changes.items():
+        entry = new["directions"][index]
+        changed = {key: _plain(value) for key, value in wanted.items() if _plain(value) != entry.get(key)}
+        for key in changed.keys() - ANNOTATIONS:
+            hint = nearest(key, ANNOTATIONS)
+            raise UserError(f"A direction has no annotation {key!r}; it has {', '.join(ANNOTATIONS)}.{hint}")
+        check_new(index, changed)
+        if changed:
+            said.append(f"{index} {short(entry['name'])}: {', '.join(_said(key, changed[key]) for key in changed)}")
+            before[str(index)] = {key: entry[key] for key in changed}
+            entry.update(changed)
+    if not before:
+        return new
+    more = f"; and {len(said) - _NAMED_PARTS} more" if len(said) > _NAMED_PARTS else ""
+    return _remember(new, "; ".join(said[:_NAMED_PARTS]) + more, {"directions": before})
+
+
+def reorder(header: Mapping[str, Any], order: Sequence[int]) -> dict[str, Any]:
+    """Change the order in which directions are shown, given as every index once; their indices stay."""
+    new = copy.deepcopy(dict(header))
+    old, plain = new["order"], list(range(len(new["directions"])))
+    if list(order) == (plain if old is None else old):
+        return new
+    new["order"] = None if list(order) == plain else list(order)
+    moved = ", ".join(map(str, order[:_NAMED_PARTS])) + (", …" if len(order) > _NAMED_PARTS else "")
+    return _remember(new, f"order: {moved}", {"order": old})
+
+
+def undo(header: Mapping[str, Any]) -> dict[str, Any]:
+    """Take the last change back; the header becomes what it was before, and is not checked.
+
+    Args:
+        header: As JSON gives it.
+
+    Returns:
+        The header without the last change, and without its record.
+
+    Raises:
+        UserError: If there is none, or it cannot be undone.
+    """
+    new = copy.deepcopy(dict(header))
+    if not new["history"]:
+        raise UserError("There is no change to undo: the file's history is empty.")
+    last = new["history"].pop()
+    try:
+        for index, fields in (last["before"].get("directions") or {}).items():
+            new["directions"][int(index)].update({key: fields[key] for key in ANNOTATIONS if key in fields})
+        new["order"] = last["before"].get("order", new["order"])
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"The last change ({last['what']}) cannot be undone. Its history begins there.") from error
+    return new
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[int | None, str, Any, Any]]:
+    """List what differs between two headers of the same directions.
+
+    Args:
+        before: A header.
+        after: Another.
+
+    Returns:
+        For each annotation that differs: the direction's index, the annotation, its old and its new value; at the end
+        ``None`` and ``"order"`` with the two orders, if they differ.
+    """
+    found: list[tuple[int | None, str, Any, Any]] = []
+    for index, (old, new) in enumerate(zip(before["directions"], after["directions"], strict=True)):
+        found += [(index, key, old[key], new[key]) for key in ANNOTATIONS if old[key] != new[key]]
+    if before["order"] != after["order"]:
+        found.append((None, "order", before["order"], after["order"]))
+    return found
+
+
+def begin_history(header: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """Start a history anew, with what was done in words, for directions of another file: its indices mean nothing."""
+    return _remember(dict(header) | {"history": []}, what, None)
+
+
+def read_annotations(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
+    """Read a table with the columns ``index``, ``name``, ``path_size``, ``note``, ``hidden`` and ``starred``.
+
+    The first line names the columns, in any order; all but ``index`` may be missing. ``index`` may also be a
+    direction's present name. An empty cell leaves that annotation as it is.
+
+    Args:
+        path: A CSV file in UTF-8, with commas, semicolons or tabs between cells.
+
+    Returns:
+        For each direction, as the table calls it, what to write.
+
+    Raises:
+        UserError: If the file cannot be read, a column is unknown or missing, or a cell is not what it must be; the
+            message names the line.
+    """
+    path = user_path(path)
+    try:
+        if path.stat().st_size > _LARGEST_TABLE:
+            raise UserError(f"{path} has more than {_LARGEST_TABLE:,} bytes. Is it a table of annotations?")
+        text = path.read_text(encoding="utf-8-sig")  # with or without the mark that spreadsheets put before it
+    except OSError as error:
+        raise UserError(f"Cannot read {path}: {error.strerror}. Check the path.") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not text in UTF-8 ({error}). Save it as CSV in UTF-8.") from error
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    changes: dict[str, dict[str, Any]] = {}
+    try:
+        columns = [cell.strip().lower().replace(" ", "_") for cell in next(rows, [])]
+        _check_columns(columns)
+        for cells in rows:
+            if any(cell.strip() for cell in cells):
+                if len(cells) > len(columns):
+                    raise UserError(f"{len(cells)} cells for {len(columns)} columns. Put {delimiter!r} in quotes.")
+                row = {name: cell.strip() for name, cell in zip(columns, cells, strict=False)}
+                key = row.pop("index")
+                if not key or key in changes:
+                    raise UserError(f"the index must be that of a direction, or its name, once, got {key!r}.")
+                changes[key] = {name: _value(name, cell) for name, cell in row.items() if cell}
+    except (UserError, csv.Error) as error:
+        reason = error if isinstance(error, UserError) else f"this is not CSV ({error}). Save it as CSV in UTF-8."
+        raise UserError(f"{path}, line {rows.line_num}: {reason}") from error
+    if not changes:
+        raise UserError(f"{path} names no direction. Below the line that names the columns, give a line for each.")
+    return changes
+
+
+def _check_columns(names: Sequence[str]) -> None:
+    allowed = ("index", *ANNOTATIONS)
+    for name in names:
+        if name not in allowed:
+            hint = nearest(name, allowed)
+            raise UserError(f"the first line must name columns among {', '.join(allowed)}, got {short(name)}.{hint}")
+    if len(set(names)) < len(names) or "index" not in names or len(names) < 2:
+        got = ", ".join(names) or "nothing"
+        raise UserError(f"the first line must name the column index and at least one more, each once, got {got}.")
+
+
+def _value(name: str, cell: str) -> Any:
+    """Turn a cell into what the annotation is; whether it is allowed is seen when it is written."""
+    if name in ("hidden", "starred"):
+        if cell.lower() not in (*_YES, *_NO):
+            raise UserError(f"{name} must be yes or no, got {cell!r}.")
+        return cell.lower() in _YES
+    try:
+        return float(cell) if name == "path_size" else cell
+    except ValueError:
+        raise UserError(f"path_size must be a positive number, got {cell!r}.") from None
+
+
+def _remember(header: dict[str, Any], what: str, before: dict[str, Any] | None) -> dict[str, Any]:
+    """Add a change to the history."""
+    now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    change = {"time": now, "tool_version": __version__, "what": what, "before": before}
+    history = [*header["history"], change][-HISTORY_LENGTH:]
+    sizes = list(itertools.accumulate(len(json.dumps(entry)) for entry in reversed(history)))
+    kept = max(1, sum(size <= HISTORY_SIZE for size in sizes))
+    return header | {"history": history[-kept:]}
+
+
+def _plain(value: Any) -> Any:
+    """Put text in Unicode's composed form and lines in one ending, and make NumPy's numbers Python's."""
+    if isinstance(value, str):
+        return unicodedata.normalize("NFC", value.replace("\r\n", "\n"))
+    return value.item() if hasattr(value, "item") else value
+
+
+def _said(key: str, value: Any) -> str:
+    if key in ("hidden", "starred"):
+        return key if value else f"not {key}"
+    return f"{key} {value:g}" if key == "path_size" and isinstance(value, int | float) else f"{key} {short(value)}"

@@ -1,0 +1,506 @@
+"""Learn directions: a joint start, then Adam on a free matrix A, whose orthonormalised rows Q move a generator."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from directions.basis import gram_schmidt, initial_matrix
+from directions.device import explained, multiplying
+from directions.errors import NonFiniteError, OutOfMemoryError, UserError
+from directions.generators.base import Generator
+from directions.generators.layers import chosen_layers
+from directions.generators.registry import load_generator
+from directions.generators.wrap import check_gradients, check_images
+from directions.held_out import HeldOutHessians, HeldOutSet, draw_held_out, held_out_penalty
+from directions.joint.measure import measure, planned_measurement
+from directions.joint.solve import JointSolution, Solving, solution_state, solve_in_steps
+from directions.penalty import check_deterministic, hessian_penalty, penalty_per_sample
+from directions.ranks import Progress, Ranks, no_progress
+from directions.sampling import derived_rng, image_map
+from directions.search import Batch, Search, draw_batch, shared_among, warn_if_no_third
+from directions.settings.base import ConfigError
+from directions.settings.discover import DiscoverConfig
+
+if TYPE_CHECKING:
+    from directions.direction_file import Directions
+
+SIGN_VECTORS_UP_TO = 24
+"""In larger searched spaces a few sign vectors say nothing: bases are compared by Hessians at held-out places."""
+
+WORTH_WHILE = 1e-3
+"""Steps go on as long as the score falls by this share from one evaluation to the next."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """The numbers of one step."""
+
+    step: int
+    """Number of steps taken; 0 before the first."""
+    penalty: float | None = None
+    """Penalty of the step's samples, before A was changed; ``None`` at step 0."""
+    held_out: float | None = None
+    """Held-out penalty after the step, every ``eval_every`` steps, else ``None``."""
+    learning_rate: float | None = None
+    """Learning rate of the step; ``None`` at step 0."""
+    seconds: float
+    """Duration of the step, held-out score included."""
+    base_points: int | None = None
+    """Number of base points whose Hessians have been measured, as long as that goes on; ``None`` from the joint
+    solution on, and in runs without one."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Snapshot:
+    """Where a run stands after a step."""
+
+    record: Record
+    """The step's numbers."""
+    held_out_before: float
+    """Held-out penalty of the start: of the initial A, also in runs that go on from a joint solution."""
+    basis: Tensor
+    """Q after the step: orthonormal rows, (ndirs, |z|). After a joint start the last one has the best."""
+    state: dict[str, Any]
+    """What `discover` needs to go on from here: copied tensors and plain types."""
+    joint: JointSolution | None = None
+    """The joint solution that the run has started from, once there is one; its rows are those of ``basis`` at step 0,
+    in this order."""
+    gain: dict[str, Any] | None = None
+    """What the steps after a joint start gained, in the last one: ``taken``, ``kept`` (the step whose basis is kept),
+    and the ``score`` (its name) at the ``start`` and of the ``best``."""
+    config: DiscoverConfig
+    """Settings of the run."""
+
+    def directions(self, generator: Generator | torch.nn.Module, *, ranks: Ranks | None = None) -> Directions:
+        """Measure the directions that have been found.
+
+        Args:
+            generator: As it was given to `discover`.
+            ranks: As they were given to `discover`; each of them calls this, and gets the same.
+
+        Returns:
+            The directions, most active first, which can be saved.
+        """
+        from directions.evaluation.summary import summarise
+
+        with explained(lambda: too_large(self.config, 1 if ranks is None else ranks.world_size)):
+            found = summarise(_as_generator(generator), self.config, self, ranks=ranks)
+        if self.gain is None:
+            return found
+        header = found.header
+        return type(found)(found.matrix, header | {"joint": header["joint"] | {"steps": self.gain}})
+
+
+def _as_generator(generator: Generator | torch.nn.Module) -> Generator:
+    return generator if isinstance(generator, Generator) else load_generator(generator)
+
+
+def discover(
+    generator: Generator | torch.nn.Module,
+    config: DiscoverConfig,
+    *,
+    resume_from: Mapping[str, Any] | None = None,
+    ranks: Ranks | None = None,
+    on_progress: Progress = no_progress,
+) -> Iterator[Snapshot]:
+    """Learn directions, step by step; everything is checked before the first.
+
+    The generator is put in eval mode, and its parameters no longer require gradients. On the CPU, with the same number
+    of threads, a run is the same bit by bit whether or not it was interrupted and resumed, and whether its steps were
+    asked for at once or added later. Micro-batches and several ranks change the rounding of sums only.
+
+    Args:
+        generator: Where to look for directions; a module is wrapped as by `load_generator`.
+        config: How; its ``generator``, ``weights`` and ``device`` are not looked at, they belong to loading.
+        resume_from: `Snapshot.state` of an earlier run with the same configuration (up to the fields in
+            `directions.settings.discover.RESUMABLE`) and generator; ``None`` starts anew.
+        ranks: The processes that share the work; each of them calls this, with the same generator, configuration and
+            state, and takes the snapshots, which are the same on all. ``None`` is this process alone.
+        on_progress: Told what is being done.
+
+    Returns:
+        Snapshots: the starting point (step 0, or the one that is resumed from, as it was), then one for each step. With
+        a joint start, step 0 has one for each base point (or each round of one for every rank) and each start of the
+        diagonalisation (with the last base point's record) before it has the one of the solution; and the steps end
+        where the held-out score no longer falls.
+
+    Raises:
+        UserError: If the configuration does not fit the generator, the generator is not deterministic or gives no
+            gradients where they are needed, or the state belongs to another run.
+
+    Warns:
+        UserWarning: If method ``"adam"`` is to learn fewer directions than the searched space has components, or a
+            third of z is asked for by name in a generator that has no segments of z.
+
+    Example:
+        >>> from directions import DiscoverConfig, discover
+        >>> from directions.generators.closed_form import ClosedFormGenerator
+        >>> config = DiscoverConfig(method="adam", steps=2)
+        >>> snapshots = list(discover(ClosedFormGenerator(dim_z=4, resolution=8), config))
+        >>> [snapshot.record.step for snapshot in snapshots]
+        [0, 1, 2]
+    """
+    ranks = ranks or Ranks()
+    generator = _as_generator(generator)
+    config = shared_among(ranks, config)
+    search = Search.resolve(generator, config)
+    warn_if_no_third(generator, config)
+    if config.method == "adam":
+        search.warn_if_narrow()
+    else:
+        search = dataclasses.replace(search, ndirs=search.space.size)  # the most active are chosen at the end
+    if isinstance(generator, torch.nn.Module):
+        generator.eval().requires_grad_(False)
+    held_out = draw_held_out(generator, config)
+    differentiated = config.adam_steps > 0 or planned_measurement(config, search).kind == "gradients"
+    _check_generator(generator, held_out, differentiated)
+    prepare_steps(generator, config)  # last, because what is compiled is compiled at its first pass with gradients
+    rng = derived_rng(config.seed, purpose="init")
+    dtype, device = held_out.points.z.dtype, held_out.points.z.device
+    A = initial_matrix(search.ndirs, search.space.size, config.init, rng, dtype=dtype, device=device).requires_grad_()
+    run = _Run(generator, config, search, held_out, A, torch.optim.Adam([A]), ranks, on_progress)
+    if resume_from is not None:
+        run.restore(resume_from)
+
+    def snapshots() -> Iterator[Snapshot]:
+        with explained(lambda: too_large(config, ranks.world_size)):
+            yield from _loop(run, resume_from or {})
+
+    return snapshots()
+
+
+@dataclass(eq=False)
+class _Run:
+    """What the parts of a run share."""
+
+    generator: Generator
+    config: DiscoverConfig
+    search: Search
+    held_out: HeldOutSet
+    A: Tensor
+    optimizer: torch.optim.Adam
+    ranks: Ranks
+    on_progress: Progress
+    held_out_before: float = math.nan
+    joint: JointSolution | None = None
+    hessians: HeldOutHessians | None = None
+    best: dict[str, Any] | None = None
+    """After a joint start: the best A, its step and score, the score of the start, and whether to stop there."""
+
+    @torch.no_grad()
+    def basis(self, A: Tensor | None = None) -> Tensor:
+        """Q, (ndirs, |z|)."""
+        return self.search.space.embed(gram_schmidt(self.A if A is None else A))
+
+    def score(self, step: int) -> float:
+        """Held-out penalty of the basis as it is."""
+        score = held_out_penalty(self.generator, self.basis(), self.held_out, ranks=self.ranks)
+        return _finite(score, "held-out penalty", step)
+
+    def compare(self, step: int, held_out: float) -> None:
+        """Keep the basis if it is the best so far by the held-out score, else let the steps end."""
+        score = held_out if self.hessians is None else self.hessians.score(self.basis()).off_diagonal
+        if self.best is None:
+            self.best = {"start": score, "score": math.inf, "stop": False}
+        if score < (1 - WORTH_WHILE) * self.best["score"]:
+            self.best |= {"A": self.A.detach().clone(), "step": step, "score": score}
+        else:
+            self.best["stop"] = True
+
+    def measure_held_out(self) -> None:
+        """Measure the Hessians by which the bases of steps are compared where sign vectors cannot."""
+        size = self.search.space.size
+        if size <= SIGN_VECTORS_UP_TO or not self.config.adam_steps:
+            return
+        done, total = 0, HeldOutHessians.images(size)
+
+        def count(images: int) -> None:
+            nonlocal done
+            done += images
+            self.on_progress("Measuring held-out Hessians", done, total, "")
+
+        self.hessians = HeldOutHessians.measure(self.generator, self.config, ranks=self.ranks, count=count)
+
+    def snapshot(self, record: Record, *, last: bool = False, **more: Any) -> Snapshot:
+        """A snapshot that later steps do not change."""
+        state = {
+            "record": dataclasses.asdict(record),
+            "held_out_before": self.held_out_before,
+            "A": self.A.detach().clone(),
+            "optimizer": copy.deepcopy(self.optimizer.state_dict()),
+            "moments": None,
+            "joint": None if self.joint is None else solution_state(self.joint),
+        }
+        if self.best is not None:
+            places = None if self.hessians is None else list(self.hessians.places)
+            state |= {"best": dict(self.best), "held_out_hessians": places}
+        basis, gain = self.basis(), None
+        if last and self.best is not None and self.config.adam_steps:
+            basis = self.basis(self.best["A"])
+            gain = {
+                "taken": record.step,
+                "kept": self.best["step"],
+                "score": "held-out penalty" if self.hessians is None else "held-out Hessians off the diagonal",
+                "start": self.best["start"],
+                "best": self.best["score"],
+            }
+        return Snapshot(
+            record=record,
+            held_out_before=self.held_out_before,
+            basis=basis,
+            state=state | more,
+            joint=self.joint,
+            gain=gain,
+            config=self.config,
+        )
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go back to where a state was copied."""
+        if state["A"].shape != self.A.shape:
+            raise UserError(
+                f"The state to resume from has a matrix of shape {tuple(state['A'].shape)}, the configuration asks for "
+                f"{tuple(self.A.shape)}. Resume with the settings of that run."
+            )
+        done = state["record"]["step"]
+        if done > self.config.steps:
+            raise ConfigError("steps", f"must be at least {done}, the number already taken, got {self.config.steps}.")
+        with torch.no_grad():
+            self.A.copy_(state["A"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.held_out_before = state["held_out_before"]
+        self.joint = JointSolution(**state["joint"]) if state.get("joint") else None
+        self.best = state.get("best") and dict(state["best"])
+        if state.get("held_out_hessians"):
+            self.hessians = HeldOutHessians(self.search.space, tuple(state["held_out_hessians"]))
+
+
+def _loop(run: _Run, state: Mapping[str, Any]) -> Iterator[Snapshot]:
+    started = time.perf_counter()
+    config, A = run.config, run.A
+    if state:
+        record = Record(**state["record"])
+    else:
+        run.on_progress("Scoring at the held-out places", 0, 0, "")
+        score = run.held_out_before = run.score(step=0)
+        base_points = None if config.method == "adam" else 0
+        record = Record(step=0, held_out=score, seconds=time.perf_counter() - started, base_points=base_points)
+    if record.base_points is None:
+        yield run.snapshot(record, last=_ended(run, record.step))
+    else:
+        yield from _joint_start(run, record, state)
+
+    scored: float | None = run.held_out_before if record.held_out is None else record.held_out
+    for step in range(record.step + 1, config.adam_steps + 1):
+        if _ended(run, step - 1):
+            return
+        started = time.perf_counter()
+        batch = draw_batch(run.generator, config, run.search, step)
+        Q = run.search.space.embed(gram_schmidt(A))
+        penalty, gradient = penalty_and_gradient(run.generator, Q.detach(), batch, config, run.ranks)
+        _finite(penalty, "penalty", step)
+        run.optimizer.zero_grad()
+        Q.backward(gradient)
+        _finite(float(torch.linalg.vector_norm(A.grad)), "gradient's norm", step)
+        rate = run.optimizer.param_groups[0]["lr"] = learning_rate(config, step)
+        run.optimizer.step()
+        run.ranks.align(A)
+
+        new = run.score(step) if step % config.eval_every == 0 else None
+        if new is not None:
+            scored = new
+            if run.best is not None:
+                run.compare(step, new)
+        seconds = time.perf_counter() - started
+        record = Record(step=step, penalty=penalty, held_out=new, learning_rate=rate, seconds=seconds)
+        yield run.snapshot(record, last=_ended(run, step))
+        run.on_progress("Steps", step, config.adam_steps, f"held-out {scored:.4g}, penalty {penalty:.4g}")
+
+
+def _ended(run: _Run, step: int) -> bool:
+    """Whether no step follows."""
+    return step >= run.config.adam_steps or (run.best is not None and run.best["stop"])
+
+
+def _joint_start(run: _Run, record: Record, state: Mapping[str, Any]) -> Iterator[Snapshot]:
+    """Measure and diagonalise; A is then the solution. The first snapshot has the record as it is."""
+    config, started = run.config, time.perf_counter()
+    plan = planned_measurement(config, run.search)
+    for moments in measure(run.generator, plan, resume_from=state.get("moments"), ranks=run.ranks):
+        if moments.base_points != record.base_points:
+            seconds = time.perf_counter() - started
+            record = Record(step=0, seconds=seconds, base_points=moments.base_points)
+        yield run.snapshot(record, moments=moments.state_dict())
+        run.on_progress("Measuring Hessians", moments.base_points, config.base_points, "")
+        started = time.perf_counter()
+
+    def show(solving: Solving, iteration: int, energy: float) -> None:
+        note = f"{solving.phase}, start {solving.start + 1}, iteration {iteration}, energy {energy:.6g}"
+        run.on_progress("Diagonalising", solving.done, solving.total, note)
+
+    for solving in solve_in_steps(
+        moments,
+        starts=config.starts,
+        seed=config.seed,
+        ranks=run.ranks,
+        resume_from=state.get("solving"),
+        on_iteration=show,
+    ):
+        if solving.solution is None:
+            yield run.snapshot(record, moments=moments.state_dict(), solving=solving.state_dict())
+        else:
+            joint = solving.solution
+    run.on_progress("Diagonalising", solving.total, solving.total, "")
+    run.joint = run.ranks.from_first(lambda: joint)
+    with torch.no_grad():
+        run.A.copy_(run.joint.basis)
+    run.on_progress("Scoring the joint solution", 0, 0, "")
+    score = run.score(step=0)
+    if config.adam_steps:
+        run.measure_held_out()
+        run.compare(0, score)
+    record = Record(step=0, held_out=score, seconds=time.perf_counter() - started)
+    yield run.snapshot(record, last=_ended(run, 0))
+
+
+def learning_rate(config: DiscoverConfig, step: int) -> float:
+    """Return the learning rate of a step, counted from 1; it does not depend on how many steps there will be."""
+    return config.learning_rate / (1 + step / config.decay_steps) if config.decay_steps else config.learning_rate
+
+
+def penalty_and_gradient(
+    generator: Generator, Q: Tensor, batch: Batch, config: DiscoverConfig, ranks: Ranks | None = None
+) -> tuple[float, Tensor]:
+    """Compute the penalty of a batch and its gradient by Q, one micro-batch after the other.
+
+    Args:
+        generator: Frozen and in eval mode.
+        Q: Orthonormal rows, (ndirs, |z|).
+        batch: The samples.
+        config: Micro-batch, epsilon, reduction, truncation, layers, precision.
+        ranks: Those that share the micro-batches; ``None`` is this process alone.
+
+    Returns:
+        The penalty, and its gradient, (ndirs, |z|).
+    """
+    ranks = ranks or Ranks()
+    Q = Q.detach().requires_grad_()
+    layers = chosen_layers(generator, config.layers)
+    size = config.micro_batch or config.batch_size
+    penalty = -math.inf if config.reduction == "max" else 0.0
+    gradient = torch.zeros_like(Q)
+    with multiplying(config.precision):
+        for start in ranks.share(range(0, config.batch_size, size)):
+            part = slice(start, start + size)
+            f = image_map(generator, batch.points[part], Q, config.truncation, layers, precision=config.precision)
+            w, probes = batch.w[part], batch.probes[:, part]
+            if config.reduction == "mean":
+                share = penalty_per_sample(f, w, epsilon=config.epsilon, probes=probes).sum() / config.batch_size
+                gradient += torch.autograd.grad(share, Q)[0]
+                penalty += share.item()
+                continue
+            largest = hessian_penalty(f, w, epsilon=config.epsilon, probes=probes, reduction="max")
+            if not largest.item() <= penalty:  # also true for NaN, which then ends the run
+                penalty, gradient = largest.item(), torch.autograd.grad(largest, Q)[0]
+                if math.isnan(penalty):
+                    break
+    # Of several ranks, the sum, or what belongs to the largest.
+    if config.reduction == "mean":
+        gradient, total = ranks.sum([gradient, torch.tensor(penalty, dtype=torch.float64)])
+        return float(total), gradient
+    penalties = ranks.collect([penalty])
+    first = max(range(len(penalties)), key=lambda rank: (math.isnan(penalties[rank]), penalties[rank]))
+    (gradient,) = ranks.sum([gradient if ranks.rank == first else torch.zeros_like(gradient)])
+    return penalties[first], gradient
+
+
+def _check_generator(generator: Generator, held_out: HeldOutSet, differentiated: bool) -> None:
+    """Make one image twice: it must be what the generator promises, the same both times, and differentiable if told."""
+    z = held_out.points.z[:1]
+    basis = torch.eye(generator.dim_z).to(z)
+    f = image_map(generator, held_out.points[:1], basis, held_out.truncation, held_out.layers)
+    check_deterministic(f, torch.zeros_like(z))
+    with torch.no_grad():
+        image = f(torch.zeros_like(z))
+    name = f"Generator {generator.name!r}"
+    check_images(image, name, batch=1, resolution=generator.resolution)
+    if differentiated:
+        check_gradients(f, torch.zeros_like(z), name)
+
+
+def prepare_steps(generator: Generator, config: DiscoverConfig) -> None:
+    """Make a generator carry out the passes of steps as a configuration says: compiled, recomputing, how precisely.
+
+    Raises:
+        ConfigError: If the generator or its device cannot do it.
+
+    Warns:
+        UserWarning: If the precision makes the penalty's gradient visibly wrong.
+    """
+    if config.precision == "tf32" and generator.device.type != "cuda":
+        raise ConfigError(
+            "precision", f"tf32 is for CUDA GPUs, and generator {generator.name!r} is on {generator.device}."
+        )
+    if config.precision == "bf16":
+        warnings.warn(
+            "precision bf16 changes the penalty and its gradient, the more the smaller epsilon is: see "
+            "docs/precision.md. Held-out scores are in float32 and tell whether the steps help.",
+            stacklevel=3,
+        )
+    prepare = getattr(generator, "prepare_steps", None)
+    if prepare is not None:
+        prepare(compiled=config.compile, recompute=config.recompute)
+        return
+    for name in ("compile", "recompute"):
+        if getattr(config, name):
+            raise ConfigError(name, f"is for the generators of this package, which {generator.name!r} is not.")
+
+
+def too_large(config: DiscoverConfig, world_size: int = 1) -> OutOfMemoryError:
+    """Say that a run's images did not fit, and which micro-batch to try.
+
+    Args:
+        config: Its settings.
+        world_size: Number of processes that share a batch.
+
+    Returns:
+        The error, with the micro-batch to try, if there is a smaller one.
+    """
+    each = config.batch_size // world_size
+    together = config.micro_batch or each
+    images = 2 * config.num_probes * together
+    what = f"Out of memory with {images} images at once, {2 * config.num_probes} for each sample of a micro-batch of "
+    smaller = [size for size in range(together // 2, 0, -1) if each % size == 0]
+    if smaller:
+        allowed = "" if len(smaller) == 1 else f" (or {', '.join(map(str, smaller[1:]))})"
+        return OutOfMemoryError(
+            f"{what}{together}. Try --micro-batch {smaller[0]}{allowed}: a step keeps its {config.batch_size} samples, "
+            "and its result up to rounding.",
+            micro_batch=smaller[0],
+        )
+    fewer = " A new run may take --num-probes 2." if config.num_probes > 2 else ""
+    held = "" if config.recompute else " A BigGAN holds less with --recompute, at the cost of time."
+    return OutOfMemoryError(
+        f"{what}1, which cannot be made smaller.{fewer}{held} Or use a generator of fewer pixels, or a --device with "
+        "more memory."
+    )
+
+
+def _finite(value: float, what: str, step: int) -> float:
+    """Let a number pass if it is one."""
+    if not math.isfinite(value):
+        raise NonFiniteError(
+            f"The {what} became {value} at step {step}. Stopped here; the last checkpoint is kept. "
+            "Start a new run with a smaller --learning-rate or a larger --epsilon, and make sure that the generator "
+            "computes in float32 and its weights are sound."
+        )
+    return value

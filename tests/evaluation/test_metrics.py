@@ -1,0 +1,169 @@
+"""Names of metrics, what they measure, and the file that keeps it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from directions.errors import UserError
+from directions.evaluation import metrics
+from directions.evaluation.activeness import component_activeness
+from directions.evaluation.diagonalness import diagonalness
+from directions.evaluation.metrics import Measuring, MetricFile, Result
+from directions.evaluation.named_metrics import METRICS, find_metrics
+from directions.generators.closed_form import ClosedFormGenerator
+
+
+class Pixels(torch.nn.Module):
+    """A feature network of no cost: features are the first pixels, distances squared differences."""
+
+    name, num_features, digest = "effnetlite0", 4, "0" * 64
+    seen = 0
+
+    def forward(self, images):
+        Pixels.seen += len(images)
+        return images.flatten(1)[:, :4]
+
+    def distances(self, first, second):
+        return (first - second).square().flatten(1).mean(dim=1)
+
+
+class Images:
+    """A data set of 40 images."""
+
+    digest = "d" * 64
+
+    def __init__(self, seed=0):
+        self.images = torch.rand(40, 3, 8, 8, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+        self.asked = []
+
+    def __len__(self):
+        return len(self.images)
+
+    def batch(self, indices):
+        self.asked += indices.tolist()
+        return self.images[indices], torch.zeros(len(indices))
+
+
+@pytest.fixture
+def measuring(monkeypatch):
+    monkeypatch.setattr(metrics, "load_network", lambda name, device: Pixels())
+    return Measuring(ClosedFormGenerator(4, 8), Images(), classes=(0, 2), rows=16)
+
+
+def small(name, **settings):
+    """A named metric with settings that take no time."""
+    return dataclasses.replace(METRICS[name], name=f"{name}_small", settings=METRICS[name].settings | settings)
+
+
+def test_activeness_and_diagonalness_are_their_functions_with_the_settings_of_the_name(measuring):
+    """For the components of z, over the classes asked for."""
+    result = measuring.measure(small("activeness", samples=3))
+    expected = component_activeness(measuring.generator, samples=3, classes=(0, 2))
+    assert result.results["activeness"] == pytest.approx(expected.values, rel=1e-5)
+    assert result.value == expected.carrying
+    result = measuring.measure(small("diagonalness", samples=2))
+    expected = diagonalness(measuring.generator, torch.eye(4), samples=2, step=0.1, floor=1e-3, classes=(0, 2))
+    assert result.value == pytest.approx(expected.share)
+    assert result.results["ratio"] == pytest.approx(expected.ratio, rel=1e-3)
+
+
+def test_frechet_takes_each_real_image_at_most_once(measuring):
+    """As many as there are, or as are asked for; as many generated ones as the name says."""
+    result = measuring.measure(small("fd_effnetlite0_5k", images=60))
+    assert (result.results["real"], result.results["generated"]) == (40, 60)
+    assert sorted(measuring.real.asked) == list(range(40))
+    result = measuring.measure(small("fd_effnetlite0_5k", images=10))
+    assert result.results["real"] == 10
+    assert len(set(measuring.real.asked[40:])) == 10
+    assert result.value > 0
+
+
+def test_frechet_keeps_the_statistics_of_real_images(measuring, tmp_path):
+    """The second time only generated images are looked at, with the same result; other data have others."""
+    measuring.cache = tmp_path / "cache"
+    metric = small("fd_effnetlite0_5k", images=12)
+    first = measuring.measure(metric)
+    Pixels.seen = 0
+    assert measuring.measure(metric).value == first.value
+    assert Pixels.seen == 12
+    other = Images(seed=1)
+    other.digest = "e" * 64
+    assert Measuring(measuring.generator, other, (0, 2), 16, measuring.cache).measure(metric).value != first.value
+
+
+def test_scene_metrics_read_the_same_images_once(measuring):
+    """DCI and MIG of one number of samples; all results are plain JSON."""
+    made = []
+    forward = measuring.generator.forward
+    measuring.generator.forward = lambda *args, **kwargs: made.append(len(args[0])) or forward(*args, **kwargs)
+    dci = measuring.measure(small("dci_10k", samples=100))
+    mig = measuring.measure(small("mig_10k", samples=100))
+    assert sum(made) == 100
+    assert np.shape(dci.results["importances"]) == np.shape(mig.results["information"])
+    effects = measuring.measure(small("factor_effects", num_points=6))
+    assert [row["name"] for row in effects.results["directions"]] == ["z0", "z1", "z2", "z3"]
+    assert effects.value == effects.results["single_factor_share"]
+    json.dumps([dci.results, mig.results, effects.results], allow_nan=False)
+
+
+def test_find_metrics_in_order_each_once():
+    """Names and groups; a group leaves out what there are no images for."""
+    names = [metric.name for metric in find_metrics("mig_10k, quick,activeness", have_data=False)]
+    assert names == ["mig_10k", "activeness", "diagonalness", "ppl_zend_effnetlite0_10k"]
+    assert find_metrics("quick", have_data=True)[-1].name == "fd_effnetlite0_5k"
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ("activenes", "metrics must be of activeness, .*; got 'activenes'. Did you mean 'activeness'"),
+        ("fd_effnetlite0_5k", "metrics has fd_effnetlite0_5k, which compares with real images. Give them with --data"),
+        (" ,", "metrics must name at least one of"),
+    ],
+)
+def test_find_metrics_refuses(names, message):
+    """What, got, allowed."""
+    with pytest.raises(UserError, match=message):
+        find_metrics(names, have_data=False)
+
+
+def test_names_are_known_without_torch():
+    """The help of the command lists them."""
+    code = "import sys, directions.evaluation.named_metrics; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_metric_file_finds_what_was_measured_on_the_same_things(measuring, tmp_path):
+    """Other classes, data, settings or another generator are other measurements."""
+    file = MetricFile(tmp_path / "run")
+    metric, result = small("fd_effnetlite0_5k"), Result(1.5, {"distance": 1.5}, "0" * 64)
+    assert file.find(metric, measuring) is None
+    line = file.append(file.line(metric, measuring, result, 2.34))
+    assert file.find(metric, measuring) == line
+    assert (line["metric"], line["value"], line["seconds"], line["network"]) == (metric.name, 1.5, 2.3, "effnetlite0")
+    assert line["data_digest"] == Images.digest
+    assert file.find(small("fd_effnetlite0_5k", images=7), measuring) is None
+    generator = measuring.generator
+    assert file.find(metric, Measuring(generator, measuring.real, classes=(0,))) is None
+    assert file.find(metric, Measuring(ClosedFormGenerator(4, 8, seed=1), measuring.real, classes=(0, 2))) is None
+    other = Images()
+    other.digest = "e" * 64
+    assert file.find(metric, Measuring(generator, other, classes=(0, 2))) is None
+
+
+def test_metric_file_survives_a_kill_in_the_middle_of_a_line(measuring, tmp_path):
+    """Half a line is passed over, and the next one starts on its own."""
+    file, metric = MetricFile(tmp_path), small("activeness")
+    first = file.append(file.line(metric, measuring, Result(3.0, {}), 1.0))
+    with file.path.open("a") as end:
+        end.write('{"metric": "acti')
+    second = file.append(file.line(small("diagonalness"), measuring, Result(None, {}), 1.0))
+    assert file.read() == [first, second]
+    assert file.find(metric, measuring) == first

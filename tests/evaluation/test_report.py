@@ -1,0 +1,187 @@
+"""A file's directions beside random ones and the axes: what is compared, on what, and how sure it is."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from fakes import BlobGenerator, blob_directions
+from scipy import stats
+
+from directions.direction_file import Directions
+from directions.direction_file.format import make_header
+from directions.errors import UserError
+from directions.evaluation.plots import draw_evaluation
+from directions.evaluation.report import METRICS, NUMBERS, FileEvaluation, Interval, verdict
+from directions.generators.closed_form import ClosedFormGenerator
+
+FAST = {"seeds": 3, "samples": 8}
+
+
+def header_for(generator, ndirs, **changes):
+    settings = {
+        "path_sizes": [3.0] * ndirs,
+        "classes": None,
+        "truncation": 1.0,
+        "space": (0, generator.dim_z),
+        "method": "adam",
+        "config": {"epsilon": 0.1, "path_size": 2.0},
+        "steps": 1,
+        "seed": 0,
+        "penalty": None,
+    }
+    return make_header(generator, **(settings | changes))
+
+
+@pytest.fixture(scope="module")
+def closed():
+    """A generator whose true directions are known, and their evaluation."""
+    generator = ClosedFormGenerator(dim_z=4, resolution=8, seed=0)
+    directions = Directions(generator.directions.numpy(), header_for(generator, 4, classes="all"))
+    planned = FileEvaluation(directions, generator, **FAST)
+    made = []
+    return planned, planned.run(count=made.append), sum(made)
+
+
+def test_true_directions_are_better_than_random(closed):
+    """On a generator whose Hessian is diagonal along them, by every number that judges; and never by chance."""
+    _, evaluation, _ = closed
+    for number, other in [("penalty", "random"), ("off_diagonal", "axes"), ("diagonal_share", "axes")]:
+        assert verdict(number, evaluation.differences(number)[other]) == "better"
+    assert evaluation.sets["found"].numbers["diagonal_share"] == [1.0] * 3
+    assert max(evaluation.sets["found"].numbers["penalty"]) < 1e-3 * min(evaluation.sets["random"].numbers["penalty"])
+    assert min(evaluation.sets["found"].numbers["on_diagonal"]) > 0.999
+    assert evaluation.metrics == ("penalty", "hessians", "diagonalness", "activeness")
+
+
+def test_images_are_told_beforehand(closed):
+    """For the progress bar: what is counted is what was planned."""
+    planned, _, made = closed
+    assert planned.images == made
+
+
+def test_axes_against_themselves_are_no_different():
+    """At the same places a set has the same numbers, whatever it is called; one seed gives no interval."""
+    generator = BlobGenerator(resolution=8)
+    evaluation = FileEvaluation(blob_directions(generator), generator, **FAST, metrics=["penalty", "activeness"]).run()
+    for number in ("penalty", "active_directions"):
+        intervals = evaluation.intervals()[number]
+        assert intervals["found"] == intervals["axes"]
+        assert verdict(number, evaluation.differences(number)["axes"]) == "no clear difference"
+    assert "diagonal_share" not in evaluation.intervals()
+
+
+def test_evaluation_obeys_the_file(monkeypatch):
+    """Classes, truncation, space, layers and the penalty's settings come from it."""
+    generator = BlobGenerator(resolution=8)
+    seen = []
+    call = BlobGenerator.__call__
+
+    def record(self, z, y=0, *, truncation=1.0):
+        seen.append((z, y, truncation))
+        return call(self, z, y, truncation=truncation)
+
+    monkeypatch.setattr(BlobGenerator, "__call__", record)
+    directions = blob_directions(
+        generator, ndirs=2, classes=[2], truncation=0.5, space=(0, 3), config={"epsilon": 0.3, "path_size": 1.5}
+    )
+    planned = FileEvaluation(directions, generator, seeds=1, samples=2)
+    assert (planned.config.epsilon, planned.config.path_size) == (0.3, 1.5)
+    evaluation = planned.run()
+    assert {int(label) for _, y, _ in seen for label in y} == {2}
+    assert {truncation for _, _, truncation in seen} == {0.5}
+    assert evaluation.settings["space"] == "0:3"
+    random = next(basis for name, basis in planned._bases(0) if name == "random")
+    assert not random[:, 3:].any()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seeds": 0}, "seeds must be at least 1, got 0"),
+        ({"samples": 1}, "samples must be at least 2, got 1"),
+        ({"metrics": ["penalti"]}, r"metrics must be among penalty, .* got 'penalti'\. Did you mean 'penalty'\?"),
+        ({"metrics": []}, "metrics must name at least one"),
+        ({"metrics": ["factors"]}, "metrics can have factors only for generators whose images"),
+    ],
+)
+def test_evaluation_refuses(changes, message):
+    """Before anything is measured."""
+    generator = BlobGenerator(resolution=8)
+    with pytest.raises(UserError, match=message):
+        FileEvaluation(blob_directions(generator), generator, **changes)
+
+
+def test_evaluation_of_one_direction_leaves_diagonalness_out():
+    """There is nothing off the diagonal."""
+    generator = BlobGenerator(resolution=8)
+    one = blob_directions(generator)["hue"]
+    assert FileEvaluation(one, generator).metrics == ("penalty", "activeness")
+    with pytest.raises(UserError, match="diagonalness only for two or more"):
+        FileEvaluation(one, generator, metrics=["diagonalness"])
+
+
+def test_interval_is_students():
+    """As SciPy has it; a single value has none."""
+    values = [1.0, 2.5, 0.5, 4.0]
+    low, high = stats.t.interval(0.95, 3, np.mean(values), stats.sem(values))
+    interval = Interval.of(values)
+    assert (interval.low, interval.high) == pytest.approx((low, high))
+    assert Interval.of([2.0]) == Interval((2.0,), 2.0, None, None)
+    assert Interval.of([2.0]).to_text() == "2"
+
+
+@pytest.mark.parametrize(
+    ("number", "values", "expected"),
+    [
+        ("penalty", [-1.0, -1.1, -0.9], "better"),
+        ("penalty", [1.0, 1.1, 0.9], "worse"),
+        ("diagonal_share", [1.0, 1.1, 0.9], "better"),
+        ("diagonal_share", [-1.0, -1.1, -0.9], "worse"),
+        ("active_directions", [1.0, 1.1, 0.9], "more"),
+        ("active_directions", [-1.0, -1.1, -0.9], "less"),
+        ("penalty", [-1.0, 1.0, 0.1], "no clear difference"),
+        ("penalty", [-1.0], "no clear difference"),
+    ],
+)
+def test_verdict_knows_which_way_is_better(number, values, expected):
+    """And says nothing where the interval of the differences holds 0."""
+    assert verdict(number, Interval.of(values)) == expected
+
+
+def test_report_is_json_with_everything(closed):
+    """Numbers with every value, differences seed by seed, spectra in falling order, each direction."""
+    _, evaluation, _ = closed
+    report = json.loads(json.dumps(evaluation.to_dict(), allow_nan=False))
+    penalty = report["numbers"]["penalty"]
+    assert len(penalty["found"]["values"]) == 3
+    difference = np.subtract(penalty["found"]["values"], penalty["random"]["values"])
+    assert penalty["found_less_random"]["values"] == pytest.approx(difference.tolist())
+    assert penalty["found_less_random"]["verdict"] == "better"
+    means = [place["mean"] for place in report["spectra"]["found"]]
+    assert means == sorted(means, reverse=True)
+    assert [row["name"] for row in report["directions"]] == ["d0", "d1", "d2", "d3"]
+    assert sum(row["activeness"]["mean"] for row in report["directions"]) == pytest.approx(sum(means))
+    assert set(report["numbers"]) <= set(NUMBERS)
+    assert set(report["settings"]["metrics"]) <= set(METRICS)
+
+
+def test_tables_have_a_row_for_each(closed):
+    """Every number with its verdicts, every direction."""
+    _, evaluation, _ = closed
+    rows = evaluation.number_rows()
+    assert [len(row) for row in rows] == [6] * len(rows)
+    assert rows[1][0] == "held-out penalty (lower is better)"
+    assert rows[1][4] == "better"
+    assert len(evaluation.direction_rows()) == 5
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg"])
+def test_plot_is_written(closed, tmp_path, suffix):
+    """Names with dollars are no mathematics; another ending is refused."""
+    _, evaluation, _ = closed
+    draw_evaluation(evaluation, tmp_path / f"x.{suffix}", title="4 directions of $\\frac")
+    assert (tmp_path / f"x.{suffix}").stat().st_size > 5000
+    with pytest.raises(UserError, match=r"A plot's name must end in \.png, \.svg or \.pdf"):
+        draw_evaluation(evaluation, tmp_path / "x.gif", title="")

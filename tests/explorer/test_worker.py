@@ -1,0 +1,111 @@
+"""The line of clients: the newest of each, in turn, one at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from directions.explorer.painter import BusyError, SupersededError, Worker
+
+
+async def stand_in_line(worker, requests):
+    """Hold the worker, put requests (client, number) in the line, let go: the order of service, and what they got."""
+    log, started, release = [], threading.Event(), threading.Event()
+
+    def hold():
+        started.set()
+        release.wait(10)
+
+    holding = asyncio.create_task(worker.newest("holder", 0, hold))
+    await asyncio.to_thread(started.wait, 10)
+    waiting = []
+    for request in requests:
+        waiting.append(asyncio.create_task(worker.newest(*request, lambda request=request: log.append(request))))
+        await asyncio.sleep(0)
+    release.set()
+    _, *results = await asyncio.gather(holding, *waiting, return_exceptions=True)
+    worker.close()
+    return log, results
+
+
+def run(*requests, **settings):
+    return asyncio.run(stand_in_line(Worker(**settings), requests))
+
+
+def test_worker_serve_only_the_newest_request_of_a_client():
+    """Those before it are dropped without being computed."""
+    log, results = run(("a", 1), ("a", 2), ("a", 3))
+    assert log == [("a", 3)]
+    assert [type(result) for result in results] == [SupersededError, SupersededError, type(None)]
+
+
+def test_worker_give_a_newer_request_the_place_of_the_older():
+    """Who keeps moving a slider does not fall behind who came later."""
+    log, _ = run(("a", 1), ("b", 1), ("a", 2), ("c", 1), ("b", 2))
+    assert log == [("a", 2), ("b", 2), ("c", 1)]
+
+
+def test_worker_drop_a_request_that_was_overtaken_on_the_way():
+    """Two connections may swap two requests."""
+    log, results = run(("a", 5), ("a", 4))
+    assert log == [("a", 5)]
+    assert isinstance(results[1], SupersededError)
+
+
+def test_worker_tell_too_many_clients():
+    """The line is bounded; who waits already may still ask anew."""
+    log, results = run(("a", 1), ("b", 1), ("c", 1), ("a", 2), most_waiting=2)
+    assert isinstance(results[2], BusyError)
+    assert log == [("a", 2), ("b", 1)]
+
+
+def test_worker_hand_an_error_on_and_serve_the_next():
+    """A failure does not stop the line."""
+
+    async def both():
+        worker = Worker()
+        with pytest.raises(ZeroDivisionError, match="division by zero"):
+            await worker.newest("a", 0, lambda: 1 / 0)
+        return await worker.newest("b", 0, lambda: "served")
+
+    assert asyncio.run(both()) == "served"
+
+
+def test_worker_skip_a_client_that_went_away():
+    """Its job is not computed."""
+
+    async def leave():
+        worker, started, release, log = Worker(), threading.Event(), threading.Event(), []
+        holding = asyncio.create_task(worker.newest("a", 0, lambda: (started.set(), release.wait(10))))
+        await asyncio.to_thread(started.wait, 10)
+        gone = asyncio.create_task(worker.newest("b", 0, lambda: log.append("b")))
+        await asyncio.sleep(0)
+        gone.cancel()
+        release.set()
+        await holding
+        await worker.newest("c", 0, lambda: log.append("c"))
+        return log
+
+    assert asyncio.run(leave()) == ["c"]
+
+
+def test_worker_that_are_closed_let_nobody_wait():
+    """Who stands in line is told, who comes later too; what runs is finished."""
+
+    async def end():
+        worker, started, release, log = Worker(), threading.Event(), threading.Event(), []
+        holding = asyncio.create_task(worker.newest("a", 0, lambda: (started.set(), release.wait(10), "done")[-1]))
+        await asyncio.to_thread(started.wait, 10)
+        waiting = asyncio.create_task(worker.newest("b", 0, lambda: log.append("b")))
+        await asyncio.sleep(0)
+        worker.close()
+        release.set()
+        late = asyncio.create_task(worker.newest("c", 0, lambda: log.append("c")))
+        return log, await asyncio.gather(holding, waiting, late, return_exceptions=True)
+
+    log, results = asyncio.run(end())
+    assert log == []
+    assert results[0] == "done"
+    assert [type(result) for result in results[1:]] == [SupersededError, SupersededError]

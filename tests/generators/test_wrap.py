@@ -1,0 +1,416 @@
+"""Generators that users bring: found, wrapped, tried out, and refused with what to change."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from directions.cli.main import main
+from directions.discovery import discover
+from directions.errors import UserError
+from directions.generators.base import Generator
+from directions.generators.closed_form import ClosedFormGenerator
+from directions.generators.registry import list_generators, load_generator
+from directions.settings.discover import DiscoverConfig
+
+ROOT = Path(__file__).parents[2]
+
+
+class Images(nn.Module):
+    """Linear, then what a test makes of it; with a class, as indices or as one-hot rows."""
+
+    def __init__(
+        self, finish=torch.tanh, *, dim_z=5, channels=3, classes=0, one_hot=False, spatial=False, **attributes
+    ):
+        super().__init__()
+        self.finish, self.channels, self.one_hot, self.spatial = finish, channels, one_hot, spatial
+        self.embed = nn.Embedding(classes, 4) if classes and not one_hot else None
+        beside = classes if one_hot else 4 * bool(classes)
+        self.linear = nn.ConvTranspose2d(dim_z + beside, channels, 4) if spatial else nn.Linear(dim_z + beside, 48)
+        for name, value in attributes.items():
+            setattr(self, name, value)
+
+    def forward(self, z, *y):
+        if self.embed is not None or self.one_hot:
+            (y,) = y
+            y = y if self.embed is None else self.embed(y)
+            z = torch.cat([z, y[..., None, None] if self.spatial else y], 1)
+        return self.finish(self.linear(z).view(len(z), self.channels, 4, -1))
+
+
+class Told(nn.Module):
+    """No layers to read |z| off; what a test makes of z."""
+
+    def __init__(self, finish, dim_z=6):
+        super().__init__()
+        self.finish = finish
+        if dim_z:
+            self.dim_z = dim_z
+
+    def forward(self, z):
+        return self.finish(z)
+
+
+class Bare:
+    """No module, and what the protocol asks for."""
+
+    name, dim_z, num_classes, resolution, num_layers, digest, class_names = "bare", 2, 0, 2, 1, "", None
+    device = torch.device("cpu")
+
+    def __init__(self, finish=lambda z: z[:, :1, None, None].expand(-1, 3, 2, 2).tanh(), **changes):
+        self.finish = finish
+        for name, value in changes.items():
+            setattr(self, name, value)
+
+    def __call__(self, z, y=0, *, truncation=1.0):
+        return self.finish(z)
+
+    def sample_z(self, n, *, seed=None, truncation=1.0):
+        return torch.arange(2.0 * n).view(n, 2) / 9
+
+    def sample_z_from(self, n, rng, truncation=1.0):
+        return torch.randn(n, 2, generator=rng)
+
+    def class_indices(self, y, n): ...
+
+
+def pixels(z):
+    return z[:, :3, None, None].expand(-1, -1, 2, 2).tanh()
+
+
+MODULE = """
+import sys
+from torch import nn
+from directions.generators.closed_form import ClosedFormGenerator
+value = 3
+def images(): return nn.Sequential(nn.Linear(5, 48), nn.Dropout(), nn.Unflatten(1, (3, 4, 4)), nn.Tanh()).train()
+def ready(): return ClosedFormGenerator(dim_z=4, resolution=8)
+def with_weights(weights=None): return nn.Sequential(nn.Linear(int(weights), 48), *images()[2:])
+def exits(): sys.exit(3)
+def a_class(): return nn.Linear
+def raises(): return {}["key"]
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A user's modules in the folder that they are in."""
+    (tmp_path / "mine.py").write_text(MODULE)
+    (tmp_path / "broken.py").write_text("import mine\nraise RuntimeError('at import')")
+    (tmp_path / "needs.py").write_text("import not_installed")
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    for name in ("mine", "broken", "needs"):
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize(
+    ("module", "dim_z", "resolution"),
+    [
+        (Images(), 5, 4),
+        (Images(channels=1, finish=lambda x: x[:, :, :4, :4].tanh()), 5, 4),
+        (Images(spatial=True, dim_z=7), 7, 4),
+        (Told(pixels), 6, 2),
+        (Told(lambda z: pixels(z.mul_(2))), 6, 2),
+        (Told(lambda z: (z, pixels(z))), 6, 2),
+        (Told(lambda z: {"images": pixels(z), "small": pixels(z)[..., :1, :1]}), 6, 2),
+    ],
+    ids=["read off", "grey", "one pixel", "told", "in place", "tuple", "dict"],
+)
+def test_module_is_wrapped(module, dim_z, resolution):
+    """|z| is read off or given, the images are found; the module is frozen, and its z stays the caller's."""
+    generator = load_generator(module)
+    assert isinstance(generator, Generator)
+    assert (generator.dim_z, generator.resolution, generator.num_classes) == (dim_z, resolution, 0)
+    z = generator.sample_z(3, seed=0).requires_grad_()
+    before = z.detach().clone()
+    assert generator(z).shape == (3, 3, resolution, resolution)
+    assert torch.equal(generator(z), generator(z, None, truncation=0.5))
+    assert torch.equal(z.detach(), before)
+    generator(z).sum().backward()
+    assert z.grad.abs().sum() > 0
+    assert not any(parameter.requires_grad for parameter in generator.parameters())
+    assert not any(part.training for part in generator.modules())
+    torch.testing.assert_close(generator.sample_z(3, seed=0, truncation=0.5), before / 2)
+
+
+NAMES = [f"kind {i}" for i in range(7)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        ({}, None),
+        ({"num_classes": 7, "class_names": NAMES}, tuple(NAMES)),
+        ({"one_hot": True, "dim_z": 6, "z_dim": 6}, None),
+        ({"one_hot": True, "num_classes": 7, "class_names": NAMES[:2]}, None),
+        ({"one_hot": True, "spatial": True, "n_classes": 7}, None),
+    ],
+    ids=["embedding", "attributes", "one-hot, |z| known", "one-hot, classes known", "one-hot, one pixel"],
+)
+def test_module_with_classes_is_wrapped(settings, names):
+    """How they are given, and how many there are, is tried out; names come from the module."""
+    module = Images(classes=7, **settings)
+    generator = load_generator(module)
+    assert (generator.num_classes, generator.class_names) == (7, names)
+    z = generator.sample_z(2, seed=0)
+    rows = torch.eye(7)[[6, 2]] if module.one_hot else torch.tensor([6, 2])
+    expected = module(z[..., None, None] if module.spatial else z, rows)
+    torch.testing.assert_close(generator(z, [6, NAMES[2] if names else 2]), expected)
+    with pytest.raises(UserError, match=r"A class must be from 0 to 6.*, got 7"):
+        generator(z, 7)
+    config = DiscoverConfig(method="adam", steps=1, held_out=2, classes=(6, 2))
+    assert [snapshot.record.step for snapshot in discover(generator, config)] == [0, 1]
+
+
+class Style(Images):
+    """As StyleGAN is called: a class argument without classes, and noise that can be held."""
+
+    def forward(self, z, c, truncation_psi=1.0, noise_mode="random"):
+        return super().forward(z + (torch.randn_like(z) if noise_mode == "random" else 0))
+
+
+class Noisy(Images):
+    def forward(self, z, noise):
+        return super().forward(z + noise[:, :5])
+
+
+@pytest.mark.parametrize("module", [Style(z_dim=5, c_dim=0), Noisy(), Noisy(noise_dim=9)], ids=["mode", "z", "width"])
+def test_noise_is_held(module):
+    """The same for every sample and call."""
+    generator = load_generator(module)
+    z = generator.sample_z(2, seed=0)
+    assert generator.num_classes == 0
+    torch.testing.assert_close(generator(z)[1:], generator(z[1:]))
+
+
+def test_images_in_the_unit_range_are_mapped_and_overshoot_is_clamped():
+    """Recognised, and said in one line; half precision is warned of and taken on in float32."""
+    torch.manual_seed(0)
+    module = Images(torch.sigmoid)
+    with pytest.warns(UserWarning, match=r"^The images of Images are in \[0, 1\] and are mapped to \[-1, 1\]\.$"):
+        generator = load_generator(module)
+    z = generator.sample_z(3, seed=0)
+    torch.testing.assert_close(generator(z), 2 * module(z) - 1)
+    over = load_generator(Images(lambda x: 1.09 * torch.tanh(4 * x)))
+    assert over(z).abs().max() == 1
+    with pytest.warns(UserWarning, match="Images makes its images in bfloat16, which changes the penalty"):
+        half = load_generator(Images().bfloat16())
+    assert half(z).dtype == torch.float32
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # from torch.compile's own imports
+def test_same_weights_in_a_wrapper_are_the_same_generator():
+    """DataParallel, torch.compile, AveragedModel and both: one digest, and other weights have another."""
+    module = Images()
+    average = torch.optim.swa_utils.AveragedModel(module)
+    digest = load_generator(module).digest
+    for wrapped in (nn.DataParallel(module), torch.compile(module), average, nn.DataParallel(average)):
+        assert load_generator(wrapped).digest == digest
+    assert load_generator(Images()).digest != digest
+
+
+def test_numpy_and_its_scalars_are_taken():
+    """Arrays in, arrays out, in any precision; seeds of any kind within the range."""
+    for generator in (load_generator("builtin"), load_generator(Images(classes=3)), ClosedFormGenerator()):
+        z = generator.sample_z(np.int64(2), seed=np.int64(0), truncation=np.float32(0.5))
+        images = generator(z, [1, 2])
+        for array in (z.numpy(), z.double().numpy()):
+            again = generator(array, np.array([1, 2]))
+            assert isinstance(again, np.ndarray)
+            np.testing.assert_allclose(again, images.detach(), atol=1e-6)
+        assert generator(z.numpy(), np.int64(0)).shape == images.shape
+        with pytest.raises(UserError, match=r"z must be \(batch, .*got torch.int64"):
+            generator(np.zeros(z.shape, dtype=np.int64))
+    for seed in (-1, 2**63, 1.5):
+        with pytest.raises(UserError, match=r"seed must be a whole number from 0 to 9223372036854775807 \(2\^63 - 1\)"):
+            generator.sample_z(1, seed=seed)
+
+
+def test_reference_names_a_function_of_a_module_or_file(folder, monkeypatch):
+    """What it returns has the reference's name; its source finds it from any folder."""
+    assert load_generator("mine:with_weights", weights="9").dim_z == 9
+    for reference in ("mine:ready", "mine.py:ready", f"{folder}/mine.py:ready"):
+        generator = load_generator(reference)
+        assert (generator.name, generator.source) == (reference, f"{folder}/mine.py:ready")
+        assert generator.num_classes == 3
+    digest = [load_generator(name).digest for name in ("mine:ready", f"{folder}/mine.py:ready")]
+    assert digest[0] == digest[1]
+    function = sys.modules["mine"].images
+    assert load_generator(function).source == f"{folder}/mine.py:images"
+    monkeypatch.chdir(ROOT)
+    assert load_generator(generator.source).name == generator.source
+    assert load_generator("builtin").source == "builtin"
+
+
+def test_objects_are_taken():
+    """A Generator keeps its name; one that need not be a module stays where it is."""
+    made = ClosedFormGenerator()
+    assert load_generator(made) is made
+    assert made.name == "closed-form"
+    assert load_generator(lambda: made).name.endswith("<lambda>")
+    assert load_generator(Bare()).device == torch.device("cpu")
+    with pytest.raises(UserError, match="a name, a torch module, a Generator, or a function that returns one, got 3"):
+        load_generator(3)
+    with pytest.raises(UserError, match="weights are read by a function, got x with a Images"):
+        load_generator(Images(), weights="x")
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_scripted_module_is_wrapped():
+    """With the gradient of z only."""
+    layers = nn.Sequential(nn.Linear(5, 48), nn.Tanh(), nn.Unflatten(1, (3, 4, 4))).eval()
+    generator = load_generator(torch.jit.script(layers))
+    z = torch.ones(2, 5, requires_grad=True)
+    generator(z).sum().backward()
+    assert z.grad.abs().sum() > 0
+
+
+def without_gradients(kind):
+    if kind == "detached":
+        return load_generator(Images(lambda x: x.detach().tanh()))
+    return load_generator(Told(lambda z: pixels(torch.from_numpy(z.numpy()))))
+
+
+@pytest.mark.parametrize("kind", ["detached", "through NumPy"])
+def test_module_without_gradients_is_refused_where_they_are_needed(kind):
+    """Before the first step; measured by differences it does."""
+    generator = without_gradients(kind)
+    for method in ({"method": "adam"}, {}, {"method": "joint", "measurement": "gradients"}):
+        with pytest.raises(UserError, match=r"gives no gradients, which this method needs: .* --measurement diff"):
+            discover(generator, DiscoverConfig(**method))
+    config = DiscoverConfig(method="joint", measurement="differences", base_points=1, held_out=2, starts=1)
+    *_, last = discover(generator, config)
+    assert last.joint is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("mine:image", r"mine has no 'image'\. Did you mean 'images'"),
+        ("mine:images", "mine:images takes no weights, got 9"),
+        ("not_there:function", r"there is no module 'not_there'\. It is looked for in"),
+        ("not_there.py:function", r"there is no file not_there\.py\. It is looked for from"),
+        ("mine.sub:function", r"there is no module 'mine"),
+        ("needs:function", r"there is no module 'not_installed'\. needs needs it"),
+        ("broken:function", r"importing broken raised RuntimeError: at import\. \(.*broken.py, line 2\)"),
+        ("mine:exits", r"mine:exits raised SystemExit: 3\. \(.*mine.py, line \d+\)"),
+        ("mine:value", "must be a function that returns the generator, got a int"),
+        ("mine:raises", r"mine:raises raised KeyError: 'key'\. \(.*mine.py, line \d+\)"),
+        ("mine:a_class", "got a type. Name a function that makes the module"),
+    ],
+)
+def test_reference_that_does_not_do_is_refused(name, message, folder):
+    """With the place in the user's code."""
+    with pytest.raises(UserError, match=message):
+        load_generator(name, weights="9" if "takes" in message else None)
+
+
+LAZY = nn.Sequential(nn.LazyLinear(48), nn.Unflatten(1, (3, 4, 4)), nn.Tanh())
+CHANGING = Told(lambda z: torch.zeros(len(z), 3, len(z), len(z)))
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (LAZY, r"weights that are not made yet, such as 0\.weight: .* Call the module once"),
+        (lambda: None, "must return a torch module .* got a NoneType"),
+        (Told(pixels, dim_z=None), r"\|z\| tried: none that could be read .* Give the module an attribute dim_z"),
+        (Images(classes=7, one_hot=True), "could not be called with z .* num_classes if it has classes"),
+        (Images(classes=30, num_classes=31), "says that it has 31 classes, but with class 30 it raises IndexError"),
+        (Images(lambda x: x + 3), r"images in \[-1, 1\] or \[0, 1\], got values from \d.* Scale them"),
+        (Images(lambda x: 127 * (1 + x.tanh())), r"such as images / 127\.5 - 1"),
+        (Images(lambda x: x / 0), "gives NaN or infinity"),
+        (Told(lambda z: pixels(z + torch.randn_like(z))), "gives other images each time .* draws noise of its own"),
+        (Told(lambda z: pixels(z - z.mean(0))), "another image for the same z when it comes with other latents"),
+        (CHANGING, r"shape \(1, 3, 8, 8\) for 1 latents .*The size of an image must not change"),
+        (Told(lambda z: torch.zeros(len(z), 3, 2, 4)), r"square images, .* got torch.float32 \(8, 3, 2, 4\)"),
+        (Told(lambda z: (pixels(z), pixels(z))), r"got a tuple of \[0\] torch.float32 \(8, 3, 2, 2\), \[1\]"),
+        (Told(lambda z: pixels(z) if not z.any() else {}["key"]), r"called with z of shape \(8, 6\), raised KeyError"),
+        (Bare(lambda z: torch.zeros(len(z), 3, 4, 4)), r"images of shape \(8, 3, 2, 2\) for 8 latents"),
+        (Bare(lambda z: torch.full((len(z), 3, 2, 2), 255.0)), r"bare must give images in \[-1, 1\], got values"),
+        (Bare(lambda z: torch.rand(len(z), 3, 2, 2)), "bare gives other images each time for the same z"),
+        (Bare(lambda z: {}["key"]), r"bare, called with z of shape \(8, 2\), raised KeyError: 'key'"),
+        (Bare(lambda z: None), "bare must give square images, .* got NoneType"),
+        (Bare(lambda z: Bare().finish(z.mul_(2))), "bare changes the z that it is given, .* Let it work on a copy"),
+        (Bare(sample_z=lambda n, **_: torch.zeros(n, 3)), r"sample_z\(8\) of bare must give floats .* got .* \(8, 3\)"),
+        (Bare(sample_z_from=lambda *_: None), r"sample_z_from\(8, rng\) of bare must give floats .*got a NoneType"),
+        (Bare(device="cpu"), r"device of the generator Bare must be a torch.device, .* got 'cpu' \(a str\)"),
+        (Bare(num_classes=None), "num_classes of the generator Bare must be a whole number, 0 .* got None"),
+        (Bare(digest=None), "digest of the generator Bare must be text, .* got None"),
+        (Bare(dim_z=2.0), "dim_z of the generator Bare must be a whole number, at least 1, got 2.0"),
+        (Bare(num_classes=2, class_names=("one",)), r"class_names of .* a name for each of 2 .*got \('one',\)"),
+    ],
+)
+def test_what_does_not_do_is_refused(made, message):
+    """Before anything is made of it, with what to change; never to put a tanh on a trained network."""
+    with pytest.raises(UserError, match=message) as error:
+        load_generator(made)
+    assert "tanh" not in str(error.value)
+
+
+def test_module_whose_classes_cannot_be_counted_is_refused():
+    """An index of any size does."""
+
+    class Any(Images):
+        def forward(self, z, y):
+            return super().forward(z + 0 * y[:, None])
+
+    with pytest.raises(UserError, match="takes a class, and how many there are cannot be found out"):
+        load_generator(Any())
+
+
+def test_size_that_changes_later_is_refused():
+    """At the call."""
+    module = Told(lambda z: torch.zeros(len(z), 3, module.size, module.size))
+    module.size = 2
+    generator = load_generator(module)
+    module.size = 4
+    with pytest.raises(UserError, match=r"shape \(2, 3, 2, 2\) for 2 latents .* got .*\(2, 3, 4, 4\)"):
+        generator(generator.sample_z(2))
+
+
+def test_command_refuses_a_function_that_ends_the_program(folder, capsys):
+    """Exit status 2, and no folder."""
+    assert main(["discover", "--generator", "mine:exits"]) == 2
+    assert "Error: mine:exits raised SystemExit: 3" in capsys.readouterr().err
+    assert not (folder / "outputs").exists()
+
+
+def test_entry_points_are_listed_and_loaded(monkeypatch, folder):
+    """By their own names; not imported for the list."""
+    points = [importlib.metadata.EntryPoint("my-gan", "mine:images", "directions.generators")]
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: points)
+    (status,) = [status for status in list_generators() if status.name == "my-gan"]
+    assert (status.state, status.detail) == ("installed", "mine:images, tried out when it is loaded")
+    assert "mine" not in sys.modules
+    assert (load_generator("my-gan").name, load_generator("my-gan").source) == ("my-gan", "my-gan")
+    with pytest.raises(UserError, match="Did you mean 'my-gan'"):
+        load_generator("mygan")
+
+
+def test_example_dcgan_is_loaded(monkeypatch, tmp_path):
+    """The worked example of the documentation: with and without weights."""
+    monkeypatch.chdir(ROOT)
+    generator = load_generator("examples.dcgan:load")
+    assert (generator.dim_z, generator.resolution) == (100, 64)
+    trained = sys.modules["examples.dcgan"].DCGAN(dim_z=16, width=4)
+    torch.save(trained.state_dict(), tmp_path / "generator.pt")
+    loaded = load_generator("examples.dcgan:load", weights=str(tmp_path / "generator.pt"))
+    z = loaded.sample_z(2, seed=0)
+    torch.testing.assert_close(loaded(z), trained.eval()(z[..., None, None]))
+
+
+def test_example_faces_is_loaded():
+    """Somebody else's network, where its package is installed."""
+    pytest.importorskip("gan_face_generate")
+    generator = load_generator(str(ROOT / "examples/faces.py:load"))
+    assert (generator.dim_z, generator.num_classes, generator.resolution) == (100, 0, 64)
+    images = generator(generator.sample_z(8, seed=0))
+    assert 0.2 < images.std(dim=0).mean() < 0.8

@@ -1,0 +1,119 @@
+"""The Jacobian penalty: closed form, naive reference, conventions."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from naive import all_signs
+
+from directions.errors import UserError
+from directions.penalty import (
+    jacobian_penalty,
+    jacobian_penalty_exact,
+    jacobian_penalty_per_sample,
+    off_diagonal_sum,
+    rademacher,
+)
+
+
+def normal(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def network(w: torch.Tensor) -> torch.Tensor:
+    """Outputs of shape (batch, 3, 2), smooth, mixing everything."""
+    return torch.tanh(torch.tanh(w @ normal(4, 5, seed=1)) @ normal(5, 6, seed=2)).unflatten(1, (3, 2))
+
+
+def textbook(f, w: torch.Tensor, probes: torch.Tensor, epsilon: float) -> torch.Tensor:
+    """The paper's estimate as it is written: one point and one probe at a time; the mean over outputs for their sum."""
+    each = []
+    for b in range(len(w)):
+        centre = f(w[b : b + 1]).flatten()
+        products = []
+        for probe in probes[:, b]:
+            Jv = (f(w[b : b + 1] + epsilon * probe).flatten() - centre) / epsilon
+            products.append(Jv @ Jv / len(Jv))
+        each.append(torch.stack(products).var(unbiased=True))
+    return torch.stack(each)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 6])
+def test_variance_over_all_signs_is_twice_the_off_diagonal_sum(n):
+    """For a linear map, exactly, at any step, when the probes are the whole population of sign vectors."""
+    A = normal(n, 5)
+    population = all_signs(n)
+    w = normal(2, n, seed=1)
+    estimate = jacobian_penalty(lambda w: w @ A, w, epsilon=0.7, probes=population.unsqueeze(1).expand(-1, 2, -1))
+    expected = 2 * off_diagonal_sum(A @ A.mT / 5)
+    torch.testing.assert_close(estimate * (len(population) - 1) / len(population), expected)
+    torch.testing.assert_close(jacobian_penalty_exact(lambda w: w @ A, w), expected)
+
+
+def test_perpendicular_columns_have_no_penalty():
+    """Whatever their lengths; turned ones have."""
+    Q = torch.linalg.qr(normal(5, 3)).Q.mT
+    w = normal(3, 3, seed=2)
+    scaled = torch.tensor([[1.0], [-2.0], [0.5]], dtype=torch.float64) * Q
+    rng = torch.Generator().manual_seed(0)
+    assert jacobian_penalty(lambda w: w @ scaled, w, rng=rng) < 1e-25
+    assert jacobian_penalty_exact(lambda w: w @ scaled, w) < 1e-25
+    turned = torch.linalg.qr(normal(3, 3, seed=4)).Q @ scaled
+    assert jacobian_penalty_exact(lambda w: w @ turned, w) > 1e-2
+
+
+@pytest.mark.parametrize("epsilon", [0.1, 0.5])
+def test_jacobian_penalty_equals_the_textbook(epsilon):
+    """Values for each sample, their mean and their largest, and the gradient."""
+    w, probes = normal(3, 4).requires_grad_(), rademacher((3, 3, 4), torch.Generator().manual_seed(1)).double()
+    expected = textbook(network, w, probes, epsilon)
+    arguments = {"epsilon": epsilon, "probes": probes}
+    torch.testing.assert_close(jacobian_penalty_per_sample(network, w, **arguments), expected)
+    torch.testing.assert_close(jacobian_penalty(network, w, **arguments, reduction="max"), expected.max())
+    mean = jacobian_penalty(network, w, **arguments)
+    torch.testing.assert_close(mean, expected.mean())
+    torch.testing.assert_close(torch.autograd.grad(mean, w), torch.autograd.grad(expected.mean(), w))
+
+
+def test_jacobian_penalty_converges_to_the_exact_one():
+    """As the step goes to zero, in the mean over draws."""
+    w = normal(1, 4).expand(20_000, 4)
+    estimate = jacobian_penalty(network, w, epsilon=1e-4, rng=torch.Generator().manual_seed(0))
+    assert float(estimate) == pytest.approx(float(jacobian_penalty_exact(network, w[:1])), rel=0.05)
+
+
+def test_f_is_called_once_with_the_points_first():
+    """Row r belongs to sample r % batch."""
+    w, probes = normal(3, 4), rademacher((2, 3, 4), torch.Generator().manual_seed(1)).double()
+    calls = []
+    jacobian_penalty(lambda w: calls.append(w) or torch.sin(w), w, epsilon=0.25, probes=probes)
+    (points,) = calls
+    torch.testing.assert_close(points, torch.cat((w, w + 0.25 * probes[0], w + 0.25 * probes[1])))
+
+
+@pytest.mark.parametrize("reduction", ["mean", "max"])
+def test_several_outputs_add_up(reduction):
+    """Each with its own number of outputs."""
+    w, probes = normal(3, 4), rademacher((2, 3, 4), torch.Generator().manual_seed(1)).double()
+
+    def both(w):
+        return network(w), torch.sin(w)
+
+    for penalty, arguments in ((jacobian_penalty, {"probes": probes}), (jacobian_penalty_exact, {})):
+        parts = [penalty(lambda w, i=i: both(w)[i], w, reduction=reduction, **arguments) for i in (0, 1)]
+        torch.testing.assert_close(penalty(both, w, reduction=reduction, **arguments), parts[0] + parts[1])
+
+
+@pytest.mark.parametrize(
+    ("f", "arguments", "message"),
+    [
+        (torch.sin, {"num_probes": 1}, "num_probes must be at least 2"),
+        (torch.sin, {"epsilon": -1.0}, "epsilon must be a positive number"),
+        (torch.sin, {"reduction": "men"}, "Did you mean 'mean'"),
+        (torch.sum, {}, r"it got 6 rows \(1 \+ 2 probes, × 2 points\) and returned a tensor of shape \(\)"),
+    ],
+)
+def test_jacobian_penalty_refuses(f, arguments, message):
+    """As the Hessian Penalty does."""
+    with pytest.raises(UserError, match=message):
+        jacobian_penalty(f, torch.zeros(2, 3), **arguments)

@@ -1,0 +1,268 @@
+"""GIF, WebP and MP4: read back by another program, they show what was written, at the right rate; never half a file."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import subprocess
+import threading
+import weakref
+
+import numpy as np
+import pytest
+from imageio_ffmpeg import get_ffmpeg_exe
+from PIL import Image
+
+from directions.errors import UserError
+from directions.rendering.animate import AHEAD, Encoder, held_rate, overlapped, require_size
+
+ENDINGS = ("gif", "webp", "mp4")
+RNG = np.random.default_rng(0)
+
+
+def smooth(seed, height=34, width=50):
+    """A picture that lossy compression changes little; halving the resolution of its colours, as MP4 does, somewhat."""
+    corners = Image.fromarray(np.random.default_rng(seed).integers(0, 256, (2, 2, 3), dtype=np.uint8))
+    return np.asarray(corners.resize((width, height), Image.Resampling.BICUBIC))
+
+
+def write(path, frames, fps=25.0, loop=True):
+    """Write RGB pictures; a GIF gets their palette indices."""
+    encoder = Encoder(path.suffix[1:], fps, loop=loop, pixels=smooth(0).reshape(-1, 3))
+    with encoder.open(path) as add:
+        for frame in frames:
+            add(encoder.images(frame))
+
+
+def read(path):
+    """Every picture as a program shows it, and for how many milliseconds."""
+    if path.suffix == ".mp4":
+        probe = [get_ffmpeg_exe(), "-v", "error", "-i", str(path), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+        raw = subprocess.run(probe, check=True, capture_output=True).stdout
+        width, height = map(int, re.search(r", (\d+)x(\d+)\b", stream_of(path)).groups())
+        return [(frame, 40) for frame in np.frombuffer(raw, np.uint8).reshape(-1, height, width, 3).astype(int)]
+    shown = []
+    with Image.open(path) as image:
+        for index in range(image.n_frames):
+            image.seek(index)
+            shown.append((np.asarray(image.convert("RGB")).astype(int), image.info["duration"]))
+    return shown
+
+
+def stream_of(path):
+    """What ffmpeg says of the stream."""
+    said = subprocess.run([get_ffmpeg_exe(), "-i", str(path)], capture_output=True, text=True, check=False).stderr
+    return next(line for line in said.splitlines() if "Video:" in line)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_animation_shows_what_was_written(tmp_path, ending):
+    """Every frame, in order, in its place and colours, for its time; the same frames give the same bytes."""
+    moved = smooth(0).copy()
+    moved[11:20, 33:40] = smooth(0)[20:11:-1, 40:33:-1]
+    frames = [smooth(0), moved, smooth(0)[::-1], smooth(0), moved, smooth(0)]
+    for name in "ab":
+        write(tmp_path / f"{name}.{ending}", frames)
+    shown = read(tmp_path / f"a.{ending}")
+    assert len(shown) == len(frames)
+    for (got, duration), frame in zip(shown, frames, strict=True):
+        assert np.abs(got - frame).mean() < 5
+        assert duration == 40
+    assert (tmp_path / f"a.{ending}").read_bytes() == (tmp_path / f"b.{ending}").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"a.{ending}", f"b.{ending}"]
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (16, 16), (37, 53), (200, 3)])
+def test_gif_is_exact(tmp_path, shape):
+    """Whole changes, a changed rectangle, scattered changes: every frame decodes to its indices, in one palette."""
+    encoder = Encoder("gif", 25.0, loop=True, pixels=RNG.integers(0, 256, (5000, 3), dtype=np.uint8))
+    first, second = (np.random.default_rng(seed).integers(0, 255, shape, dtype=np.uint8) for seed in (0, 1))
+    rectangle = first.copy()
+    rectangle[shape[0] // 3 : shape[0] // 2 + 1, shape[1] // 2 :] = 7
+    scattered = rectangle.copy()
+    scattered[:: max(1, shape[0] - 1), :: max(1, shape[1] - 1)] ^= 1
+    frames = [first, second, first, rectangle, scattered, first]
+    with encoder.open(tmp_path / "a.gif") as add:
+        for frame in frames:
+            add(frame)
+    shown = read(tmp_path / "a.gif")
+    assert sum(duration for _, duration in shown) == 6 * 40
+    colours = encoder._palette.colours
+    for (got, _), frame in zip(shown, frames if len(shown) == len(frames) else [], strict=len(shown) == len(frames)):
+        np.testing.assert_array_equal(got, colours[frame])
+    with Image.open(tmp_path / "a.gif") as image:
+        assert image.info["loop"] == 0
+        for index in range(image.n_frames):
+            image.seek(index)
+            assert all(not tile.args[1] for tile in image.tile), "interlaced, or a local palette"
+    assert (tmp_path / "a.gif").read_bytes()[13 : 13 + 768] == colours.tobytes()
+
+
+def test_gif_of_equal_frames_costs_nothing_and_keeps_time(tmp_path):
+    """They become one that is shown as long."""
+    write(tmp_path / "one.gif", [smooth(0), smooth(0)[::-1]])
+    write(tmp_path / "many.gif", [smooth(0)] * 50 + [smooth(0)[::-1]])
+    assert sum(duration for _, duration in read(tmp_path / "many.gif")) == 51 * 40
+    assert (tmp_path / "many.gif").stat().st_size == (tmp_path / "one.gif").stat().st_size
+
+
+@pytest.mark.parametrize(("fps", "loop"), [(30.0, True), (25.0, False), (60.0, True)])
+def test_webp_keeps_time(tmp_path, fps, loop):
+    """Durations in whole milliseconds add up to the true rate; it plays for ever, or once."""
+    write(tmp_path / "a.webp", [smooth(k % 3) for k in range(31)], fps, loop)
+    times = [duration for _, duration in read(tmp_path / "a.webp")]
+    assert sum(times) == pytest.approx(31 * 1000 / fps, abs=1)
+    assert max(times) - min(times) <= 1
+    with Image.open(tmp_path / "a.webp") as image:
+        assert image.info["loop"] == (0 if loop else 1)
+
+
+def test_mp4_plays_in_browsers(tmp_path):
+    """H.264, yuv420p, BT.709, even sizes, the rate, and the index at the front; Ctrl-C does not reach ffmpeg."""
+    encoder = Encoder("mp4", 30.0, loop=True)
+    with encoder.open(tmp_path / "a.mp4") as add:
+        for _ in range(5):
+            add(smooth(0, 33, 51))
+        listed = subprocess.run(["ps", "-wweo", "pgid,args"], capture_output=True, text=True, check=True).stdout
+        (line,) = [line for line in listed.splitlines() if str(tmp_path) in line]
+        assert int(line.split()[0]) != os.getpgrp(), "in the group that the terminal interrupts"
+    stream = stream_of(tmp_path / "a.mp4")
+    for part in ("52x34", "h264", "yuv420p(tv, bt709", "30 fps"):
+        assert part in stream
+    data = (tmp_path / "a.mp4").read_bytes()
+    assert data.index(b"moov") < data.index(b"mdat")
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "message"),
+    [
+        ("gif", (1, 65536), "at most 65535 pixels wide and high, got 65536 × 1"),
+        ("webp", (1, 16384), "at most 16383 pixels wide and high, got 16384 × 1"),
+        ("mp4", (2, 4098), "at most 4096 pixels wide and high, got 4098 × 2"),
+    ],
+)
+def test_require_size_refuses_what_the_format_does_not_hold(kind, size, message):
+    """Before anything is made."""
+    with pytest.raises(UserError, match=message):
+        require_size(kind, *size)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fps", "held"),
+    [("gif", 30, 100 / 3), ("gif", 24, 25), ("gif", 12.5, 12.5), ("webp", 60, 60), ("mp4", 23.976, 23.976)],
+)
+def test_held_rate_is_what_the_format_holds(kind, fps, held):
+    """A GIF rounds to hundredths of a second."""
+    assert held_rate(kind, fps) == pytest.approx(held)
+
+
+def noise(number):
+    return (np.random.default_rng(seed).integers(0, 256, (160, 160, 3), dtype=np.uint8) for seed in range(number))
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_interrupted_animation_keeps_the_old_file(tmp_path, ending, error):
+    """Ctrl-C or any failure passes on; the old file is as it was, no process is left."""
+    path = tmp_path / f"a.{ending}"
+    path.write_bytes(b"old")
+
+    def interrupted():
+        yield smooth(0)
+        yield smooth(1)
+        raise error
+
+    with pytest.raises(error):
+        write(path, interrupted())
+    assert [left.name for left in tmp_path.iterdir()] == [path.name]
+    assert path.read_bytes() == b"old"
+    listed = subprocess.run(["ps", "-wweo", "args"], capture_output=True, text=True, check=True).stdout
+    assert not [line for line in listed.splitlines() if str(tmp_path) in line and "libx264" in line]
+
+
+# Where ffmpeg ends first, imageio-ffmpeg leaves its end of the pipe to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("frames", [2, 60])
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_animation_on_a_full_disk_keeps_the_old_file(tmp_path, ending, frames, capfd):
+    """A file that cannot grow is reported by name, in one sentence, early or late, and nothing is left of it."""
+    path = tmp_path / f"a.{ending}"
+    path.write_bytes(b"old")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    cause = "ffmpeg could not finish it, as on a full disk" if ending == "mp4" else "File too large"
+    try:
+        with pytest.raises(UserError, match=rf"Cannot write .*a\.{ending}: {cause}"):
+            write(path, noise(frames))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [left.name for left in tmp_path.iterdir()] == [path.name]
+    assert path.read_bytes() == b"old"
+    assert capfd.readouterr() == ("", "")
+
+
+def test_overlapped_consumes_everything_in_order_in_one_other_thread():
+    """Each item once, while the next is made: the first waits for the second, which a plain loop could never end."""
+    second_made = threading.Event()
+    got: list[int] = []
+    threads = set()
+
+    def items():
+        yield 0
+        second_made.set()
+        yield from range(1, 100)
+
+    def consume(item):
+        assert second_made.wait(30)
+        threads.add(threading.get_ident())
+        got.append(item)
+
+    overlapped(items(), consume)
+    assert got == list(range(100))
+    assert len(threads) == 1
+    assert threads != {threading.get_ident()}
+
+
+def test_overlapped_waits_for_a_slow_consumer():
+    """Only a few frames are alive at a time, however many there are."""
+    alive: list[weakref.ref[np.ndarray]] = []
+    most = 0
+
+    def frames():
+        nonlocal most
+        for _ in range(200):
+            frame = np.zeros(1000)
+            alive.append(weakref.ref(frame))
+            yield frame
+            del frame
+            most = max(most, sum(reference() is not None for reference in alive))
+
+    overlapped(frames(), lambda frame: frame.sum())
+    assert most <= AHEAD + 2
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+@pytest.mark.parametrize("side", ["source", "consumer"])
+def test_overlapped_passes_errors_on(error, side):
+    """Whichever side fails, little more is made, nothing later is consumed, and no thread is left."""
+    made, got = [], []
+
+    def items():
+        for item in range(1000):
+            made.append(item)
+            if side == "source" and item == 3:
+                raise error
+            yield item
+
+    def consume(item):
+        if side == "consumer" and item == 3:
+            raise error
+        got.append(item)
+
+    with pytest.raises(error):
+        overlapped(items(), consume)
+    assert got == list(range(len(got)))
+    assert len(got) <= 3
+    assert len(made) <= 4 + AHEAD + 2
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("encode")]

@@ -1,0 +1,296 @@
+"""Recorded runs: interrupted at any moment and resumed, they end as if nothing had happened."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import signal
+import time
+
+import numpy as np
+import pytest
+import torch
+from closed import DoubleGenerator
+from killed import spawn
+
+from directions.direction_file import load_directions
+from directions.discovery import discover
+from directions.errors import Interrupted, NonFiniteError, UserError
+from directions.run import RunFolder, StopSignals, carry_annotations, finished_run, record_run, require_tensorboard
+from directions.settings.discover import DiscoverConfig
+
+CONFIG = DiscoverConfig(
+    method="adam", steps=7, batch_size=2, held_out=3, held_out_probes=2, eval_every=3, checkpoint_every=2,
+    final_samples=2, base_points=3, starts=2,
+)  # fmt: skip
+
+
+def run(out, config=CONFIG, generator=None, **reporting):
+    generator = generator or DoubleGenerator()
+    folder = RunFolder.create(out, "run", config.to_dict())
+    on_progress = reporting.get("on_progress", lambda *progress: None)
+    return folder, record_run(
+        discover(generator, config, on_progress=on_progress), generator, config, folder, **reporting
+    )
+
+
+def state_of(folder):
+    return (folder.read_checkpoint() or {}).get("state")
+
+
+def go_on(folder, config=CONFIG):
+    generator = DoubleGenerator()
+    folder.write_config(config.to_dict())
+    return record_run(discover(generator, config, resume_from=state_of(folder)), generator, config, folder)
+
+
+def outcome(path):
+    """Everything of a run folder that must not depend on interruptions."""
+    folder = RunFolder.open(path)
+    stats = [{**line, "seconds": None} for line in folder.read_stats()]
+    return folder.directions_path.read_bytes(), stats, state_of(folder)["A"].tolist(), folder.config_path.read_text()
+
+
+def test_record_run_fills_the_folder(tmp_path):
+    """Everything that the README of outputs/ promises."""
+    steps = []
+    folder, directions = run(tmp_path, on_record=lambda record: steps.append(record.step))
+    names = {"config.json", "environment.json", "stats.jsonl", "log.txt", "checkpoint.pt", "directions.safetensors"}
+    assert {entry.name for entry in folder.path.iterdir()} == names
+    assert [line["step"] for line in folder.read_stats()] == list(range(8)) == steps
+    assert [line["step"] for line in folder.read_stats() if line["held_out"] is not None] == [0, 3, 6]
+    assert load_directions(folder.directions_path).header == directions.header
+    assert state_of(folder)["record"]["step"] == 7
+    log = (folder.path / "log.txt").read_text()
+    assert "Step 3 of 7: held-out penalty" in log
+    assert "Finished" in log
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("at", [0, 3, 7])
+def test_record_run_interrupted_and_resumed_is_unbroken(tmp_path, signum, code, at, capfd):
+    """A signal at any step: that step is kept, and the rest comes out the same."""
+    whole, _ = run(tmp_path / "whole")
+
+    def interrupt(record):
+        if record.step == at:
+            os.kill(os.getpid(), signum)
+
+    with pytest.raises(Interrupted) as caught:
+        run(tmp_path / "broken", on_record=interrupt)
+    assert caught.value.exit_code == code
+    folder = RunFolder.open(tmp_path / "broken" / "00000-run")
+    assert not folder.directions_path.exists()
+    assert "Interrupted after step" in (folder.path / "log.txt").read_text()
+    go_on(folder)
+    assert outcome(folder.path) == outcome(whole.path)
+
+
+class Interrupting(DoubleGenerator):
+    """Gets a signal in the middle of making images."""
+
+    remaining = 10**9
+
+    def forward(self, z, y=0, *, truncation=1.0):
+        self.remaining -= 1
+        if self.remaining == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super().forward(z, y)
+
+
+@pytest.mark.parametrize("method", ["adam", "joint+adam"])
+def test_record_run_stops_in_the_middle_of_every_phase(tmp_path, method):
+    """Scoring, measuring within a place, a step, final measuring: at once, and it goes on to the same end."""
+    config = CONFIG.replace(method=method, steps=2)
+    counting = Interrupting()
+    whole, _ = run(tmp_path / "whole", config, counting)
+    calls = 10**9 - counting.remaining
+    phases = set()
+    for number, at in enumerate(sorted({5, 7, 9, *range(12, calls, calls // 4)})):
+        generator = Interrupting()
+        generator.remaining, said = at, []
+        with pytest.raises(Interrupted), StopSignals():
+            run(tmp_path / "broken", config, generator, on_progress=lambda phase, *rest, said=said: said.append(phase))
+        assert generator.remaining == 0  # nothing was computed after the signal
+        phases.update(said[-1:])
+        folder = RunFolder.open(tmp_path / "broken" / f"{number:05d}-run")
+        go_on(folder, config)
+        assert outcome(folder.path) == outcome(whole.path)
+    assert len(phases) >= 2 + (method == "joint+adam")
+
+
+def test_record_run_stops_while_it_diagonalises(tmp_path):
+    """Within a start; those that are finished are not done again."""
+    config = CONFIG.replace(method="joint", starts=4)
+    whole, _ = run(tmp_path / "whole", config)
+    started = []
+
+    def interrupt(phase, done, total, note):
+        if phase == "Diagonalising":
+            started.append(done)
+            if done == 2:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(Interrupted):
+        run(tmp_path / "broken", config, on_progress=interrupt)
+    folder = RunFolder.open(tmp_path / "broken" / "00000-run")
+    resumed = []
+    generator = DoubleGenerator()
+    snapshots = discover(
+        generator,
+        config,
+        resume_from=state_of(folder),
+        on_progress=lambda phase, done, *_: resumed.append((phase, done)),
+    )
+    record_run(snapshots, generator, config, folder)
+    assert min(done for phase, done in resumed if phase == "Diagonalising") >= 2
+    assert outcome(folder.path) == outcome(whole.path)
+
+
+@pytest.mark.parametrize("short", [4, 5])
+def test_record_run_extended_equals_asked_at_once(tmp_path, short):
+    """Also the recorded numbers and the configuration, wherever the first part ended."""
+    whole, _ = run(tmp_path / "whole")
+    folder, _ = run(tmp_path / "parts", CONFIG.replace(steps=short))
+    go_on(folder)
+    assert outcome(folder.path) == outcome(whole.path)
+
+
+def test_steps_that_gain_nothing_end_and_the_best_basis_is_kept(tmp_path):
+    """By the held-out score; the file, the log and a resumed run say so, and more steps are not taken."""
+    config = CONFIG.replace(method="joint+adam", steps=40, eval_every=2, learning_rate=0.5)
+    folder, found = run(tmp_path, config)
+    gain = found.header["joint"]["steps"]
+    stats = folder.read_stats()
+    assert gain["taken"] == stats[-1]["step"] < 40
+    scores = {line["step"]: line["held_out"] for line in stats if line["held_out"] and line["base_points"] is None}
+    assert scores[gain["kept"]] == gain["best"] == pytest.approx(found.header["penalty"]["after"], rel=1e-6)
+    assert scores[gain["taken"]] > (1 - 1e-3) * gain["best"]
+    assert "steps gained" in (folder.path / "log.txt").read_text()
+    assert finished_run(folder, config.replace(steps=60)).header == found.header
+    *_, last = discover(DoubleGenerator(), config.replace(steps=60), resume_from=state_of(folder))
+    assert last.record.step == gain["taken"]
+
+
+def test_finished_run_is_one_with_nothing_left_to_do(tmp_path):
+    """More steps or samples are something; a missing file, too."""
+    folder, found = run(tmp_path)
+    assert finished_run(folder, CONFIG).header == found.header
+    assert finished_run(folder, CONFIG.replace(steps=8)) is None
+    assert finished_run(folder, CONFIG.replace(final_samples=3)) is None
+    folder.directions_path.unlink()
+    assert finished_run(folder, CONFIG) is None
+
+
+def test_more_steps_keep_what_people_wrote(tmp_path):
+    """On directions that match; the old file stays beside, and names without a partner are said."""
+    folder, found = run(tmp_path, CONFIG.replace(learning_rate=1e-6))
+    written = found.annotated(1, name="hue", note="a circle", starred=True, path_size=2.5).reordered([3, 1, 0, 2])
+    written.save(folder.directions_path)
+    with pytest.warns(UserWarning, match="carried over"):
+        again = go_on(folder, CONFIG.replace(learning_rate=1e-6, steps=9))
+    index = again.index("hue")
+    assert (again.notes[index], again.starred[index], again.path_sizes[index]) == ("a circle", True, 2.5)
+    assert abs(again.matrix[index] @ written.matrix[1]) > 0.99
+    assert [again.names[i] for i in again.order][1] == "hue"
+    assert again.undone().order == tuple(range(4))
+    assert "hue" not in again.undone().undone().names
+    assert load_directions(folder.path / "directions-before-1.safetensors").header == written.header
+    turned = np.linalg.qr(np.random.default_rng(0).normal(size=(4, 4)))[0]
+    _, lost = carry_annotations(written, type(written)(turned, found.header))
+    assert lost == ("hue",)
+    flipped, lost = carry_annotations(written, type(written)(-found.matrix[::-1], found.header))
+    assert lost == ()
+    np.testing.assert_array_equal(flipped.matrix[flipped.index("hue")], written.matrix[1])
+
+
+def test_record_run_keeps_the_last_good_state(tmp_path):
+    """When the penalty is no number any more, the checkpoint holds the step before."""
+
+    class Breaking(DoubleGenerator):
+        gain = 1.0
+
+        def forward(self, z, y=0, *, truncation=1.0):
+            return super().forward(z, y) * self.gain
+
+    generator = Breaking()
+
+    def break_down(record):
+        generator.gain = float("nan") if record.step == 5 else 1.0
+
+    with pytest.raises(NonFiniteError, match="penalty became nan at step 6"):
+        run(tmp_path, generator=generator, on_record=break_down)
+    folder = RunFolder.open(tmp_path / "00000-run")
+    assert state_of(folder)["record"]["step"] == 5
+    assert state_of(folder)["A"].isfinite().all()
+    assert "penalty became nan at step 6" in (folder.path / "log.txt").read_text()
+
+
+def test_record_run_on_a_full_disk_says_so_and_keeps_the_checkpoint(tmp_path, monkeypatch):
+    """The checkpoint before is whole, and the run can go on from it."""
+    whole, _ = run(tmp_path / "whole")
+    written = itertools.count()
+
+    def fill(path, data):
+        if path.name == "checkpoint.pt" and next(written) == 2:
+            raise UserError("Cannot write checkpoint.pt: No space left on device.")
+        path.write_bytes(data)
+
+    monkeypatch.setattr("directions.run.write_bytes", fill)
+    with pytest.raises(UserError, match="No space left"):
+        run(tmp_path / "full")
+    monkeypatch.undo()
+    folder = RunFolder.open(tmp_path / "full" / "00000-run")
+    assert state_of(folder)["record"]["step"] == 2
+    go_on(folder)
+    assert outcome(folder.path) == outcome(whole.path)
+
+
+def test_tensorboard_missing_names_the_extra(monkeypatch):
+    """The message is the command to type."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r'pip install "biggan-directions\[tensorboard\]"'):
+        require_tensorboard()
+
+
+def test_tensorboard_events_are_written(tmp_path):
+    """With the extra installed, curves appear beside the JSON lines."""
+    pytest.importorskip("tensorboard")
+    folder, _ = run(tmp_path, tensorboard=True)
+    assert list((folder.path / "tensorboard").glob("events*"))
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_record_run_killed_at_random_moments_is_unbroken(tmp_path, seed):
+    """kill -9, several times: no moment is a bad one."""
+    started = time.monotonic()
+    whole = spawn(tmp_path, "whole")
+    whole.join()
+    took = time.monotonic() - started
+    assert whole.exitcode == 0
+    rng = random.Random(seed)
+    kills = 0
+    while True:
+        process = spawn(tmp_path, "broken")
+        process.join(rng.uniform(0.05, 0.4) * took if kills < 4 else None)
+        if process.exitcode is not None:
+            break
+        process.kill()
+        process.join()
+        kills += 1
+    assert process.exitcode == 0
+    assert kills > 0
+    (path,) = (path for path in tmp_path.glob("*-broken") if (path / "config.json").exists())
+    assert outcome(path) == outcome(tmp_path / "00000-whole")
+    assert not list(path.glob(".*"))
+
+
+def test_discover_takes_a_module_and_a_snapshot_gives_directions(tmp_path):
+    """What a notebook has: no generator, no run folder."""
+    module = torch.nn.Sequential(torch.nn.Linear(3, 48), torch.nn.Unflatten(1, (3, 4, 4)), torch.nn.Tanh())
+    module.dim_z = 3
+    config = CONFIG.replace(steps=1, seed=np.int64(1))
+    *_, last = discover(module, config)
+    last.directions(module).save(tmp_path / "mine.safetensors")
+    assert load_directions(tmp_path / "mine.safetensors").matrix.shape == (3, 3)

@@ -1,0 +1,124 @@
+"""Devices by name, TF32 kept out, and errors that say that memory ran out."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from directions.device import explained, full_float32, is_out_of_memory, resolve_device
+from directions.errors import OutOfMemoryError, UserError
+
+SHORT = [
+    MemoryError(),
+    torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory: you tried"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:80] data. DefaultCPUAllocator: not enough memory: you tried to"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+]  # fmt: skip
+OTHER = [RuntimeError("mat1 and mat2 shapes cannot be multiplied"), ValueError("out of memory"), KeyError("a")]
+
+
+def test_resolve_device_finds_what_is_there(monkeypatch):
+    """auto is CUDA exactly where there is one."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert resolve_device("cpu") == resolve_device("auto") == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert resolve_device("auto") == "cuda"
+    assert resolve_device("cuda:1") == "cuda:1"
+    with pytest.raises(UserError, match=r"device 'cuda:2' is not there: torch sees 2 GPU\(s\), cuda:0 to cuda:1"):
+        resolve_device("cuda:2")
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:0"])
+def test_resolve_device_refuses_missing_gpu(name, monkeypatch):
+    """The error says what to use instead."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match=f"device '{name}' is not there: .* Use --device cpu"):
+        resolve_device(name)
+
+
+def test_resolve_device_refuses_unknown_names():
+    """Only CPU and CUDA are offered."""
+    with pytest.raises(UserError, match="device must be cpu, cuda, cuda:N or auto, got 'tpu'"):
+        resolve_device("tpu")
+
+
+@pytest.fixture
+def tf32(request):
+    """Set the caller's choice, and put back what was there."""
+    kept = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = request.param
+    yield request.param
+    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = kept
+
+
+@pytest.mark.parametrize("tf32", [True, False], indirect=True)
+def test_full_float32_switches_tf32_off_and_back(tf32):
+    """The caller's setting returns, also after an error."""
+
+    def fail_inside():
+        with full_float32():
+            assert not torch.backends.cudnn.allow_tf32
+            assert not torch.backends.cuda.matmul.allow_tf32
+            raise RuntimeError("inside")
+
+    with pytest.raises(RuntimeError, match="inside"):
+        fail_inside()
+    assert torch.backends.cudnn.allow_tf32 is tf32
+    assert torch.backends.cuda.matmul.allow_tf32 is tf32
+
+
+def test_cpu_allocator_s_error_is_recognised():
+    """The real one, of this version of torch, for more bytes than any machine has."""
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60, dtype=torch.uint8)
+    assert is_out_of_memory(caught.value)
+
+
+@pytest.mark.parametrize("error", SHORT, ids=lambda error: str(error)[:40] or type(error).__name__)
+def test_explained_says_what_to_try(error):
+    """Whatever raises it."""
+    with (
+        pytest.raises(OutOfMemoryError, match="Try less") as caught,
+        explained(lambda: OutOfMemoryError("Try less.", 3)),
+    ):
+        raise error
+    assert caught.value.__cause__ is error
+    assert caught.value.micro_batch == 3
+
+
+@pytest.mark.parametrize("error", OTHER, ids=repr)
+def test_explained_lets_other_errors_pass(error):
+    """They are not about memory."""
+    with pytest.raises(type(error)) as caught, explained(lambda: OutOfMemoryError("Try less.")):
+        raise error
+    assert caught.value is error
+
+
+def test_explained_keeps_the_words_of_an_inner_block():
+    """Who is nearer knows more."""
+    with pytest.raises(UserError, match="inner"), explained(lambda: OutOfMemoryError("outer")):  # noqa: SIM117 - nested
+        with explained(lambda: OutOfMemoryError("inner")):
+            raise MemoryError
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc hands memory back in this way")
+def test_freed_memory_is_kept():
+    """In a process of its own: what is freed stays, and is what the next large array gets."""
+    code = (
+        "import resource, numpy as np\n"
+        "from directions.device import keep_freed_memory\n"
+        "assert keep_freed_memory()\n"
+        "faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "np.ones(8_000_000)\n"
+        "before = faults()\n"
+        "np.ones(8_000_000)\n"
+        "print(faults() - before)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert int(done.stdout) < 100

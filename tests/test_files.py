@@ -1,0 +1,197 @@
+"""directions.files: a file is the old one or the whole new one."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from directions.errors import UserError
+from directions.files import atomic_folder, atomic_write, require_writable, write_bytes, write_text
+
+
+def only_file(folder: Path) -> str:
+    """The content of the single file in a folder: nothing temporary may be left beside it."""
+    (path,) = folder.iterdir()
+    return path.read_text()
+
+
+@pytest.fixture
+def old(tmp_path):
+    """A file that is already there."""
+    path = tmp_path / "stats.txt"
+    path.write_text("old")
+    return path
+
+
+def test_atomic_write_replaces_only_at_the_end(old):
+    """While the block runs, readers see the old file; afterwards the new one, and nothing else."""
+    with atomic_write(old) as partial:
+        partial.write_text("new")
+        assert old.read_text() == "old"
+    assert only_file(old.parent) == "new"
+
+
+@pytest.mark.parametrize("error", [RuntimeError("encoder"), KeyboardInterrupt("Ctrl-C")], ids=["error", "interrupt"])
+def test_atomic_write_failure_leaves_the_old_file(old, error):
+    """An exception in the block, Ctrl-C included, passes through; the temporary file goes."""
+
+    def write_half():
+        with atomic_write(old) as partial:
+            partial.write_text("half")
+            raise error
+
+    with pytest.raises(type(error), match=str(error)):
+        write_half()
+    assert only_file(old.parent) == "old"
+
+
+def test_write_bytes_on_a_full_disk_is_a_user_error_and_leaves_the_old_file(old, monkeypatch):
+    """A disk that fills half-way through is reported with path, cause and remedy."""
+
+    def write_half(path, data):
+        with path.open("wb") as file:
+            file.write(data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", write_half)
+    with pytest.raises(UserError, match=r"Cannot write .*stats\.txt: No space left on device\. Free some space"):
+        write_bytes(old, b"new content")
+    assert only_file(old.parent) == "old"
+
+
+def test_write_text_when_the_disk_fills_at_the_flush_leaves_the_old_file(old, monkeypatch):
+    """Delayed allocation can refuse as late as fsync; that is before the old file is touched."""
+
+    def refuse(handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(UserError, match=r"No space left on device"):
+        write_text(old, "new")
+    assert only_file(old.parent) == "old"
+
+
+def test_atomic_write_passes_an_error_about_another_file_unchanged(tmp_path):
+    """Reading something that is not there is not a failure to write the destination."""
+    with pytest.raises(FileNotFoundError, match="elsewhere"), atomic_write(tmp_path / "a.txt"):
+        (tmp_path / "elsewhere").read_bytes()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_atomic_write_passes_an_error_without_errno_unchanged(tmp_path):
+    """Libraries derive their own failures (network, decoding) from OSError; they are not the disk's."""
+    with pytest.raises(OSError, match="no such host"), atomic_write(tmp_path / "a.txt"):
+        raise OSError("no such host")
+
+
+def test_atomic_write_follows_a_symbolic_link(tmp_path):
+    """A link stays a link, and what it points to changes."""
+    real, link = tmp_path / "real.txt", tmp_path / "link.txt"
+    real.write_text("old")
+    link.symlink_to(real)
+    write_text(link, "new")
+    assert link.is_symlink()
+    assert real.read_text() == "new"
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Every file in a folder, by its path in it."""
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def fill(path, text, *, replaces=True, then=None):
+    """Write a folder with a file in a folder of its own, and then perhaps fail."""
+    with atomic_folder(path, replaces=lambda folder: replaces) as partial:
+        partial.joinpath("inside").mkdir()
+        partial.joinpath("inside", "a.txt").write_text(text)
+        assert partial.parent == path.parent
+        if then is not None:
+            raise then
+
+
+def test_atomic_folder_appears_and_is_replaced_whole(tmp_path):
+    """A new one, and one over an older one whose files are all gone; nothing is left beside."""
+    fill(tmp_path / "g", "old")
+    (tmp_path / "g" / "more.txt").write_text("more")
+    fill(tmp_path / "g", "new")
+    assert contents(tmp_path) == {"g/inside/a.txt": "new"}
+    assert [path.name for path in tmp_path.iterdir()] == ["g"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("stop"), KeyboardInterrupt("stop"), ValueError("stop")])
+def test_atomic_folder_failure_leaves_the_old_one(tmp_path, error):
+    """Any exception in the block passes; what was there stays, also if it was nothing."""
+    with pytest.raises(type(error), match="stop"):
+        fill(tmp_path / "new", "x", then=error)
+    fill(tmp_path / "g", "old")
+    with pytest.raises(type(error), match="stop"):
+        fill(tmp_path / "g", "x", then=error)
+    assert contents(tmp_path) == {"g/inside/a.txt": "old"}
+    assert [path.name for path in tmp_path.iterdir()] == ["g"]
+
+
+def test_atomic_folder_on_a_full_disk_names_the_folder(tmp_path):
+    """And not the temporary file that did not fit."""
+    with (
+        pytest.raises(UserError, match=r"Cannot write .*/g: No space left on device\. Free some space"),
+        atomic_folder(tmp_path / "g", replaces=lambda folder: True) as partial,
+    ):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(partial / "thumbs" / "000.webp"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_atomic_folder_moves_the_old_one_back_when_the_new_cannot_take_its_place(tmp_path, monkeypatch):
+    """The moment between the two renames."""
+    fill(tmp_path / "g", "old")
+    rename = Path.rename
+
+    def refuse(self, target):
+        if self.name.endswith(".partial"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(self))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(UserError, match="Input/output error"):
+        fill(tmp_path / "g", "new")
+    assert contents(tmp_path) == {"g/inside/a.txt": "old"}
+
+
+def test_atomic_folder_does_not_replace_what_it_may_not(tmp_path):
+    """A folder with other files, or a file; an empty folder is taken. No parent is made."""
+    fill(tmp_path / "g", "old")
+    (tmp_path / "file").touch()
+    (tmp_path / "empty").mkdir()
+    for name, message in (("g", "it holds other files"), ("file", "there is a file"), ("no/g", "no does not exist")):
+        with pytest.raises(UserError, match=message):
+            fill(tmp_path / name, "new", replaces=False)
+    fill(tmp_path / "empty", "new", replaces=False)
+    assert contents(tmp_path) == {"g/inside/a.txt": "old", "file": "", "empty/inside/a.txt": "new"}
+
+
+def test_write_text_respects_the_umask(tmp_path):
+    """The file is as readable as any other the user makes, not private to them."""
+    before = os.umask(0o022)
+    try:
+        write_text(tmp_path / "a.txt", "a")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == 0o644
+
+
+def test_require_writable_refuses_what_a_write_would(old, monkeypatch):
+    """A folder, a folder that is not there, a folder that may not be written."""
+    with pytest.raises(UserError, match="it is a folder"):
+        require_writable(old.parent)
+    with pytest.raises(UserError, match=r"the folder .*nowhere does not exist"):
+        require_writable(old.parent / "nowhere" / "x.json")
+
+    def refuse(path, *_):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(UserError, match="Permission denied"):
+        require_writable(old)
