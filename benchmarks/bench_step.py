@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from directions.basis import gram_schmidt, initial_matrix
 from directions.discovery import penalty_and_gradient
-from directions.generators.registry import BUILTIN, load_generator
+from directions.generators.registry import PACKAGED, load_generator
 from directions.generators.weights import CONFIG, WEIGHTS, read_config, read_model
 from directions.sampling import derived_rng
 from directions.search import Search, draw_batch
@@ -49,7 +49,7 @@ def main() -> None:
 
     config = DiscoverConfig()
     generator = load_generator("builtin")
-    package_model = read_model(BUILTIN / WEIGHTS, read_config(BUILTIN / CONFIG))[0].requires_grad_(False)
+    package_model = read_model(PACKAGED["builtin"] / WEIGHTS, read_config(PACKAGED["builtin"] / CONFIG))[0].requires_grad_(False)
     search = Search.resolve(generator, config)
     batch = draw_batch(generator, config, search, step=1)
     A = initial_matrix(search.ndirs, search.space.size, "random", derived_rng(0, purpose="bench")).requires_grad_()

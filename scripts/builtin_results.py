@@ -1,13 +1,14 @@
-"""The results on the built-in generator that the README shows: penalties and the factor table, found against not found.
+"""The results on the packaged generators that the README shows: penalties and the factor table, found against not found.
 
 Runs ``directions discover`` with its defaults for some seeds (a run that is already there is used or continued), scores
-random orthonormal directions and the axes of z at the same held-out places, and lets the scene reader say which factor
+random orthonormal directions and the axes of z at the same held-out places, and lets the generator's judge say which factor
 each direction moves. Writes a Markdown page and its figures as JSON.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import platform
@@ -23,11 +24,9 @@ import torch
 
 from directions.direction_file import load_directions
 from directions.errors import UserError
-from directions.evaluation.factors import FactorTable, measure_factors
-from directions.evaluation.scene_reader import SCENE_FACTORS as COLUMNS
-from directions.evaluation.scene_reader import load_scene_judge
+from directions.evaluation.factors import FactorTable, judge_of, measure_factors
 from directions.files import write_text
-from directions.generators.registry import load_generator
+from directions.generators.registry import PACKAGED, load_generator
 from directions.held_out import axis_directions, draw_held_out, held_out_penalty, random_directions
 from directions.search import Search
 from directions.settings.discover import DiscoverConfig, Method
@@ -44,16 +43,18 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3, help="training runs, with seeds 0, 1, …")
     parser.add_argument("--random-seeds", type=int, default=5, help="random bases")
     parser.add_argument("--runs", type=Path, default=Path("outputs/results"), help="folder of the runs")
-    parser.add_argument("--out", type=Path, default=Path("docs/builtin_results"), help="page, without its suffix")
+    parser.add_argument("--generator", choices=PACKAGED, default="builtin", help="whose directions")
+    parser.add_argument("--out", type=Path, help="page, without its suffix (docs/GENERATOR_results)")
     arguments = parser.parse_args(argv)
+    arguments.out = arguments.out or Path("docs") / f"{arguments.generator}_results"
     if arguments.seeds < 1 or arguments.random_seeds < 1:
         parser.error("--seeds and --random-seeds must be at least 1.")
     return arguments
 
 
-def discovered(runs: Path, method: str, seed: int) -> Path:
+def discovered(generator: str, runs: Path, method: str, seed: int) -> Path:
     """Train with one seed, as a user would, unless that was done; return the direction file."""
-    name = f"{method.replace('+', '-')}-seed-{seed}"
+    name = f"{generator}-{method.replace('+', '-')}-seed-{seed}"
     folder = next(iter(sorted(runs.glob(f"[0-9]*-{name}"))), None)
     if folder is not None and (folder / "directions.safetensors").is_file():
         return folder / "directions.safetensors"
@@ -61,7 +62,8 @@ def discovered(runs: Path, method: str, seed: int) -> Path:
     if folder is not None:
         command += ["--resume", str(folder)]
     else:
-        command += ["--method", method, *EXTRA.get(method, ()), "--seed", str(seed), "--out", str(runs), "--name", name]
+        command += ["--generator", generator, "--method", method, *EXTRA.get(method, ()), "--seed", str(seed)]
+        command += ["--out", str(runs), "--name", name]
     started = time.perf_counter()
     subprocess.run(command, check=True)
     if folder is None:
@@ -78,15 +80,18 @@ def scored(name: str, basis: torch.Tensor, penalty: float, factors: Callable[[to
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Train and score everything."""
     arguments.runs.mkdir(parents=True, exist_ok=True)
-    config = DiscoverConfig()
+    config = DiscoverConfig(generator=arguments.generator)
     others = [method for method in get_args(Method) if method != config.method]
-    files = {method: [discovered(arguments.runs, method, 0)] for method in others}
-    files["found"] = [discovered(arguments.runs, config.method, seed) for seed in range(arguments.seeds)]
-    generator, reader = load_generator("builtin"), load_scene_judge()
+    runs = functools.partial(discovered, arguments.generator, arguments.runs)
+    files = {method: [runs(method, 0)] for method in others}
+    files["found"] = [runs(config.method, seed) for seed in range(arguments.seeds)]
+    generator = load_generator(arguments.generator)
+    judge = judge_of(generator)
+    assert judge is not None, "every generator of the package has one"
     search, held_out = Search.resolve(generator, config), draw_held_out(generator, config)
 
     def factors(basis: torch.Tensor) -> FactorTable:
-        return measure_factors(generator, basis, reader, path_sizes=FACTOR_PATH)
+        return measure_factors(generator, basis, judge, path_sizes=FACTOR_PATH)
 
     def entry(name: str, basis: torch.Tensor) -> dict[str, Any]:
         return scored(name, basis, held_out_penalty(generator, basis, held_out), factors)
@@ -101,6 +106,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
     return {
         "machine": f"{os.cpu_count()} CPU cores, {platform.machine()}, torch {torch.__version__}",
+        "name": arguments.generator,
         "generator": generator.digest,
         "factor_path": FACTOR_PATH,
         "method": config.method,
@@ -124,8 +130,10 @@ def page(results: dict[str, Any]) -> str:
         if method in results:
             labels[method] = f"found, `--method {' '.join((method, *EXTRA.get(method, ())))}` (seed 0)"
     labels |= {"random": f"random orthonormal ({len(results['random'])} seeds)", "axes": "axes of z"}
-    lines = ["# Directions of the built-in generator", ""]
-    lines += [f"Made by `python scripts/builtin_results.py` on {results['machine']}.", ""]
+    whose = {"builtin": "the built-in generator of scenes", "letters": "the generator of letters"}[results["name"]]
+    lines = [f"# Directions of {whose}", ""]
+    command = "python scripts/builtin_results.py" + f" --generator {results['name']}" * (results["name"] != "builtin")
+    lines += [f"Made by `{command}` on {results['machine']}.", ""]
     lines += [
         "| directions | held-out penalty | on one factor | DCI disentanglement | seconds |",
         "|---|---|---|---|---|",
@@ -145,11 +153,12 @@ def page(results: dict[str, Any]) -> str:
     lines += [f"directions weighted by their effect. Steps of up to {results['factor_path']:g} along each direction."]
     for key in ("found", "random", "axes"):
         row = results[key][0]
+        factors = list(row["factors"]["directions"][0]["effects"])
         title = {"found": "Found, seed 0", "random": "Random, seed 0", "axes": "Axes of z"}[key]
-        lines += ["", f"## {title}", "", f"| direction | {' | '.join(COLUMNS)} | largest share |"]
-        lines.append("|---" * (len(COLUMNS) + 2) + "|")
+        lines += ["", f"## {title}", "", f"| direction | {' | '.join(factors)} | largest share |"]
+        lines.append("|---" * (len(factors) + 2) + "|")
         for direction in row["factors"]["directions"]:
-            cells = " | ".join(f"{direction['effects'][column]:.3f}" for column in COLUMNS)
+            cells = " | ".join(f"{direction['effects'][column]:.3f}" for column in factors)
             lines.append(f"| {direction['name']} | {cells} | {direction['share']:.0%} {direction['factor']} |")
     lines += ["", "Effects are mean squared changes of a factor, in its variance over the renders.", ""]
     return "\n".join(lines)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from directions.basis import check_orthonormal
 from directions.errors import UserError
+from directions.evaluation.letter_factors import LETTERS, load_letter_judge
 from directions.evaluation.scene_reader import SCENE_FACTORS, SHAPES, SceneReader, load_scene_judge
 from directions.generators.base import Generator
 from directions.generators.layers import Layers, chosen_layers, edited_images
@@ -41,6 +42,8 @@ def judge_of(generator: Generator) -> Judge | None:
     own: Judge | None = getattr(generator, "judge", None)
     if own is None and generator.class_names == SHAPES and generator.resolution == SceneReader.resolution:
         return load_scene_judge(generator.device)
+    if own is None and generator.class_names == tuple(LETTERS):
+        return load_letter_judge()
     return own
 
 

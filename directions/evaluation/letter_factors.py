@@ -49,7 +49,7 @@ def letter_factors(images: Tensor, y: Tensor) -> Tensor:
     ends = torch.nn.functional.pad(ink, (0, 1, 0, 1))
     across, down = ends[:, :-1, 1:] - ink, ends[:, 1:, :-1] - ink
     # A stroke of length L and thickness t has area L t and, being long, edges 2 L; |∇ink| sums to their length.
-    edges = (across.square() + down.square()).sqrt().sum(dim=(1, 2)).clamp(min=1e-3)
+    edges = (across.square() + down.square() + 1e-10).sqrt().sum(dim=(1, 2)).clamp(min=1e-3)
     weight = 2 * area * peak / edges
 
     place = torch.arange(side, dtype=ink.dtype, device=ink.device)
@@ -90,7 +90,7 @@ def letter_factors(images: Tensor, y: Tensor) -> Tensor:
     crossbar = (BASELINE * side - centre - 0.5) / cap
 
     values = torch.stack((weight / cap, slant, width / cap, contrast, serif / cap, crossbar), dim=1)
-    return values * seen_in().to(values)[y.to(ink.device)]
+    return torch.where(seen_in().to(ink.device)[y.to(ink.device)], values, 0.0)
 
 
 def seen_in() -> Tensor:
@@ -142,8 +142,12 @@ class LetterJudge:
         if y is None:
             raise UserError("images of letters can be judged only with their classes: which letter each shows.")
         index = y.cpu()
-        values = torch.cat([letter_factors(*part).cpu() for part in zip(images.split(512), y.split(512), strict=True)])
-        return (values - self.means[index]) / self.deviations[index] * seen_in()[index]
+        parts = zip(images.split(512), index.split(512), strict=True)
+        return torch.cat([self.standard(letter_factors(*part).cpu(), part[1]) for part in parts])
+
+    def standard(self, values: Tensor, y: Tensor) -> Tensor:
+        """Turn factors (n, 6) of letters (n,) into standard deviations from the letter's mean, 0 where not seen."""
+        return (values - self.means[y]) / self.deviations[y] * seen_in()[y]
 
     @classmethod
     def of(cls, values: Tensor, y: Tensor) -> LetterJudge:

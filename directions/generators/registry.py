@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 GROUP = "directions.generators"
 _NAME = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
 _REFERENCE = re.compile(rf"({_NAME}|.+\.py):{_NAME}")
-BUILTIN = Path(__file__).parent / "builtin"
-_BUILTIN_NAME = "builtin"
+PACKAGED = {name: Path(__file__).parent / name for name in ("builtin", "letters")}
+"""The generators that come with the package, and their folders: scenes, and letters."""
+_DEFAULT = "builtin"
 _DEEP, _PLAIN = PUBLISHED["biggan-deep-128"], PUBLISHED["biggan-128"]
 
 
@@ -58,12 +59,12 @@ class GeneratorStatus:
 
 
 def load_generator(
-    name: str | Callable[..., Any] = _BUILTIN_NAME, *, weights: str | None = None, device: str = "cpu"
+    name: str | Callable[..., Any] = _DEFAULT, *, weights: str | None = None, device: str = "cpu"
 ) -> Generator:
     """Load a generator, frozen and in evaluation mode.
 
     Args:
-        name: ``"builtin"``; a published one as `list_generators` gives it, such as ``"biggan-deep-128"``; or the path
+        name: ``"builtin"`` or ``"letters"``; a published one as `list_generators` gives it, such as ``"biggan-deep-128"``; or the path
             of a folder with config.json and weights.safetensors, such as a run of ``gan train``, or of a plain BigGAN's
             G_ema.pth; or ``"package.module:function"`` or ``"path/of/file.py:function"``, a function that returns a
             torch module or a Generator; or such a function, module or Generator itself. A module maps z, and a class
@@ -109,7 +110,7 @@ def load_generator(
 
 def _source(name: str) -> str:
     """What `load_generator` finds a generator by from any folder."""
-    if name == _BUILTIN_NAME or name in PUBLISHED:
+    if name in PACKAGED or name in PUBLISHED:
         return name
     if (path := Path(name).expanduser()).exists():
         return str(path.resolve())
@@ -122,8 +123,8 @@ def _source(name: str) -> str:
 
 
 def _load(name: str, weights: Path | None) -> Generator:
-    if name == _BUILTIN_NAME:
-        return _load_deep(name, files.given(weights or BUILTIN, _DEEP.file_names))
+    if name in PACKAGED:
+        return _load_deep(name, files.given(weights or PACKAGED[name], _DEEP.file_names))
     if name in PUBLISHED:
         published = PUBLISHED[name]
         path = files.obtain(published) if weights is None else files.given(weights, published.file_names)
@@ -149,7 +150,7 @@ def _load(name: str, weights: Path | None) -> Generator:
     if name in installed or _REFERENCE.fullmatch(name):
         reference = installed.get(name, name)
         return _load_function(_find_function(reference), name, reference, weights)
-    names = [_BUILTIN_NAME, *PUBLISHED, *installed]
+    names = [*PACKAGED, *PUBLISHED, *installed]
     raise UserError(
         f"There is no generator {name!r}.{nearest(name, names)} Allowed: {', '.join(names)}, package.module:function, "
         f"file.py:function, the path of a folder with {CONFIG} and {WEIGHTS}, or of a plain BigGAN's G_ema.pth. See: "
@@ -329,21 +330,21 @@ def list_generators() -> list[GeneratorStatus]:
         GeneratorStatus(name, "installed", f"{reference}, tried out when it is loaded")
         for name, reference in _entry_points().items()
     ]
-    return [_builtin_status(), *map(_published_status, PUBLISHED.values()), *installed]
+    return [*map(_packaged_status, PACKAGED), *map(_published_status, PUBLISHED.values()), *installed]
 
 
-def _builtin_status() -> GeneratorStatus:
-    weights = BUILTIN / WEIGHTS
+def _packaged_status(name: str) -> GeneratorStatus:
+    weights = PACKAGED[name] / WEIGHTS
     fault = files.quick_fault(weights)
     try:
         if fault:
             raise UserError(f"{weights} {fault}")
-        config = files.read_config(BUILTIN / CONFIG)
+        config = files.read_config(PACKAGED[name] / CONFIG)
     except UserError as error:
         state = "damaged" if weights.exists() else "missing"
-        return GeneratorStatus(_BUILTIN_NAME, state, f"{str(error).rstrip('.')}. Install the package again.")
+        return GeneratorStatus(name, state, f"{str(error).rstrip('.')}. Install the package again.")
     sizes = config["z_dim"], config["num_classes"], config["output_dim"]
-    return GeneratorStatus(_BUILTIN_NAME, "ready", f"sha256 {config.get('sha256')}", *sizes)
+    return GeneratorStatus(name, "ready", f"sha256 {config.get('sha256')}", *sizes)
 
 
 def _published_status(published: Published) -> GeneratorStatus:

@@ -47,6 +47,10 @@ class Images:
         if len(self.rows) != len(self.images):
             raise SystemExit(f"Error: {folder} is not whole: {len(self.rows)} rows, {len(self.images)} images.")
         self.labels = torch.tensor([self.class_names.index(row[column]) for row in self.rows])
+        # Where the images of a typeface begin, which stand together; every scene stands for itself.
+        faces = torch.tensor([int(row.get("face", index)) for index, row in enumerate(self.rows)])
+        self.first = torch.searchsorted(faces, faces)
+        self.count = torch.searchsorted(faces, faces, right=True) - self.first
         self.digest: str = json.loads((folder / "dataset.json").read_text())["sha256"]
 
     def __len__(self) -> int:
@@ -66,3 +70,7 @@ class Images:
         pixels = torch.from_numpy(self.images[indices.numpy()].astype(np.float32)) / 127.5 - 1
         images = pixels[:, None] if self.channels == 1 else pixels.permute(0, 3, 1, 2).contiguous()
         return images, self.labels[indices]
+
+    def of_same_face(self, indices: Tensor, rng: torch.Generator) -> Tensor:
+        """Draw for each image another of its typeface, or the same: (batch,) to (batch,)."""
+        return self.first[indices] + (torch.rand(len(indices), generator=rng) * self.count[indices]).long()

@@ -196,7 +196,7 @@ def agreement(means: np.ndarray, faces: list[dict[str, str]]) -> list[str]:
     ceiling, tied = spearmanr(a + jitter, a)[0], np.mean(a == 0)
     return [
         "weight and OS/2.usWeightClass, Spearman's rank correlation:",
-        f"  {spearmanr(weight, classes)[0]:.3f} over all {len(faces)} faces, where a class differs from family to family",
+        f"  {spearmanr(weight, classes)[0]:.3f} over all faces, where a class means another thickness in each family",
         f"  {np.mean(ranks):.3f} within a family, mean over the {len(graded)} that have 4 classes or more",
         f"  {np.median(ranks):.3f} likewise, median",
         "slant and post.italicAngle:",

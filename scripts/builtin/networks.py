@@ -122,6 +122,8 @@ class Discriminator(nn.Module):
         num_classes: Number of classes.
         width: Channels of the first block; doubled at each halving up to ``8 * width``.
         channels: Of the images.
+        together: Images, each of a class of its own, that are seen as one: letters of one typeface, which must
+            match.
         fold: Side of the squares of pixels that are laid into channels first: 2 makes the first block four times
             cheaper, and no pixel is lost.
 
@@ -129,24 +131,27 @@ class Discriminator(nn.Module):
         Miyato and Koyama 2018, arXiv:1802.05637; Miyato et al. 2018, arXiv:1802.05957.
     """
 
-    def __init__(self, resolution: int, num_classes: int, width: int, channels: int = 3, fold: int = 1) -> None:
+    def __init__(
+        self, resolution: int, num_classes: int, width: int, channels: int = 3, fold: int = 1, together: int = 1
+    ) -> None:
         super().__init__()
-        self.fold = fold
+        self.fold, self.num_classes = fold, num_classes
         blocks: list[nn.Module] = []
-        inner, size, out = channels * fold**2, resolution // fold, width
+        inner, size, out = channels * together * fold**2, resolution // fold, width
         while size > 4:
             blocks.append(DownBlock(inner, out, first=not blocks))
             inner, size, out = out, size // 2, min(2 * out, 8 * width)
         blocks.append(DownBlock(inner, inner, downsample=False))
         self.blocks = nn.Sequential(*blocks)
         self.linear = spectral_norm(nn.Linear(inner, 1))
-        self.embedding = spectral_norm(nn.Embedding(num_classes, inner))
+        self.embedding = spectral_norm(nn.Embedding(num_classes * together, inner))
 
     def forward(self, images: Tensor, y: Tensor) -> Tensor:
-        """Score (batch, channels, h, w) images in [-1, 1] of classes ``y``: (batch,); higher is more real."""
+        """Score images (batch, together · channels, h, w) of classes ``y`` (batch, together): (batch,)."""
+        place = torch.arange(y.shape[1]) * self.num_classes
         folded = F.pixel_unshuffle(images, self.fold) if self.fold > 1 else images
         features = F.relu(self.blocks(folded)).sum(dim=(2, 3))
-        return self.linear(features).squeeze(1) + (self.embedding(y) * features).sum(dim=1)
+        return self.linear(features).squeeze(1) + (self.embedding(y + place).sum(dim=1) * features).sum(dim=1)
 
 
 def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
@@ -207,3 +212,14 @@ def colour_matching(fake: Tensor, real: Tensor) -> Tensor:
     ranks = (torch.arange(len(fake), dtype=real.dtype, device=real.device) + 0.5) / len(fake)
     wanted = torch.quantile(real, ranks, dim=0)
     return ((fake.sort(dim=0).values - wanted).square().mean(dim=0) / real.var(dim=0)).mean()
+
+
+def rank_matching(values: Tensor, data: Tensor) -> Tensor:
+    """Squared Wasserstein distance between two sets of numbers: each against the one of the data at its rank.
+
+    Args:
+        values: (n,), any order.
+        data: (N,) sorted, of variance 1.
+    """
+    ranks = ((torch.arange(len(values)) + 0.5) / len(values) * len(data)).long()
+    return (values.sort().values - data[ranks]).square().mean()

@@ -27,6 +27,7 @@ from networks import (
     colour_matching,
     hinge_discriminator,
     images_of,
+    rank_matching,
     texture_matching,
     tie_colours,
 )
@@ -34,6 +35,8 @@ from PIL import Image
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from data import Images
+from directions.evaluation.letter_factors import LetterJudge, letter_factors, seen_in
 from directions.files import atomic_write
 from directions.generators.base import truncated_normal
 from directions.sampling import derived_rng
@@ -54,12 +57,15 @@ class Settings:
     channel_width: int = 24
     discriminator_width: int = 24
     fold: int = 1
+    together: int = 1
     generator_rate: float = 2e-4
     discriminator_rate: float = 4e-4
     decay_from: float = 0.5
     ema: float = 0.999
     texture: float = 0.0
     colour: float = 0.0
+    factors: float = 0.0
+    warm_up: int = 0
     bfloat16: bool = True
     seed: int = 0
 
@@ -77,7 +83,7 @@ class Trainer:
         torch.manual_seed(settings.seed)
         self.generator = build_generator(resolution, self.classes, settings.dim_z, settings.channel_width)
         self.discriminator = Discriminator(
-            resolution, self.classes, settings.discriminator_width, self.channels, settings.fold
+            resolution, self.classes, settings.discriminator_width, self.channels, settings.fold, settings.together
         )
         for network in (self.generator, self.discriminator):
             for parameter in network.parameters():
@@ -99,6 +105,7 @@ class Trainer:
         self.step, self.fine_tuned = 0, False
         self.texture = texture_of(data) if settings.texture else None
         self.chroma = chroma_of(data) if settings.colour else None
+        self.judge, self.factors = factors_of(data) if settings.factors else (None, [])
 
     def state_dict(self) -> dict[str, object]:
         """Return everything that a resumed run needs."""
@@ -121,10 +128,12 @@ class Trainer:
             optimiser.load_state_dict(state["optimisers"][name])
 
     def start_from(self, state: dict) -> None:
-        """Take the networks of another run; optimisers and counters start anew."""
+        """Take the networks of another run, but not a discriminator that sees other images; all else starts anew."""
         self.fine_tuned = True
         for name, network in self.networks.items():
-            network.load_state_dict(state["networks"][name])
+            theirs, own = state["networks"][name], network.state_dict()
+            if name != "discriminator" or all(theirs[key].shape == value.shape for key, value in own.items()):
+                network.load_state_dict(theirs)
 
     def train_step(self) -> dict[str, float]:
         """Take one step of the discriminator and one of the generator; return what is to be logged."""
@@ -134,37 +143,68 @@ class Trainer:
         for name, rate in self.rates.items():
             self.optimisers[name].param_groups[0]["lr"] = rate * remaining
         rng = derived_rng(settings.seed, self.step, "gan")
-        real, labels = self.data.batch(torch.randint(len(self.data), (settings.batch_size,), generator=rng))
+        indices = [torch.randint(len(self.data), (settings.batch_size,), generator=rng)]
+        indices += [self.data.of_same_face(indices[0], rng) for _ in range(settings.together - 1)]
+        real, labels = self.data.batch(torch.stack(indices, dim=1).flatten())
         z, y = self._draw(rng)
         with self._autocast():
             with torch.no_grad():
                 fake = images_of(self.generator, z, y, self.channels).to(real)
-            scores = self.discriminator(torch.cat((real, fake)), torch.cat((labels, y))).float()
+            scores = self._score(torch.cat((real, fake)), torch.cat((labels, y)))
         of_real, of_fake = scores.chunk(2)
         loss_d = hinge_discriminator(of_real, of_fake)
         self._descend("discriminator", loss_d)
+        terms = {"loss_d": loss_d, "score_real": of_real.mean(), "score_fake": of_fake.mean()}
+        terms["diversity"] = fake.std(dim=0).mean() / real.std(dim=0).mean()
+        if self.step >= settings.warm_up:  # before, a new discriminator would mislead a generator that can do much
+            terms |= self._generator_step(rng)
+        self.step += 1
+        record = {name: float(value.detach()) for name, value in terms.items()}
+        return {"step": self.step, **record, "seconds": time.perf_counter() - started}
+
+    def _generator_step(self, rng: torch.Generator) -> dict[str, Tensor]:
+        settings, terms = self.settings, {}
         z, y = self._draw(rng)
         self.discriminator.requires_grad_(False)
         with self._autocast():
             made = images_of(self.generator, z, y, self.channels).float()
-            score = self.discriminator(made, y).float().mean()
-        terms = {"loss_d": loss_d, "loss_g": -score, "score_real": of_real.mean(), "score_fake": of_fake.mean()}
-        terms["diversity"] = fake.std(dim=0).mean() / real.std(dim=0).mean()
-        loss_g = -score
+            terms["loss_g"] = -self._score(made, y).mean()
+        loss_g = terms["loss_g"]
         if self.texture is not None:
             terms["texture"] = texture_matching(TextureStatistics.of(made), self.texture)
             loss_g = loss_g + settings.texture * terms["texture"]
         if self.chroma is not None:
             terms["colour"] = colour_matching(chroma(made), self.chroma)
             loss_g = loss_g + settings.colour * terms["colour"]
+        if self.judge is not None:
+            terms["factors"] = self._factor_matching(self.judge.standard(letter_factors(made, y), y), seen_in()[y])
+            loss_g = loss_g + settings.factors * terms["factors"]
         self._descend("generator", loss_g)
         self.discriminator.requires_grad_(True)
         if self.channels == 1:
             tie_colours(self.generator)
-        self.step += 1
         self._average()
-        record = {name: float(value.detach()) for name, value in terms.items()}
-        return {"step": self.step, **record, "seconds": time.perf_counter() - started}
+        return terms
+
+    def _factor_matching(self, values: Tensor, seen: Tensor) -> Tensor:
+        """Each factor against the data's, and its difference between two letters of one z against that of one face.
+
+        The first asks for the spread, tails too, which a small generator leaves out; the second that it comes from z.
+        """
+        values, pairs = values.clamp(-5, 5), values.clamp(-5, 5).unflatten(0, (-1, self.settings.together))
+        both = seen.unflatten(0, (-1, self.settings.together)).all(dim=1)
+        parts = []
+        for k, (single, difference) in enumerate(self.factors):
+            parts.append(rank_matching(values[seen[:, k], k], single))
+            if self.settings.together > 1 and both[:, k].any():
+                parts.append(rank_matching((pairs[:, 0] - pairs[:, 1])[both[:, k], k], difference))
+        return torch.stack(parts).sum() / len(self.factors)
+
+    def _score(self, images: Tensor, y: Tensor) -> Tensor:
+        """Scores of images that are seen together, (batch · together, …) to (batch,)."""
+        together = self.settings.together
+        grouped = images.unflatten(0, (-1, together)).flatten(1, 2)
+        return self.discriminator(grouped, y.unflatten(0, (-1, together))).float()
 
     @torch.no_grad()
     def samples(self, columns: int = SHEET_COLUMNS) -> Tensor:
@@ -179,7 +219,8 @@ class Trainer:
 
     def _draw(self, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         z = truncated_normal(self.settings.batch_size, self.settings.dim_z, rng)
-        return z, torch.randint(self.classes, (self.settings.batch_size,), generator=rng)
+        y = torch.randint(self.classes, (self.settings.batch_size * self.settings.together,), generator=rng)
+        return z.repeat_interleave(self.settings.together, dim=0), y
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast("cpu", torch.bfloat16, enabled=self.settings.bfloat16)
@@ -193,7 +234,7 @@ class Trainer:
     def _average(self) -> None:
         decay = self.settings.ema
         if not self.fine_tuned:  # a run that is fine-tuned brings an average along
-            decay = min(decay, 0.5 ** (1 / (EMA_RAMP * self.step)))
+            decay = min(decay, 0.5 ** (1 / (EMA_RAMP * (self.step + 1))))
         torch._foreach_lerp_(list(self.average.parameters()), list(self.generator.parameters()), 1 - decay)
         for mean, now in zip(self.average.buffers(), self.generator.buffers(), strict=True):
             mean.copy_(now)
@@ -214,6 +255,21 @@ def texture_of(data: Images) -> TextureStatistics:
 def chroma_of(data: Images) -> Tensor:
     """Mean colours of a whole data set, (images, angles)."""
     return torch.cat([chroma(data.batch(chunk)[0]) for chunk in torch.arange(len(data)).split(CHUNK)])
+
+
+def factors_of(data: Images) -> tuple[LetterJudge, list[tuple[Tensor, Tensor]]]:
+    """The judge of a set of letters; and of each factor, sorted, its values and differences within a face.
+
+    Both are in standard deviations over the set.
+    """
+    values = torch.cat([letter_factors(*data.batch(chunk)) for chunk in torch.arange(len(data)).split(CHUNK)])
+    judge = LetterJudge.of(values, data.labels)
+    standard, seen = judge.standard(values, data.labels), seen_in()[data.labels]
+    other = data.of_same_face(torch.arange(len(data)), derived_rng(0, 0, "pairs"))
+    both = seen & seen[other]
+    difference = standard - standard[other]
+    columns = range(standard.shape[1])
+    return judge, [(standard[seen[:, k], k].sort().values, difference[both[:, k], k].sort().values) for k in columns]
 
 
 def sample_sheet(images: Tensor, columns: int, gap: int = 2) -> Image.Image:
