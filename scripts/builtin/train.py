@@ -35,7 +35,6 @@ from PIL import Image
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from data import Images
 from directions.evaluation.letter_factors import LetterJudge, letter_factors, seen_in
 from directions.files import atomic_write
 from directions.generators.base import truncated_normal
