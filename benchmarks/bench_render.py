@@ -23,8 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from directions.gan.export import measure_statistics
-from directions.gan.networks import build_generator
+from biggan_worker import random_model
 
 from directions.direction_file import Directions
 from directions.direction_file.format import make_header
@@ -43,17 +42,7 @@ SIZES = {"builtin": (4, 4, 12), "biggan-deep-128": (1, 2, 12)}
 
 def large_generator() -> Generator:
     """BigGAN-deep-128 in the package's sizes, with random weights."""
-    torch.manual_seed(0)
-    sizes = [(False, 16, 16), (True, 16, 16), (False, 16, 16), (True, 16, 8), (False, 8, 8), (True, 8, 4)]
-    sizes += [(False, 4, 4), (True, 4, 2), (False, 2, 2), (True, 2, 1)]
-    config = {
-        "output_dim": 128, "z_dim": 128, "class_embed_dim": 128, "channel_width": 128, "num_classes": 1000,
-        "layers": [list(size) for size in sizes], "attention_layer_position": 8, "eps": 1e-4, "n_stats": 2,
-    }  # fmt: skip
-    model = build_generator(config)
-    for _ in measure_statistics(model, samples=4, batch_size=4):
-        pass
-    return BigGANDeep(model, name="biggan-deep-128 (random weights)", digest="random")
+    return BigGANDeep(random_model(128), name="biggan-deep-128 (random weights)", digest="random")
 
 
 def spent(action: Callable[[], object]) -> tuple[float, float]:

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from directions.gan.export import measure_statistics
-from directions.gan.networks import build_generator
 from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+from biggan_worker import random_model
 
 from directions.basis import random_basis
 from directions.evaluation.activeness import activeness
@@ -134,17 +135,7 @@ def large_target(budget: float, folder: Path) -> Target:
         budget: Seconds of each cell.
         folder: Where the held-out Hessians are kept, which take minutes.
     """
-    torch.manual_seed(0)
-    config = {
-        "output_dim": 128, "z_dim": 128, "class_embed_dim": 128, "channel_width": 128, "num_classes": 1000,
-        "n_stats": 2, "attention_layer_position": 8, "eps": 1e-4,
-        "layers": [[False, 16, 16], [True, 16, 16], [False, 16, 16], [True, 16, 8], [False, 8, 8], [True, 8, 4],
-                   [False, 4, 4], [True, 4, 2], [False, 2, 2], [True, 2, 1]],
-    }  # fmt: skip
-    model = build_generator(config)
-    for _ in measure_statistics(model, samples=32, batch_size=32):
-        pass
-    generator = BigGANDeep(model, name="biggan-deep-128 (random weights)", digest="random")
+    generator = BigGANDeep(random_model(128), name="biggan-deep-128 (random weights)", digest="random")
     planted = plant_directions(generator)
     settings = DiscoverConfig(batch_size=4, final_samples=1, classes=(207,))
     joint = {"kind": "gradients", "output_probes": 2, "points": [1, 2, 4, 8, 12, 16, 24, 32], "seconds": budget}

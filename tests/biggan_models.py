@@ -2,16 +2,51 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from pathlib import Path
+
 import torch
-from directions.gan.networks import build_generator
-from pytorch_pretrained_biggan import BigGAN
+from pytorch_pretrained_biggan import BigGAN, BigGANConfig
 from pytorch_pretrained_biggan.model import BigGANBatchNorm, SelfAttn
+from safetensors.torch import save
 
 TINY = {
     "output_dim": 16,
     "channel_width": 8,
     "layers": [[False, 16, 16], [True, 16, 8], [False, 8, 8], [True, 8, 4], [False, 4, 2], [False, 2, 1]],
 }
+
+SMALL = {
+    "output_dim": 64,
+    "z_dim": 12,
+    "class_embed_dim": 12,
+    "channel_width": 24,
+    "num_classes": 3,
+    "attention_layer_position": -1,
+    "eps": 1e-4,
+    "n_stats": 51,
+}
+
+
+def build_generator(fields: dict[str, object]) -> BigGAN:
+    """A freshly initialised model; what is not given is as in the generator of the scenes."""
+    model = BigGAN(BigGANConfig.from_dict({**SMALL, **fields}))
+    for module in model.modules():
+        if hasattr(module, "weight_orig"):
+            torch.nn.init.orthogonal_(module.weight_orig)
+        if isinstance(module, torch.nn.Conv2d) and module.bias is not None:
+            torch.nn.init.zeros_(module.bias)
+    torch.nn.init.normal_(model.embeddings.weight)
+    return model
+
+
+def write_generator(model: BigGAN, folder: Path, class_names: tuple[str, ...]) -> None:
+    """The folder that the export script would write of a model."""
+    data = save({name: tensor.contiguous().clone() for name, tensor in model.state_dict().items()})
+    (folder / "weights.safetensors").write_bytes(data)
+    config = {**model.config.to_dict(), "class_names": list(class_names), "sha256": hashlib.sha256(data).hexdigest()}
+    (folder / "config.json").write_text(json.dumps(config))
 
 
 def random_model(seed: int = 0, samples: int = 6, **config: object) -> BigGAN:

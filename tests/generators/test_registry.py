@@ -8,7 +8,6 @@ from pathlib import Path
 import biggan_models
 import pytest
 import torch
-from directions.gan.export import write_generator
 
 from directions.errors import UserError
 from directions.generators.registry import list_generators, load_generator
@@ -19,7 +18,7 @@ NAMES = ("cube", "sphere", "cylinder")
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A generator's folder, whole."""
-    write_generator(biggan_models.random_model().float(), tmp_path, NAMES)
+    biggan_models.write_generator(biggan_models.random_model().float(), tmp_path, NAMES)
     return tmp_path
 
 
@@ -49,7 +48,7 @@ def test_identical_weights_give_identical_files(folder: Path, tmp_path: Path) ->
     """So that the digest says something."""
     other = tmp_path / "other"
     other.mkdir()
-    write_generator(biggan_models.random_model().float(), other, NAMES)
+    biggan_models.write_generator(biggan_models.random_model().float(), other, NAMES)
     for name in ("weights.safetensors", "config.json"):
         assert (folder / name).read_bytes() == (other / name).read_bytes()
 
