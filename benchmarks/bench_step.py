@@ -49,7 +49,8 @@ def main() -> None:
 
     config = DiscoverConfig()
     generator = load_generator("builtin")
-    package_model = read_model(PACKAGED["builtin"] / WEIGHTS, read_config(PACKAGED["builtin"] / CONFIG))[0].requires_grad_(False)
+    folder = PACKAGED["builtin"]
+    package_model = read_model(folder / WEIGHTS, read_config(folder / CONFIG))[0].requires_grad_(False)
     search = Search.resolve(generator, config)
     batch = draw_batch(generator, config, search, step=1)
     A = initial_matrix(search.ndirs, search.space.size, "random", derived_rng(0, purpose="bench")).requires_grad_()

@@ -1,8 +1,8 @@
-"""The results on the packaged generators that the README shows: penalties and the factor table, found against not found.
+"""The results on the packaged generators: penalties and the factor table, found against not found.
 
 Runs ``directions discover`` with its defaults for some seeds (a run that is already there is used or continued), scores
-random orthonormal directions and the axes of z at the same held-out places, and lets the generator's judge say which factor
-each direction moves. Writes a Markdown page and its figures as JSON.
+random orthonormal directions and the axes of z at the same held-out places, and lets the generator's judge say which
+factor each direction moves. Writes a Markdown page and its figures as JSON.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import torch
-from data import Images
+from images import Images
 from networks import (
     Discriminator,
     TextureStatistics,
@@ -35,7 +35,6 @@ from PIL import Image
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from data import Images
 from directions.evaluation.letter_factors import LetterJudge, letter_factors, seen_in
 from directions.files import atomic_write
 from directions.generators.base import truncated_normal
