@@ -40,12 +40,12 @@ def faces(weights: str | None = None) -> Any:
 
 def measure(name: str, generator: Any, rows: int) -> None:
     """Render a GIF of some axes of z, and print what it is like."""
-    from directions.direction_file.header import make_header
-    from directions.rendering.settings import RenderSettings
     from PIL import Image
 
     from directions.direction_file import Directions
+    from directions.direction_file.format import make_header
     from directions.rendering.render import render
+    from directions.settings.render import RenderSettings
 
     settings: dict[str, Any] = {"classes": None, "truncation": 1.0, "space": (0, generator.dim_z)}
     header = make_header(

@@ -10,12 +10,8 @@ from fakes import blob_directions
 from PIL import Image
 
 from directions.direction_file import Directions, load_directions
-<<<<<<< HEAD:tests/cli/test_render.py
 from directions.direction_file.format import make_header
-=======
-from directions.direction_file.header import make_header
 from directions.generators.class_names import ClassNames
->>>>>>> rendering:tests/commands/test_render.py
 from directions.generators.closed_form import ClosedFormGenerator
 
 
