@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from data import Images
 from figures import figures_of, table_of
+from images import Images
 from networks import build_generator, tie_colours
 from pytorch_pretrained_biggan import BigGAN
 from pytorch_pretrained_biggan.model import BigGANBatchNorm

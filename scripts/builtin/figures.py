@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from data import LETTERS, SHAPES, Images
+from images import LETTERS, SHAPES, Images
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 from torch.nn import functional as F

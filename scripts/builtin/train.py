@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import torch
-from data import Images
+from images import Images
 from networks import (
     Discriminator,
     TextureStatistics,

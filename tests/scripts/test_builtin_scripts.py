@@ -20,7 +20,7 @@ def scripts(monkeypatch):
     monkeypatch.syspath_prepend(str(SCRIPTS))
     monkeypatch.setattr(torch, "set_flush_denormal", lambda on: on)
     yield
-    for name in ("networks", "data", "train", "export", "figures"):
+    for name in ("networks", "images", "train", "export", "figures"):
         sys.modules.pop(name, None)
 
 
@@ -80,7 +80,7 @@ def test_export_writes_a_generator_of_grey_letters(scripts, tmp_path, monkeypatc
 
 def test_other_data_than_recorded_are_refused(scripts, tmp_path):
     """A pixel that differs is found; a folder without images says what to run."""
-    import data as module
+    import images as module
 
     folder = write_letters(tmp_path / "data")
     images = np.load(folder / "images.npy")
