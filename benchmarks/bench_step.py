@@ -50,12 +50,8 @@ def main() -> None:
     config = DiscoverConfig()
     generator = load_generator("builtin")
     folder = PACKAGED["builtin"]
-<<<<<<< HEAD
     package_model, _ = read_model(folder / WEIGHTS, read_config(folder / CONFIG))
     package_model.requires_grad_(False)
-=======
-    package_model = read_model(folder / WEIGHTS, read_config(folder / CONFIG))[0].requires_grad_(False)
->>>>>>> letters
     search = Search.resolve(generator, config)
     batch = draw_batch(generator, config, search, step=1)
     A = initial_matrix(search.ndirs, search.space.size, "random", derived_rng(0, purpose="bench")).requires_grad_()

@@ -64,19 +64,11 @@ def load_generator(
     """Load a generator, frozen and in evaluation mode.
 
     Args:
-    <<<<<<< HEAD
         name: ``"builtin"`` or ``"letters"``; a published one as `list_generators` gives it, such as
-            ``"biggan-deep-128"``; or the path of a folder with config.json and weights.safetensors, such as a run of ``gan train``, or of a plain BigGAN's
-            G_ema.pth; or ``"package.module:function"`` or ``"path/of/file.py:function"``, a function that returns a
-            torch module or a Generator; or such a function, module or Generator itself. A module maps z, and a class
-            where it has some, to images.
-    =======
-        name: ``"builtin"`` (scenes) or ``"letters"``; a published one as `list_generators` gives it, such as
             ``"biggan-deep-128"``; or the path of a folder with config.json and weights.safetensors, such as a run of
             ``gan train``, or of a plain BigGAN's G_ema.pth; or ``"package.module:function"`` or
             ``"path/of/file.py:function"``, a function that returns a torch module or a Generator; or such a function,
             module or Generator itself. A module maps z, and a class where it has some, to images.
-    >>>>>>> letters
         weights: Folder or file to read instead of the usual places.
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, … or ``"auto"``.
 
