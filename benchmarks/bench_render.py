@@ -16,6 +16,7 @@ import os
 import platform
 import resource
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,8 +24,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from directions.gan.export import measure_statistics
-from directions.gan.networks import build_generator
 
 from directions.direction_file import Directions
 from directions.direction_file.format import make_header
@@ -35,6 +34,9 @@ from directions.rendering.frames import Scene
 from directions.rendering.path import strip
 from directions.rendering.render import make_plan, render
 from directions.settings.render import RenderSettings
+
+sys.path.append(str(Path(__file__).parents[1] / "scripts" / "builtin"))
+from networks import build_generator, measure_statistics
 
 OUTPUTS = {"gif": "a.gif", "webp": "a.webp", "mp4": "a.mp4", "strip": "a.png", "gallery": "a"}
 SIZES = {"builtin": (4, 4, 12), "biggan-deep-128": (1, 2, 12)}

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from directions.gan.export import measure_statistics
-from directions.gan.networks import build_generator
+from builtin.networks import build_generator, measure_statistics
 from torch import Tensor
 
 from directions.basis import random_basis

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import torch
-from directions.gan.networks import build_generator
 from pytorch_pretrained_biggan import BigGAN
 from pytorch_pretrained_biggan.model import BigGANBatchNorm, SelfAttn
+
+sys.path.append(str(Path(__file__).parents[1] / "scripts" / "builtin"))
+from networks import build_generator
 
 TINY = {
     "output_dim": 16,

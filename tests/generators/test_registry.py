@@ -8,7 +8,7 @@ from pathlib import Path
 import biggan_models
 import pytest
 import torch
-from directions.gan.export import write_generator
+from networks import write_generator
 
 from directions.errors import UserError
 from directions.generators.registry import list_generators, load_generator
