@@ -7,35 +7,26 @@ and samples.png into ``directions/generators/``. ``figures.py`` prints the figur
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import string
 import sys
-from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 from figures import figures_of, table_of
 from images import Images
-from networks import build_generator, tie_colours
+from networks import build_generator, measure_statistics, settle_spectral_norm, tie_colours, write_generator
 from pytorch_pretrained_biggan import BigGAN
-from pytorch_pretrained_biggan.model import BigGANBatchNorm
-from safetensors.torch import save
-from torch import Tensor
-from torch.nn import functional as F
 from tqdm import tqdm
-from train import Settings, sample_sheet
+from train import Settings, generator_config, sample_sheet
 
-from directions.files import write_bytes, write_text
-from directions.generators.base import truncated_normal
+from directions.files import write_text
 from directions.generators.registry import load_generator
-from directions.sampling import derived_rng
+from directions.generators.weights import WEIGHTS
 
 PACKAGED = Path(__file__).parents[2] / "directions" / "generators"
-POWER_ITERATIONS = 100
 KINDS = {
     "scenes": ("builtin", "data/clevr-simple-64", ["builtin", "builtin-fine", "builtin-colour"]),
     "letters": ("letters", "data/letters-64", ["letters"]),
@@ -70,74 +61,10 @@ $table
 """)
 
 
-@torch.no_grad()
-def settle_spectral_norm(model: BigGAN) -> None:
-    """Iterate every layer's singular vectors to convergence: averaged weights have others than the live ones."""
-    for module in model.modules():
-        if hasattr(module, "weight_orig"):
-            matrix = module.weight_orig.flatten(1)
-            u, v = module.weight_u, module.weight_v
-            for _ in range(POWER_ITERATIONS):
-                v.copy_(F.normalize(matrix.mT @ u, dim=0))
-                u.copy_(F.normalize(matrix @ v, dim=0))
-
-
-@torch.no_grad()
-def measure_statistics(model: BigGAN, *, samples: int, batch_size: int = 128, seed: int = 0) -> Iterator[float]:
-    """Fill every batch norm's rows of running statistics, truncation by truncation.
-
-    A layer's statistics are taken while the layers before it normalise by their own batch, as in training; mean and
-    variance are pooled over all batches.
-
-    Args:
-        model: Its norms use batch statistics in training mode; changed in place and left in evaluation mode.
-        samples: Images a truncation, a multiple of ``batch_size``.
-        batch_size: Images that are normalised together.
-        seed: Seed of z.
-
-    Yields:
-        The truncation that was measured.
-    """
-    norms = [module for module in model.modules() if isinstance(module, BigGANBatchNorm)]
-    num_classes, dim_z = model.config.num_classes, model.config.z_dim
-    model.train()
-    for module in model.modules():
-        if hasattr(module, "weight_orig"):
-            module.eval()  # in training mode a layer under spectral norm would iterate on
-    for row in range(model.config.n_stats):
-        truncation = row / (model.config.n_stats - 1)
-        sums = {norm: torch.zeros(2, norm.num_features, dtype=torch.float64) for norm in norms}
-        hooks = [norm.register_forward_pre_hook(_accumulate(sums[norm])) for norm in norms]
-        rng = derived_rng(seed, row, "statistics")
-        # At truncation 0 there is one z: every class once is all there is to see.
-        batches = samples // batch_size if row else 1
-        for _ in range(batches):
-            z = truncated_normal(batch_size, dim_z, rng, truncation) if row else torch.zeros(batch_size, dim_z)
-            y = torch.arange(batch_size) % num_classes
-            model(z, F.one_hot(y, num_classes).float(), 1.0)
-        for hook in hooks:
-            hook.remove()
-        for norm in norms:
-            mean, square = sums[norm] / batches
-            norm.running_means[row] = mean
-            norm.running_vars[row] = square - mean**2
-        yield truncation
-    model.eval()
-
-
-def _accumulate(total: Tensor) -> Callable[[Any, tuple[Any, ...]], None]:
-    def hook(module: Any, inputs: tuple[Any, ...]) -> None:
-        x = inputs[0].double()
-        total[0] += x.mean(dim=(0, 2, 3))
-        total[1] += x.square().mean(dim=(0, 2, 3))
-
-    return hook
-
-
 def finished(run: Path, data: Images) -> BigGAN:
     """The averaged generator of a run, its spectral norms settled; statistics are still to be measured."""
     settings = json.loads((run / "settings.json").read_text())
-    model = build_generator(data.images.shape[1], len(data.class_names), settings["dim_z"], settings["channel_width"])
+    model = build_generator(generator_config(data, settings["dim_z"], settings["channel_width"]))
     checkpoint = torch.load(run / "checkpoint.pt", weights_only=True)
     model.load_state_dict(checkpoint["networks"]["average"])
     if data.channels == 1:
@@ -166,11 +93,7 @@ def export(kind: str, runs: list[Path], folder: Path, out: Path, samples: int) -
     for _ in tqdm(measure_statistics(model, samples=samples), total=51, desc="Statistics", unit="row", disable=None):
         pass
     out.mkdir(parents=True, exist_ok=True)
-    weights = save({name: tensor.detach().contiguous().clone() for name, tensor in model.state_dict().items()})
-    digest = hashlib.sha256(weights).hexdigest()
-    write_bytes(out / "weights.safetensors", weights)
-    config = {**model.config.to_dict(), "class_names": list(data.class_names), "sha256": digest}
-    write_text(out / "config.json", json.dumps(config, indent=2, sort_keys=True) + "\n")
+    digest = write_generator(model, out, data.class_names)
     generator = load_generator(str(out))
     z = generator.sample_z(10, seed=0)
     with torch.no_grad():
@@ -200,7 +123,7 @@ def export(kind: str, runs: list[Path], folder: Path, out: Path, samples: int) -
         hours=f"{seconds / 3600:.2f}",
         samples=samples,
         weights=digest,
-        size=f"{len(weights) / 1e6:.2f}",
+        size=f"{(out / WEIGHTS).stat().st_size / 1e6:.2f}",
         licences=licences,
         table=table,
     )

@@ -2,48 +2,62 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import types
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from pytorch_pretrained_biggan import BigGAN, BigGANConfig
 from pytorch_pretrained_biggan.model import BigGANBatchNorm
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
+from directions.files import write_bytes, write_text
+from directions.generators.base import truncated_normal
+from directions.generators.weights import CONFIG, WEIGHTS
+from directions.sampling import derived_rng
+
 GREY_LEVELS = 127.5
-# Rows are (upsample?, input width, output width), widths in channel_width.
-LAYERS = {
-    32: [(0, 16, 16), (1, 16, 8), (0, 8, 8), (1, 8, 4), (0, 4, 4), (1, 4, 2), (0, 2, 1)],
-    64: [(0, 16, 16), (1, 16, 8), (0, 8, 8), (1, 8, 4), (0, 4, 4), (1, 4, 2), (0, 2, 2), (1, 2, 1)],
+POWER_ITERATIONS = 100
+SMALL_BIGGAN: dict[str, object] = {
+    "output_dim": 64,
+    "z_dim": 12,
+    "class_embed_dim": 12,
+    "channel_width": 24,
+    "num_classes": 3,
+    # Rows are (upsample?, input width, output width), widths in channel_width.
+    "layers": [
+        [False, 16, 16],
+        [True, 16, 8],
+        [False, 8, 8],
+        [True, 8, 4],
+        [False, 4, 4],
+        [True, 4, 2],
+        [False, 2, 2],
+        [True, 2, 1],
+    ],
+    "attention_layer_position": -1,
+    "eps": 1e-4,
+    "n_stats": 51,
 }
 
 
-def build_generator(resolution: int, num_classes: int, dim_z: int, channel_width: int) -> BigGAN:
+def build_generator(config: dict[str, object] | None = None) -> BigGAN:
     """Make a freshly initialised BigGAN-deep that normalises by batch while in training mode.
 
     Args:
-        resolution: Height and width of the images, 32 or 64.
-        num_classes: Number of classes.
-        dim_z: |z|; the embedding of a class is as long.
-        channel_width: Channels at full resolution.
+        config: Fields of ``BigGANConfig`` that differ from `SMALL_BIGGAN`.
 
     Returns:
         The package's own ``BigGAN``, its weights drawn orthogonal from torch's global random state.
     """
-    config = {
-        "output_dim": resolution,
-        "z_dim": dim_z,
-        "class_embed_dim": dim_z,
-        "channel_width": channel_width,
-        "num_classes": num_classes,
-        "layers": [[bool(up), inner, outer] for up, inner, outer in LAYERS[resolution]],
-        "attention_layer_position": -1,
-        "eps": 1e-4,
-        "n_stats": 51,
-    }
-    model = BigGAN(BigGANConfig.from_dict(config))
+    model = BigGAN(BigGANConfig.from_dict({**SMALL_BIGGAN, **(config or {})}))
     for module in model.modules():
         weight = getattr(module, "weight_orig", None)
         if weight is not None:
@@ -223,3 +237,77 @@ def rank_matching(values: Tensor, data: Tensor) -> Tensor:
     """
     ranks = ((torch.arange(len(values)) + 0.5) / len(values) * len(data)).long()
     return (values.sort().values - data[ranks]).square().mean()
+
+
+@torch.no_grad()
+def settle_spectral_norm(model: BigGAN) -> None:
+    """Iterate every layer's singular vectors to convergence: averaged weights have others than the live ones."""
+    for module in model.modules():
+        if hasattr(module, "weight_orig"):
+            matrix = module.weight_orig.flatten(1)
+            u, v = module.weight_u, module.weight_v
+            for _ in range(POWER_ITERATIONS):
+                v.copy_(F.normalize(matrix.mT @ u, dim=0))
+                u.copy_(F.normalize(matrix @ v, dim=0))
+
+
+@torch.no_grad()
+def measure_statistics(model: BigGAN, *, samples: int, batch_size: int = 128, seed: int = 0) -> Iterator[float]:
+    """Fill every batch norm's rows of running statistics, truncation by truncation.
+
+    A layer's statistics are taken while the layers before it normalise by their own batch, as in training; mean and
+    variance are pooled over all batches.
+
+    Args:
+        model: Its norms use batch statistics in training mode; changed in place and left in evaluation mode.
+        samples: Images a truncation, a multiple of ``batch_size``.
+        batch_size: Images that are normalised together.
+        seed: Seed of z.
+
+    Yields:
+        The truncation that was measured.
+    """
+    norms = [module for module in model.modules() if isinstance(module, BigGANBatchNorm)]
+    num_classes, dim_z = model.config.num_classes, model.config.z_dim
+    model.train()
+    for module in model.modules():
+        if hasattr(module, "weight_orig"):
+            module.eval()  # in training mode a layer under spectral norm would iterate on
+    for row in range(model.config.n_stats):
+        truncation = row / (model.config.n_stats - 1)
+        sums = {norm: torch.zeros(2, norm.num_features, dtype=torch.float64) for norm in norms}
+        hooks = [norm.register_forward_pre_hook(_accumulate(sums[norm])) for norm in norms]
+        rng = derived_rng(seed, row, "statistics")
+        # At truncation 0 there is one z: every class once is all there is to see.
+        batches = samples // batch_size if row else 1
+        for _ in range(batches):
+            z = truncated_normal(batch_size, dim_z, rng, truncation) if row else torch.zeros(batch_size, dim_z)
+            y = torch.arange(batch_size) % num_classes
+            model(z, F.one_hot(y, num_classes).float(), 1.0)
+        for hook in hooks:
+            hook.remove()
+        for norm in norms:
+            mean, square = sums[norm] / batches
+            norm.running_means[row] = mean
+            norm.running_vars[row] = square - mean**2
+        yield truncation
+    model.eval()
+
+
+def _accumulate(total: Tensor) -> Callable[[Any, tuple[Any, ...]], None]:
+    def hook(module: Any, inputs: tuple[Any, ...]) -> None:
+        x = inputs[0].double()
+        total[0] += x.mean(dim=(0, 2, 3))
+        total[1] += x.square().mean(dim=(0, 2, 3))
+
+    return hook
+
+
+def write_generator(model: BigGAN, folder: Path, class_names: Sequence[str]) -> str:
+    """Write weights.safetensors and config.json, as ``load_generator`` reads them; return the weights' SHA-256."""
+    weights = save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()})
+    digest = hashlib.sha256(weights).hexdigest()
+    write_bytes(folder / WEIGHTS, weights)
+    config = {**model.config.to_dict(), "class_names": list(class_names), "sha256": digest}
+    write_text(folder / CONFIG, json.dumps(config, indent=2, sort_keys=True) + "\n")
+    return digest

@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 from images import Images
 from networks import (
+    SMALL_BIGGAN,
     Discriminator,
     TextureStatistics,
     build_generator,
@@ -69,6 +70,15 @@ class Settings:
     seed: int = 0
 
 
+def generator_config(data: Images, dim_z: int, channel_width: int) -> dict[str, object]:
+    """What of the generator's configuration follows from data and settings; a class's embedding is as long as z."""
+    sizes = {"z_dim": dim_z, "class_embed_dim": dim_z, "channel_width": channel_width}
+    layers = SMALL_BIGGAN["layers"]
+    if data.images.shape[1] == 32:
+        layers = [*layers[:6], [False, 2, 1]]
+    return {**sizes, "output_dim": data.images.shape[1], "num_classes": len(data.class_names), "layers": layers}
+
+
 class Trainer:
     """The two networks, the average, the optimisers and the step; a checkpoint is exactly this.
 
@@ -80,7 +90,7 @@ class Trainer:
         self.classes, self.channels = len(data.class_names), data.channels
         resolution = data.images.shape[1]
         torch.manual_seed(settings.seed)
-        self.generator = build_generator(resolution, self.classes, settings.dim_z, settings.channel_width)
+        self.generator = build_generator(generator_config(data, settings.dim_z, settings.channel_width))
         self.discriminator = Discriminator(
             resolution, self.classes, settings.discriminator_width, self.channels, settings.fold, settings.together
         )
