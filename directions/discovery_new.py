@@ -312,17 +312,18 @@ def _loop(run: _Run, state: Mapping[str, Any]) -> Iterator[Snapshot]:
         run.optimizer.zero_grad()
         Q.backward(gradient)
         _finite(float(torch.linalg.vector_norm(A.grad)), "gradient's norm", step)
-        rate = run.optimizer.param_groups[0]["lr"] = learning_rate(config, step)
+        rate = learning_rate(config, step)
+        run.optimizer.param_groups[0]["lr"] = rate
         run.optimizer.step()
         run.ranks.align(A)
 
-        score = run.score(step) if step % config.eval_every == 0 else None
-        if score is not None:
-            scored = score
+        held_out = None
+        if step % config.eval_every == 0:
+            held_out = scored = run.score(step)
             if run.best is not None:
-                run.compare(step, score)
+                run.compare(step, scored)
         seconds = time.perf_counter() - started
-        record = Record(step=step, penalty=penalty, held_out=score, learning_rate=rate, seconds=seconds)
+        record = Record(step=step, penalty=penalty, held_out=held_out, learning_rate=rate, seconds=seconds)
         yield run.snapshot(record, last=_ended(run, step))
         run.on_progress("Steps", step, config.adam_steps, f"held-out {scored:.4g}, penalty {penalty:.4g}")
 

@@ -526,9 +526,9 @@ def record_run(
         RankLostError: If another rank is gone; the checkpoint holds the last step that all have finished.
     """
     ranks = ranks or Ranks()
-    last: Snapshot | None
+    last: Snapshot | None = None
+    kept_at = 0.0
     made_with = {"generator": {"name": generator.name, "digest": generator.digest}}
-    last, kept_at = None, 0.0
     with StopSignals(ranks) as stop, event_writer(folder, tensorboard) as write_events:
         try:
             # The loop keeps nothing but its snapshots, and can be left anywhere between two of them.
@@ -695,7 +695,7 @@ def carry_annotations(old: Directions, new: Directions) -> tuple[Directions, tup
     header["order"] = moved_order(before["order"])
     # An undo writes on the indices of its time: it is kept where all of these have a partner.
     for change in before["history"]:
-        moved = None
+        moved: dict[str, Any] | None = None
         if change["before"] is not None and all(int(j) in partner for j, _ in _changed(change)):
             moved = {"directions": {str(partner[int(j)]): fields for j, fields in _changed(change)}}
             if "order" in change["before"]:

@@ -191,7 +191,7 @@ def _safe_output() -> Any:
     closed = [number for number in (0, 1, 2) if not os.path.exists(number)]  # noqa: PTH110 - not a path
     for _ in closed:
         os.open(os.devnull, os.O_RDWR)
-    before = sys.stdout, sys.stderr
+    before: list[TextIO | None] = [sys.stdout, sys.stderr]
     streams = [_Stream(stream if stream is not None else Path(os.devnull).open("w")) for stream in before]  # noqa: SIM115
     sys.stdout, sys.stderr = cast("list[TextIO]", streams)
     try:
@@ -199,10 +199,7 @@ def _safe_output() -> Any:
     finally:
         for stream in streams:
             stream.flush()
-        if sys.stdout is streams[0] and before[0] is not None:
-            sys.stdout = before[0]
-        if sys.stderr is streams[1] and before[1] is not None:
-            sys.stderr = before[1]
+        sys.stdout, sys.stderr = cast("list[TextIO]", before)
 
 
 def _show_warning(
