@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -142,7 +143,8 @@ def _load(config: DiscoverConfig, progress: ProgressBar, ranks: Ranks) -> Genera
     from directions.generators import registry
 
     keep_freed_memory()
-    progress("Loading the generator", 0, 0, "")
+    if sys.stderr.isatty():  # elsewhere an error is all that is read
+        progress("Loading the generator", 0, 0, "")
     with ranks.in_turn():
         generator = registry.load_generator(
             config.generator, weights=config.weights, device=ranks.device(config.device)
