@@ -22,14 +22,14 @@ import torch
 from torch import Tensor
 
 from directions.basis import random_basis
-from directions.config import DiscoverConfig
 from directions.generators.registry import load_generator
-from directions.generators.wrapped import wrap
+from directions.generators.wrap import wrap
 from directions.joint.diagonalise import joint_diagonalise
 from directions.joint.measure import measure, planned_measurement
 from directions.joint.moments import Moments, half_vectors, quadratic_penalty
 from directions.joint.solve import solve, start_basis
 from directions.search import Search
+from directions.settings.discover import DiscoverConfig
 
 CASES = {"builtin": 90, "faces": 90, "128": 360, "512": 200}
 """Base points of the generators, matrices of the synthetic cases."""
