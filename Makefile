@@ -59,7 +59,7 @@ builtin: $(VENV)/.ready-test ## Train the built-in generator on the scenes (hour
 		--texture 0.5 --colour 5 --discriminator-rate 0.0002 --decay-from 0.3 --ema 0.99
 	@$(BIN)/python scripts/builtin/export.py scenes
 
-letters: $(VENV)/.ready-test data/letters-64/dataset.json ## Train the generator of letters (hours; fetches fonts, 508 MB; resumes)
+letters: $(VENV)/.ready-test data/letters-64/dataset.json ## Render letters and train their generator (hours; fetches 508 MB; resumes)
 	@echo "==> Training the generator of letters; Ctrl-C stops, the same command goes on"
 	@$(BIN)/python scripts/builtin/train.py --out outputs/letters $(LETTERS) --steps 1923 --batch-size 48 --decay-from 1
 	@$(BIN)/python scripts/builtin/train.py --out outputs/letters-pairs --start outputs/letters $(LETTERS) --steps 2000 \

@@ -33,9 +33,10 @@ KINDS = {
 }
 TRAINING = {
     "scenes": "",
-    "letters": """ The second stage sees two letters of a face at a time, so that
-  one z is one typeface. In it the judge's six factors are matched to the data's, letter by letter and between two letters
-  of one z (`--factors`, Wasserstein distance), so the spreads below are what was asked for, not found by themselves.""",
+    "letters": """ In the second stage the
+  discriminator sees two letters of one face at a time, so that one z is one typeface; and the judge's six factors are
+  matched to the data's, letter by letter and in their difference between two letters (`--factors`, Wasserstein
+  distance): the spreads and correlations below were asked for, and did not come by themselves.""",
 }
 DATA = {
     "scenes": "renders of one object on a ground plane, made by `scripts/render_scenes.py` (`make scenes`)",
