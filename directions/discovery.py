@@ -152,7 +152,7 @@ def discover(
     """
     ranks = ranks or Ranks()
     generator = _as_generator(generator)
-    config = shared_among(ranks, config)
+    asked, config = config, shared_among(ranks, config)
     search = Search.resolve(generator, config)
     warn_if_no_third(generator, config)
     if config.method == "adam":
@@ -168,7 +168,7 @@ def discover(
     rng = derived_rng(config.seed, purpose="init")
     dtype, device = held_out.points.z.dtype, held_out.points.z.device
     A = initial_matrix(search.ndirs, search.space.size, config.init, rng, dtype=dtype, device=device).requires_grad_()
-    run = _Run(generator, config, search, held_out, A, torch.optim.Adam([A]), ranks, on_progress)
+    run = _Run(generator, asked, config, search, held_out, A, torch.optim.Adam([A]), ranks, on_progress)
     if resume_from is not None:
         run.restore(resume_from)
 
@@ -184,7 +184,9 @@ class _Run:
     """What the parts of a run share."""
 
     generator: Generator
+    asked: DiscoverConfig
     config: DiscoverConfig
+    """With the micro-batch of a rank."""
     search: Search
     held_out: HeldOutSet
     A: Tensor
@@ -207,15 +209,13 @@ class _Run:
         score = held_out_penalty(self.generator, self.basis(), self.held_out, ranks=self.ranks)
         return _finite(score, "held-out penalty", step)
 
-    def compare(self, step: int, held_out: float) -> None:
-        """Keep the basis if it is the best so far by the held-out score, else let the steps end."""
+    def compare(self, step: int, held_out: float) -> dict[str, Any]:
+        """What `best` becomes with the basis as it is: that one if it scores better, else steps shall end."""
         score = held_out if self.hessians is None else self.hessians.score(self.basis()).off_diagonal
-        if self.best is None:
-            self.best = {"start": score, "score": math.inf, "stop": False}
-        if score < (1 - WORTH_WHILE) * self.best["score"]:
-            self.best |= {"A": self.A.detach().clone(), "step": step, "score": score}
-        else:
-            self.best["stop"] = True
+        best = self.best or {"start": score, "score": math.inf, "stop": False}
+        if score < (1 - WORTH_WHILE) * best["score"]:
+            return best | {"A": self.A.detach().clone(), "step": step, "score": score}
+        return best | {"stop": True}
 
     def measure_held_out(self) -> None:
         """Measure the Hessians by which the bases of steps are compared where sign vectors cannot."""
@@ -245,14 +245,17 @@ class _Run:
             places = None if self.hessians is None else list(self.hessians.places)
             state |= {"best": dict(self.best), "held_out_hessians": places}
         basis, gain = self.basis(), None
-        if last and self.best is not None and self.config.adam_steps:
-            basis = self.basis(self.best["A"])
+        if last and self.best is not None:
+            # A last step between two scores is compared as well, but not for those that may be added later.
+            between = record.step % self.config.eval_every
+            best = self.compare(record.step, self.score(record.step)) if between else self.best
+            basis = self.basis(best["A"])
             gain = {
                 "taken": record.step,
-                "kept": self.best["step"],
+                "kept": best["step"],
                 "score": "held-out penalty" if self.hessians is None else "held-out Hessians off the diagonal",
-                "start": self.best["start"],
-                "best": self.best["score"],
+                "start": best["start"],
+                "best": best["score"],
             }
         return Snapshot(
             record=record,
@@ -261,7 +264,7 @@ class _Run:
             state=state | more,
             joint=self.joint,
             gain=gain,
-            config=self.config,
+            config=self.asked,
         )
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -299,7 +302,7 @@ def _loop(run: _Run, state: Mapping[str, Any]) -> Iterator[Snapshot]:
     else:
         yield from _joint_start(run, record, state)
 
-    scored: float | None = run.held_out_before if record.held_out is None else record.held_out
+    scored = run.held_out_before if record.held_out is None else record.held_out
     for step in range(record.step + 1, config.adam_steps + 1):
         if _ended(run, step - 1):
             return
@@ -311,17 +314,18 @@ def _loop(run: _Run, state: Mapping[str, Any]) -> Iterator[Snapshot]:
         run.optimizer.zero_grad()
         Q.backward(gradient)
         _finite(float(torch.linalg.vector_norm(A.grad)), "gradient's norm", step)
-        rate = run.optimizer.param_groups[0]["lr"] = learning_rate(config, step)
+        rate = learning_rate(config, step)
+        run.optimizer.param_groups[0]["lr"] = rate
         run.optimizer.step()
         run.ranks.align(A)
 
-        new = run.score(step) if step % config.eval_every == 0 else None
-        if new is not None:
-            scored = new
+        held_out = None
+        if step % config.eval_every == 0:
+            held_out = scored = run.score(step)
             if run.best is not None:
-                run.compare(step, new)
+                run.best = run.compare(step, scored)
         seconds = time.perf_counter() - started
-        record = Record(step=step, penalty=penalty, held_out=new, learning_rate=rate, seconds=seconds)
+        record = Record(step=step, penalty=penalty, held_out=held_out, learning_rate=rate, seconds=seconds)
         yield run.snapshot(record, last=_ended(run, step))
         run.on_progress("Steps", step, config.adam_steps, f"held-out {scored:.4g}, penalty {penalty:.4g}")
 
@@ -367,7 +371,7 @@ def _joint_start(run: _Run, record: Record, state: Mapping[str, Any]) -> Iterato
     score = run.score(step=0)
     if config.adam_steps:
         run.measure_held_out()
-        run.compare(0, score)
+        run.best = run.compare(0, score)
     record = Record(step=0, held_out=score, seconds=time.perf_counter() - started)
     yield run.snapshot(record, last=_ended(run, 0))
 

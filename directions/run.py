@@ -526,11 +526,9 @@ def record_run(
         RankLostError: If another rank is gone; the checkpoint holds the last step that all have finished.
     """
     ranks = ranks or Ranks()
-    last: Snapshot | None
-    made_with = {"generator": {"name": generator.name, "digest": generator.digest}}
-    last = None
-    previous: Snapshot | None = None
+    last: Snapshot | None = None
     kept_at = 0.0
+    made_with = {"generator": {"name": generator.name, "digest": generator.digest}}
     with StopSignals(ranks) as stop, event_writer(folder, tensorboard) as write_events:
         try:
             # The loop keeps nothing but its snapshots, and can be left anywhere between two of them.

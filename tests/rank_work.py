@@ -102,7 +102,11 @@ def discoveries(cases: dict[str, DiscoverConfig], states: dict[str, dict[str, An
 def run_of(config: DiscoverConfig, state: dict[str, Any] | None, ranks: Ranks | None = None) -> dict[str, Any]:
     """A run to its end, without a folder."""
     generator = DoubleGenerator()
-    snapshots = list(discover(generator, config, resume_from=state, ranks=ranks))
+    every = list(discover(generator, config, resume_from=state, ranks=ranks))
+    # Starts of the diagonalisation have the record of the last base point.
+    snapshots = [
+        one for one, before in zip(every, [None, *every], strict=False) if not before or one.record != before.record
+    ]
     directions = summarise(generator, config, snapshots[-1], ranks=ranks)
     joint = snapshots[-1].joint
     return {

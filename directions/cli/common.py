@@ -35,12 +35,7 @@ DryRun = Annotated[
 TensorBoard = Annotated[
     bool, typer.Option("--tensorboard", help="Write TensorBoard events too.", rich_help_panel=OUTPUT)
 ]
-Out = Annotated[
-    Path | None,
-    typer.Option(
-        help="Folder for runs; this one becomes OUT/NNNNN-NAME.", show_default="outputs", rich_help_panel=OUTPUT
-    ),
-]
+Out = Annotated[Path, typer.Option(help="Folder for runs; this one becomes OUT/NNNNN-NAME.", rich_help_panel=OUTPUT)]
 
 
 def option(parameter: str) -> str:

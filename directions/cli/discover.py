@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 @with_options(DiscoverConfig)
 def discover(
     given: dict[str, Any],
-    out: Out = None,
+    out: Out = Path("outputs"),
     name: Annotated[
         str | None, typer.Option(help="Name of the run.", show_default="the generator's", rich_help_panel=OUTPUT)
     ] = None,
@@ -75,9 +76,10 @@ def discover(
             if name is None:  # that of the generator, or of its folder
                 name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(config.generator).resolve().name).strip("-._") or "run"
             check_name(name)
-            where = {"out": str(out or "outputs"), "name": name}
+            where = {"out": str(out), "name": name}
         else:
-            misplaced = " and ".join(option(key) for key, value in (("out", out), ("name", name)) if value is not None)
+            elsewhere = (("out", out != Path("outputs")), ("name", name is not None))
+            misplaced = " and ".join(option(key) for key, given_too in elsewhere if given_too)
             if misplaced:
                 raise UserError(f"{misplaced} cannot be given with --resume: the run goes on in its folder.")
             recorded = DiscoverConfig.from_dict(ranks.from_first(lambda: RunFolder.open(resume).read_config()))
@@ -141,7 +143,8 @@ def _load(config: DiscoverConfig, progress: ProgressBar, ranks: Ranks) -> Genera
     from directions.generators import registry
 
     keep_freed_memory()
-    progress("Loading the generator", 0, 0, "")
+    if sys.stderr.isatty():  # elsewhere an error is all that is read
+        progress("Loading the generator", 0, 0, "")
     with ranks.in_turn():
         generator = registry.load_generator(
             config.generator, weights=config.weights, device=ranks.device(config.device)

@@ -191,7 +191,7 @@ def _safe_output() -> Any:
     closed = [number for number in (0, 1, 2) if not os.path.exists(number)]  # noqa: PTH110 - not a path
     for _ in closed:
         os.open(os.devnull, os.O_RDWR)
-    before: list[Any] = [sys.stdout, sys.stderr]
+    before: list[TextIO | None] = [sys.stdout, sys.stderr]
     streams = [_Stream(stream if stream is not None else Path(os.devnull).open("w")) for stream in before]  # noqa: SIM115
     sys.stdout, sys.stderr = cast("list[TextIO]", streams)
     try:
@@ -199,9 +199,7 @@ def _safe_output() -> Any:
     finally:
         for stream in streams:
             stream.flush()
-        for name, stream, old in zip(("stdout", "stderr"), streams, before, strict=True):
-            if getattr(sys, name) is stream and old is not None:
-                setattr(sys, name, old)
+        sys.stdout, sys.stderr = cast("list[TextIO]", before)
 
 
 def _show_warning(

@@ -118,12 +118,12 @@ class LetterJudge:
         periods: None of them lies on a circle.
     """
 
-    names = LETTER_FACTORS
+    names: tuple[str, ...] = LETTER_FACTORS
     periods: Mapping[str, float] = {}
 
     def __init__(self, means: Tensor, deviations: Tensor) -> None:
         self.means, self.deviations = means, deviations
-        self.spread = {name: len(SEEN_IN[name]) / len(LETTERS) for name in LETTER_FACTORS}
+        self.spread: Mapping[str, float] = {name: len(SEEN_IN[name]) / len(LETTERS) for name in LETTER_FACTORS}
 
     @torch.no_grad()
     def read(self, images: Tensor, y: Tensor | None) -> Tensor:

@@ -87,8 +87,8 @@ def load_generator(
         >>> generator = load_generator("builtin")
         >>> generator(generator.sample_z(2, seed=0), y="sphere").shape
         torch.Size([2, 3, 64, 64])
-        >>> layers = torch.nn.Linear(5, 48), torch.nn.Tanh(), torch.nn.Unflatten(1, (3, 4, 4))
-        >>> load_generator(torch.nn.Sequential(*layers)).dim_z
+        >>> from torch import nn
+        >>> load_generator(nn.Sequential(nn.Linear(5, 48), nn.Tanh(), nn.Unflatten(1, (3, 4, 4)))).dim_z
         5
     """
     from directions.device import resolve_device

@@ -451,8 +451,12 @@ def read_tensors(path: Path) -> Any:
                     "file, which is never done. Save the plain tensors or the state dict: "
                     "torch.save(model.state_dict(), path)."
                 ) from None
+            lines = (
+                str(error).rpartition("WeightsUnpickler error:")[2].strip().splitlines()
+            )  # not the advice to trust it
+            reason = (lines or [type(error).__name__])[0][:120]
             raise UserError(
-                f"{path} is damaged or no file of tensors. Get it anew, or write it with torch.save."
+                f"{path} is damaged or no file of tensors ({reason}). Get it anew, or write it with torch.save."
             ) from None
         except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError, IndexError, OSError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0][:120]

@@ -350,8 +350,8 @@ def _check_range(images: Tensor, name: str) -> bool:
     low, high = float(images.min()), float(images.max())
     if (images.abs() > _OVERSHOOT).float().mean() > 0.01:
         raise UserError(
-            f"{name} must give images in [-1, 1] or [0, 1], got values from {low:.3g} to {high:.3g}. Scale them where "
-            "the module returns them, such as images / 127.5 - 1 for values up to 255."
+            f"{name} must give images in [-1, 1], got values from {low:.3g} to {high:.3g}. Scale them where the module "
+            "returns them, such as images / 127.5 - 1 for values up to 255; [0, 1] will do, too."
         )
     return low >= 0 and TOLERANCE < high <= 1 + TOLERANCE
 
@@ -361,7 +361,7 @@ def _check_shape(images: Tensor, name: str, batch: int, resolution: int) -> None
     if images.shape != wanted or not images.is_floating_point():
         raise UserError(
             f"{name} must give floating-point images of shape {wanted} for {batch} latents (its resolution is "
-            f"{resolution}), got {images.dtype} of shape {tuple(images.shape)}. The size of an image must not change."
+            f"{resolution}), got {images.dtype} of shape {tuple(images.shape)}: the size of an image must not change."
         )
 
 

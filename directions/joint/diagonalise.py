@@ -42,6 +42,7 @@ class Diagonalisation:
     Attributes:
         Q: (n, n) orthonormal rows, float64.
         energy: Sum of the squares of all off-diagonal entries of ``Q M_k Qᵀ``, over all matrices, computed in float64.
+        start_energy: The same of the start.
         total: Sum of the squares of all entries of the matrices: the share on the diagonals is ``1 - energy / total``.
         iterations: Number of iterations.
         converged: Whether the last iterations gained nothing that counts; otherwise they were given up.
@@ -49,6 +50,7 @@ class Diagonalisation:
 
     Q: Tensor
     energy: float
+    start_energy: float
     total: float
     iterations: int
     converged: bool
@@ -121,6 +123,7 @@ def joint_diagonalise(
             reported = time.monotonic()
 
     here = _sums(M, Q, report)
+    start_energy = here.energy
     steps: deque[tuple[Tensor, Tensor]] = deque(maxlen=_MEMORY)
     idle, converged = 0, here.energy <= rounding
     while not converged and iteration < max_iterations:
@@ -146,8 +149,18 @@ def joint_diagonalise(
                 Q, here, idle = turn @ Q, there, 0
                 steps.clear()
     Q = 1.5 * Q - 0.5 * (Q @ Q.mT) @ Q  # what rounding has added in many rotations
-    energy = sum(float(off_diagonal_sum(Q @ part.double() @ Q.mT).sum()) for part in _parts(matrices.detach()))
-    return Diagonalisation(Q=Q, energy=energy, total=total * scale**2, iterations=iteration, converged=converged)
+    exact = 0.0
+    for part in _parts(matrices.detach()):
+        exact += float(off_diagonal_sum(Q @ part.double() @ Q.mT).sum())
+        report()
+    return Diagonalisation(
+        Q=Q,
+        energy=exact,
+        start_energy=start_energy * scale**2,
+        total=total * scale**2,
+        iterations=iteration,
+        converged=converged,
+    )
 
 
 def plane_stiffness(matrices: Tensor, Q: Tensor) -> Tensor:
@@ -194,7 +207,9 @@ def _sums(M: Tensor, Q: Tensor, report: Callable[[], None] = lambda: None) -> _S
 
 def _quasi_newton(here: _Sums, steps: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
     """The step of L-BFGS, from the last steps and what each has changed the gradient by."""
-    curvature = 4 * here.along.abs()
+    # In each plane, the curvature at the angle that is best or worst there: never less than at the present one, so
+    # that no plane is turned by more than a quarter, also where the energy is far from quadratic.
+    curvature = 4 * torch.hypot(here.along, 4 * here.cross)
     curvature = curvature.clamp_min(max(1e-3 * float(curvature.mean()), 1e-300))
     descent = E = 4 * here.cross
     factors = []

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from directions.basis import random_basis
 from directions.joint.diagonalise import Diagonalisation, joint_diagonalise, plane_stiffness
-from directions.joint.moments import Moments, quadratic_penalty
+from directions.joint.moments import Moments
 from directions.joint.notes import SAME, weighted_agreement
 from directions.ranks import Ranks
 from directions.sampling import derived_rng
@@ -220,7 +220,7 @@ def solve_in_steps(
                 found += ranks.collect([diagonalise(matrices, number) for number in ranks.share(turn)])
                 del found[_needed(found, starts) :]  # several ranks may have made more than one process would have
                 yield solving
-    solving.solution = _solution(moments.matrices(), solving._found, seed)
+    solving.solution = _solution(moments.matrices(), solving._found)
     yield solving
 
 
@@ -269,7 +269,7 @@ def _needed(found: Sequence[Diagonalisation], starts: int) -> int:
     return starts
 
 
-def _solution(matrices: Tensor, phases: Sequence[Sequence[Diagonalisation]], seed: int) -> JointSolution:
+def _solution(matrices: Tensor, phases: Sequence[Sequence[Diagonalisation]]) -> JointSolution:
     found, *halves = phases
     n = matrices.shape[-1]
     best = min(found, key=lambda one: one.energy)
@@ -281,7 +281,7 @@ def _solution(matrices: Tensor, phases: Sequence[Sequence[Diagonalisation]], see
         first, second = (min(half, key=lambda one: one.energy).Q for half in halves)
         partners = [half[match_directions(basis, half)[0]] for half in (first, second)]
         confidence = tuple((partners[0] * partners[1]).sum(dim=1).abs().tolist())
-    random = [quadratic_penalty(matrices, start_basis(n, number, seed)) for number in range(1, len(found)) or [0]]
+    random = [2 * one.start_energy for one in found[1:] or found]
     return JointSolution(
         basis=basis,
         penalty=2 * best.energy,

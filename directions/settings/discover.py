@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import field_validator, model_validator
+from pydantic import BeforeValidator, field_validator, model_validator
 from typing_extensions import Self
 
 from directions.errors import nearest
@@ -96,7 +96,7 @@ class DiscoverConfig(Settings):
 
     generator: str = _learn("builtin", "Generator by name (see: directions generators) or folder.")
     weights: str | None = _learn(None, "Folder with the generator's weights.", shown="usual places")
-    classes: Classes = _sample(
+    classes: Annotated[Classes, BeforeValidator(check_classes)] = _sample(
         "all", "Classes by index or name, drawn uniformly; or all.", metavar="CLASS,…", flags=("--classes", "-y"),
         from_text=parse_classes,
     )  # fmt: skip
@@ -173,25 +173,6 @@ class DiscoverConfig(Settings):
         }
         return values | {name: value for name, value in defaults.items() if values.get(name) is None}
 
-    @field_validator("classes", mode="before")
-    @classmethod
-    def _classes(cls, value: Any) -> Classes:
-        return check_classes(value)
-
-    @field_validator("generator")
-    @classmethod
-    def _generator(cls, value: str) -> str:
-        if not value.strip():
-            raise ConfigError("generator", f"must be a name, got {value!r}. See: directions generators")
-        return value
-
-    @field_validator("device")
-    @classmethod
-    def _device(cls, value: str) -> str:
-        if not _DEVICE.fullmatch(value):
-            raise ConfigError("device", f"must be cpu, cuda, cuda:N or auto, got {value!r}.")
-        return value
-
     @field_validator("space", "layers", mode="before")
     @classmethod
     def _range(cls, value: Any, info: Any) -> Any:
@@ -204,7 +185,11 @@ class DiscoverConfig(Settings):
         )
 
     @model_validator(mode="after")
-    def _together(self) -> Self:
+    def _check(self) -> Self:
+        if not self.generator.strip():
+            raise ConfigError("generator", f"must be a name, got {self.generator!r}. See: directions generators")
+        if not _DEVICE.fullmatch(self.device):
+            raise ConfigError("device", f"must be cpu, cuda, cuda:N or auto, got {self.device!r}.")
         if self.micro_batch is not None and self.batch_size % self.micro_batch:
             divisors = [str(n) for n in range(1, self.batch_size + 1) if self.batch_size % n == 0]
             raise ConfigError(

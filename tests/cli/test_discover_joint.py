@@ -64,7 +64,7 @@ def test_joint_then_adam(command):
     """Both stages have their bar."""
     result = command("discover", "--method", "joint+adam", *SMALL.split(), "--steps", "3", "--batch-size", "2")
     assert result.code == 0, result.err
-    assert "after 3 steps" in result.out
+    assert "3 steps gained" in result.out
     assert "Measuring Hessians: 100%" in result.err
     assert "Steps: 100%" in result.err
 

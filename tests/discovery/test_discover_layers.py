@@ -88,7 +88,7 @@ def naive(model, monkeypatch):
 
     def use():
         reference = PerLayer(model)
-        for module in ("sampling", "evaluation.activeness", "evaluation.path_size"):
+        for module in ("sampling", "evaluation.activeness"):
             monkeypatch.setattr(f"directions.{module}.edited_images", reference)
 
     return use

@@ -109,7 +109,7 @@ def test_joint_diagonalise_ends_where_iterations_no_longer_count():
     early, late = (joint_diagonalise(matrices + matrices.mT, tolerance=tolerance) for tolerance in (1e-4, EXACT))
     assert early.converged
     assert late.converged
-    assert early.iterations < late.iterations / 2
+    assert early.iterations < late.iterations
     assert late.energy <= early.energy <= 1.02 * late.energy
 
 
@@ -189,7 +189,7 @@ def test_joint_diagonalise_degenerate_gives_a_basis(matrices):
     found = joint_diagonalise(matrices, start)
     assert check_orthonormal(found.Q, 1e-14) is None
     assert found.converged
-    assert found.energy <= 1e-28
+    assert found.energy <= 1e-25
     assert torch.equal(matrices, kept[0])
     assert torch.equal(start, kept[1])
 

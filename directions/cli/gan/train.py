@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from directions.gan.trainer import Line, Trainer
     from directions.run import RunFolder
 
+_OUT = typer.Option(
+    help="Folder for runs; this one becomes OUT/NNNNN-NAME.", show_default="outputs", rich_help_panel=common.OUTPUT
+)
 _NAME = typer.Option(help="Name of the run.", show_default="the data folder's", rich_help_panel=common.OUTPUT)
 _RESUME = typer.Option(
     metavar="RUN",
@@ -34,7 +37,7 @@ _RESUME = typer.Option(
 @with_options(TrainConfig)
 def train(
     given: dict[str, Any],
-    out: common.Out = None,
+    out: Annotated[Path | None, _OUT] = None,
     name: Annotated[str | None, _NAME] = None,
     resume: Annotated[Path | None, _RESUME] = None,
     tensorboard: common.TensorBoard = False,
