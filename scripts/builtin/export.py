@@ -29,11 +29,11 @@ from directions.generators.weights import WEIGHTS
 PACKAGED = Path(__file__).parents[2] / "directions" / "generators"
 KINDS = {
     "scenes": ("builtin", "data/clevr-simple-64", ["builtin", "builtin-fine", "builtin-colour"]),
-    "letters": ("letters", "data/letters-64", ["letters", "letters-pairs"]),
+    "letters": ("letters", "data/letters-64", ["letters", "letters-pairs", "letters-clean"]),
 }
 TRAINING = {
     "scenes": "",
-    "letters": """ In the second stage the
+    "letters": """ In the second and third stage the
   discriminator sees two letters of one face at a time, so that one z is one typeface; and the judge's six factors are
   matched to the data's, letter by letter and in their difference between two letters (`--factors`, Wasserstein
   distance): the spreads and correlations below were asked for, and did not come by themselves.""",
@@ -90,7 +90,10 @@ def stage(run: Path, folder: Path) -> str:
         value, option = settings.get(name, default), "--" + name.replace("_", "-")
         if value != default:
             words += [option.replace("--", "--no-")] if value is False else [option, str(value)]
-    steps, batch, together = settings["steps"], settings["batch_size"], settings.get("together", 1)
+    steps, batch = len((run / "stats.jsonl").read_text().splitlines()), settings["batch_size"]
+    if steps < settings["steps"]:
+        words += ["--until", str(steps)]
+    together = settings.get("together", 1)
     images = f"{batch} × {together}" if together > 1 else str(batch)
     return f"  - `python scripts/builtin/train.py {' '.join(words)}`: {steps} steps of batch {images}"
 
