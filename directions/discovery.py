@@ -267,10 +267,12 @@ class _Run:
         one = dataclasses.replace(
             planned_measurements(self.config.replace(criterion="jacobian"), self.search)["jacobian"], base_points=1
         )
-        for _ in range(2 if self.search.space.size <= SIGN_VECTORS_UP_TO else 1):  # the first passes are slower
+        image, taken = math.inf, 0.0
+        while taken < 0.5:  # the first passes are slower
             started = time.perf_counter()
             *_, moments = measure(self.generator, one)
-            image = (time.perf_counter() - started) / one.evaluations
+            seconds = time.perf_counter() - started
+            image, taken = min(image, seconds / one.evaluations), taken + seconds
         spent = self.spent()
         self.plan = self.ranks.from_first(lambda: make_plan(self.asked, self.search, spent=spent, image=image))
         self.on_progress(self.plan.words, 0, 0, "")

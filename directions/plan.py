@@ -21,7 +21,7 @@ what the paper's settings take is planned."""
 _USUAL, _LONGEST = 180.0, 45 * 60.0
 
 # Held-out samples, samples by which directions are measured, places of the held-out Hessians: the first that fit.
-_LEVELS = ((64, 256, 8), (64, 128, 8), (32, 64, 8), (16, 32, 6), (8, 16, 4), (4, 8, 2))
+_LEVELS = ((64, 256, 8), (64, 128, 8), (32, 64, 8), (16, 32, 6), (8, 16, 4), (4, 8, 2), (4, 4, 2))
 
 # Base points for trustworthy answers, and those after which more change little (Jacobians, Hessians).
 _TRUSTED, _ENOUGH = 20, {"jacobian": 100, "hessian": 90}
@@ -84,7 +84,7 @@ def passes(config: DiscoverConfig, search: Search) -> dict[str, int]:
     n, few = search.space.size, config.final_samples
     if n > 16:  # as `directions.evaluation.summary` does
         few = min(few, max(32, few // 8))
-    active = 3 * (n * few + (16 * config.final_samples if few < config.final_samples else 0) + n * max(8, few // 4))
+    active = 3 * (n * few + (16 * config.final_samples if few < config.final_samples else 0) + n * max(2, few // 4))
     held_out = difference_evaluations(n) if n <= SIGN_VECTORS_UP_TO else gradient_evaluations(n, 4)
     joint = config.method != "adam"
     scores = (8 + joint + config.adam_steps // config.eval_every) * 2 * config.held_out_probes * config.held_out
@@ -97,20 +97,26 @@ def passes(config: DiscoverConfig, search: Search) -> dict[str, int]:
     }
 
 
-def solve_seconds(config: DiscoverConfig, search: Search) -> float:
-    """Estimate how long the diagonalisation takes, from how long a product of its matrices takes here."""
+def product_seconds(n: int) -> float:
+    """Measure how long it takes here to turn one of the matrices that are diagonalised."""
+    Q, matrices = torch.eye(n), torch.ones(16, n, n)
+    taken = []
+    for _ in range(5):
+        started = time.perf_counter()
+        _ = Q @ matrices @ Q
+        taken.append(time.perf_counter() - started)
+    return sorted(taken)[2] / 16
+
+
+def products(config: DiscoverConfig, search: Search) -> int:
+    """Estimate how often the diagonalisation turns a matrix."""
     n, count = search.space.size, 0
     if config.method == "adam":
-        return 0.0
+        return 0
     for kind, one in planned_measurements(config, search).items():
         per_place = one.output_probes if one.kind == "gradients" else 1 if kind == "jacobian" else n * n
         count += min(one.base_points * per_place, n * (n + 1) // 2)
-    Q, matrices = torch.eye(n), torch.ones(16, n, n)
-    _ = Q @ matrices @ Q
-    started = time.perf_counter()
-    _ = Q @ matrices @ Q
-    iteration = (time.perf_counter() - started) * count / 16
-    return 200 * iteration * min(3, config.starts) * 2  # about 100 iterations of two products; two halves
+    return 200 * count * min(3, config.starts) * 2  # about 100 iterations of two products; the halves make as many
 
 
 def make_plan(config: DiscoverConfig, search: Search, *, spent: float, image: float) -> Plan:
@@ -128,7 +134,7 @@ def make_plan(config: DiscoverConfig, search: Search, *, spent: float, image: fl
     Raises:
         ConfigError: If the time is too short even for a single base point.
     """
-    long = search.space.size > SIGN_VECTORS_UP_TO
+    long, product = search.space.size > SIGN_VECTORS_UP_TO, product_seconds(search.space.size)
     # Small batches of the paper's steps make a good start worse where z is long (docs/joint.md).
     without_steps = {"steps": 0} if long and config.method == "joint+adam" and config.reduction == "mean" else {}
     start = {"criterion": "jacobian"} if long and config.method != "adam" else {}
@@ -136,17 +142,18 @@ def make_plan(config: DiscoverConfig, search: Search, *, spent: float, image: fl
     def cost(chosen: Mapping[str, Any]) -> tuple[float, dict[str, float]]:
         planned = with_plan(config, {"settings": without_steps | start | chosen})
         by_phase = {name: image * count for name, count in passes(planned, search).items()}
-        by_phase["diagonalising"] = solve_seconds(planned, search)
+        by_phase["diagonalising"] = product * products(planned, search)
         return spent + sum(by_phase.values()), by_phase
 
     def level(number: int) -> dict[str, int]:
         held_out, samples, places = _LEVELS[number]
         return {"held_out": held_out, "final_samples": samples, "held_out_places": places}
 
-    one = {"base_points": 1, "hessian_points": 1, "output_probes": 1, "steps": 1} | without_steps
+    one = {"base_points": 1, "steps": 1} | ({"hessian_points": 1, "output_probes": 1} if long else {}) | without_steps
     least = cost(level(-1) | one | {"starts": 1})[0]
     trusted = cost(level(-1) | one | {"base_points": _TRUSTED})[0]
-    limit = config.time or min(max(_USUAL, trusted), max(_LONGEST, least))
+    limit = config.time or min(max(_USUAL, trusted / 0.92), max(_LONGEST, least))
+    goal = max(least, 0.92 * limit)
     if config.time is not None and least > limit:
         raise ConfigError(
             "time",
@@ -160,7 +167,7 @@ def make_plan(config: DiscoverConfig, search: Search, *, spent: float, image: fl
         if cost(chosen)[0] - spent <= (limit - spent) / 2:
             break
     if cost(chosen)[0] > limit:
-        chosen |= {"starts": 1}
+        chosen = chosen | {"starts": 1}
     most = {kind: 3 * count if config.time else count for kind, count in _ENOUGH.items()}
 
     def fill(name: str, highest: int, seconds: float, **more: Any) -> None:
@@ -171,24 +178,25 @@ def make_plan(config: DiscoverConfig, search: Search, *, spent: float, image: fl
             middle = (low + high + 1) // 2
             fits = cost(chosen | more | {name: middle})[0] <= seconds
             low, high = (middle, high) if fits else (low, middle - 1)
-        chosen |= more | {name: low}
+        chosen = chosen | more | {name: low}
 
     if config.method != "adam":
         criterion = with_plan(config, {"settings": start}).criterion
         first = "hessian" if criterion == "hessian" else "jacobian"
         if criterion != "jacobian" and long:
-            chosen |= {"output_probes": 4 if cost(chosen | {"base_points": 8, "output_probes": 4})[0] <= limit else 1}
+            four = {"output_probes": 4}
+            chosen = chosen | (four if cost(chosen | four | {"base_points": 8})[0] <= limit else {})
         # Half of what is left for what comes after: Hessians beside the Jacobians, or steps.
-        half = cost(chosen)[0] + (limit - cost(chosen)[0]) * (0.5 if criterion != "hessian" or not long else 1)
+        half = cost(chosen)[0] + (goal - cost(chosen)[0]) * (0.5 if criterion != "hessian" or not long else 1)
         fill("base_points", most[first], half)
         if first == "jacobian" and "criterion" in config.free:
             alone = chosen
-            fill("hessian_points", most["hessian"], limit, criterion="both", output_probes=4)
-            if chosen["hessian_points"] < 4 or cost(chosen)[0] > limit:
-                chosen = alone
-                fill("base_points", most[first], limit)
+            fill("hessian_points", most["hessian"], goal, criterion="both", output_probes=4)
+            if chosen["hessian_points"] < 4 or cost(chosen)[0] > goal:
+                chosen = {name: value for name, value in alone.items() if name != "hessian_points"}
+            fill("base_points", most[first], goal)
     if not without_steps and config.method != "joint":
-        fill("steps", 400, limit)
+        fill("steps", 400, goal)
     settings = start | chosen | without_steps
     expected, by_phase = cost(settings)
     planned = with_plan(config, {"settings": settings})

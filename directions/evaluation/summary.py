@@ -114,7 +114,7 @@ def summarise(
     )
     # How much of all the first directions do; of random ones too, those that turn out to be the most active.
     first = min(12, -(-len(basis) // 4))
-    chance = measured(random_directions(dataclasses.replace(search, ndirs=len(basis)), seed=0), max(8, few // 4))
+    chance = measured(random_directions(dataclasses.replace(search, ndirs=len(basis)), seed=0), max(2, few // 4))
     header["first"] = {"count": first}
     for name, values in (("found", active), ("random", chance)):
         share = values.sort(descending=True).values[:first].sum() / values.sum()
