@@ -299,9 +299,7 @@ class _Run:
         for part in (2, 4, 8):
             if self.plan is None or not self.late(self.plan.finish / part * 2):
                 return
-            fewer = {"final_samples": max(8, self.config.final_samples // 2)}
-            fewer["held_out_places"] = max(2, self.config.held_out_places // 2)
-            self.plan = self.plan.shortened(**fewer)
+            self.plan = self.plan.shortened(final_samples=max(4, self.config.final_samples // 2))
             self.apply_plan()
 
     def snapshot(self, record: Record, *, last: bool = False, **more: Any) -> Snapshot:
@@ -423,8 +421,8 @@ def _loop(run: _Run, state: Mapping[str, Any]) -> Iterator[Snapshot]:
             run.over = True
         seconds = time.perf_counter() - started
         record = Record(step=step, penalty=penalty, held_out=held_out, learning_rate=rate, seconds=seconds)
-        yield run.snapshot(record, last=_ended(run, step))
         run.on_progress("Steps", step, config.adam_steps, f"held-out {scored:.4g}, penalty {penalty:.4g}")
+        yield run.snapshot(record, last=_ended(run, step))
 
 
 def _ended(run: _Run, step: int) -> bool:

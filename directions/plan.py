@@ -20,8 +20,8 @@ what the paper's settings take is planned."""
 
 _USUAL, _LONGEST = 180.0, 45 * 60.0
 
-# Held-out samples, samples by which directions are measured, places of the held-out Hessians: the first that fit.
-_LEVELS = ((64, 256, 8), (64, 128, 8), (32, 64, 8), (16, 32, 6), (8, 16, 4), (4, 8, 2), (4, 4, 2))
+# Held-out samples, and samples by which directions are measured: the first pair that fits is taken.
+_LEVELS = ((64, 256), (64, 128), (32, 64), (16, 32), (8, 16), (4, 8), (4, 4))
 
 # Base points for trustworthy answers, and those after which more change little (Jacobians, Hessians).
 _TRUSTED, _ENOUGH = 20, {"jacobian": 100, "hessian": 90}
@@ -146,8 +146,7 @@ def make_plan(config: DiscoverConfig, search: Search, *, spent: float, image: fl
         return spent + sum(by_phase.values()), by_phase
 
     def level(number: int) -> dict[str, int]:
-        held_out, samples, places = _LEVELS[number]
-        return {"held_out": held_out, "final_samples": samples, "held_out_places": places}
+        return dict(zip(("held_out", "final_samples"), _LEVELS[number], strict=True))
 
     one = {"base_points": 1, "steps": 1} | ({"hessian_points": 1, "output_probes": 1} if long else {}) | without_steps
     least = cost(level(-1) | one | {"starts": 1})[0]

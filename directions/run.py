@@ -597,16 +597,19 @@ def _wants_checkpoint(snapshot: Snapshot, previous: Snapshot | None) -> bool:
     costly = record.seconds > 1.0
     before = -1 if previous is None or previous.record.base_points is None else previous.record.base_points
     due = record.base_points // config.checkpoint_every > before // config.checkpoint_every  # ranks measure several
-    return costly or due or record.base_points == config.base_points
+    return costly or due or record.base_points == config.all_base_points
 
 
 def _log(folder: RunFolder, snapshot: Snapshot) -> None:
-    record = snapshot.record
+    record, config = snapshot.record, snapshot.config
+    if record.base_points == config.all_base_points:
+        what = {"hessian": "Hessians", "jacobian": "Jacobians", "both": "Jacobians and Hessians"}[config.criterion]
+        folder.log(f"{what} measured at {record.base_points} base points.")
     if snapshot.joint is not None and record.step == 0:
         joint = snapshot.joint
         folder.log(f"Diagonalised jointly: {joint.agreeing_starts} of {len(joint.excess)} starts reached the best.")
     if record.held_out is not None:
-        folder.log(f"Step {record.step} of {snapshot.config.adam_steps}: held-out penalty {record.held_out:.6g}.")
+        folder.log(f"Step {record.step} of {config.adam_steps}: held-out penalty {record.held_out:.6g}.")
     if snapshot.gain is not None:
         folder.log(gain_in_words(snapshot.gain))
 

@@ -32,8 +32,7 @@ recomputing change rounding only.
 """
 
 PLANNED = (
-    *("criterion", "base_points", "hessian_points", "output_probes", "starts", "steps", "held_out", "held_out_places"),
-    "final_samples",
+    *("criterion", "base_points", "hessian_points", "output_probes", "starts", "steps", "held_out", "final_samples"),
 )
 """Fields that `directions.plan` chooses where they were not given."""
 
@@ -189,7 +188,6 @@ class DiscoverConfig(Settings):
     held_out: int = _scores(64, "Samples in the fixed held-out set.", ge=1)
     held_out_probes: int = _scores(8, "Random sign vectors per held-out sample.", ge=2, why=_VARIANCE)
     eval_every: int = _scores(100, "Steps between held-out scores.", ge=1)
-    held_out_places: int = setting(8, "Places of the held-out Hessians.", ge=1, hidden=True)
     final_samples: int = _scores(256, "Samples by which directions are measured at the end.", ge=1)
     checkpoint_every: int = _scores(50, "Steps between checkpoints.", ge=1)
     device: str = _hardware("cpu", "cpu, cuda, cuda:N, or auto.")
@@ -259,6 +257,16 @@ class DiscoverConfig(Settings):
     def differences(self, other: Settings) -> tuple[str, ...]:
         """Return the names of the fields in which two configurations differ."""
         return tuple(name for name in super().differences(other) if name != "free")
+
+    @property
+    def held_out_places(self) -> int:
+        """Number of places of the held-out Hessians: as many as the held-out set is worth, 8 for its default."""
+        return max(2, min(8, self.held_out // 8))
+
+    @property
+    def all_base_points(self) -> int:
+        """Number of base points, those of both criteria together."""
+        return self.base_points + (self.criterion == "both") * (self.hessian_points or self.base_points)
 
     @property
     def adam_steps(self) -> int:

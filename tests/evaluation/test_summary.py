@@ -82,7 +82,7 @@ def test_summarise_scores_what_is_in_the_file(run):
 def test_summarise_says_how_diagonal_held_out_hessians_are(run):
     """Along the directions of the file, random ones and the axes; those measured before are taken."""
     generator, snapshot, directions = run
-    hessians = HeldOutHessians.measure(generator, CONFIG)
+    hessians = HeldOutHessians.measure(generator, CONFIG, places=2)
     said = directions.header["penalty"]["hessians"]
     assert said["found"] == pytest.approx(hessians.score(torch.tensor(directions.matrix)).to_dict(), rel=1e-3)
     assert said["random"]["off_diagonal"] == pytest.approx(hessians.random().off_diagonal, rel=1e-4)
