@@ -244,6 +244,8 @@ class DiscoverConfig(Settings):
                 f"must divide batch_size {self.batch_size} into whole parts, got {self.micro_batch}. "
                 f"Allowed: {', '.join(divisors)}.",
             )
+        if self.method == "adam" and self.criterion == "both":
+            raise ConfigError("criterion", "must be hessian or jacobian with method adam, got both.")
         if self.method == "joint" and self.reduction != "mean":
             raise ConfigError(
                 "reduction", f"must be mean with method joint, which minimises no other, got {self.reduction}."
