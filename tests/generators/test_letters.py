@@ -1,4 +1,4 @@
-"""The generator of letters that comes with the package: its images are grey, its classes letters, its judge measures."""
+"""The generator of letters that comes with the package: grey images, classes that are letters, a judge that measures."""
 
 from __future__ import annotations
 
