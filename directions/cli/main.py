@@ -51,6 +51,7 @@ EXAMPLES = {
     "explore": ("outputs/00000-first", "outputs/00000-first --port 8200 --no-open"),
     "inspect": ("outputs/00000-first", "outputs/00000-first --history"),
     "evaluate": ("outputs/00000-first --out evaluation.json --plot evaluation.png",),
+    "compare": ("builtin", "letters --methods random,pca,hessian --seeds 5"),
     "name": ("outputs/00000-first 1 hue --path-size 4", "outputs/00000-first --undo"),
     "select": ("outputs/00000-first 0,hue,5 --out few.safetensors",),
     "merge": ("few.safetensors others.safetensors --out all.safetensors",),
