@@ -10,7 +10,6 @@ from torch import Tensor
 
 from directions.direction_file import Directions
 from directions.direction_file.format import make_header
-from directions.discovery import Snapshot
 from directions.evaluation.activeness import activeness, penalty_shares, suggested_path_sizes
 from directions.generators.base import Generator
 from directions.held_out import (
@@ -33,7 +32,7 @@ _FIRST = 16
 def summarise(
     generator: Generator,
     config: DiscoverConfig,
-    snapshot: Snapshot,
+    snapshot: Any,
     *,
     ranks: Ranks | None = None,
     hessians: HeldOutHessians | None = None,
