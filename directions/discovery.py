@@ -7,7 +7,7 @@ import dataclasses
 import math
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from directions.generators.registry import load_generator
 from directions.generators.wrap import check_gradients, check_images
 from directions.held_out import HeldOutHessians, HeldOutSet, draw_held_out, held_out_penalty
 from directions.joint.measure import measure, planned_measurements
-from directions.joint.moments import JoinedMoments
+from directions.joint.moments import JoinedMoments, Moments
 from directions.joint.solve import JointSolution, Solving, solution_state, solve_in_steps
 from directions.penalty import (
     check_deterministic,
@@ -435,7 +435,7 @@ def _joint_start(run: _Run, record: Record, state: Mapping[str, Any]) -> Iterato
     started = time.perf_counter()
     known = state.get("moments") or run.pilot
     known = {"hessian": known} if "base_points" in known else dict(known)  # of before there were other criteria
-    measured = []
+    measured: list[Moments] = []
     for kind, one in planned_measurements(run.config, run.search).items():
         for moments in measure(run.generator, one, resume_from=known.get(kind), ranks=run.ranks):
             known[kind] = moments.state_dict()
@@ -507,7 +507,8 @@ def penalty_and_gradient(
     ranks = ranks or Ranks()
     Q = Q.detach().requires_grad_()
     layers = chosen_layers(generator, config.layers)
-    per_sample, of_all = penalty_per_sample, hessian_penalty
+    per_sample: Callable[..., Tensor] = penalty_per_sample
+    of_all: Callable[..., Tensor] = hessian_penalty
     if config.criterion == "jacobian":
         per_sample, of_all = jacobian_penalty_per_sample, jacobian_penalty
     size = config.micro_batch or config.batch_size

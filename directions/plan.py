@@ -136,10 +136,12 @@ def make_plan(config: DiscoverConfig, search: Search, *, spent: float, image: fl
     """
     long, product = search.space.size > SIGN_VECTORS_UP_TO, product_seconds(search.space.size)
     # Small batches of the paper's steps make a good start worse where z is long (docs/joint.md).
-    without_steps = {"steps": 0} if long and config.method == "joint+adam" and config.reduction == "mean" else {}
-    start = {"criterion": "jacobian"} if long and config.method != "adam" else {}
+    without_steps: dict[str, Any] = (
+        {"steps": 0} if long and config.method == "joint+adam" and config.reduction == "mean" else {}
+    )
+    start: dict[str, Any] = {"criterion": "jacobian"} if long and config.method != "adam" else {}
 
-    def cost(chosen: Mapping[str, Any]) -> tuple[float, dict[str, float]]:
+    def cost(chosen: dict[str, Any]) -> tuple[float, dict[str, float]]:
         planned = with_plan(config, {"settings": without_steps | start | chosen})
         by_phase = {name: image * count for name, count in passes(planned, search).items()}
         by_phase["diagonalising"] = product * products(planned, search)
@@ -148,7 +150,9 @@ def make_plan(config: DiscoverConfig, search: Search, *, spent: float, image: fl
     def level(number: int) -> dict[str, int]:
         return dict(zip(("held_out", "final_samples"), _LEVELS[number], strict=True))
 
-    one = {"base_points": 1, "steps": 1} | ({"hessian_points": 1, "output_probes": 1} if long else {}) | without_steps
+    one: dict[str, Any] = (
+        {"base_points": 1, "steps": 1} | ({"hessian_points": 1, "output_probes": 1} if long else {}) | without_steps
+    )
     least = cost(level(-1) | one | {"starts": 1})[0]
     trusted = cost(level(-1) | one | {"base_points": _TRUSTED})[0]
     limit = config.time or min(max(_USUAL, trusted / 0.92), max(_LONGEST, least))

@@ -30,6 +30,7 @@ LAYERS = [
     ("search",),
     ("joint",),
     ("held_out",),
+    ("plan",),
     ("hub",),
     ("direction_file",),
     ("convert",),
