@@ -24,12 +24,13 @@ from directions.generators.wrap import check_gradients, check_images
 from directions.held_out import HeldOutHessians, HeldOutSet, draw_held_out, held_out_penalty
 from directions.joint.measure import measure, planned_measurement
 from directions.joint.solve import JointSolution, Solving, solution_state, solve_in_steps
+from directions.methods import Reconstructor, computed_basis
 from directions.penalty import check_deterministic, hessian_penalty, penalty_per_sample
 from directions.ranks import Progress, Ranks, no_progress
 from directions.sampling import derived_rng, image_map
 from directions.search import Batch, Search, draw_batch, shared_among, warn_if_no_third
 from directions.settings.base import ConfigError
-from directions.settings.discover import DiscoverConfig
+from directions.settings.discover import COMPUTED, DiscoverConfig
 
 if TYPE_CHECKING:
     from directions.direction_file import Directions
@@ -48,7 +49,7 @@ class Record:
     step: int
     """Number of steps taken; 0 before the first."""
     penalty: float | None = None
-    """Penalty of the step's samples, before A was changed; ``None`` at step 0."""
+    """Penalty of the step's samples (of method ``"voynov"`` the loss), before A was changed; ``None`` at step 0."""
     held_out: float | None = None
     """Held-out penalty after the step, every ``eval_every`` steps, else ``None``."""
     learning_rate: float | None = None
@@ -162,13 +163,16 @@ def discover(
     if isinstance(generator, torch.nn.Module):
         generator.eval().requires_grad_(False)
     held_out = draw_held_out(generator, config)
-    differentiated = config.adam_steps > 0 or planned_measurement(config, search).kind == "gradients"
+    by_gradients = "joint" in config.method and planned_measurement(config, search).kind == "gradients"
+    differentiated = config.adam_steps > 0 or by_gradients
     _check_generator(generator, held_out, differentiated)
     prepare_steps(generator, config)  # last, because what is compiled is compiled at its first pass with gradients
     rng = derived_rng(config.seed, purpose="init")
     dtype, device = held_out.points.z.dtype, held_out.points.z.device
     A = initial_matrix(search.ndirs, search.space.size, config.init, rng, dtype=dtype, device=device).requires_grad_()
     run = _Run(generator, asked, config, search, held_out, A, torch.optim.Adam([A]), ranks, on_progress)
+    if config.method == "voynov":
+        run.reconstructor = Reconstructor(generator, config, search)
     if resume_from is not None:
         run.restore(resume_from)
 
@@ -196,6 +200,8 @@ class _Run:
     held_out_before: float = math.nan
     joint: JointSolution | None = None
     hessians: HeldOutHessians | None = None
+    reconstructor: Reconstructor | None = None
+    """Of method ``"voynov"``, trained with A."""
     best: dict[str, Any] | None = None
     """After a joint start: the best A, its step and score, the score of the start, and whether to stop there."""
 
@@ -241,6 +247,8 @@ class _Run:
             "moments": None,
             "joint": None if self.joint is None else solution_state(self.joint),
         }
+        if self.reconstructor is not None:
+            state["reconstructor"] = self.reconstructor.state_dict()
         if self.best is not None:
             places = None if self.hessians is None else list(self.hessians.places)
             state |= {"best": dict(self.best), "held_out_hessians": places}
@@ -280,6 +288,8 @@ class _Run:
         with torch.no_grad():
             self.A.copy_(state["A"])
         self.optimizer.load_state_dict(state["optimizer"])
+        if self.reconstructor is not None:
+            self.reconstructor.load_state_dict(state["reconstructor"])
         self.held_out_before = state["held_out_before"]
         self.joint = JointSolution(**state["joint"]) if state.get("joint") else None
         self.best = state.get("best") and dict(state["best"])
@@ -293,9 +303,13 @@ def _loop(run: _Run, state: Mapping[str, Any]) -> Iterator[Snapshot]:
     if state:
         record = Record(**state["record"])
     else:
+        if config.method in COMPUTED:
+            found = computed_basis(run.generator, config, run.search, ranks=run.ranks, on_progress=run.on_progress)
+            with torch.no_grad():
+                A.copy_(run.ranks.from_first(lambda: found))
         run.on_progress("Scoring at the held-out places", 0, 0, "")
         score = run.held_out_before = run.score(step=0)
-        base_points = None if config.method == "adam" else 0
+        base_points = 0 if "joint" in config.method else None
         record = Record(step=0, held_out=score, seconds=time.perf_counter() - started, base_points=base_points)
     if record.base_points is None:
         yield run.snapshot(record, last=_ended(run, record.step))
@@ -307,9 +321,12 @@ def _loop(run: _Run, state: Mapping[str, Any]) -> Iterator[Snapshot]:
         if _ended(run, step - 1):
             return
         started = time.perf_counter()
-        batch = draw_batch(run.generator, config, run.search, step)
         Q = run.search.space.embed(gram_schmidt(A))
-        penalty, gradient = penalty_and_gradient(run.generator, Q.detach(), batch, config, run.ranks)
+        if run.reconstructor is not None:
+            penalty, gradient = run.reconstructor.step(Q, step)
+        else:
+            batch = draw_batch(run.generator, config, run.search, step)
+            penalty, gradient = penalty_and_gradient(run.generator, Q.detach(), batch, config, run.ranks)
         _finite(penalty, "penalty", step)
         run.optimizer.zero_grad()
         Q.backward(gradient)

@@ -205,11 +205,13 @@ def _print_result(found: Directions, folder: RunFolder, as_json: bool) -> None:
         return
     steps = gain["kept"] if gain else header["steps"]
     labels = {
-        "after": f"after {steps} steps" if steps else "joint solution",
+        "after": f"after {steps} steps" if steps else "joint solution" if joint else f"method {header['method']}",
         "before": "before training",
         "random": "random directions",
         "axes": "axes of z",
     }
+    if not steps and not joint:
+        del labels["before"]  # nothing was trained
     rows = []
     for key, label in labels.items():
         ratio = "" if key == "after" or not penalty[key] else f"after is {penalty['after'] / penalty[key]:.2f} of it"
