@@ -147,7 +147,7 @@ class Comparison:
             write_text(path, json.dumps(self._scores(found) | used, indent=1))
         return found, json.loads(path.read_text(encoding="utf-8"))
 
-    def _metered(self, steps: Iterator[Snapshot], path: Path, config: DiscoverConfig) -> Iterator[Snapshot]:
+    def _metered(self, steps: Iterator[Snapshot], path: Path, config: DiscoverConfig) -> Any:
         """Count seconds, and rows of z given to the generator; what is measured of the result does not count."""
         used = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"seconds": 0.0, "images": 0}
 
@@ -230,7 +230,8 @@ class Comparison:
 
     def _means(self, label: str, cells: Sequence[Mapping[str, Any]]) -> tuple[dict[str, float], dict[str, float]]:
         """Means over seeds and their standard errors; of one seed those over places, where there are any."""
-        means, errors = {}, {}
+        means: dict[str, float] = {}
+        errors: dict[str, float] = {}
         for name in COLUMNS:
             values = [cell[name] for cell in cells if cell.get(name) is not None]
             if values:
@@ -252,7 +253,7 @@ class Comparison:
 
     @torch.no_grad()
     def _page(self, result: Mapping[str, Any]) -> str:
-        """Write pictures, and return the page: the first directions of one method, and of the others what is nearest."""
+        """Write pictures, and return the page: the first directions of one method, of the others what is nearest."""
         done = {label: found[0] for label, found in self.found.items() if found}
         means = {label: result["methods"][label]["mean"] for label in done}
         rows: list[list[dict[str, Any]]] = []
@@ -283,15 +284,11 @@ class Comparison:
         images = to_uint8(make_images(torch.cat([points.z + amount * step for amount in (-1, 0, 1)])))
         strips = [np.concatenate(list(images[sample::_PICTURES]), axis=1) for sample in range(_PICTURES)]
         path.parent.mkdir(exist_ok=True)
-        write_bytes(
-            path, iio.imwrite("<bytes>", np.concatenate(strips), plugin="pillow", extension=".webp", quality=90)
-        )
+        write_bytes(path, iio.imwrite("<bytes>", np.concatenate(strips), plugin="pillow", extension=".webp"))
         judge = self._judges["statistic"]
         assert isinstance(judge, Statistics)
-        (effects,) = judge.effects(
-            self.generator, row[None], path_size=size, layers=layers, seed=HELD_OUT_SEED, **where
-        )
-        return describe(effects)
+        where |= {"path_size": size, "layers": layers, "seed": HELD_OUT_SEED}
+        return describe(judge.effects(self.generator, row[None], **where)[0])
 
 
 def table(result: Mapping[str, Any]) -> list[list[str]]:
@@ -318,13 +315,7 @@ def markdown(result: Mapping[str, Any]) -> str:
     """Return a comparison's table in Markdown."""
     heading, *rows = table(result)
     lines = [heading, ["---", *["---:"] * (len(heading) - 1)], *rows]
-    text = "\n".join(
-        f"| {' | '.join(cell.replace('|', '/').replace(chr(10), ' ') for cell in line)} |" for line in lines
-    )
-    correlation = result.get("rank_correlation")
-    said = (
-        ""
-        if correlation is None
-        else f"\nRank correlation of purities by factors and by statistics: {correlation:.2f}\n"
-    )
-    return f"{text}\n{said}"
+    text = "".join(f"| {' | '.join(' '.join(cell.replace('|', '/').split()) for cell in line)} |\n" for line in lines)
+    if result.get("rank_correlation") is None:
+        return text
+    return f"{text}\nRank correlation of purities by factors and by statistics: {result['rank_correlation']:.2f}\n"

@@ -1,8 +1,9 @@
-"""Directions by other methods: random, axes of z, PCA (GANSpace), eigenvectors of weights (SeFa), Voynov & Babenko's."""
+"""Directions by other methods: random, axes of z, PCA (GANSpace), eigenvectors of weights (SeFa), reconstruction."""
 
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -127,15 +128,18 @@ class _Reached(BaseException):
 
 
 def activations(generator: Generator, layer: str | None) -> Callable[..., Tensor]:
-    """Return a function of (z, y, truncation) that gives the activations of a layer, (batch, features).
+    """Find a layer by its name.
 
     Args:
         generator: A module.
         layer: In a BigGAN the layer's number (0 is the first linear one, i the i-th block), elsewhere a submodule's
             name; ``None`` is the first layer.
 
+    Returns:
+        A function of (z, y, truncation) that gives its activations, (batch, features).
+
     Raises:
-        UserError: If there is no such layer.
+        ConfigError: If there is no such layer.
     """
     inner: Any = getattr(generator, "module", getattr(generator, "network", generator))
     kept: list[Tensor] = []
@@ -149,9 +153,7 @@ def activations(generator: Generator, layer: str | None) -> Callable[..., Tensor
     else:
         allowed = [name for name, _ in inner.named_modules() if name] if isinstance(inner, nn.Module) else []
     if layer is not None and layer not in allowed:
-        raise ConfigError(
-            "layer", f"must be one of {', '.join(allowed) or 'a module, which it is not'}, got {layer!r}."
-        )
+        raise ConfigError("layer", f"must be one of {', '.join(allowed)}, got {layer!r}.")
 
     def run(z: Tensor, y: Tensor | None, truncation: float) -> Tensor:
         kept.clear()
@@ -183,12 +185,16 @@ def _activation_components(
     :math:`\sum |Ux - (z - \bar z)|^2` has columns :math:`\sum (z - \bar z)\,x_k / \sum x_k^2`, since coordinates are
     uncorrelated; its columns, in the order of the components, are orthonormalised.
 
+    Returns:
+        (size, size), in coordinates of the searched space.
+
     References:
         Härkönen et al. 2020, arXiv:2004.02546, section 2.2.
     """
     read, rng = activations(generator, config.layer), derived_rng(config.seed, purpose="principal components")
     components = IncrementalPCA(2 * search.space.size + 100)
     crossed: Any = 0.0
+    sum_z: Any = 0.0
     rows = 2 * config.num_probes * (config.micro_batch or config.batch_size)
 
     def draw(y: Tensor | None = None) -> tuple[Tensor, Tensor | None, Tensor]:
@@ -205,9 +211,10 @@ def _activation_components(
         if len(search.classes) > 1:  # pairs of one class: what classes differ in must not be a component
             other, _, b = draw(y)
             z, a = (z - other) / 2**0.5, (a - b) / 2**0.5
-        crossed = crossed + (z.double() - z.double().mean(dim=0)).mT @ a
+        crossed, sum_z = crossed + z.double().mT @ a, sum_z + z.double().sum(dim=0)
         components.add(a)
         on_progress("Reading activations", done + _PCA_BATCH, PCA_SAMPLES, "")
+    crossed = crossed - torch.outer(sum_z, components.mean)
     regressed = (components.rows @ crossed.mT)[:, search.space.start : search.space.stop].cpu()
     return orthonormal(regressed / torch.linalg.vector_norm(regressed, dim=1, keepdim=True).clamp_min(1e-300))
 
@@ -217,11 +224,12 @@ class IncrementalPCA:
 
     Attributes:
         rows: (components, features) orthonormal, those of most variance first.
+        mean: (features,), of all rows so far.
     """
 
     def __init__(self, kept: int) -> None:
         self._kept, self._count = kept, 0
-        self._mean: Any = 0.0
+        self.mean: Any = 0.0
         self.rows, self._sizes = torch.empty(0), torch.empty(0)
 
     def add(self, batch: Tensor) -> None:
@@ -229,12 +237,12 @@ class IncrementalPCA:
         mean, n = batch.mean(dim=0), len(batch)
         stacked = [batch - mean]
         if self._count:
-            between = (self._count * n / (self._count + n)) ** 0.5 * (self._mean - mean)
+            between = (self._count * n / (self._count + n)) ** 0.5 * (self.mean - mean)
             stacked = [self._sizes[:, None] * self.rows, *stacked, between[None]]
         _, sizes, rows = torch.linalg.svd(torch.cat(stacked), full_matrices=False)
         solid = int((sizes > 1e-9 * sizes[0]).sum())  # the others are rounding
         self.rows, self._sizes = rows[: min(self._kept, solid)], sizes[: min(self._kept, solid)]
-        self._mean = (self._count * self._mean + n * mean) / (self._count + n)
+        self.mean = (self._count * self.mean + n * mean) / (self._count + n)
         self._count += n
 
 
@@ -268,17 +276,22 @@ class Reconstructor:
 
     def __init__(self, generator: Generator, config: DiscoverConfig, search: Search) -> None:
         self.generator, self.config, self.search = generator, config, search
+        seed = torch.randint(2**62, (), generator=derived_rng(config.seed, purpose="reconstructor"))
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(
-                int(torch.randint(2**62, (), generator=derived_rng(config.seed, purpose="reconstructor")))
-            )
+            torch.manual_seed(int(seed))
             self.network = guessing_network(search.ndirs).to(generator.device)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=0.001)
 
     def step(self, Q: Tensor, step: int) -> tuple[float, Tensor]:
-        """Train the network by a batch; return its loss and the loss's gradient by Q, (ndirs, |z|).
+        """Train the network by a batch.
 
-        The loss is the cross-entropy of the direction plus 0.25 times the mean absolute error of the distance.
+        Args:
+            Q: (ndirs, |z|) orthonormal rows.
+            step: Number of the step, which with the seed decides the batch.
+
+        Returns:
+            The loss, the cross-entropy of the direction plus 0.25 times the mean absolute error of the distance; and
+            its gradient by Q.
         """
         config, rng = self.config, derived_rng(self.config.seed, step, "reconstruction")
         n, ndirs = config.batch_size, len(Q)
@@ -298,7 +311,7 @@ class Reconstructor:
             loss = F.cross_entropy(guess[:, :ndirs], index[part], reduction="sum")
             loss = (loss + _SHIFT_WEIGHT * (guess[:, ndirs] - w[part].sum(dim=1)).abs().sum()) / n
             loss.backward()
-            total += float(loss)
+            total += float(loss.detach())
         self.optimizer.step()
         assert Q.grad is not None, "the loss depends on Q"
         return total, Q.grad
@@ -317,7 +330,7 @@ def guessing_network(ndirs: int, width: int = 32) -> nn.Sequential:
     """Build a small convolutional network from image pairs (n, 6, h, w) to ndirs logits and a distance."""
     layers: list[nn.Module] = []
     widths = [6, width, 2 * width, 4 * width]
-    for before, after in zip(widths, widths[1:], strict=False):
+    for before, after in itertools.pairwise(widths):
         layers += [nn.Conv2d(before, after, 4, stride=2, padding=1), nn.GroupNorm(8, after), nn.LeakyReLU(0.2)]
     head = [nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(64 * width, 256), nn.LeakyReLU(0.2)]
     return nn.Sequential(*layers, *head, nn.Linear(256, ndirs + 1))

@@ -28,7 +28,7 @@ ENDS = {
     "object size": ("object smaller", "object larger"),
     "centre against border": ("darker centre", "brighter centre"),
 }
-"""Each statistic, and what a picture is called at its low and at its high end. Hue grows from red over green to blue."""
+"""Each statistic, and what a picture is called at its low and high end. Hue grows from red over green to blue."""
 
 _STANDS_OUT = 0.1  # difference from the border's colour, of 1 at most, below which a pixel is background
 _NAMED = 0.35  # share of a direction's effect on one statistic from which on it is called by it
@@ -81,9 +81,9 @@ def image_statistics(images: Tensor) -> Tensor:
     return torch.stack(columns, dim=1)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Statistics:
-    """`image_statistics` as a `directions.evaluation.factors.Judge`, in units of their spread over a generator's samples.
+    """`image_statistics` as a `directions.evaluation.factors.Judge`, by their spread over a generator's samples.
 
     It knows pixels and nothing of what is shown: a direction that turns a head moves several statistics at once.
 
@@ -123,8 +123,8 @@ class Statistics:
         angle = 2 * math.pi * read[:, 3]
         middle = torch.atan2(angle.sin().mean(), angle.cos().mean()) / (2 * math.pi)
         read[:, 3] = (read[:, 3] - middle + 0.5).remainder(1.0)  # cut opposite to the mean
-        # A statistic that never changes would otherwise be divided by nothing.
-        return cls(dict(zip(ENDS, read.var(dim=0).clamp_min(1e-8).tolist(), strict=True)))
+        # A statistic that hardly changes over the samples would count by what nobody sees: 0.01 is the least deviation.
+        return cls(dict(zip(ENDS, read.var(dim=0).clamp_min(1e-4).tolist(), strict=True)))
 
     def read(self, images: Tensor, y: Tensor | None = None) -> Tensor:
         """Read images (n, 3, height, width) in [-1, 1]; returns (n, 12)."""
