@@ -75,7 +75,9 @@ def summarise(
     after = held_out_penalty(generator, basis, held_out, ranks=ranks)
     penalty: dict[str, Any] = {"before": snapshot.held_out_before, "after": after}
     penalty |= baseline_penalties(generator, dataclasses.replace(search, ndirs=len(basis)), held_out, ranks=ranks)
-    hessians = hessians or HeldOutHessians.measure(generator, config, ranks=ranks)
+    # As many places as the held-out set is worth: 8 for its default of 64 samples.
+    places = max(2, min(8, config.held_out // 8))
+    hessians = hessians or HeldOutHessians.measure(generator, config, places=places, ranks=ranks)
     scores = {
         "found": hessians.score(basis),
         "random": hessians.random(len(basis)),

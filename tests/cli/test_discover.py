@@ -38,7 +38,7 @@ def test_discover_quiet_json_is_json_alone(discover):
     result = discover("--quiet", "--json", "--out", "runs")
     assert result.err == ""
     assert result.json["directions"] == "runs/00000-builtin/directions.safetensors"
-    assert set(result.json["penalty"]) == {"before", "after", "random", "axes"}
+    assert set(result.json["penalty"]) == {"before", "after", "random", "axes", "hessians"}
     assert result.json["steps"] == 3
 
 

@@ -64,12 +64,23 @@ def assert_same_numbers(record, expected):
     assert {name: record[name] for name in numbers} == pytest.approx(numbers, rel=1e-9)
 
 
+def flat(numbers, prefix=""):
+    """Numbers within numbers, each by its whole name."""
+    if not isinstance(numbers, dict):
+        return numbers
+    parts = [
+        flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+        for name, value in numbers.items()
+    ]
+    return {name: value for part in parts for name, value in part.items()}
+
+
 def assert_same_end(found, expected):
     """The same directions, scores and measurements, up to the rounding of float64 sums."""
     torch.testing.assert_close(found["basis"], expected["basis"], rtol=0, atol=1e-9)
     torch.testing.assert_close(found["matrix"], expected["matrix"], rtol=0, atol=1e-6)
     assert_same_numbers(found["records"][-1], expected["records"][-1])
-    for one, other in zip(found["numbers"], expected["numbers"], strict=True):
+    for one, other in zip(map(flat, found["numbers"]), map(flat, expected["numbers"]), strict=True):
         assert one == pytest.approx(other, rel=1e-6)
     assert found["shares"] == pytest.approx(expected["shares"], rel=1e-6, abs=1e-9)
     if expected["joint"] is not None:
