@@ -47,8 +47,10 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "pca-jacobian": {"method": "pca", "pca_of": "jacobian"},
     "sefa": {"method": "sefa"},
     "voynov": {"method": "voynov"},
-    "hessian": {"method": "joint"},
-    "hessian+adam": {"method": "joint+adam"},
+    "hessian": {"method": "joint", "criterion": "hessian"},
+    "jacobian": {"method": "joint", "criterion": "jacobian"},
+    "both": {"method": "joint", "criterion": "both"},
+    "hessian+adam": {"method": "joint+adam", "criterion": "hessian"},
     "adam": {"method": "adam"},
 }
 """The methods by the names that tables have, and the settings of `directions discover` that make each."""

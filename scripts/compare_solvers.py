@@ -49,9 +49,7 @@ def run_adam(target: Target, cell: Cell, folder: Path) -> dict[str, Any]:
     """Adam from a random start, or from another cell's basis, scored now and then."""
     settings = dict(cell.settings)
     seconds, steps = settings.pop("seconds", float("inf")), settings.pop("steps", 10**6)
-    config = dataclasses.replace(
-        target.config, method="adam", seed=cell.seed, steps=steps, eval_every=10**9, **settings
-    )
+    config = target.config.replace(method="adam", seed=cell.seed, steps=steps, eval_every=10**9, **settings)
     state, spent, passes = None, 0.0, {"forwards": 0, "backwards": 0}
     if cell.after:
         before = json.loads((folder / f"{cell.after}.json").read_text())

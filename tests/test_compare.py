@@ -20,7 +20,7 @@ SMALL = {
     "held_out": 2, "held_out_probes": 2, "final_samples": 2, "base_points": 2, "starts": 1, "steps": 2, "batch_size": 2,
     "eval_every": 1,
 }  # fmt: skip
-METHODS = ("random", "axes", "sefa", "pca-jacobian", "voynov", "hessian", "hessian+adam", "adam")
+METHODS = ("random", "axes", "sefa", "pca-jacobian", "voynov", "hessian", "jacobian", "hessian+adam", "adam")
 
 
 class Net(nn.Module):

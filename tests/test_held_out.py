@@ -108,10 +108,14 @@ def test_held_out_penalty_does_not_hide_nan(generator, reduction):
     """A maximum over numbers would pass over NaN."""
     held_out = draw_held_out(generator, CONFIG.replace(reduction=reduction))
 
-    def broken(z, y, truncation):
-        return generator(z, y) * torch.where(z[:, :1] > 0, 1.0, math.nan)[..., None, None]
+    class Broken:
+        def __getattr__(self, name):
+            return getattr(generator, name)
 
-    assert math.isnan(held_out_penalty(broken, torch.eye(4), held_out))
+        def __call__(self, z, y, truncation):
+            return generator(z, y) * torch.where(z[:, :1] > 0, 1.0, math.nan)[..., None, None]
+
+    assert math.isnan(held_out_penalty(Broken(), torch.eye(4), held_out))
 
 
 def test_search_fills_in_what_the_generator_decides(generator):

@@ -21,6 +21,7 @@ class Shared(DiscoverConfig):
 
     generator: str = setting("builtin", "", hidden=True)
     method: Any = setting("joint+adam", "", hidden=True)
+    criterion: Any = setting("hessian", "", hidden=True)
     pca_of: Any = setting("activations", "", hidden=True)
     ndirs: int | None = setting(None, "", hidden=True)
     seed: int = setting(0, "", hidden=True)
@@ -32,7 +33,7 @@ def compare(
     generator_: Annotated[str, typer.Argument(metavar="GENERATOR", help="Generator by name or folder.")] = "builtin",
     methods: Annotated[
         str, typer.Option(metavar="METHOD,…", help="Which, in the order of the table.", rich_help_panel=_WHAT)
-    ] = "random,axes,pca,pca-jacobian,sefa,voynov,hessian,hessian+adam",
+    ] = "random,axes,pca,pca-jacobian,sefa,voynov,hessian,jacobian,hessian+adam",
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each method: seeds 0, 1, ….", rich_help_panel=_WHAT)] = 3,
     samples: Annotated[
         int, typer.Option(min=8, help="Base points at which pictures are judged.", rich_help_panel=_WHAT)

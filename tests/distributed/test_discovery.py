@@ -6,7 +6,7 @@ import warnings
 
 import pytest
 import torch
-from rank_work import discoveries, run_of
+from rank_work import discoveries, flat, run_of
 from ranks import Started
 
 from directions.ranks import Ranks
@@ -62,17 +62,6 @@ def assert_same_numbers(record, expected):
     }
     numbers = {name: value for name, value in expected.items() if value is not None}
     assert {name: record[name] for name in numbers} == pytest.approx(numbers, rel=1e-9)
-
-
-def flat(numbers, prefix=""):
-    """Numbers within numbers, each by its whole name."""
-    if not isinstance(numbers, dict):
-        return numbers
-    parts = [
-        flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-        for name, value in numbers.items()
-    ]
-    return {name: value for part in parts for name, value in part.items()}
 
 
 def assert_same_end(found, expected):

@@ -103,7 +103,7 @@ def test_summarise_measures_the_most_active_with_all_samples(run, monkeypatch):
     monkeypatch.setattr(summary, "_FIRST", 2)
     monkeypatch.setattr(summary, "activeness", watch)
     directions = summarise(generator, CONFIG.replace(final_samples=40), snapshot)
-    assert asked == [(3, 32), (2, 40)]
+    assert asked == [(3, 32), (2, 40), (3, 8)]
     assert list(directions.activeness) == sorted(directions.activeness, reverse=True)
 
 

@@ -48,13 +48,13 @@ def numbers(snapshots):
 def run(out, config, generator=None, **reporting):
     generator = generator or DoubleGenerator()
     folder = RunFolder.create(out, "run", config.to_dict())
-    return folder, record_run(discover(generator, config), generator, config, folder, **reporting)
+    return folder, record_run(discover(generator, config), generator, folder, **reporting)
 
 
 def go_on(folder, config):
     generator = DoubleGenerator()
     state = (folder.read_checkpoint() or {}).get("state")
-    return record_run(discover(generator, config, resume_from=state), generator, config, folder)
+    return record_run(discover(generator, config, resume_from=state), generator, folder)
 
 
 def outcome(path):
@@ -223,7 +223,7 @@ def test_record_run_logs_and_keeps_what_was_measured(tmp_path):
         checkpoint = folder.read_checkpoint()
         kept.append(None if checkpoint is None else checkpoint["state"]["record"]["base_points"])
 
-    record_run(discover(generator, JOINT), generator, JOINT, folder, on_record=look)
+    record_run(discover(generator, JOINT), generator, folder, on_record=look)
     assert [base_points for base_points, _ in itertools.groupby(kept)] == [0, 3, 4, None]
     assert [line["base_points"] for line in folder.read_stats()] == [0, 1, 2, 3, 4, None]
     log = (folder.path / "log.txt").read_text()
