@@ -142,7 +142,7 @@ class Comparison:
             state = (folder.read_checkpoint() or {}).get("state")
             steps = discover(self.generator, config, resume_from=state, on_progress=self.on_progress)
             with contextlib.closing(self._metered(steps, folder.path / "used.json", config)) as snapshots:
-                found = record_run(snapshots, self.generator, config, folder, on_progress=self.on_progress)
+                found = record_run(snapshots, self.generator, folder, on_progress=self.on_progress)
         path = folder.path / f"scores-{self.samples}.json"
         if not path.exists():
             used = json.loads((folder.path / "used.json").read_text(encoding="utf-8"))

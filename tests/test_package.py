@@ -30,7 +30,7 @@ LAYERS = [
     ("search",),
     ("joint",),
     ("held_out",),
-    ("methods",),
+    ("methods", "plan"),
     ("hub",),
     ("direction_file",),
     ("convert",),
