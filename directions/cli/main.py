@@ -31,6 +31,10 @@ VERBS = {
         "Show which directions a file holds, how they were found, and what was measured about them.",
     ),
     "evaluate": ("evaluate", "Measure a file's directions against random ones and the axes of z."),
+    "compare": (
+        "compare",
+        "Run methods on a generator and judge them at the same held-out places; a run that is there is used again.",
+    ),
     "name": ("files", "Name directions, set how far they go, and leave notes; every change can be undone."),
     "select": ("files", "Take some directions of a file into one of their own, in the order given."),
     "merge": ("files", "Put the directions of several files of the same generator into one."),
