@@ -78,7 +78,11 @@ def load_reference(reference: str, name: str, weights: Path | None) -> Generator
         here, module_name = file.resolve().parent, file.stem
     sys.path.insert(0, str(here))  # the folder that the user is in, or the file's, counts too, as with ``python``
     try:
-        found = _called(f"{reference}: importing {module_name}", lambda: _imported(module_name, here, reference))
+        found = _called(
+            f"{reference}: importing {module_name}",
+            lambda: _imported(module_name, here, reference),
+            ModuleNotFoundError,
+        )
     except ModuleNotFoundError as error:
         missing = error.name or module_name
         own = module_name == missing or module_name.startswith(f"{missing}.")
@@ -118,11 +122,11 @@ def _made_by(function: Callable[..., Any], name: str, reference: str, weights: P
     return _as_generator(_called(reference, lambda: function(**arguments)), name, reference)
 
 
-def _called(what: str, call: Callable[[], Any]) -> Any:
+def _called(what: str, call: Callable[[], Any], *passed_on: type[Exception]) -> Any:
     """Make a call into a user's code, which may raise anything."""
     try:
         return call()
-    except (UserError, ModuleNotFoundError):
+    except (UserError, *passed_on):
         raise
     except (Exception, SystemExit) as error:
         if is_out_of_memory(error):
