@@ -5,8 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 SCENES_VENV := .venv-scenes
 # 64 pixels on one core: the discriminator looks at 2 x 2 pixels as channels; float32, for CPUs without bfloat16
-LETTERS := --steps 3800 --batch-size 48 --dim-z 20 --discriminator-width 32 --fold 2 --decay-from 0.6 --ema 0.998 \
-	--no-bfloat16
+LETTERS := --data data/letters-64 --dim-z 20 --discriminator-width 32 --fold 2 --no-bfloat16
+PAIRS := $(LETTERS) --batch-size 24 --together 2 --discriminator-rate 0.0006
 PYTHON ?=
 
 .DEFAULT_GOAL := help
@@ -60,9 +60,14 @@ builtin: $(VENV)/.ready-test ## Train the built-in generator on the scenes (hour
 		--texture 0.5 --colour 5 --discriminator-rate 0.0002 --decay-from 0.3 --ema 0.99
 	@$(BIN)/python scripts/builtin/export.py scenes
 
-letters: $(VENV)/.ready-test data/letters-64/dataset.json ## Train the generator of letters (hours; fetches fonts, 508 MB; resumes)
+letters: $(VENV)/.ready-test data/letters-64/dataset.json ## Render letters and train their generator (hours; fetches 508 MB; resumes)
 	@echo "==> Training the generator of letters; Ctrl-C stops, the same command goes on"
-	@$(BIN)/python scripts/builtin/train.py --data data/letters-64 --out outputs/letters $(LETTERS)
+	@$(BIN)/python scripts/builtin/train.py --out outputs/letters $(LETTERS) --steps 1923 --batch-size 48 --decay-from 1 \
+		--ema 0.998
+	@$(BIN)/python scripts/builtin/train.py --out outputs/letters-pairs --start outputs/letters $(PAIRS) --steps 2000 \
+		--until 1719 --factors 2 --warm-up 200 --decay-from 0.6 --ema 0.998
+	@$(BIN)/python scripts/builtin/train.py --out outputs/letters-clean --start outputs/letters-pairs $(PAIRS) \
+		--steps 560 --factors 0.4 --decay-from 0.4 --ema 0.99
 	@$(BIN)/python scripts/builtin/figures.py --judge
 	@$(BIN)/python scripts/builtin/export.py letters
 

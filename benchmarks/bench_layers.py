@@ -9,7 +9,6 @@ the machine.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import os
 import platform
@@ -87,7 +86,7 @@ def make_generator(name: str) -> Generator:
 
 def make_step(generator: Generator, layers: str, batch_size: int) -> Callable[[], object]:
     """Return what a step does but for Adam: the penalty of a batch and its gradient."""
-    config = dataclasses.replace(DiscoverConfig(), layers=layers, batch_size=batch_size)
+    config = DiscoverConfig().replace(layers=layers, batch_size=batch_size)
     search = Search.resolve(generator, config)
     batch = draw_batch(generator, config, search, step=1)
     Q = search.space.embed(torch.eye(search.space.size))

@@ -7,7 +7,7 @@ import dataclasses
 import math
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,20 +22,26 @@ from directions.generators.layers import chosen_layers
 from directions.generators.registry import load_generator
 from directions.generators.wrap import check_gradients, check_images
 from directions.held_out import HeldOutHessians, HeldOutSet, draw_held_out, held_out_penalty
-from directions.joint.measure import measure, planned_measurement
+from directions.joint.measure import measure, planned_measurements
+from directions.joint.moments import JoinedMoments, Moments
 from directions.joint.solve import JointSolution, Solving, solution_state, solve_in_steps
-from directions.penalty import check_deterministic, hessian_penalty, penalty_per_sample
+from directions.methods import Reconstructor, computed_basis
+from directions.penalty import (
+    check_deterministic,
+    hessian_penalty,
+    jacobian_penalty,
+    jacobian_penalty_per_sample,
+    penalty_per_sample,
+)
+from directions.plan import SIGN_VECTORS_UP_TO, Plan, is_planned, make_plan, with_plan
 from directions.ranks import Progress, Ranks, no_progress
 from directions.sampling import derived_rng, image_map
 from directions.search import Batch, Search, draw_batch, shared_among, warn_if_no_third
 from directions.settings.base import ConfigError
-from directions.settings.discover import DiscoverConfig
+from directions.settings.discover import COMPUTED, DiscoverConfig
 
 if TYPE_CHECKING:
     from directions.direction_file import Directions
-
-SIGN_VECTORS_UP_TO = 24
-"""In larger searched spaces a few sign vectors say nothing: bases are compared by Hessians at held-out places."""
 
 WORTH_WHILE = 1e-3
 """Steps go on as long as the score falls by this share from one evaluation to the next."""
@@ -48,7 +54,7 @@ class Record:
     step: int
     """Number of steps taken; 0 before the first."""
     penalty: float | None = None
-    """Penalty of the step's samples, before A was changed; ``None`` at step 0."""
+    """Penalty of the step's samples (of method ``"voynov"`` the loss), before A was changed; ``None`` at step 0."""
     held_out: float | None = None
     """Held-out penalty after the step, every ``eval_every`` steps, else ``None``."""
     learning_rate: float | None = None
@@ -56,8 +62,8 @@ class Record:
     seconds: float
     """Duration of the step, held-out score included."""
     base_points: int | None = None
-    """Number of base points whose Hessians have been measured, as long as that goes on; ``None`` from the joint
-    solution on, and in runs without one."""
+    """Number of base points that have been measured, as long as that goes on; ``None`` from the joint solution on, and
+    in runs without one."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,8 +84,12 @@ class Snapshot:
     gain: dict[str, Any] | None = None
     """What the steps after a joint start gained, in the last one: ``taken``, ``kept`` (the step whose basis is kept),
     and the ``score`` (its name) at the ``start`` and of the ``best``."""
+    hessians: HeldOutHessians | None = None
+    """The Hessians at held-out places, in the last one."""
+    plan: dict[str, Any] | None = None
+    """How the run was to spend its time, and what was ``spent``."""
     config: DiscoverConfig
-    """Settings of the run."""
+    """Settings of the run, with what its plan has chosen."""
 
     def directions(self, generator: Generator | torch.nn.Module, *, ranks: Ranks | None = None) -> Directions:
         """Measure the directions that have been found.
@@ -94,11 +104,7 @@ class Snapshot:
         from directions.evaluation.summary import summarise
 
         with explained(lambda: too_large(self.config, 1 if ranks is None else ranks.world_size)):
-            found = summarise(_as_generator(generator), self.config, self, ranks=ranks)
-        if self.gain is None:
-            return found
-        header = found.header
-        return type(found)(found.matrix, header | {"joint": header["joint"] | {"steps": self.gain}})
+            return summarise(_as_generator(generator), self.config, self, ranks=ranks, hessians=self.hessians)
 
 
 def _as_generator(generator: Generator | torch.nn.Module) -> Generator:
@@ -152,6 +158,8 @@ def discover(
     """
     ranks = ranks or Ranks()
     generator = _as_generator(generator)
+    started = time.perf_counter()
+    config = with_plan(config, resume_from and resume_from.get("plan"))
     asked, config = config, shared_among(ranks, config)
     search = Search.resolve(generator, config)
     warn_if_no_third(generator, config)
@@ -162,13 +170,17 @@ def discover(
     if isinstance(generator, torch.nn.Module):
         generator.eval().requires_grad_(False)
     held_out = draw_held_out(generator, config)
-    differentiated = config.adam_steps > 0 or planned_measurement(config, search).kind == "gradients"
+    differentiated = config.adam_steps > 0 or (
+        "joint" in config.method and "gradients" in (one.kind for one in planned_measurements(config, search).values())
+    )
     _check_generator(generator, held_out, differentiated)
     prepare_steps(generator, config)  # last, because what is compiled is compiled at its first pass with gradients
     rng = derived_rng(config.seed, purpose="init")
     dtype, device = held_out.points.z.dtype, held_out.points.z.device
     A = initial_matrix(search.ndirs, search.space.size, config.init, rng, dtype=dtype, device=device).requires_grad_()
-    run = _Run(generator, asked, config, search, held_out, A, torch.optim.Adam([A]), ranks, on_progress)
+    run = _Run(generator, asked, config, search, held_out, A, torch.optim.Adam([A]), ranks, on_progress, started)
+    if config.method == "voynov":
+        run.reconstructor = Reconstructor(generator, config, search)
     if resume_from is not None:
         run.restore(resume_from)
 
@@ -193,9 +205,18 @@ class _Run:
     optimizer: torch.optim.Adam
     ranks: Ranks
     on_progress: Progress
+    started: float
+    """When it was started, on `time.perf_counter`; for a resumed one earlier by what had been spent."""
+    plan: Plan | None = None
+    pilot: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """What the first base point, by which the run was planned, has added to the moments."""
     held_out_before: float = math.nan
     joint: JointSolution | None = None
     hessians: HeldOutHessians | None = None
+    reconstructor: Reconstructor | None = None
+    """Of method ``"voynov"``, trained with A."""
+    over: bool = False
+    """Whether the time is up."""
     best: dict[str, Any] | None = None
     """After a joint start: the best A, its step and score, the score of the start, and whether to stop there."""
 
@@ -211,28 +232,86 @@ class _Run:
 
     def compare(self, step: int, held_out: float) -> dict[str, Any]:
         """What `best` becomes with the basis as it is: that one if it scores better, else steps shall end."""
-        score = held_out if self.hessians is None else self.hessians.score(self.basis()).off_diagonal
+        score = held_out
+        if self.search.space.size > SIGN_VECTORS_UP_TO:
+            assert self.hessians is not None, "measured before the first step"
+            score = self.hessians.score(self.basis()).off_diagonal
         best = self.best or {"start": score, "score": math.inf, "stop": False}
         if score < (1 - WORTH_WHILE) * best["score"]:
             return best | {"A": self.A.detach().clone(), "step": step, "score": score}
         return best | {"stop": True}
 
     def measure_held_out(self) -> None:
-        """Measure the Hessians by which the bases of steps are compared where sign vectors cannot."""
-        size = self.search.space.size
-        if size <= SIGN_VECTORS_UP_TO or not self.config.adam_steps:
+        """Measure the Hessians by which bases are scored, and compared where sign vectors cannot."""
+        if self.hessians is not None:
             return
-        done, total = 0, HeldOutHessians.images(size)
+        places = self.config.held_out_places
+        done, total = 0, HeldOutHessians.images(self.search.space.size, places)
 
         def count(images: int) -> None:
             nonlocal done
             done += images
             self.on_progress("Measuring held-out Hessians", done, total, "")
 
-        self.hessians = HeldOutHessians.measure(self.generator, self.config, ranks=self.ranks, count=count)
+        self.hessians = HeldOutHessians.measure(
+            self.generator, self.config, places=places, ranks=self.ranks, count=count
+        )
+
+    def spent(self) -> float:
+        """Seconds that the run has taken."""
+        return time.perf_counter() - self.started
+
+    def late(self, needed: float) -> bool:
+        """Whether there is a plan, and less than ``needed`` seconds of its time are left."""
+        plan = self.plan
+        return plan is not None and self.ranks.from_first(lambda: self.spent() + needed > plan.time)
+
+    def make_plan(self) -> None:
+        """Time the first base point, and choose what was not given."""
+        self.on_progress("Measuring the first base point", 0, 0, "")
+        one = dataclasses.replace(
+            planned_measurements(self.config.replace(criterion="jacobian"), self.search)["jacobian"], base_points=1
+        )
+        image, taken = math.inf, 0.0
+        while taken < 0.5:  # the first passes are slower
+            started = time.perf_counter()
+            *_, moments = measure(self.generator, one)
+            seconds = time.perf_counter() - started
+            image, taken = min(image, seconds / one.evaluations), taken + seconds
+        spent = self.spent()
+        self.plan = self.ranks.from_first(lambda: make_plan(self.asked, self.search, spent=spent, image=image))
+        self.on_progress(self.plan.words, 0, 0, "")
+        self.apply_plan()
+        if self.config.criterion != "hessian" and "joint" in self.config.method:
+            self.pilot = {"jacobian": moments.state_dict()}
+        self.held_out = draw_held_out(self.generator, self.config)
+
+    def apply_plan(self) -> None:
+        """Take over what the plan has chosen."""
+        assert self.plan is not None, "there is one"
+        self.asked = with_plan(self.asked, self.plan.to_dict())
+        self.config = shared_among(self.ranks, self.asked)
+
+    def shorten(self, kind: str, base_points: int) -> None:
+        """Be content with the base points that have been measured, because the time is up."""
+        name = "hessian_points" if self.config.criterion == "both" and kind == "hessian" else "base_points"
+        if self.plan is not None and base_points > 1:
+            self.plan = self.plan.shortened(**{name: base_points})
+            self.apply_plan()
+
+    def shorten_finish(self) -> None:
+        """Take fewer samples for what comes last, if they would not fit into the time any more."""
+        for part in (2, 4, 8):
+            if self.plan is None or not self.late(self.plan.finish / part * 2):
+                return
+            self.plan = self.plan.shortened(final_samples=max(4, self.config.final_samples // 2))
+            self.apply_plan()
 
     def snapshot(self, record: Record, *, last: bool = False, **more: Any) -> Snapshot:
         """A snapshot that later steps do not change."""
+        if last:
+            self.shorten_finish()
+            self.measure_held_out()
         state = {
             "record": dataclasses.asdict(record),
             "held_out_before": self.held_out_before,
@@ -241,9 +320,16 @@ class _Run:
             "moments": None,
             "joint": None if self.joint is None else solution_state(self.joint),
         }
+        if self.reconstructor is not None:
+            state["reconstructor"] = self.reconstructor.state_dict()
         if self.best is not None:
-            places = None if self.hessians is None else list(self.hessians.places)
-            state |= {"best": dict(self.best), "held_out_hessians": places}
+            state["best"] = dict(self.best)
+        if self.hessians is not None:
+            state["held_out_hessians"] = list(self.hessians.places)
+        plan = None
+        if self.plan is not None:
+            plan = state["plan"] = self.plan.to_dict() | {"spent": self.spent()}
+            state["over"] = self.over
         basis, gain = self.basis(), None
         if last and self.best is not None:
             # A last step between two scores is compared as well, but not for those that may be added later.
@@ -253,7 +339,9 @@ class _Run:
             gain = {
                 "taken": record.step,
                 "kept": best["step"],
-                "score": "held-out penalty" if self.hessians is None else "held-out Hessians off the diagonal",
+                "score": "held-out Hessians off the diagonal"
+                if self.search.space.size > SIGN_VECTORS_UP_TO
+                else "held-out penalty",
                 "start": best["start"],
                 "best": best["score"],
             }
@@ -264,6 +352,8 @@ class _Run:
             state=state | more,
             joint=self.joint,
             gain=gain,
+            hessians=self.hessians,
+            plan=plan,
             config=self.asked,
         )
 
@@ -280,9 +370,18 @@ class _Run:
         with torch.no_grad():
             self.A.copy_(state["A"])
         self.optimizer.load_state_dict(state["optimizer"])
+        if self.reconstructor is not None:
+            self.reconstructor.load_state_dict(state["reconstructor"])
         self.held_out_before = state["held_out_before"]
         self.joint = JointSolution(**state["joint"]) if state.get("joint") else None
         self.best = state.get("best") and dict(state["best"])
+        if state.get("plan"):
+            plan = dict(state["plan"])
+            self.started -= plan.pop("spent")
+            self.plan = Plan(**plan)
+            self.over = state["over"]
+            if self.config.time not in (None, self.plan.time):  # given anew: for steps, and what comes after
+                self.plan, self.over = dataclasses.replace(self.plan, time=self.config.time), False
         if state.get("held_out_hessians"):
             self.hessians = HeldOutHessians(self.search.space, tuple(state["held_out_hessians"]))
 
@@ -293,9 +392,16 @@ def _loop(run: _Run, state: Mapping[str, Any]) -> Iterator[Snapshot]:
     if state:
         record = Record(**state["record"])
     else:
+        if is_planned(config, run.search.space.size):
+            run.make_plan()
+            config = run.config
+        if config.method in COMPUTED:
+            found = computed_basis(run.generator, config, run.search, ranks=run.ranks, on_progress=run.on_progress)
+            with torch.no_grad():
+                A.copy_(run.ranks.from_first(lambda: found))
         run.on_progress("Scoring at the held-out places", 0, 0, "")
         score = run.held_out_before = run.score(step=0)
-        base_points = None if config.method == "adam" else 0
+        base_points = len(run.pilot) if "joint" in config.method else None
         record = Record(step=0, held_out=score, seconds=time.perf_counter() - started, base_points=base_points)
     if record.base_points is None:
         yield run.snapshot(record, last=_ended(run, record.step))
@@ -307,9 +413,12 @@ def _loop(run: _Run, state: Mapping[str, Any]) -> Iterator[Snapshot]:
         if _ended(run, step - 1):
             return
         started = time.perf_counter()
-        batch = draw_batch(run.generator, config, run.search, step)
         Q = run.search.space.embed(gram_schmidt(A))
-        penalty, gradient = penalty_and_gradient(run.generator, Q.detach(), batch, config, run.ranks)
+        if run.reconstructor is not None:
+            penalty, gradient = run.reconstructor.step(Q, step)
+        else:
+            batch = draw_batch(run.generator, config, run.search, step)
+            penalty, gradient = penalty_and_gradient(run.generator, Q.detach(), batch, config, run.ranks)
         _finite(penalty, "penalty", step)
         run.optimizer.zero_grad()
         Q.backward(gradient)
@@ -324,35 +433,49 @@ def _loop(run: _Run, state: Mapping[str, Any]) -> Iterator[Snapshot]:
             held_out = scored = run.score(step)
             if run.best is not None:
                 run.best = run.compare(step, scored)
+        if run.late(run.plan.finish if run.plan else 0.0):
+            run.over = True
         seconds = time.perf_counter() - started
         record = Record(step=step, penalty=penalty, held_out=held_out, learning_rate=rate, seconds=seconds)
-        yield run.snapshot(record, last=_ended(run, step))
         run.on_progress("Steps", step, config.adam_steps, f"held-out {scored:.4g}, penalty {penalty:.4g}")
+        yield run.snapshot(record, last=_ended(run, step))
 
 
 def _ended(run: _Run, step: int) -> bool:
     """Whether no step follows."""
-    return step >= run.config.adam_steps or (run.best is not None and run.best["stop"])
+    return run.over or step >= run.config.adam_steps or (run.best is not None and run.best["stop"])
 
 
 def _joint_start(run: _Run, record: Record, state: Mapping[str, Any]) -> Iterator[Snapshot]:
     """Measure and diagonalise; A is then the solution. The first snapshot has the record as it is."""
-    config, started = run.config, time.perf_counter()
-    plan = planned_measurement(config, run.search)
-    for moments in measure(run.generator, plan, resume_from=state.get("moments"), ranks=run.ranks):
-        if moments.base_points != record.base_points:
-            seconds = time.perf_counter() - started
-            record = Record(step=0, seconds=seconds, base_points=moments.base_points)
-        yield run.snapshot(record, moments=moments.state_dict())
-        run.on_progress("Measuring Hessians", moments.base_points, config.base_points, "")
-        started = time.perf_counter()
+    started = time.perf_counter()
+    known = state.get("moments") or run.pilot
+    known = {"hessian": known} if "base_points" in known else dict(known)  # of before there were other criteria
+    measured: list[Moments] = []
+    for kind, one in planned_measurements(run.config, run.search).items():
+        for moments in measure(run.generator, one, resume_from=known.get(kind), ranks=run.ranks):
+            known[kind] = moments.state_dict()
+            done = sum(part["base_points"] for part in known.values())
+            if done != record.base_points:
+                record = Record(step=0, seconds=time.perf_counter() - started, base_points=done)
+            elif moments.base_points == 0 and measured:
+                continue  # this place is recorded
+            yield run.snapshot(record, moments=dict(known))
+            run.on_progress(f"Measuring {kind.capitalize()}s", moments.base_points, one.base_points, "")
+            started = time.perf_counter()
+            if run.plan and moments.base_points < one.base_points and run.late(run.plan.time - run.plan.measure_until):
+                run.shorten(kind, moments.base_points)
+                break
+        measured.append(moments)
+    joined = measured[0] if len(measured) == 1 else JoinedMoments(tuple(measured))
+    config = run.config
 
     def show(solving: Solving, iteration: int, energy: float) -> None:
         note = f"{solving.phase}, start {solving.start + 1}, iteration {iteration}, energy {energy:.6g}"
         run.on_progress("Diagonalising", solving.done, solving.total, note)
 
     for solving in solve_in_steps(
-        moments,
+        joined,
         starts=config.starts,
         seed=config.seed,
         ranks=run.ranks,
@@ -360,7 +483,7 @@ def _joint_start(run: _Run, record: Record, state: Mapping[str, Any]) -> Iterato
         on_iteration=show,
     ):
         if solving.solution is None:
-            yield run.snapshot(record, moments=moments.state_dict(), solving=solving.state_dict())
+            yield run.snapshot(record, moments=dict(known), solving=solving.state_dict())
         else:
             joint = solving.solution
     run.on_progress("Diagonalising", solving.total, solving.total, "")
@@ -370,7 +493,8 @@ def _joint_start(run: _Run, record: Record, state: Mapping[str, Any]) -> Iterato
     run.on_progress("Scoring the joint solution", 0, 0, "")
     score = run.score(step=0)
     if config.adam_steps:
-        run.measure_held_out()
+        if run.search.space.size > SIGN_VECTORS_UP_TO:
+            run.measure_held_out()
         run.best = run.compare(0, score)
     record = Record(step=0, held_out=score, seconds=time.perf_counter() - started)
     yield run.snapshot(record, last=_ended(run, 0))
@@ -390,7 +514,7 @@ def penalty_and_gradient(
         generator: Frozen and in eval mode.
         Q: Orthonormal rows, (ndirs, |z|).
         batch: The samples.
-        config: Micro-batch, epsilon, reduction, truncation, layers, precision.
+        config: Criterion, micro-batch, epsilon, reduction, truncation, layers, precision.
         ranks: Those that share the micro-batches; ``None`` is this process alone.
 
     Returns:
@@ -399,6 +523,10 @@ def penalty_and_gradient(
     ranks = ranks or Ranks()
     Q = Q.detach().requires_grad_()
     layers = chosen_layers(generator, config.layers)
+    per_sample: Callable[..., Tensor] = penalty_per_sample
+    of_all: Callable[..., Tensor] = hessian_penalty
+    if config.criterion == "jacobian":
+        per_sample, of_all = jacobian_penalty_per_sample, jacobian_penalty
     size = config.micro_batch or config.batch_size
     penalty = -math.inf if config.reduction == "max" else 0.0
     gradient = torch.zeros_like(Q)
@@ -408,11 +536,11 @@ def penalty_and_gradient(
             f = image_map(generator, batch.points[part], Q, config.truncation, layers, precision=config.precision)
             w, probes = batch.w[part], batch.probes[:, part]
             if config.reduction == "mean":
-                share = penalty_per_sample(f, w, epsilon=config.epsilon, probes=probes).sum() / config.batch_size
+                share = per_sample(f, w, epsilon=config.epsilon, probes=probes).sum() / config.batch_size
                 gradient += torch.autograd.grad(share, Q)[0]
                 penalty += share.item()
                 continue
-            largest = hessian_penalty(f, w, epsilon=config.epsilon, probes=probes, reduction="max")
+            largest = of_all(f, w, epsilon=config.epsilon, probes=probes, reduction="max")
             if not largest.item() <= penalty:  # also true for NaN, which then ends the run
                 penalty, gradient = largest.item(), torch.autograd.grad(largest, Q)[0]
                 if math.isnan(penalty):

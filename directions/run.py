@@ -30,6 +30,7 @@ import directions
 from directions.direction_file import Directions, load_directions
 from directions.errors import Interrupted, NonFiniteError, OutOfMemoryError, RankLostError, UserError
 from directions.files import write_bytes, write_text
+from directions.plan import with_plan
 from directions.ranks import Progress, Ranks, no_progress
 from directions.settings.discover import DiscoverConfig
 
@@ -496,7 +497,6 @@ def event_writer(folder: RunFolder, wanted: bool) -> Iterator[Callable[[int, Map
 def record_run(
     snapshots: Iterable[Snapshot],
     generator: Generator,
-    config: DiscoverConfig,
     folder: RunFolder,
     *,
     tensorboard: bool = False,
@@ -507,9 +507,8 @@ def record_run(
     """Run discovery to its end, or to a signal, and keep everything that a later resume needs.
 
     Args:
-        snapshots: From `directions.discover`, called with ``generator`` and ``config``.
+        snapshots: From `directions.discover`, called with ``generator``.
         generator: Where directions are learned.
-        config: Settings of the run.
         folder: Where everything goes.
         tensorboard: Whether to write TensorBoard events too.
         on_record: Called after each step has been recorded.
@@ -546,10 +545,10 @@ def record_run(
                     if snapshot.record.base_points is None:  # the others have step 0: curves begin with the solution
                         curves = ("penalty", "held_out", "learning_rate", "seconds")
                         write_events(snapshot.record.step, {name: getattr(snapshot.record, name) for name in curves})
-                    if _wants_checkpoint(snapshot, previous, config):
+                    if _wants_checkpoint(snapshot, previous):
                         folder.write_checkpoint(snapshot.state, **made_with)
                         kept_at = time.monotonic()
-                    _log(folder, snapshot, config)
+                    _log(folder, snapshot)
                     on_record(snapshot.record)
             assert last is not None, "discover yields its starting point"
             on_progress("Measuring activeness, path sizes, penalty shares and baselines", 0, 0, "")
@@ -590,21 +589,22 @@ def _drop_later_stats(folder: RunFolder, first: Record) -> None:
     folder.keep_stats(lambda line: position(line) < position(vars(first)))
 
 
-def _wants_checkpoint(snapshot: Snapshot, previous: Snapshot | None, config: DiscoverConfig) -> bool:
-    record = snapshot.record
+def _wants_checkpoint(snapshot: Snapshot, previous: Snapshot | None) -> bool:
+    record, config = snapshot.record, snapshot.config
     if record.base_points is None:
         return record.step % config.checkpoint_every == 0 or record.step == config.adam_steps or bool(snapshot.gain)
     # A base point of a large generator takes minutes: what has cost time is kept.
     costly = record.seconds > 1.0
     before = -1 if previous is None or previous.record.base_points is None else previous.record.base_points
     due = record.base_points // config.checkpoint_every > before // config.checkpoint_every  # ranks measure several
-    return costly or due or record.base_points == config.base_points
+    return costly or due or record.base_points == config.all_base_points
 
 
-def _log(folder: RunFolder, snapshot: Snapshot, config: DiscoverConfig) -> None:
-    record = snapshot.record
-    if record.base_points == config.base_points:
-        folder.log(f"Hessians measured at {record.base_points} base points.")
+def _log(folder: RunFolder, snapshot: Snapshot) -> None:
+    record, config = snapshot.record, snapshot.config
+    if record.base_points == config.all_base_points:
+        what = {"hessian": "Hessians", "jacobian": "Jacobians", "both": "Jacobians and Hessians"}[config.criterion]
+        folder.log(f"{what} measured at {record.base_points} base points.")
     if snapshot.joint is not None and record.step == 0:
         joint = snapshot.joint
         folder.log(f"Diagonalised jointly: {joint.agreeing_starts} of {len(joint.excess)} starts reached the best.")
@@ -646,9 +646,11 @@ def finished_run(folder: RunFolder, config: DiscoverConfig) -> Directions | None
     if checkpoint is None or not folder.directions_path.exists():
         return None
     state = checkpoint["state"]
-    record, best = state["record"], state.get("best")
+    record, best, plan = state["record"], state.get("best"), state.get("plan")
+    config = with_plan(config, plan)
     left = config.adam_steps - record["step"]
-    if record.get("base_points") is not None or left < 0 or (left and not (best and best["stop"])):
+    over = (best and best["stop"]) or (state.get("over") and config.time in (None, plan["time"]))
+    if record.get("base_points") is not None or left < 0 or (left and not over):
         return None
     found = load_directions(folder.directions_path)
     header = found.header

@@ -49,9 +49,7 @@ def run_adam(target: Target, cell: Cell, folder: Path) -> dict[str, Any]:
     """Adam from a random start, or from another cell's basis, scored now and then."""
     settings = dict(cell.settings)
     seconds, steps = settings.pop("seconds", float("inf")), settings.pop("steps", 10**6)
-    config = dataclasses.replace(
-        target.config, method="adam", seed=cell.seed, steps=steps, eval_every=10**9, **settings
-    )
+    config = target.config.replace(method="adam", seed=cell.seed, steps=steps, eval_every=10**9, **settings)
     state, spent, passes = None, 0.0, {"forwards": 0, "backwards": 0}
     if cell.after:
         before = json.loads((folder / f"{cell.after}.json").read_text())
@@ -82,7 +80,7 @@ def run_joint(target: Target, cell: Cell, folder: Path) -> dict[str, Any]:
     """Measure in a stream; at the given numbers of base points solve with what is there."""
     settings = dict(cell.settings)
     points, seconds = settings.pop("points"), settings.pop("seconds", float("inf"))
-    config = dataclasses.replace(target.config, seed=cell.seed)
+    config = target.config.replace(seed=cell.seed)
     plan = dataclasses.replace(planned_measurement(config, target.search), base_points=points[-1], **settings)
     part = folder / f"{cell.name}.part"
     before = torch.load(part, weights_only=True) if part.exists() else {"moments": None, "measuring": 0.0, "curve": []}
@@ -161,7 +159,7 @@ def score_again(arguments: argparse.Namespace) -> None:
     """Score on a larger held-out set, which tells bases apart that are nearly as good: where each cell ended, and the
     way there of the joint solutions, which are few."""
     target = make_target(arguments)
-    larger = dataclasses.replace(target.config, held_out=arguments.final_points, micro_batch=None)
+    larger = target.config.replace(held_out=arguments.final_points, micro_batch=None)
     held_out = draw_held_out(target.generator, larger)
     path = arguments.folder / SCORES
     scores = json.loads(path.read_text()) if path.exists() else {"points": arguments.final_points}

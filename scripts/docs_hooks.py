@@ -5,19 +5,26 @@ The builder of the site (``mkdocs.yml``) calls this; the Python reference is tak
 
 from __future__ import annotations
 
-import re
-import subprocess
-import sys
+import importlib
 
+import typer
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from typer.cli import get_docs_for_click
+
+from directions.cli.main import VERBS, app
 
 
 def command_line() -> str:
     """Return the help of every command as Markdown."""
-    command = [sys.executable, "-m", "typer", "directions.cli.main", "utils", "docs", "--name", "directions"]
-    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return re.sub(r"^# `directions`", "# Command line", text, count=1)
+    # The program itself imports one verb at a time; here all of them are wanted.
+    whole = typer.Typer(help=app.info.help, add_completion=False)
+    for verb, (module, _) in VERBS.items():
+        found = getattr(importlib.import_module(f"directions.cli.{module}"), verb)
+        whole.add_typer(found) if isinstance(found, typer.Typer) else whole.command(verb)(found)
+    command = typer.main.get_command(whole)
+    context = command.make_context("directions", [], resilient_parsing=True)
+    return get_docs_for_click(obj=command, ctx=context, name="directions", title="Command line")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

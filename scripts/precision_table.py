@@ -8,7 +8,6 @@ them stands how much the gradient changes from one step's samples to the next's.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import sys
 import warnings
@@ -85,9 +84,7 @@ def measure(
         exact, true = gradients(generator, config, batches, torch.float64)
         noise = (true - true.mean(0)).norm(dim=1).mean() / true.mean(0).norm()
         for precision in precisions:
-            penalties, found = gradients(
-                generator, dataclasses.replace(config, precision=precision), batches, torch.float32
-            )
+            penalties, found = gradients(generator, config.replace(precision=precision), batches, torch.float32)
             mean, true_mean = found.mean(0), true.mean(0)
             rows.append({
                 "epsilon": epsilon,

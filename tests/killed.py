@@ -56,4 +56,4 @@ def _run(out: Path, name: str, new: DiscoverConfig) -> None:
         config, state = new, None
         folder = RunFolder.create(out, name, config.to_dict())
     snapshots = discover(generator, config, resume_from=state)
-    record_run(snapshots, generator, config, folder, on_record=lambda record: time.sleep(0.002))
+    record_run(snapshots, generator, folder, on_record=lambda record: time.sleep(0.002))

@@ -150,3 +150,14 @@ def gradients_of(trainer: Any) -> dict[str, Any]:
         name: torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None]).numpy()
         for name, network in networks.items()
     }
+
+
+def flat(numbers, prefix=""):
+    """Numbers within numbers, each by its whole name."""
+    if not isinstance(numbers, dict):
+        return numbers
+    parts = [
+        flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+        for name, value in numbers.items()
+    ]
+    return {name: value for part in parts for name, value in part.items()}

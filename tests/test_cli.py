@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import directions
-from directions.cli.main import main
+from directions.cli.main import EXAMPLES, main
+from directions.cli.main import VERBS as DECLARED
 
 VERBS = [
     *("discover", "render", "explore", "inspect", "evaluate", "name", "select", "merge", "push", "pull", "convert"),
@@ -27,6 +28,32 @@ def test_help_names_what_there_is(arguments, capsys, monkeypatch):
     assert f"directions {' '.join(arguments)}".strip() in out
     if not arguments:
         assert all(verb in out for verb in VERBS)
+
+
+@pytest.mark.parametrize("verb", DECLARED)
+def test_help_ends_with_examples_of_options_that_there_are(verb, capsys, monkeypatch):
+    """Each verb has some, and each option in them is in the help."""
+    monkeypatch.setenv("COLUMNS", "160")
+    assert main([verb, "--help"]) == 0
+    out = capsys.readouterr().out
+    assert EXAMPLES[verb]
+    for example in EXAMPLES[verb]:
+        assert f"directions {verb} {example}".rstrip() in out
+        if verb == "gan":
+            assert main(["gan", example.split()[0], "--help"]) == 0
+            out += capsys.readouterr().out
+        options = out.partition("Examples:")[0] if verb != "gan" else out.rpartition("Usage:")[2]
+        assert all(word in options for word in example.split() if word.startswith("--"))
+
+
+@pytest.mark.parametrize(("typed", "offered"), [("re", "render"), ("render --ag", "--against")])
+def test_completion_offers_verbs_and_options(typed, offered):
+    """As the shell asks, once it was told by ``--install-completion``."""
+    words = f"directions {typed}"
+    asked = {"_DIRECTIONS_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    command = [sys.executable, "-m", "directions"]
+    answer = subprocess.run(command, check=False, env=os.environ | asked, capture_output=True, text=True, timeout=60)
+    assert offered in answer.stdout.split()
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["discover", "--help"], ["--version"]], ids=" ".join)

@@ -51,7 +51,7 @@ def naive_score(generator, basis, held_out, reduction):
 @pytest.mark.parametrize("ndirs", [2, 4])
 def test_held_out_penalty_equals_naive_reference(generator, reduction, ndirs):
     """Also for fewer directions than z has components."""
-    held_out = draw_held_out(generator, dataclasses.replace(CONFIG, reduction=reduction))
+    held_out = draw_held_out(generator, CONFIG.replace(reduction=reduction))
     basis = torch.eye(4, dtype=torch.float64)[:ndirs]
     expected = naive_score(generator, basis, held_out, reduction)
     assert held_out_penalty(generator, basis, held_out) == pytest.approx(expected, rel=1e-9)
@@ -60,7 +60,7 @@ def test_held_out_penalty_equals_naive_reference(generator, reduction, ndirs):
 @pytest.mark.parametrize("reduction", ["mean", "max"])
 def test_held_out_penalty_does_not_depend_on_chunks(generator, reduction):
     """How many images are made at once is a matter of memory."""
-    held_out = draw_held_out(generator, dataclasses.replace(CONFIG, reduction=reduction))
+    held_out = draw_held_out(generator, CONFIG.replace(reduction=reduction))
     scores = [
         held_out_penalty(generator, torch.eye(4), dataclasses.replace(held_out, rows=rows)) for rows in (1, 20, 10_000)
     ]
@@ -70,7 +70,7 @@ def test_held_out_penalty_does_not_depend_on_chunks(generator, reduction):
 def test_draw_held_out_is_the_same_for_every_run(generator):
     """Seed, number of directions and steps of a run do not change what it is scored by."""
     one = draw_held_out(generator, CONFIG)
-    other = draw_held_out(generator, dataclasses.replace(CONFIG, seed=5, ndirs=2, steps=9, batch_size=4))
+    other = draw_held_out(generator, CONFIG.replace(seed=5, ndirs=2, steps=9, batch_size=4))
     assert torch.equal(one.points.z, other.points.z)
     assert torch.equal(one.points.y, other.points.y)
     assert torch.equal(one.choosers, other.choosers)
@@ -85,7 +85,7 @@ def random_basis(ndirs, seed=3):
 
 def test_held_out_steps_are_those_of_training(generator):
     """One-hot, up to path_size to either side, every direction as often as another, for any basis."""
-    held_out = draw_held_out(generator, dataclasses.replace(CONFIG, held_out=3000))
+    held_out = draw_held_out(generator, CONFIG.replace(held_out=3000))
     w = held_out.steps(random_basis(3))
     assert ((w != 0).sum(dim=1) == 1).all()
     assert 2.9 < w.abs().max() <= 3.0
@@ -106,12 +106,16 @@ def test_held_out_penalty_does_not_depend_on_order_and_sign(generator, ndirs):
 @pytest.mark.parametrize("reduction", ["mean", "max"])
 def test_held_out_penalty_does_not_hide_nan(generator, reduction):
     """A maximum over numbers would pass over NaN."""
-    held_out = draw_held_out(generator, dataclasses.replace(CONFIG, reduction=reduction))
+    held_out = draw_held_out(generator, CONFIG.replace(reduction=reduction))
 
-    def broken(z, y, truncation):
-        return generator(z, y) * torch.where(z[:, :1] > 0, 1.0, math.nan)[..., None, None]
+    class Broken:
+        def __getattr__(self, name):
+            return getattr(generator, name)
 
-    assert math.isnan(held_out_penalty(broken, torch.eye(4), held_out))
+        def __call__(self, z, y, truncation):
+            return generator(z, y) * torch.where(z[:, :1] > 0, 1.0, math.nan)[..., None, None]
+
+    assert math.isnan(held_out_penalty(Broken(), torch.eye(4), held_out))
 
 
 def test_search_fills_in_what_the_generator_decides(generator):
@@ -143,7 +147,7 @@ def held_out_seed():
 
 def test_held_out_hessians_equal_exact_ones(generator, held_out_seed):
     """Energy off and on the diagonal along any basis, place by place, also for a part of the directions."""
-    config = dataclasses.replace(CONFIG, epsilon=1e-3)
+    config = CONFIG.replace(epsilon=1e-3)
     measured = HeldOutHessians.measure(generator, config, places=4)
     for basis in (torch.eye(4, dtype=torch.float64), random_basis(4), random_basis(2)):
         expected = exact_energies(generator, basis, config, held_out_seed)
@@ -152,7 +156,7 @@ def test_held_out_hessians_equal_exact_ones(generator, held_out_seed):
 
 def test_held_out_hessians_by_gradients_estimate_the_same(generator, monkeypatch):
     """Random combinations of the outputs, as in large spaces."""
-    config = dataclasses.replace(CONFIG, epsilon=1e-3)
+    config = CONFIG.replace(epsilon=1e-3)
     whole = HeldOutHessians.measure(generator, config, places=4).score(random_basis(4))
     monkeypatch.setattr("directions.held_out.suggested_kind", lambda size: "gradients")
     made = []
@@ -176,7 +180,7 @@ def test_held_out_hessians_tell_true_from_random_directions(generator):
 def test_held_out_hessians_do_not_depend_on_the_run(generator):
     """Its seed, number of directions and method change nothing; the seed of the places does."""
     one, other, elsewhere = (
-        HeldOutHessians.measure(generator, dataclasses.replace(CONFIG, **changes), places=2, seed=seed)
+        HeldOutHessians.measure(generator, CONFIG.replace(**changes), places=2, seed=seed)
         for changes, seed in (({}, 0), ({"seed": 5, "ndirs": 2, "measurement": "gradients"}, 0), ({}, 1))
     )
     assert all(map(torch.equal, one.places, other.places))

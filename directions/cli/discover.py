@@ -131,9 +131,7 @@ def discover(
         progress.say(f"Run folder: {folder.path}")
         progress.folder = folder
         with resumable(folder, ranks, "discover"), contextlib.closing(progress):
-            found = record_run(
-                snapshots, generator, config, folder, tensorboard=tensorboard, on_progress=progress, ranks=ranks
-            )
+            found = record_run(snapshots, generator, folder, tensorboard=tensorboard, on_progress=progress, ranks=ranks)
         if ranks.first:
             _print_result(found, folder, as_json)
 
@@ -192,7 +190,8 @@ def _resolved(generator: Generator, config: DiscoverConfig, ranks: Ranks) -> dic
 
 
 def _print_result(found: Directions, folder: RunFolder, as_json: bool) -> None:
-    from directions.joint.notes import joint_notes
+    from directions.joint.notes import joint_notes, verdict
+    from directions.plan import SIGN_VECTORS_UP_TO
     from directions.run import gain_in_words
 
     header, file = found.header, str(folder.directions_path)
@@ -201,24 +200,33 @@ def _print_result(found: Directions, folder: RunFolder, as_json: bool) -> None:
     notes = joint_notes(joint, header["directions"]) if joint else []
     if as_json:
         result = {"folder": str(folder.path), "directions": file, "steps": header["steps"], "penalty": penalty}
+        result |= {key: header[key] for key in ("first", "plan") if key in header}
         print_json(result | ({"joint": joint, "notes": notes} if joint else {}))
         return
     steps = gain["kept"] if gain else header["steps"]
     labels = {
-        "after": f"after {steps} steps" if steps else "joint solution",
+        "after": f"after {steps} steps" if steps else "joint solution" if joint else f"method {header['method']}",
         "before": "before training",
         "random": "random directions",
         "axes": "axes of z",
     }
+    if not steps and not joint:
+        del labels["before"]  # nothing was trained
+    name, scores = "Held-out penalty", penalty
+    if penalty.get("hessians") and header["space"][1] - header["space"][0] > SIGN_VECTORS_UP_TO:
+        name = "Held-out Hessians off the diagonal"
+        scores = {key: score["off_diagonal"] for key, score in penalty["hessians"].items()}
+        scores["after"] = scores.pop("found")
     rows = []
-    for key, label in labels.items():
-        ratio = "" if key == "after" or not penalty[key] else f"after is {penalty['after'] / penalty[key]:.2f} of it"
-        rows.append((label, f"{penalty[key]:.4g}", ratio))
-    typer.echo("Held-out penalty (lower is better)")
+    for key in (key for key in labels if key in scores):
+        ratio = "" if key == "after" or not scores[key] else f"after is {scores['after'] / scores[key]:.2f} of it"
+        rows.append((labels[key], f"{scores[key]:.4g}", ratio))
+    typer.echo(f"{name} (lower is better)")
     print_table(rows, "lll")
     if joint:
         typer.echo(f"\n{joint['agreeing_starts']} of {joint['starts']} starts reached the same joint solution.")
-    for sentence in [*([gain_in_words(gain)] if gain else []), *(f"Note: {note}" for note in notes)]:
+    sentences = [gain_in_words(gain)] if gain else []
+    for sentence in [*sentences, *verdict(header), *(f"Note: {note}" for note in notes)]:
         typer.echo(sentence)
     chosen = f" of {joint['found']} found" if joint and joint["found"] > len(found) else ""
     path = shlex.quote(file)

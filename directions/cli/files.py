@@ -17,7 +17,7 @@ from directions.cli.common import OUTPUT, direction_file, options_named, print_j
 from directions.direction_file.format import short
 from directions.errors import UserError
 from directions.files import user_path
-from directions.joint.notes import joint_notes
+from directions.joint.notes import joint_notes, verdict
 from directions.settings.discover import parse_classes
 
 if TYPE_CHECKING:
@@ -97,6 +97,14 @@ def _print_origin(header: dict[str, Any]) -> None:
     scores = [f"{name} {value:.4g}" for name, value in known.items() if value is not None]
     if scores:
         typer.echo(f"held-out penalty: {', '.join(scores)}")
+    hessians = (header["penalty"] or {}).get("hessians") or {}
+    scores = [f"{name} {score['off_diagonal']:.4g}" for name, score in hessians.items()]
+    if scores:
+        typer.echo(f"held-out Hessians off the diagonal: {', '.join(scores)}")
+    if header.get("plan"):
+        typer.echo(f"{header['plan']['words']}; took {header['plan']['spent']:.0f} s")
+    for line in verdict(header):
+        typer.echo(line)
     joint = header.get("joint")
     if joint:
         agree = f"{joint['agreeing_starts']} of {joint['starts']} starts agree"

@@ -31,6 +31,10 @@ VERBS = {
         "Show which directions a file holds, how they were found, and what was measured about them.",
     ),
     "evaluate": ("evaluate", "Measure a file's directions against random ones and the axes of z."),
+    "compare": (
+        "compare",
+        "Run methods on a generator and judge them at the same held-out places; a run that is there is used again.",
+    ),
     "name": ("files", "Name directions, set how far they go, and leave notes; every change can be undone."),
     "select": ("files", "Take some directions of a file into one of their own, in the order given."),
     "merge": ("files", "Put the directions of several files of the same generator into one."),
@@ -44,6 +48,24 @@ VERBS = {
     "gan": ("gan", "Train generators whose latent components are disentangled, with the Hessian Penalty."),
 }
 """Where each verb is (a function or a Typer app of its name) and the first line of its help."""
+
+EXAMPLES = {
+    "discover": ("--generator letters --name first", "--resume outputs/00000-first --steps 800"),
+    "render": ("outputs/00000-first --against random", "outputs/00000-first --format gallery"),
+    "explore": ("outputs/00000-first", "outputs/00000-first --port 8200 --no-open"),
+    "inspect": ("outputs/00000-first", "outputs/00000-first --history"),
+    "evaluate": ("outputs/00000-first --out evaluation.json --plot evaluation.png",),
+    "compare": ("builtin", "letters --methods random,pca,hessian --seeds 5"),
+    "name": ("outputs/00000-first 1 hue --path-size 4", "outputs/00000-first --undo"),
+    "select": ("outputs/00000-first 0,hue,5 --out few.safetensors",),
+    "merge": ("few.safetensors others.safetensors --out all.safetensors",),
+    "push": ("outputs/00000-first owner/name --license mit --dry-run",),
+    "pull": ("owner/name",),
+    "convert": ("A.pt --to directions.safetensors --generator biggan-deep-128",),
+    "generators": ("", "--json"),
+    "gan": ("train --data photos --penalty hessian --device cuda", "sample outputs/00000-photos --sweep all"),
+}
+"""What may follow each verb, shown below its help."""
 
 
 class Verbs(TyperGroup):
@@ -60,7 +82,12 @@ class Verbs(TyperGroup):
             return name, command, rest
         found = getattr(importlib.import_module(f"directions.cli.{VERBS[name][0]}"), name)
         verb = typer.Typer(context_settings=_HELP, rich_markup_mode="rich", add_completion=False)
-        verb.add_typer(found) if isinstance(found, typer.Typer) else verb.command(name)(found)
+        calls = [f"directions {name} {example}".rstrip() for example in EXAMPLES.get(name, ())]
+        epilog = "\n\n".join(["Examples:", *calls]) if calls else None
+        if isinstance(found, typer.Typer):
+            verb.add_typer(found, epilog=epilog)
+        else:
+            verb.command(name, epilog=epilog)(found)
         command = typer.main.get_command(verb)
         return name, command.commands[name] if isinstance(command, TyperGroup) else command, rest
 
@@ -71,7 +98,6 @@ app = typer.Typer(
     name="directions",
     help="Find directions in a generator's latent space that each change one thing, and use them.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
     context_settings=_HELP,
     pretty_exceptions_enable=False,

@@ -10,11 +10,17 @@ from torch import Tensor
 
 from directions.direction_file import Directions
 from directions.direction_file.format import make_header
-from directions.discovery import Snapshot
 from directions.evaluation.activeness import activeness, penalty_shares, suggested_path_sizes
 from directions.generators.base import Generator
-from directions.held_out import HeldOutHessians, axis_directions, baseline_penalties, draw_held_out, held_out_penalty
-from directions.joint.measure import planned_measurement
+from directions.held_out import (
+    HeldOutHessians,
+    axis_directions,
+    baseline_penalties,
+    draw_held_out,
+    held_out_penalty,
+    random_directions,
+)
+from directions.joint.measure import measurement_report, planned_measurements
 from directions.ranks import Ranks
 from directions.search import Search, shared_among
 from directions.settings.discover import DiscoverConfig
@@ -26,7 +32,7 @@ _FIRST = 16
 def summarise(
     generator: Generator,
     config: DiscoverConfig,
-    snapshot: Snapshot,
+    snapshot: Any,
     *,
     ranks: Ranks | None = None,
     hessians: HeldOutHessians | None = None,
@@ -75,7 +81,7 @@ def summarise(
     after = held_out_penalty(generator, basis, held_out, ranks=ranks)
     penalty: dict[str, Any] = {"before": snapshot.held_out_before, "after": after}
     penalty |= baseline_penalties(generator, dataclasses.replace(search, ndirs=len(basis)), held_out, ranks=ranks)
-    hessians = hessians or HeldOutHessians.measure(generator, config, ranks=ranks)
+    hessians = hessians or HeldOutHessians.measure(generator, config, places=config.held_out_places, ranks=ranks)
     scores = {
         "found": hessians.score(basis),
         "random": hessians.random(len(basis)),
@@ -83,7 +89,9 @@ def summarise(
     }
     joint, joint_columns = None, None
     if snapshot.joint is not None:
-        joint = planned_measurement(config, search).report() | snapshot.joint.report() | {"found": len(basis)}
+        joint = measurement_report(planned_measurements(config, search))
+        joint |= snapshot.joint.report() | {"found": len(basis), "criterion": config.criterion}
+        joint |= {"steps": snapshot.gain} if snapshot.gain else {}
         columns = snapshot.joint.columns()
         joint_columns = {name: [values[i] for i in order.tolist()][: len(kept)] for name, values in columns.items()}
     header = make_header(
@@ -103,4 +111,13 @@ def summarise(
         joint=joint,
         joint_columns=joint_columns,
     )
+    # How much of all the first directions do; of random ones too, those that turn out to be the most active.
+    number = min(12, -(-len(basis) // 4))
+    chance = measured(random_directions(dataclasses.replace(search, ndirs=len(basis)), seed=0), max(2, few // 4))
+    header["first"] = {"count": number}
+    for name, values in (("found", active), ("random", chance)):
+        share = values.sort(descending=True).values[:number].sum() / values.sum()
+        header["first"][name] = round(float(share), 6) if values.sum() > 0 else None
+    if snapshot.plan is not None:
+        header["plan"] = {name: snapshot.plan[name] for name in ("words", "time", "expected", "spent")}
     return Directions(kept.cpu().numpy(), header)

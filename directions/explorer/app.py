@@ -37,12 +37,14 @@ from directions.explorer.models import (
     AnimationRequest,
     ChangeRequest,
     ImageRequest,
+    PreviewRequest,
     ViewRequest,
 )
-from directions.explorer.painter import BusyError, Painter, SupersededError, Worker, animate
+from directions.explorer.painter import BusyError, Painter, SupersededError, Worker, animate, preview
 from directions.explorer.snippet import Origin, snippet
 from directions.generators.base import Generator
 from directions.generators.layers import EditsLayers
+from directions.hub import FILE_NAME
 
 USUAL_PORT = 8160
 """The same each time where it is free: a page that is open finds the program again when it is started anew."""
@@ -75,8 +77,9 @@ def make_app(file: OpenFile, generator: Generator, origin: Origin, token: str) -
     folder = resources.files("directions.explorer") / "page"
     page_files = {name: (folder / name).read_bytes() for name in _PAGE_FILES}
     environment = Environment(loader=PackageLoader("directions.explorer", "page"), autoescape=True)
+    title = file.path.parent.name if file.path.name == FILE_NAME else file.path.name
     page = environment.get_template("page.html").render(
-        token=token, file=file.path.name, path=str(file.path), generator=generator, version=__version__
+        token=token, title=title, path=str(file.path), generator=generator, version=__version__
     )
     names = generator.class_names or [f"class {index}" for index in range(generator.num_classes)]
     about = {
@@ -125,6 +128,12 @@ def make_app(file: OpenFile, generator: Generator, origin: Origin, token: str) -
             animations -= 1
         return Response(gif, media_type="image/gif")
 
+    async def post_preview(request: Request) -> Response:
+        asked = PreviewRequest.read(await request.body())
+        content = await run_in_threadpool(file.read)
+        jpeg = await preview(asked.id, content, file.path, painter, worker, request.is_disconnected)
+        return Response(jpeg, media_type="image/jpeg")
+
     async def post_python(request: Request) -> Response:
         view = ViewRequest.read(await request.body()).view(generator)
         content = await run_in_threadpool(file.read)
@@ -142,6 +151,7 @@ def make_app(file: OpenFile, generator: Generator, origin: Origin, token: str) -
             Route("/api/file", get_file),
             Route("/api/image", post_image, methods=["POST"]),
             Route("/api/animation", post_animation, methods=["POST"]),
+            Route("/api/preview", post_preview, methods=["POST"]),
             Route("/api/python", post_python, methods=["POST"]),
             Route("/api/change", post_change, methods=["POST"]),
         ],

@@ -6,6 +6,7 @@ import hashlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from directions.direction_file import Directions, edit_directions, load_directions
 from directions.errors import UserError
 from directions.explorer.models import ChangeRequest, View
+from directions.rendering.frames import random_rivals
 
 
 class ChangedError(UserError):
@@ -54,6 +56,11 @@ class Content:
         """Identify what was read."""
         revision = hashlib.sha256(directions.matrix.tobytes() + repr(directions.header).encode()).hexdigest()[:16]
         return cls(directions, tuple(direction_id(row) for row in directions.matrix), revision)
+
+    @cached_property
+    def rivals(self) -> Directions:
+        """Random directions of the same lengths, drawn as ``render --against random`` draws them."""
+        return random_rivals(self.directions, 0)
 
     def index(self, identifier: str) -> int:
         """Find a direction by its id.

@@ -99,18 +99,20 @@ class View:
 
     Attributes:
         seeds: A seed for each sample: the sample of seed s is ``generator.sample_z(1, seed=s)``.
-        label: Class index; ``None`` for a generator without classes.
+        labels: Class index of each sample; ``None`` for a generator without classes.
         truncation: In (0, 1].
         moves: The id of a direction (`directions.explorer.file.direction_id`) and how far to go along it, in latent
             units; sorted, and without those that stay.
         layers: First and one past the last layer that the moves act on; ``None`` for all.
+        random: Whether random directions are shown beside the found ones.
     """
 
     seeds: tuple[int, ...]
-    label: int | None
+    labels: tuple[int, ...] | None
     truncation: float
     moves: tuple[tuple[str, float], ...]
     layers: tuple[int, int] | None
+    random: bool = False
 
     def moved(self, direction: str, amount: float) -> View:
         """Return the view with one direction at another amount, in latent units."""
@@ -124,7 +126,9 @@ class ViewRequest(Request):
     seeds: tuple[Seed, ...] = field(
         f"a list of 1 to {MAX_SAMPLES} whole numbers from 0 to {MAX_SEED}", min_length=1, max_length=MAX_SAMPLES
     )
-    label: int | None = field("a whole number, the index of a class", None, alias="class")
+    label: int | tuple[int, ...] | None = field(
+        "a whole number, the index of a class, or a list of one for each sample", None, alias="class"
+    )
     truncation: float = field("a number above 0 and at most 1", 1.0, gt=0, le=1)
     moves: dict[DirectionId, Amount] = field(
         f"an object of at most {MAX_MOVES} directions, from ids of 16 hexadecimal digits to amounts, each a number "
@@ -133,6 +137,7 @@ class ViewRequest(Request):
         max_length=MAX_MOVES,
     )
     layers: tuple[int, int] | None = field("a list of 2 whole numbers, the first layer and one past the last", None)
+    random: bool = field("true or false", False)
 
     def view(self, generator: Generator) -> View:
         """Check what depends on the generator.
@@ -146,18 +151,21 @@ class ViewRequest(Request):
         Raises:
             UserError: If the generator has no such class or layers.
         """
-        label = self.label
-        if generator.num_classes and (label is None or not 0 <= label < generator.num_classes):
-            last = generator.num_classes - 1
-            raise UserError(f"class must be a whole number from 0 to {last}, got {shorten(label)}.")
+        label, last = self.label, generator.num_classes - 1
+        labels = label if isinstance(label, tuple) else (label,) * len(self.seeds)
         if not generator.num_classes and label is not None:
             raise UserError(f"class must be null or left out: the generator has no classes, got {shorten(label)}.")
+        if len(labels) != len(self.seeds):
+            raise UserError(f"class must be one index, or {len(self.seeds)}, one for each seed, got {len(labels)}.")
+        if generator.num_classes and not all(one is not None and 0 <= one <= last for one in labels):
+            raise UserError(f"class must be a whole number from 0 to {last}, got {shorten(label)}.")
+        known = tuple(one for one in labels if one is not None) or None
         layers = None
         if self.layers is not None:
             chosen = chosen_layers(generator, LayerRange(*self.layers, generator.num_layers))
             layers = None if chosen is None else (chosen.start, chosen.stop)
         moves = tuple(sorted(move for move in self.moves.items() if move[1]))
-        return View(self.seeds, label, self.truncation, moves, layers)
+        return View(self.seeds, known, self.truncation, moves, layers, self.random)
 
 
 class ImageRequest(ViewRequest):
@@ -175,6 +183,12 @@ class AnimationRequest(ViewRequest):
     direction: DirectionId = field(_ID)
     frames: int = field(f"a whole number from {MIN_FRAMES} to {MAX_FRAMES}", 48, ge=MIN_FRAMES, le=MAX_FRAMES)
     fps: float = field(f"a number from 1 to {MAX_FPS:g}", 20.0, ge=1, le=MAX_FPS)
+
+
+class PreviewRequest(Request):
+    """The preview of one direction."""
+
+    id: DirectionId = field(_ID)
 
 
 class ChangeRequest(Request):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import hashlib
 import io
 import math
 import tempfile
@@ -22,8 +24,9 @@ from directions.direction_file import Directions
 from directions.errors import UserError
 from directions.explorer.file import Content
 from directions.explorer.models import MAX_AMOUNT, AnimationRequest, ImageRequest, View
+from directions.files import write_bytes
 from directions.generators.base import Generator
-from directions.generators.layers import LayerRange, edited_images
+from directions.generators.layers import EditsLayers, LayerRange, edited_images
 from directions.rendering.animate import Encoder
 from directions.rendering.frames import PIXELS_AT_ONCE, to_uint8
 from directions.rendering.page import Page, RowCaption, enlarge, row_caption
@@ -40,6 +43,14 @@ _STARTS_KEPT = 4
 
 _BYTES_KEPT = 32 * 2**20
 _CLIENTS_KNOWN = 1024
+_QUIET = 0.3
+"""Seconds without a request after which previews go on: whoever moves a slider is not slowed by them."""
+
+PREVIEW_FRAMES = 7
+_PREVIEW_PIXELS = 96
+_PREVIEWS_KEPT = 1024
+"""Files in the folder of previews; at some 8 kB each."""
+
 _SAMPLED_PIXELS = 2**18
 
 
@@ -66,6 +77,7 @@ class Worker:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="generator")
         self._waiting: dict[str, tuple[Callable[[], Any], asyncio.Future[Any]]] = {}
         self._newest: OrderedDict[str, int] = OrderedDict()
+        self._asked = -math.inf
         self._closed = False
 
     async def do(self, job: Callable[[], Result]) -> Result:
@@ -80,6 +92,13 @@ class Worker:
         if self._closed:
             raise SupersededError
         return await asyncio.get_running_loop().run_in_executor(self._thread, job)
+
+    async def when_idle(self, job: Callable[[], Result]) -> Result:
+        """Do a job, as `do` does, once nobody else has asked for anything for a moment."""
+        clock = asyncio.get_running_loop().time
+        while not self._closed and (self._waiting or clock() - self._asked < _QUIET):
+            await asyncio.sleep(0.05)
+        return await self.do(job)
 
     async def newest(self, client: str, number: int, job: Callable[[], Result]) -> Result:
         """Do a job, unless its client asks for another before it is begun.
@@ -106,6 +125,7 @@ class Worker:
         if len(self._newest) > _CLIENTS_KNOWN:
             self._newest.popitem(last=False)
         loop = asyncio.get_running_loop()
+        self._asked = loop.time()
         done: asyncio.Future[Result] = loop.create_future()
         self._waiting[client] = (job, done)
         if before is not None:
@@ -199,7 +219,11 @@ class Painter:
         batch = max(1, PIXELS_AT_ONCE // self.generator.resolution**2)
         made: list[np.ndarray] = []
         for start in range(0, len(view.seeds), batch):
-            part = replace(view, seeds=view.seeds[start : start + batch])
+            part = replace(
+                view,
+                seeds=view.seeds[start : start + batch],
+                labels=view.labels and view.labels[start : start + batch],
+            )
             with torch.inference_mode():
                 z = torch.cat([self._latent(seed, view.truncation) for seed in part.seeds])
                 moved = directions.move(z, [index for index, _ in moves], [amount for _, amount in moves])
@@ -212,12 +236,17 @@ class Painter:
         return np.concatenate(made)
 
     def picture(self, view: View, request: ImageRequest, content: Content) -> bytes:
-        """Make the picture of a view, its samples side by side, encoded."""
+        """Make the picture of a view, its samples side by side, encoded; what random directions do comes after."""
         moves = content.moves(view)
-        return self._pictures.get(
-            (view, request.columns, request.format),
-            lambda: encode(self.images(view, content.directions, moves), request.columns, request.format),
-        )
+        shown = [content.directions, content.rivals] if view.random else [content.directions]
+
+        def make() -> bytes:
+            images = np.concatenate([self.images(view, directions, moves) for directions in shown])
+            return encode(images, request.columns, request.format)
+
+        # A random direction depends on the whole file, a found one on its own numbers, which the view has.
+        key = (view, request.columns, request.format, content.ids if view.random else None)
+        return self._pictures.get(key, make)
 
     def _latent(self, seed: int, truncation: float) -> Tensor:
         return self._latents.get(
@@ -228,22 +257,23 @@ class Painter:
         """The map from moved latents to images."""
 
         def make() -> Callable[[Tensor], Tensor]:
-            y = None if view.label is None else torch.full((len(z),), view.label, device=z.device)
+            y = None if view.labels is None else torch.tensor(view.labels, device=z.device)
             layers = view.layers and LayerRange(*view.layers, self.generator.num_layers)
             return edited_images(self.generator, z, y, layers=layers, truncation=view.truncation)
 
         if view.layers is None:
             return make()
-        return self._starts.get((view.seeds, view.label, view.truncation, view.layers), make)
+        return self._starts.get((view.seeds, view.labels, view.truncation, view.layers), make)
 
 
-def encode(images: np.ndarray, columns: int, form: str) -> bytes:
+def encode(images: np.ndarray, columns: int, form: str, largest: int | None = None) -> bytes:
     """Lay images out, row by row and without gaps, and encode them.
 
     Args:
         images: (samples, height, width, 3) uint8.
         columns: Images in a row; the last row may be shorter, the rest of it is black.
         form: A key of `directions.explorer.models.FORMATS`.
+        largest: Pixels to which larger images are reduced; ``None`` leaves them.
 
     Returns:
         The encoded picture.
@@ -259,7 +289,10 @@ def encode(images: np.ndarray, columns: int, form: str) -> bytes:
         "webp": {"quality": 92, "method": 0},
         "jpeg": {"quality": 92, "subsampling": 0},
     }
-    Image.fromarray(sheet).save(file, form.upper(), **options[form])
+    picture = Image.fromarray(sheet)
+    if largest is not None and largest < images.shape[1]:
+        picture = picture.resize((columns * largest, rows * largest), Image.Resampling.LANCZOS)
+    picture.save(file, form.upper(), **options[form])
     return file.getvalue()
 
 
@@ -293,19 +326,78 @@ async def animate(
     size = min(content.directions.path_sizes[index], MAX_AMOUNT)  # an older file may have a larger one
 
     async def images(amounts: np.ndarray) -> np.ndarray:
-        made = []
-        for amount in amounts.tolist():
-            if await gone():
-                raise SupersededError
-            there = view.moved(request.direction, amount)
-            moves = content.moves(there)
-            made.append(await worker.do(lambda: painter.images(there, content.directions, moves)))  # noqa: B023
-        return np.stack(made)
+        return await _along(request.direction, amounts, view, content, painter, worker.do, gone)
 
     stills = await images(strip(COLUMNS, size))
     frames = await images(there_and_back(request.frames, size))
     caption = row_caption(content.directions.names[index], size)
     return await asyncio.to_thread(_gif, frames, stills, caption, request.fps, painter.generator.resolution)
+
+
+async def _along(
+    direction: str,
+    amounts: np.ndarray,
+    view: View,
+    content: Content,
+    painter: Painter,
+    do: Callable[[Callable[[], np.ndarray]], Awaitable[np.ndarray]],
+    gone: Callable[[], Awaitable[bool]],
+) -> np.ndarray:
+    """Make the images (amounts, samples, height, width, 3) along a direction, each a job of its own."""
+    made = []
+    for amount in amounts.tolist():
+        if await gone():
+            raise SupersededError
+        there = view.moved(direction, amount)
+        moves = content.moves(there)
+        made.append(await do(lambda: painter.images(there, content.directions, moves)))  # noqa: B023
+    return np.stack(made)
+
+
+async def preview(
+    direction: str, content: Content, path: Path, painter: Painter, worker: Worker, gone: Callable[[], Awaitable[bool]]
+) -> bytes:
+    """Show what a direction does to sample 0, as it was learned; made when nobody else wants anything.
+
+    It is kept in a hidden folder beside the file, where that can be written; the oldest go first.
+
+    Args:
+        direction: Its id.
+        content: The direction file.
+        path: Where the file is.
+        painter: Makes the images.
+        worker: Whose thread makes them.
+        gone: Whether nobody waits any more; asked before each image.
+
+    Returns:
+        `PREVIEW_FRAMES` images side by side, from one end to the other: a JPEG.
+
+    Raises:
+        SupersededError: If nobody waits any more.
+    """
+    header, generator = content.directions.header, painter.generator
+    size = min(content.directions.path_sizes[content.index(direction)], MAX_AMOUNT)
+    classes, layers = header["classes"], header["layers"]
+    labels = ((classes[0] if isinstance(classes, list) and classes else 0),) if generator.num_classes else None
+    some = isinstance(generator, EditsLayers) and layers and len(layers) < generator.num_layers
+    view = View((0,), labels, header["truncation"] or 1.0, (), (min(layers), max(layers) + 1) if some else None)
+    name = hashlib.sha256(repr((direction, size, view, generator.digest)).encode()).hexdigest()[:32]
+    folder = path.parent / f".{path.name}.previews"
+    kept = folder / f"{name}.jpg"
+    with contextlib.suppress(OSError):
+        return await asyncio.to_thread(kept.read_bytes)
+    frames = await _along(direction, strip(PREVIEW_FRAMES, size), view, content, painter, worker.when_idle, gone)
+
+    def finish() -> bytes:
+        jpeg = encode(frames[:, 0], PREVIEW_FRAMES, "jpeg", _PREVIEW_PIXELS)
+        with contextlib.suppress(OSError, UserError):  # such as a folder that is only read
+            folder.mkdir(exist_ok=True)
+            write_bytes(kept, jpeg)
+            for old in sorted(folder.glob("*.jpg"), key=lambda file: file.stat().st_mtime)[:-_PREVIEWS_KEPT]:
+                old.unlink()
+        return jpeg
+
+    return await asyncio.to_thread(finish)
 
 
 def _gif(frames: np.ndarray, stills: np.ndarray, caption: RowCaption, fps: float, resolution: int) -> bytes:

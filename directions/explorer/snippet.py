@@ -42,7 +42,8 @@ def snippet(view: View, directions: Directions, moves: Sequence[tuple[int, float
     name = "directions.generator" if origin.generator is None else repr(origin.generator)
     options = [name, *(f"{key}={value!r}" for key, value in _options(origin).items())]
     settings = f"truncation={view.truncation!r}"
-    label = "" if view.label is None else f"y={view.label!r}, "
+    labels = list(view.labels or ())
+    label = f"y={(labels[0] if len(set(labels)) == 1 else labels)!r}, " if labels else ""
     lines = [
         "import torch",
         "from PIL import Image",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -107,6 +107,33 @@ def planned_measurement(config: DiscoverConfig, search: Search, kind: Kind | Non
         seed=config.seed,
         rows=2 * config.num_probes * (config.micro_batch or config.batch_size),
     )
+
+
+def planned_measurements(config: DiscoverConfig, search: Search) -> dict[str, Measurement]:
+    """Fill in what is measured for a criterion.
+
+    Args:
+        config: As for `planned_measurement`; and the criterion.
+        search: The searched space and the classes.
+
+    Returns:
+        A measurement each for ``"jacobian"`` and ``"hessian"``, or the one of them that the criterion looks at.
+    """
+    found = {}
+    if config.criterion != "hessian":
+        found["jacobian"] = planned_measurement(config, search, "jacobian")
+    if config.criterion != "jacobian":
+        found["hessian"] = planned_measurement(config, search)
+    if len(found) == 2:
+        found["hessian"] = replace(found["hessian"], base_points=config.hessian_points or config.base_points)
+    return found
+
+
+def measurement_report(measurements: Mapping[str, Measurement]) -> dict[str, Any]:
+    """Return what the direction file keeps of `planned_measurements`, as plain JSON types."""
+    reports = [one.report() for one in measurements.values()]
+    merged = reports[-1] | {name: sum(report[name] for report in reports) for name in ("base_points", "evaluations")}
+    return merged | {"measurement": " and ".join(report["measurement"] for report in reports)}
 
 
 def suggested_kind(size: int) -> Kind:

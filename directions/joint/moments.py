@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -161,7 +162,33 @@ class Moments:
         """Take over what `state_dict` returned, for the same size and number of vectors."""
         self.base_points = state["base_points"]
         self._counts = list(state["counts"])
-        self._sums = [part.clone() for part in state["sums"]]
+        # The number of base points may have changed since, and with it which of the two is smaller.
+        self.stacked = self.stacked and all(len(part) < part.shape[1] for part in state["sums"])
+        self._sums = [
+            part.clone() if self.stacked or len(part) == part.shape[1] else part.mT @ part for part in state["sums"]
+        ]
+
+
+@dataclass(frozen=True)
+class JoinedMoments:
+    """What was measured for several criteria, to be diagonalised together, each with the same weight."""
+
+    parts: tuple[Moments, ...]
+
+    @property
+    def size(self) -> int:
+        """Width n of the searched space."""
+        return self.parts[0].size
+
+    @property
+    def base_points(self) -> int:
+        """Base points of the criterion that has fewest."""
+        return min(part.base_points for part in self.parts)
+
+    def matrices(self, half: int | None = None) -> Tensor:
+        """Return the matrices of all, those of each divided by the root of the sum of their squares."""
+        found = [part.matrices(half) for part in self.parts]
+        return torch.cat([each / each.square().sum().sqrt().clamp_min(1e-300) for each in found])
 
 
 def quadratic_penalty(matrices: Tensor, Q: Tensor) -> float:

@@ -64,6 +64,34 @@ def joint_notes(report: Mapping[str, Any], directions: Sequence[Mapping[str, Any
     return notes
 
 
+def verdict(header: Mapping[str, Any]) -> list[str]:
+    """Say what was found, against random directions.
+
+    Args:
+        header: Of a direction file.
+
+    Returns:
+        Two lines, and a note if the directions are no better than random ones; none for files that do not have it.
+    """
+    first, hessians = header.get("first"), (header.get("penalty") or {}).get("hessians")
+    if not first or not hessians or None in (*first.values(), hessians["found"]["share_on_diagonal"]):
+        return []
+    found, random = hessians["found"], hessians["random"]
+    error = "" if found["share_error"] is None else f" ± {found['share_error']:.1%}"
+    entries = [entry for entry in header["directions"] if entry.get("confidence") is not None]
+    agreed = weighted_agreement([e["confidence"] for e in entries], [e["activeness"] for e in entries])
+    halves = "" if agreed is None else f"; two halves of the base points agree to {agreed:.2f}, weighted by activeness"
+    carried = f"carry {first['found']:.0%} of the activeness, of random directions {first['random']:.0%}"
+    shares = f"{found['share_on_diagonal']:.1%}{error} of the held-out Hessians' energy is on the diagonal"
+    lines = [
+        f"The first {first['count']} directions {carried}.",
+        f"{shares}, of random directions {random['share_on_diagonal']:.1%}{halves}.",
+    ]
+    if found["share_on_diagonal"] <= random["share_on_diagonal"] + 2 * (found["share_error"] or 0.0):
+        lines.append("Note: by the held-out Hessians these directions are no better than random ones.")
+    return lines
+
+
 def weighted_agreement(confidence: Sequence[float], weights: Sequence[float]) -> float | None:
     """Return the weighted mean of the directions' confidence; ``None`` if there is no weight."""
     total = sum(weights)

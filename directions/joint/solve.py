@@ -12,7 +12,7 @@ from torch import Tensor
 
 from directions.basis import random_basis
 from directions.joint.diagonalise import Diagonalisation, joint_diagonalise, plane_stiffness
-from directions.joint.moments import Moments
+from directions.joint.moments import JoinedMoments, Moments
 from directions.joint.notes import SAME, weighted_agreement
 from directions.ranks import Ranks
 from directions.sampling import derived_rng
@@ -151,7 +151,12 @@ class Solving:
 
 
 def solve(
-    moments: Moments, *, starts: int = 8, seed: int = 0, tolerance: float | None = None, ranks: Ranks | None = None
+    moments: Moments | JoinedMoments,
+    *,
+    starts: int = 8,
+    seed: int = 0,
+    tolerance: float | None = None,
+    ranks: Ranks | None = None,
 ) -> JointSolution:
     """Find the basis with the smallest penalty at the measured places.
 
@@ -173,7 +178,7 @@ def solve(
 
 
 def solve_in_steps(
-    moments: Moments,
+    moments: Moments | JoinedMoments,
     *,
     starts: int = 8,
     seed: int = 0,

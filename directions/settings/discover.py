@@ -15,14 +15,16 @@ from directions.settings.base import MAX_SEED, ConfigError, Settings, setting
 
 Init = Literal["random", "identity"]
 Reduction = Literal["mean", "max"]
-Method = Literal["adam", "joint", "joint+adam"]
+Method = Literal["adam", "joint", "joint+adam", "random", "axes", "pca", "sefa", "voynov"]
 Measuring = Literal["auto", "differences", "gradients"]
 Precision = Literal["float32", "tf32", "bf16"]
+PcaOf = Literal["activations", "jacobian"]
+Criterion = Literal["hessian", "jacobian", "both"]
 Classes = tuple[int | str, ...] | Literal["all"]
 
 RESUMABLE = (
     *("steps", "generator", "weights", "micro_batch", "device", "compile", "recompute"),
-    *("checkpoint_every", "starts", "final_samples"),
+    *("checkpoint_every", "starts", "final_samples", "time"),
 )
 """Fields that may differ when a run is resumed: none of them changes which samples are drawn or how they are weighted.
 
@@ -30,14 +32,55 @@ The generator may have moved to another place (its digest is compared); another 
 recomputing change rounding only.
 """
 
+COMPUTED = ("random", "axes", "pca", "sefa")
+"""Methods that compute their directions and search for nothing."""
+
+_JOINT = ("measurement", "output_probes", "starts")
+_STEPS = ("steps", "learning_rate", "decay_steps", "eval_every", "precision")
+_SEARCH = (*_JOINT, *_STEPS, "criterion", "time")
+_PCA = ("layer", "pca_of")
+PLANNED = (
+    *("criterion", "base_points", "hessian_points", "output_probes", "starts", "steps", "held_out", "final_samples"),
+)
+"""Fields that `directions.plan` chooses where they were not given."""
+
 UNUSED: dict[Method, tuple[str, ...]] = {
-    "adam": ("base_points", "measurement", "output_probes", "starts"),
-    "joint": ("steps", "learning_rate", "decay_steps", "eval_every", "precision"),
-    "joint+adam": (),
+    "adam": ("base_points", *_JOINT, *_PCA),
+    "joint": (*_STEPS, *_PCA),
+    "joint+adam": _PCA,
+    "random": ("base_points", *_SEARCH, *_PCA),
+    "axes": ("base_points", *_SEARCH, *_PCA),
+    "pca": _SEARCH,
+    "sefa": ("base_points", *_SEARCH, *_PCA),
+    "voynov": ("base_points", *_JOINT, *_PCA, "precision", "criterion"),
 }
 """Fields that a method does not look at; who sets one has misunderstood something."""
 
+_TIME = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*([smh]?)")
 _DEVICE = re.compile(r"cpu|auto|cuda(:\d+)?")
+
+
+def parse_time(text: str) -> float:
+    """Read a duration as the command line gives it.
+
+    Args:
+        text: Such as ``"90s"``, ``"10m"`` or ``"2h"``; a number alone is seconds.
+
+    Returns:
+        Seconds.
+
+    Raises:
+        ConfigError: If it is none, or zero.
+
+    Example:
+        >>> parse_time("10m")
+        600.0
+    """
+    found = _TIME.fullmatch(text.strip().lower())
+    seconds = float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]] if found else 0.0
+    if not seconds:
+        raise ConfigError("time", f"must be a duration above zero such as 90s, 10m or 2h, got {text!r}.")
+    return seconds
 
 
 def parse_classes(text: str) -> Classes:
@@ -102,8 +145,22 @@ class DiscoverConfig(Settings):
     )  # fmt: skip
     method: Method = _learn(
         "joint+adam",
-        "adam: the paper's steps; joint: measure Hessians, diagonalise them; joint+adam: steps from there.",
+        "adam: the paper's steps; joint: measure Hessians, diagonalise them; joint+adam: steps from there. Others, to "
+        "compare with: random; axes of z; pca (GANSpace); sefa; voynov.",
     )
+    pca_of: PcaOf = _learn("activations", "With pca: principal components of activations, or of mean JᵀJ of images.")
+    layer: str | None = _learn(
+        None, "With pca: a BigGAN's layer by number, or a submodule by name.", metavar="LAYER", shown="the first"
+    )
+    criterion: Criterion = _learn(
+        "hessian",
+        "hessian: the Hessian Penalty; jacobian: OroJaR's, from 2|z| images a base point; both: the sum of the two.",
+        shown="hessian; planned where z is long",
+    )
+    time: float | None = _learn(
+        None, "How long the run may take: what was not given is chosen to fit.", gt=0, metavar="90s|10m|2h",
+        from_text=parse_time, shown="about 3m where z is long",
+    )  # fmt: skip
     # With fewer directions than the searched space has components, the penalty is lowest for those that do nothing.
     ndirs: int | None = _learn(
         None, "Number of directions. Fewer than the space has: adam finds idle ones, joint keeps the most active.",
@@ -126,18 +183,23 @@ class DiscoverConfig(Settings):
     num_probes: int = _penalty(2, "Random sign vectors per sample.", ge=2, why=_VARIANCE)
     epsilon: float = _penalty(0.1, "Finite-difference step, in units of z.", gt=0)
     reduction: Reduction = _penalty("mean", "Over samples, pixels and channels.")
-    base_points: int = _joint(90, "Places at which Hessians are measured.", ge=1)
+    base_points: int = _joint(90, "Places at which Hessians or Jacobians are measured.", ge=1)
+    hessian_points: int | None = setting(
+        None, "Criterion both: places at which Hessians are measured too, as many if None.", ge=1, hidden=True
+    )
     measurement: Measuring = _joint(
         "auto", "By differences of images (all pixels) or of gradients (random combinations of pixels); auto: by the "
         "size of the space.",
     )  # fmt: skip
     output_probes: int = _joint(4, "Random combinations of pixels at a place, for gradients.", ge=1)
     starts: int = _joint(8, "Bases to diagonalise from; the best result counts.", ge=1)
-    steps: int = _optimiser(400, "Number of steps, also in all when resuming.", ge=1)
-    batch_size: int = _optimiser(None, "Samples per step.", ge=1, shown="16; with --method adam 64")
+    steps: int = _optimiser(
+        None, "Number of steps, also in all when resuming.", ge=1, shown="400; with --method voynov 2000"
+    )
+    batch_size: int = _optimiser(None, "Samples per step.", ge=1, shown="16; with --method adam 64, voynov 32")
     # The rows of A have norm about 1 at the start, so that the rate is an angle, in radians, for each component.
     learning_rate: float = _optimiser(
-        None, "Adam's rate at the first step.", gt=0, shown="0.1; after a joint start 0.001"
+        None, "Adam's rate at the first step.", gt=0, shown="0.1; after a joint start 0.001, voynov 0.01"
     )
     # It does not depend on the number of steps: a run that is extended equals one that was asked for as much at once.
     decay_steps: int = _optimiser(
@@ -146,7 +208,7 @@ class DiscoverConfig(Settings):
     held_out: int = _scores(64, "Samples in the fixed held-out set.", ge=1)
     held_out_probes: int = _scores(8, "Random sign vectors per held-out sample.", ge=2, why=_VARIANCE)
     eval_every: int = _scores(100, "Steps between held-out scores.", ge=1)
-    final_samples: int = _scores(32, "Samples by which directions are measured at the end.", ge=1)
+    final_samples: int = _scores(256, "Samples by which directions are measured at the end.", ge=1)
     checkpoint_every: int = _scores(50, "Steps between checkpoints.", ge=1)
     device: str = _hardware("cpu", "cpu, cuda, cuda:N, or auto.")
     micro_batch: int | None = _hardware(
@@ -161,15 +223,21 @@ class DiscoverConfig(Settings):
         "penalty: see docs/precision.md.",
     )  # fmt: skip
 
+    free: tuple[str, ...] = setting((), "Fields among PLANNED that were not given.", hidden=True)
+
     @model_validator(mode="before")
     @classmethod
     def _by_method(cls, values: Any) -> Any:
         """Fill in what depends on the method; fewer samples leave the paper's loop near its random start."""
+        # A file of before there were plans holds all that its run used.
+        free = [name for name in values.get("free", PLANNED) if name not in values or "free" in values]
+        values = values | {"free": tuple(free)}
         method = values.get("method", "joint+adam")
         # A joint start would be undone by the rate of a random one.
         defaults = {
-            "batch_size": 64 if method == "adam" else 16,
-            "learning_rate": 0.001 if method == "joint+adam" else 0.1,
+            "steps": 2000 if method == "voynov" else 400,
+            "batch_size": {"adam": 64, "voynov": 32}.get(method, 16),
+            "learning_rate": {"joint+adam": 0.001, "voynov": 0.01}.get(method, 0.1),
         }
         return values | {name: value for name, value in defaults.items() if values.get(name) is None}
 
@@ -197,16 +265,36 @@ class DiscoverConfig(Settings):
                 f"must divide batch_size {self.batch_size} into whole parts, got {self.micro_batch}. "
                 f"Allowed: {', '.join(divisors)}.",
             )
+        if self.method == "adam" and self.criterion == "both":
+            raise ConfigError("criterion", "must be hessian or jacobian with method adam, got both.")
         if self.method == "joint" and self.reduction != "mean":
             raise ConfigError(
                 "reduction", f"must be mean with method joint, which minimises no other, got {self.reduction}."
             )
         return self
 
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with some settings changed; these are then given."""
+        return super().replace(**{"free": tuple(name for name in self.free if name not in changes)} | changes)
+
+    def differences(self, other: Settings) -> tuple[str, ...]:
+        """Return the names of the fields in which two configurations differ."""
+        return tuple(name for name in super().differences(other) if name != "free")
+
+    @property
+    def held_out_places(self) -> int:
+        """Number of places of the held-out Hessians: as many as the held-out set is worth, 8 for its default."""
+        return max(2, min(8, self.held_out // 8))
+
+    @property
+    def all_base_points(self) -> int:
+        """Number of base points, those of both criteria together."""
+        return self.base_points + (self.criterion == "both") * (self.hessian_points or self.base_points)
+
     @property
     def adam_steps(self) -> int:
         """Number of optimiser steps that the method takes."""
-        return 0 if self.method == "joint" else self.steps
+        return 0 if self.method in ("joint", *COMPUTED) else self.steps
 
     def check_used(self, given: Any) -> None:
         """Refuse settings that the method does not look at.

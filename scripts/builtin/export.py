@@ -29,7 +29,14 @@ from directions.generators.weights import WEIGHTS
 PACKAGED = Path(__file__).parents[2] / "directions" / "generators"
 KINDS = {
     "scenes": ("builtin", "data/clevr-simple-64", ["builtin", "builtin-fine", "builtin-colour"]),
-    "letters": ("letters", "data/letters-64", ["letters"]),
+    "letters": ("letters", "data/letters-64", ["letters", "letters-pairs", "letters-clean"]),
+}
+TRAINING = {
+    "scenes": "",
+    "letters": """ In the second and third stage the
+  discriminator sees two letters of one face at a time, so that one z is one typeface; and the judge's six factors are
+  matched to the data's, letter by letter and in their difference between two letters (`--factors`, Wasserstein
+  distance): the spreads and correlations below were asked for, and did not come by themselves.""",
 }
 DATA = {
     "scenes": "renders of one object on a ground plane, made by `scripts/render_scenes.py` (`make scenes`)",
@@ -46,7 +53,7 @@ $side × $side pixels, |z| = $dim_z, classes $classes. $parameters M parameters.
 
 - **Data**: $count $data; SHA-256 of table and pixels `$digest`.
 - **Training**: hinge loss, projection discriminator, spectral norm in both networks, average of the weights;
-  $hours hours on $cores CPU cores, beside other work.
+  $hours hours on $cores CPU cores, beside other work.$training
 $stages
 - **Statistics**: `python scripts/builtin/export.py $kind`, $samples images for each of 51 truncations.
 - **Weights**: SHA-256 `$weights`, $size MB.
@@ -73,17 +80,22 @@ def finished(run: Path, data: Images) -> BigGAN:
     return model
 
 
-def stage(run: Path) -> str:
+def stage(run: Path, folder: Path) -> str:
     """One stage of training as a line of the card: its command with the options that differ from the defaults."""
     settings = json.loads((run / "settings.json").read_text())
-    changed = {name: settings[name] for name, value in asdict(Settings()).items() if settings[name] != value}
-    options = [
-        f"--{name.replace('_', '-')} {value}" if not isinstance(value, bool) else f"--no-{name}"
-        for name, value in changed.items()
-    ]
-    start = [f"--start outputs/{settings['start']}"] if settings["start"] else []
-    command = " ".join(["python scripts/builtin/train.py", f"--out outputs/{run.name}", *start, *options])
-    return f"  - `{command}`: {settings['steps']} steps of batch {settings['batch_size']}"
+    words = [] if folder == Path(KINDS["scenes"][1]) else ["--data", str(folder)]
+    words += ["--out", f"outputs/{run.name}"]
+    words += ["--start", f"outputs/{settings['start']}"] if settings["start"] else []
+    for name, default in asdict(Settings()).items():
+        value, option = settings.get(name, default), "--" + name.replace("_", "-")
+        if value != default:
+            words += [option.replace("--", "--no-")] if value is False else [option, str(value)]
+    steps, batch = len((run / "stats.jsonl").read_text().splitlines()), settings["batch_size"]
+    if steps < settings["steps"]:
+        words += ["--until", str(steps)]
+    together = settings.get("together", 1)
+    images = f"{batch} × {together}" if together > 1 else str(batch)
+    return f"  - `python scripts/builtin/train.py {' '.join(words)}`: {steps} steps of batch {images}"
 
 
 def export(kind: str, runs: list[Path], folder: Path, out: Path, samples: int) -> str:
@@ -118,7 +130,8 @@ def export(kind: str, runs: list[Path], folder: Path, out: Path, samples: int) -
         count=f"{len(data):,}",
         data=DATA[kind].format(**dataset),
         digest=data.digest,
-        stages="\n".join(map(stage, runs)),
+        training=TRAINING[kind],
+        stages="\n".join(stage(run, Path(KINDS[kind][1])) for run in runs),
         cores=os.cpu_count(),
         hours=f"{seconds / 3600:.2f}",
         samples=samples,

@@ -116,14 +116,23 @@ def letter_figures(generator: Generator, data: Images) -> list[Figure]:
     for k, name in enumerate(LETTER_FACTORS):
         spread = values[seen[:, k], :, k].var(dim=1).mean().sqrt()
         figures.append(Figure(f"spread of {name} over that of the data", float(spread), 0.85))
+    pairs = list(combinations(range(len(LETTERS)), 2))
+    of_faces = whole_faces(data, judge)
     for k, name in enumerate(LETTER_FACTORS[:2]):
-        pairs = list(combinations(range(len(LETTERS)), 2))
-        matrix = torch.corrcoef(values[:, :, k])
+        matrix, theirs = torch.corrcoef(values[:, :, k]), torch.corrcoef(of_faces[:, :, k])
+        between = float(torch.stack([theirs[pair] for pair in pairs]).mean())
         agree = torch.stack([matrix[pair] for pair in pairs])
-        figures.append(Figure(f"{name} of two letters of one z, mean correlation", float(agree.mean()), 0.9))
+        figures.append(Figure(f"{name} of two letters of one z, mean correlation", float(agree.mean()), 0.9, between))
         worst = pairs[int(agree.argmin())]
         figures.append(Figure(f"the same, lowest pair ({''.join(LETTERS[i] for i in worst)})", float(agree.min())))
     return figures
+
+
+def whole_faces(data: Images, judge: LetterJudge) -> Tensor:
+    """What the judge reads from the faces of the data that have all letters: (26, faces, factors)."""
+    chunks = torch.arange(len(data)).split(500)
+    values = torch.cat([judge.standard(letter_factors(*data.batch(part)), data.labels[part]) for part in chunks])
+    return torch.stack([values[data.labels == k][data.count[data.labels == k] == 26] for k in range(len(LETTERS))])
 
 
 def train_classifier(data: Images, epochs: int = 5, side: int = 32) -> tuple[nn.Module, float]:

@@ -293,7 +293,7 @@ def sample_sheet(images: Tensor, columns: int, gap: int = 2) -> Image.Image:
     return sheet
 
 
-def run(trainer: Trainer, out: Path, *, sheet_kimg: float, checkpoint_minutes: float) -> int:
+def run(trainer: Trainer, out: Path, *, until: int, sheet_kimg: float, checkpoint_minutes: float) -> int:
     """Train to the end, writing checkpoints, figures and sheets; return the exit code of a signal, or 0."""
     stopped: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -305,7 +305,8 @@ def run(trainer: Trainer, out: Path, *, sheet_kimg: float, checkpoint_minutes: f
     lines = stats.read_text().splitlines()[: trainer.step] if stats.exists() else []
     stats.write_text("".join(line + "\n" for line in lines))
     bar = tqdm(total=settings.steps, initial=trainer.step, unit="step", desc="Training", disable=None)
-    while trainer.step < settings.steps and not stopped:
+    end = min(settings.steps, until)
+    while trainer.step < end and not stopped:
         record = trainer.train_step()
         if not all(map(torch.isfinite, map(torch.tensor, record.values()))):
             print(f"Error: a loss is not finite after step {trainer.step}.", file=sys.stderr)
@@ -313,7 +314,7 @@ def run(trainer: Trainer, out: Path, *, sheet_kimg: float, checkpoint_minutes: f
         with stats.open("a") as file:
             file.write(json.dumps(record) + "\n")
         bar.update()
-        last = trainer.step == settings.steps
+        last = trainer.step == end
         if last or stopped or time.monotonic() - kept > 60 * checkpoint_minutes:
             with atomic_write(checkpoint) as partial:
                 torch.save(trainer.state_dict(), partial)
@@ -331,6 +332,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=Path("data/clevr-simple-64"), help="folder of scenes or letters")
     parser.add_argument("--out", type=Path, default=Path("outputs/builtin"), help="folder of the run")
     parser.add_argument("--start", type=Path, help="--out of the run whose trained networks to start from")
+    parser.add_argument("--until", type=int, help="step at which to end, as if interrupted (--steps)")
     parser.add_argument("--sheet-kimg", type=float, default=8.0, help="thousands of images from sheet to sheet")
     parser.add_argument("--checkpoint-minutes", type=float, default=5.0, help="minutes from checkpoint to checkpoint")
     for field in fields(Settings):
@@ -360,7 +362,11 @@ def main(argv: list[str] | None = None) -> int:
     (arguments.out / "settings.json").write_text(json.dumps(recorded, indent=2) + "\n")
     with contextlib.suppress(KeyboardInterrupt):
         return run(
-            trainer, arguments.out, sheet_kimg=arguments.sheet_kimg, checkpoint_minutes=arguments.checkpoint_minutes
+            trainer,
+            arguments.out,
+            until=arguments.until or settings.steps,
+            sheet_kimg=arguments.sheet_kimg,
+            checkpoint_minutes=arguments.checkpoint_minutes,
         )
     return 130
 

@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 import pytest
-from rank_work import command_line
+from rank_work import command_line, flat
 from ranks import Started
 
 from directions.cli.main import main
@@ -65,7 +65,7 @@ def test_ranks_make_one_folder_and_one_of_them_speaks(tmp_path):
     assert {entry.name for entry in path.iterdir()} == {entry.name for entry in other.iterdir()}
     two, one = load_directions(path / "directions.safetensors"), load_directions(other / "directions.safetensors")
     np.testing.assert_allclose(two.matrix, one.matrix, atol=1e-6)
-    assert two.header["penalty"] == pytest.approx(one.header["penalty"], rel=1e-6)
+    assert flat(two.header["penalty"]) == pytest.approx(flat(one.header["penalty"]), rel=1e-6)
     assert two.header["config"] == one.header["config"]
 
 

@@ -147,7 +147,7 @@ def test_component_directions_are_the_axes():
         (["--extent", "0"], "--extent must be a finite number above 0"),
         (["--separate", "--sweep", "1"], "--separate is for images without a sweep"),
         (["--steps", "5"], "--steps has no meaning without --sweep"),
-        (["--sweep", "1", "--steps", "1"], "must be from 2 to 512"),
+        (["--sweep", "1", "--steps", "1"], "between 2 and 512"),
         (["-y", "9"], "--classes must be classes of 'closed-form'"),
         (["--truncation", "2"], "--truncation must be"),
     ],

@@ -251,7 +251,7 @@ def test_render_refuses_directions_of_another_generator(command, tmp_path):
     blob_directions().save(tmp_path / "x.safetensors")
     result = command("render", tmp_path / "x.safetensors")
     assert result.code == 2
-    assert "These directions are for |z| = 6" in result.err
+    assert "found in 'blob' with |z| = 6" in result.err
 
 
 @pytest.mark.parametrize("arguments", [["-d", "0", "--format", "strip"], ["-d", "0"]], ids=" ".join)

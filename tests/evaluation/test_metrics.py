@@ -46,9 +46,9 @@ class Images:
     def __len__(self):
         return len(self.images)
 
-    def batch(self, indices):
+    def read(self, indices):
         self.asked += indices.tolist()
-        return self.images[indices], torch.zeros(len(indices))
+        return self.images[indices]
 
 
 @pytest.fixture

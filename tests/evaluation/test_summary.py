@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 import torch
 from closed import DoubleGenerator
@@ -84,7 +82,7 @@ def test_summarise_scores_what_is_in_the_file(run):
 def test_summarise_says_how_diagonal_held_out_hessians_are(run):
     """Along the directions of the file, random ones and the axes; those measured before are taken."""
     generator, snapshot, directions = run
-    hessians = HeldOutHessians.measure(generator, CONFIG)
+    hessians = HeldOutHessians.measure(generator, CONFIG, places=2)
     said = directions.header["penalty"]["hessians"]
     assert said["found"] == pytest.approx(hessians.score(torch.tensor(directions.matrix)).to_dict(), rel=1e-3)
     assert said["random"]["off_diagonal"] == pytest.approx(hessians.random().off_diagonal, rel=1e-4)
@@ -104,8 +102,8 @@ def test_summarise_measures_the_most_active_with_all_samples(run, monkeypatch):
 
     monkeypatch.setattr(summary, "_FIRST", 2)
     monkeypatch.setattr(summary, "activeness", watch)
-    directions = summarise(generator, dataclasses.replace(CONFIG, final_samples=40), snapshot)
-    assert asked == [(3, 32), (2, 40)]
+    directions = summarise(generator, CONFIG.replace(final_samples=40), snapshot)
+    assert asked == [(3, 32), (2, 40), (3, 8)]
     assert list(directions.activeness) == sorted(directions.activeness, reverse=True)
 
 
@@ -122,7 +120,7 @@ def test_summarise_of_a_resumed_run_is_identical(run):
 @pytest.mark.parametrize("make", [lambda search: random_directions(search, 3), axis_directions], ids=["random", "axes"])
 def test_baselines_are_orthonormal_in_the_space(make):
     """They search where the learned ones do."""
-    search = Search.resolve(DoubleGenerator(), dataclasses.replace(CONFIG, ndirs=2))
+    search = Search.resolve(DoubleGenerator(), CONFIG.replace(ndirs=2))
     basis = make(search)
     assert basis.shape == (2, 4)
     assert not basis[:, 0].any()

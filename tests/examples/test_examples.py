@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -47,6 +49,35 @@ def test_notebook(file, monkeypatch, capsys):
         assert picture.size == (9 * 10 - 2, 4 * 10 - 2)
     assert load_directions(file).names[0] == "first"
     assert capsys.readouterr().out == "first - 0 'hue': name 'first', note 'the most active'\n"
+
+
+def test_discover_notebook_runs_from_top_to_bottom(tmp_path, monkeypatch):
+    """Its cells, but for the one that installs, with a budget of a second; it has a curve, pictures and a file then."""
+    pyplot = pytest.importorskip("matplotlib.pyplot", reason="the notebook draws with it")
+    pyplot.switch_backend("agg")
+    shown, updates = [], []
+
+    def display(thing, display_id=False):
+        shown.append(thing)
+        return SimpleNamespace(update=updates.append)
+
+    monkeypatch.setattr("directions.load_generator", lambda name: ClosedFormGenerator(dim_z=4, resolution=8))
+    monkeypatch.chdir(tmp_path)
+    cells = json.loads((FOLDER / "discover.ipynb").read_text(encoding="utf-8"))["cells"]
+    sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    assert "%pip install" in sources[0]
+    assert "SECONDS = 60\n" in sources[1]
+    names = {"display": display}  # which notebooks have
+    small = {"SECONDS = 60\n": "SECONDS = 1\n", "held_out=16, final_samples=16": "held_out=2, final_samples=2"}
+    for source in sources[1:]:
+        for given, instead in small.items():
+            source = source.replace(given, instead)
+        exec(compile(source, "discover.ipynb", "exec"), names)
+    assert updates
+    assert sum(isinstance(thing, Image.Image) for thing in shown) == 6
+    saved = load_directions("directions.safetensors")
+    assert saved.names[0] == "first"
+    assert not torch.equal(names["moved"], names["z"])
 
 
 def test_own_generator(file):

@@ -29,7 +29,15 @@ pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is no
 def browser():
     """One browser for all tests, with nothing that it does by itself."""
     with playwright.sync_playwright() as driver:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        arguments = [
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+        ]
         browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=arguments)
         playwright.expect.set_options(timeout=PATIENCE)
         yield browser
@@ -46,7 +54,7 @@ class Served:
         self.context.set_default_timeout(PATIENCE)
         self.trouble, self.requests = [], []
 
-    def open(self):
+    def open(self, fragment=""):
         """Open a tab that is watched, and wait for its first pictures."""
         tab = self.context.new_page()
         tab.on(
@@ -54,7 +62,7 @@ class Served:
         )
         tab.on("pageerror", lambda error: self.trouble.append(str(error)))
         tab.on("request", lambda request: self.requests.append(request.url))
-        tab.goto(self.url)
+        tab.goto(self.url + fragment)
         self.rest(tab)
         return tab
 
@@ -253,6 +261,7 @@ def test_browser_saves_pictures_gifs_and_code(served):
     served.slide(tab, 3, 2.0)
     with tab.expect_download() as download:
         tab.locator("#save").click()
+    assert download.value.suggested_filename == "sample-0_ball_hue-+2.00.png"
     with Image.open(download.value.path()) as saved:
         np.testing.assert_array_equal(np.asarray(saved), served.shown(tab))
     tab.locator(".more").nth(3).click()
@@ -264,6 +273,88 @@ def test_browser_saves_pictures_gifs_and_code(served):
     tab.locator("#python").click()
     playwright.expect(tab.locator("#python-copy")).to_have_text("Copied")
     assert "directions.move(z, ['hue'], [2.0])" in tab.evaluate("navigator.clipboard.readText()")
+
+
+def test_browser_link_restores_what_is_shown(served):
+    """Sample, classes, sliders and random are in the address; what does not fit is left out, and said."""
+    tab = served.open()
+    served.slide(tab, 3, 2.0)
+    tab.locator("#seed").fill("7")
+    tab.locator("#row").fill("0, ghost")
+    tab.locator("#row").press("Enter")
+    tab.locator("#random").check()
+    playwright.expect(tab.locator("#caption")).to_have_text(
+        "sample 7 · ball, ghost · found and random · \u2068hue\u2069 +2.00"
+    )
+    playwright.expect(tab).to_have_url(re.compile("random=yes"))
+    other = served.open(tab.url.removeprefix(served.url))
+    assert other.locator(".value").nth(3).input_value() == "2.00"
+    assert other.locator(".tile").count() == 4
+    np.testing.assert_array_equal(served.shown(other), served.answered(7, {3: 2.0}))
+    assert (served.shown(other, 2) != served.answered(7, {3: 2.0})).any()
+    assert other.locator("#row").input_value() == "0 2"
+
+    other.evaluate("location.hash = '#sample=-4&class=1&show=1&truncation=7&beef=1'")
+    said(other, re.compile("Left out of the link.*sample=-4, truncation=7, beef=1"))
+    playwright.expect(other.locator("#caption")).to_have_text("sample 7 · soft ball")
+    other.evaluate("location.hash = '#hue'")
+    playwright.expect(other.locator(".slider").nth(3)).to_be_focused()
+    other.evaluate("location.hash = '#4'")
+    playwright.expect(other.locator(".slider").nth(4)).to_be_focused()
+    other.evaluate("location.hash = '#nobody'")
+    said(other, "There is no direction nobody.")
+
+
+def test_browser_says_what_it_refuses_and_follows_a_rename(served):
+    """A sample, an amount and a class out of range; the caption has the new name at once."""
+    tab = served.open()
+    assert tab.title() == "blob.safetensors · directions"
+    served.slide(tab, 3, 2.0)
+    tab.locator("#seed").fill("-3")
+    tab.locator("#seed").press("Enter")
+    said(tab, re.compile(r"^Sample must be a whole number from 0 to \d+, got -3\.$"))
+    tab.locator("#row").fill("ball wall")
+    tab.locator("#row").press("Enter")
+    said(tab, "There is no class wall.")
+    tab.locator(".value").nth(3).fill("500")
+    playwright.expect(tab.locator(".problem").nth(3)).to_contain_text("from −100 to 100, got 500")
+    tab.locator(".value").nth(3).press("Enter")
+    assert tab.locator(".value").nth(3).input_value() == "2.00"
+    tab.locator(".name").nth(3).fill("colour")
+    tab.locator(".name").nth(3).press("Enter")
+    playwright.expect(tab.locator("#caption")).to_contain_text("colour")
+    assert "colour" in tab.locator(".tile").first.get_attribute("aria-label")
+
+
+def test_browser_previews_and_plays(served):
+    """Every row gets its strip; playing moves the slider there and back, by the keyboard too, and ends where it was."""
+    tab = served.open()
+    served.slide(tab, 0, 1.0)
+    playwright.expect(tab.locator(".preview.made")).to_have_count(6)
+    tab.emulate_media(reduced_motion="reduce")
+    preview = tab.locator(".preview").first
+    preview.focus()
+    running = "button => button.getAnimations({ subtree: true }).length"
+    assert preview.evaluate(running) == 0
+    tab.emulate_media(reduced_motion="no-preference")
+    assert preview.evaluate(running) == 1
+    watch = """(button) => new Promise((done) => {
+        const [seen, slider] = [[], button.closest(".row").querySelector(".slider")];
+        const timer = setInterval(() => {
+            seen.push(Number(slider.value));
+            if (!seen.some(Boolean) || button.getAttribute("aria-pressed") === "true") return;
+            clearInterval(timer);
+            done(seen);
+        }, 5);
+        button.click();
+    })"""
+    seen = preview.evaluate(watch)
+    assert max(seen) > 2
+    assert min(seen) < -2
+    assert seen[-1] == 1.0
+    served.rest(tab)
+    assert preview.get_attribute("aria-pressed") == "false"
+    np.testing.assert_array_equal(served.shown(tab), served.answered(0, {0: 1.0}))
 
 
 def test_browser_finds_one_of_a_thousand_classes(browser, tmp_path):

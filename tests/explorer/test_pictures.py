@@ -23,7 +23,7 @@ from directions.explorer.file import OpenFile
 from directions.explorer.models import AnimationRequest, View
 from directions.explorer.painter import Painter, Store, SupersededError, Worker, animate, encode
 from directions.generators.layers import LayerRange
-from directions.rendering.frames import to_uint8
+from directions.rendering.frames import random_rivals, to_uint8
 
 
 def pixels(response) -> np.ndarray:
@@ -267,6 +267,47 @@ def test_gif_goes_along_the_direction_from_where_the_sliders_stand(page):
     assert min(places) < 6  # dithered to one palette
     assert abs(frames[0] - frames[4]).max() == 0
     assert abs(frames[0] - frames[1]).max() > 40
+
+
+def test_row_of_classes_is_one_sample_under_each(page):
+    """A list of classes goes with the list of seeds, and the code that is copied makes the same."""
+    row = page.image(seeds=[2, 2], columns=2, **{"class": [0, 2]})
+    alone = [pixels(page.image(seeds=[2], **{"class": label})) for label in (0, 2)]
+    np.testing.assert_array_equal(pixels(row), np.concatenate(alone, axis=1))
+    assert "y=[0, 2]" in page.post("python", page.view(seeds=[2, 2], **{"class": [0, 2]})).json()["python"]
+    assert "one for each seed, got 3" in page.image(seeds=[2, 2], **{"class": [0, 1, 2]}).json()["error"]
+    assert "from 0 to 2" in page.image(seeds=[2, 2], **{"class": [0, 3]}).json()["error"]
+
+
+def test_random_directions_come_after_the_found_ones(page):
+    """Those of ``render --against random``, as far, on the same samples."""
+    moves = {page.ids[1]: 2.0}
+    both = pixels(page.image(seeds=[0, 1], moves=moves, columns=2, random=True))
+    found = pixels(page.image(seeds=[0, 1], moves=moves, columns=2))
+    np.testing.assert_array_equal(both[: len(both) // 2], found)
+    rivals = random_rivals(load_directions(page.path), 0)
+    z = torch.cat([page.generator.sample_z(1, seed=seed) for seed in (0, 1)])
+    expected = to_uint8(page.generator(rivals.move(z, [1], [2.0]), 0))
+    np.testing.assert_array_equal(both[len(both) // 2 :], np.concatenate(list(expected), axis=1))
+
+
+def test_preview_goes_from_end_to_end_and_is_kept_beside_the_file(page):
+    """Seven images of sample 0; the second time nothing is made; another range is another preview."""
+    answer = page.post("preview", {"id": page.ids[3]})
+    assert answer.headers["content-type"] == "image/jpeg"
+    with Image.open(io.BytesIO(answer.content)) as opened:
+        shown = np.asarray(opened.convert("RGB")).astype(int)
+    assert shown.shape == (32, 7 * 32, 3)
+    for place, amount in ((0, -5.0), (3, 0.0), (6, 5.0)):
+        still = pixels(page.image(moves={page.ids[3]: amount})).astype(int)
+        assert abs(shown[:, place * 32 : place * 32 + 32] - still).mean() < 6  # a JPEG
+    page.generator.batch_sizes.clear()
+    assert page.post("preview", {"id": page.ids[3]}).content == answer.content
+    assert page.generator.batch_sizes == []
+    page.post("change", {"id": page.ids[3], "path_size": 1.0})
+    assert page.post("preview", {"id": page.ids[3]}).content != answer.content
+    assert len(list(page.path.parent.glob(".blob.safetensors.previews/*.jpg"))) == 2
+    assert page.post("preview", {"id": "0" * 16}).status_code == 409
 
 
 def test_gif_goes_no_further_than_the_sliders(page, monkeypatch):

@@ -146,7 +146,7 @@ def test_file_that_went_bad_is_reported(page):
     page.path.unlink()
     assert "no direction file" in page.client.get("/api/file").json()["error"]
     page.path.write_bytes(good[:-7])
-    assert "truncated" in page.client.get("/api/file").json()["error"]
+    assert "not a usable direction file" in page.client.get("/api/file").json()["error"]
     other = BlobGenerator()
     other.digest = "0" * 64
     blob_directions(other).save(page.path)

@@ -97,7 +97,7 @@ def test_command_serves_and_ends_with_ctrl_c(tmp_path):
     [
         (["--host", "0.0.0.0"], "--host must be localhost"),
         (["--port", "70000"], "--port must be from 0"),
-        (["--generator", "builtin"], "These directions are for |z| = 6"),
+        (["--generator", "builtin"], "with |z| = 6, but"),
     ],
     ids=" ".join,
 )

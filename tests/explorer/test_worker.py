@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from directions.explorer import painter
 from directions.explorer.painter import BusyError, SupersededError, Worker
 
 
@@ -45,6 +46,26 @@ def test_worker_give_a_newer_request_the_place_of_the_older():
     """Who keeps moving a slider does not fall behind who came later."""
     log, _ = run(("a", 1), ("b", 1), ("a", 2), ("c", 1), ("b", 2))
     assert log == [("a", 2), ("b", 2), ("c", 1)]
+
+
+def test_worker_keeps_previews_behind_everybody(monkeypatch):
+    """What is asked for when idle comes after what is asked for later by a slider, and after a moment of rest."""
+    monkeypatch.setattr(painter, "_QUIET", 0.1)
+
+    async def ask():
+        log, worker = [], Worker()
+        await worker.newest("a", 1, lambda: log.append("a1"))
+        preview = asyncio.create_task(worker.when_idle(lambda: log.append("preview")))
+        await asyncio.sleep(0)
+        await worker.newest("a", 2, lambda: log.append("a2"))
+        await preview
+        waits = asyncio.create_task(worker.when_idle(lambda: log.append("late")))
+        worker.close()
+        with pytest.raises(SupersededError):
+            await waits
+        return log
+
+    assert asyncio.run(ask()) == ["a1", "a2", "preview"]
 
 
 def test_worker_drop_a_request_that_was_overtaken_on_the_way():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import signal
@@ -34,21 +35,26 @@ GRADIENTS = BOTH.replace(measurement="gradients", output_probes=2)
 METHODS = pytest.mark.parametrize("config", [JOINT, BOTH, GRADIENTS], ids=["joint", "joint+adam", "gradients"])
 
 
+def once(records):
+    """Records without those of the starts of the diagonalisation, which stand where the last base point does."""
+    return list({(record.step, record.base_points): record for record in records}.values())
+
+
 def numbers(snapshots):
     """What is recorded of a run, but for the times."""
-    return [{**vars(snapshot.record), "seconds": None} for snapshot in snapshots]
+    return [{**vars(record), "seconds": None} for record in once(snapshot.record for snapshot in snapshots)]
 
 
 def run(out, config, generator=None, **reporting):
     generator = generator or DoubleGenerator()
-    folder = RunFolder.create(out, "run", config)
-    return folder, record_run(discover(generator, config), generator, config, folder, **reporting)
+    folder = RunFolder.create(out, "run", config.to_dict())
+    return folder, record_run(discover(generator, config), generator, folder, **reporting)
 
 
 def go_on(folder, config):
     generator = DoubleGenerator()
-    state = folder.read_checkpoint(generator)
-    return record_run(discover(generator, config, resume_from=state), generator, config, folder)
+    state = (folder.read_checkpoint() or {}).get("state")
+    return record_run(discover(generator, config, resume_from=state), generator, folder)
 
 
 def outcome(path):
@@ -74,18 +80,18 @@ def test_joint_discovery_finds_the_true_directions(seed):
 def test_discover_yields_base_points_the_solution_and_steps(config):
     """In this order; the start is scored, then the solution, then every eval_every-th step."""
     snapshots = list(discover(DoubleGenerator(), config))
-    records = [snapshot.record for snapshot in snapshots]
-    assert [record.base_points for record in records[:5]] == [0, 1, 2, 3, 4]
-    assert [record.base_points for record in records[5:]] == [None] * (1 + config.adam_steps)
-    assert [record.step for record in records[5:]] == list(range(config.adam_steps + 1))
-    positions = [record.position for record in records]
-    assert positions == sorted(set(positions))
+    records = once(snapshot.record for snapshot in snapshots)
+    assert [record.base_points for record in records[:6]] == [0, 1, 2, 3, 4, None]
+    steps = [record.step for record in records[5:]]
+    assert steps == list(range(len(steps)))
+    assert len(steps) - 1 in ([0] if config is JOINT else range(1, 5))  # steps end where they no longer gain
     scored = [index for index, record in enumerate(records) if record.held_out is not None]
-    assert scored == [0, 5] + ([7, 9] if config.adam_steps else [])
-    assert [snapshot.joint is None for snapshot in snapshots] == [True] * 5 + [False] * (1 + config.adam_steps)
+    assert scored == [0, 5, *(5 + step for step in steps if step and step % 2 == 0)]
+    assert all((snapshot.joint is None) == (snapshot.record.base_points is not None) for snapshot in snapshots)
     assert {snapshot.held_out_before for snapshot in snapshots} == {records[0].held_out}
     assert all(check_orthonormal(snapshot.basis, 1e-12) is None for snapshot in snapshots)
-    torch.testing.assert_close(snapshots[5].basis, snapshots[5].joint.basis)
+    solved = next(snapshot for snapshot in snapshots if snapshot.joint is not None)
+    torch.testing.assert_close(solved.basis, solved.joint.basis)
 
 
 def test_discover_before_is_that_of_the_start_without_a_joint_one():
@@ -114,7 +120,7 @@ def test_discover_snapshots_are_copies():
     """Later base points do not change a state that was kept."""
     snapshots = discover(DoubleGenerator(), JOINT)
     next(snapshots)
-    kept = next(snapshots).state["moments"]
+    kept = next(snapshots).state["moments"]["hessian"]
     before = [part.clone() for part in kept["sums"]]
     next(snapshots)
     assert all(torch.equal(a, b) for a, b in zip(kept["sums"], before, strict=True))
@@ -163,7 +169,7 @@ def test_summarise_says_how_sure_it_is(config):
     directions = summarise(generator, config, snapshot)
     header = directions.header
     assert header["method"] == config.method
-    assert header["steps"] == (None if config.method == "joint" else 4)
+    assert header["steps"] == (None if config.method == "joint" else snapshot.record.step)
     joint = header["joint"]
     assert joint["base_points"] == 4
     assert joint["measurement"] == ("gradients" if config is GRADIENTS else "differences")
@@ -188,7 +194,7 @@ def test_planned_measurement_follows_the_penalty():
 
 
 @METHODS
-@pytest.mark.parametrize("at", [(0, 0), (0, 2), (0, 4), (0, None), (2, None)])
+@pytest.mark.parametrize("at", [(0, 0), (0, 2), (0, 4), (0, None), (1, None)])
 def test_record_run_interrupted_and_resumed_is_unbroken(tmp_path, config, at, capfd):
     """A signal at any moment: what is being done is finished and kept, and the rest comes out the same."""
     whole, _ = run(tmp_path / "whole", config)
@@ -211,14 +217,14 @@ def test_record_run_logs_and_keeps_what_was_measured(tmp_path):
     """Every base point has its line; checkpoints come with checkpoint_every, and when all is measured."""
     kept = []
     generator = DoubleGenerator()
-    folder = RunFolder.create(tmp_path, "run", JOINT)
+    folder = RunFolder.create(tmp_path, "run", JOINT.to_dict())
 
     def look(record):
-        state = folder.read_checkpoint(generator)
-        kept.append(None if state is None else state["record"]["base_points"])
+        checkpoint = folder.read_checkpoint()
+        kept.append(None if checkpoint is None else checkpoint["state"]["record"]["base_points"])
 
-    record_run(discover(generator, JOINT), generator, JOINT, folder, on_record=look)
-    assert kept == [0, 0, 0, 3, 4, None]
+    record_run(discover(generator, JOINT), generator, folder, on_record=look)
+    assert [base_points for base_points, _ in itertools.groupby(kept)] == [0, 3, 4, None]
     assert [line["base_points"] for line in folder.read_stats()] == [0, 1, 2, 3, 4, None]
     log = (folder.path / "log.txt").read_text()
     assert "Hessians measured at 4 base points." in log
@@ -226,8 +232,7 @@ def test_record_run_logs_and_keeps_what_was_measured(tmp_path):
     assert load_directions(folder.directions_path).header["method"] == "joint"
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_record_run_killed_at_random_moments_is_unbroken(tmp_path, seed):
+def test_record_run_killed_at_random_moments_is_unbroken(tmp_path):
     """kill -9, several times: no moment is a bad one."""
     config = BOTH.replace(base_points=40, steps=30, checkpoint_every=7)
     started = time.monotonic()
@@ -235,7 +240,7 @@ def test_record_run_killed_at_random_moments_is_unbroken(tmp_path, seed):
     whole.join()
     took = time.monotonic() - started
     assert whole.exitcode == 0
-    rng = random.Random(seed)
+    rng = random.Random(0)
     kills = 0
     while True:
         process = spawn(tmp_path, "broken", config)

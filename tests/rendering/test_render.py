@@ -239,9 +239,7 @@ def test_render_refuses_another_generator(generator, tmp_path):
     """Directions of other weights would show nothing of meaning."""
     other = BlobGenerator(resolution=16)
     other.digest = "0" * 64
-    with pytest.raises(
-        UserError, match="with the weights b10bb10bb10b…, but the generator 'blob' has the weights 000000000000…"
-    ):
+    with pytest.raises(UserError, match="with the weights b10bb10bb10b…, but 'blob' has the weights 000000000000…"):
         render(blob_directions(generator), other, out=tmp_path)
 
 

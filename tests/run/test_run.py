@@ -30,9 +30,7 @@ def run(out, config=CONFIG, generator=None, **reporting):
     generator = generator or DoubleGenerator()
     folder = RunFolder.create(out, "run", config.to_dict())
     on_progress = reporting.get("on_progress", lambda *progress: None)
-    return folder, record_run(
-        discover(generator, config, on_progress=on_progress), generator, config, folder, **reporting
-    )
+    return folder, record_run(discover(generator, config, on_progress=on_progress), generator, folder, **reporting)
 
 
 def state_of(folder):
@@ -42,7 +40,7 @@ def state_of(folder):
 def go_on(folder, config=CONFIG):
     generator = DoubleGenerator()
     folder.write_config(config.to_dict())
-    return record_run(discover(generator, config, resume_from=state_of(folder)), generator, config, folder)
+    return record_run(discover(generator, config, resume_from=state_of(folder)), generator, folder)
 
 
 def outcome(path):
@@ -143,7 +141,7 @@ def test_record_run_stops_while_it_diagonalises(tmp_path):
         resume_from=state_of(folder),
         on_progress=lambda phase, done, *_: resumed.append((phase, done)),
     )
-    record_run(snapshots, generator, config, folder)
+    record_run(snapshots, generator, folder)
     assert min(done for phase, done in resumed if phase == "Diagonalising") >= 2
     assert outcome(folder.path) == outcome(whole.path)
 

@@ -58,6 +58,32 @@ def test_training_resumes_bit_identically(scripts, tmp_path):
         trainer.load_state_dict({**trainer.state_dict(), "data": "other"})
 
 
+def test_second_stage_sees_letters_of_one_face_together(scripts, tmp_path):
+    """It takes the first's generator but not its discriminator; one that is new learns by itself before."""
+    import train
+
+    data, first, second = write_letters(tmp_path / "data"), tmp_path / "first", tmp_path / "second"
+    command = ["--data", str(data), *OPTIONS, "--fold", "2"]
+    assert train.main([*command, "--out", str(first), "--steps", "2"]) == 0
+    pairs = [*command, "--out", str(second), "--start", str(first), "--together", "2", "--factors", "1"]
+    assert train.main([*pairs, "--steps", "3", "--warm-up", "2"]) == 0
+    lines = [json.loads(line) for line in (second / "stats.jsonl").read_text().splitlines()]
+    assert ["factors" in line for line in lines] == [False, False, True]
+    images = train.Images(data)
+    others = images.of_same_face(torch.arange(len(images)), torch.Generator().manual_seed(0))
+    assert torch.equal(others // 26, torch.arange(len(images)) // 26)
+
+
+def test_rank_matching_is_the_wasserstein_distance(scripts):
+    """Against itself 0, against itself moved by 2 it is 4, whatever the order."""
+    from networks import rank_matching
+
+    data = torch.randn(1000, generator=torch.Generator().manual_seed(0)).sort().values
+    mixed = data[torch.randperm(1000)]
+    assert float(rank_matching(mixed, data)) == 0
+    assert float(rank_matching(mixed + 2, data)) == pytest.approx(4)
+
+
 def test_export_writes_a_generator_of_grey_letters(scripts, tmp_path, monkeypatch):
     """It loads by its path, its three channels are one, and the card says how it was made."""
     import export

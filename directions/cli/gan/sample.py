@@ -53,7 +53,7 @@ class SampleSettings(Settings):
     seed: int = _drawn(0, "Seed of the samples.", ge=0, le=MAX_SEED)
     truncation: float = _drawn(1.0, "Spread of z and the generator's truncation.", gt=0, le=1)
     separate: bool = _picture(False, "A PNG for each image beside the sheet of all.", flags=("--separate",))
-    steps: int | None = _picture(None, "Columns of a strip or plane.", metavar="2..512", shown="7")
+    steps: int | None = _picture(None, "Columns of a strip or plane.", metavar="2..512", shown="7", ge=2, le=512)
     scale: int | None = _picture(
         None, "How many times larger to show swept images.", metavar="1..16", shown="at least 128 pixels"
     )

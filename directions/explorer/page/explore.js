@@ -11,8 +11,10 @@
   let generator = null; // what it is: GET /api/generator
   let file = null; // what the file holds: GET /api/file
 
-  // What this tab shows. Kept for a reload of this tab, shared with no other.
-  const state = { seed: 0, count: 4, label: 0, truncation: null, layers: null, amounts: {}, starred: false, showHidden: false };
+  // What this tab shows; the link has it too. With a row of classes, one sample is shown under each of them.
+  const state = {
+    seed: 0, count: 4, label: 0, row: null, truncation: null, layers: null, random: false, amounts: {}, starred: false, showHidden: false,
+  };
   let before = false;
 
   // Talking to the program -----------------------------------------------------------------------------------------
@@ -66,13 +68,15 @@
   let painting = false;
   let wanted = false;
 
-  const seeds = () => Array.from({ length: state.count }, (_, index) => state.seed + index);
+  const seeds = () => (state.row ? state.row.map(() => state.seed) : Array.from({ length: state.count }, (_, index) => state.seed + index));
+  const columns = () => state.row?.length ?? columnsOf[state.count];
 
   function view(moves = state.amounts) {
     const known = new Set(file.directions.map((direction) => direction.id));
     const moved = Object.entries(moves).filter(([id, amount]) => amount !== 0 && known.has(id));
     const body = { seeds: seeds(), truncation: state.truncation, moves: Object.fromEntries(moved), layers: state.layers };
-    if (generator.classes.length) body.class = state.label;
+    if (generator.classes.length) body.class = state.row ?? state.label;
+    if (state.random) body.random = true;
     return body;
   }
 
@@ -86,7 +90,7 @@
     byId("tiles").setAttribute("aria-busy", "true");
     while (wanted) {
       wanted = false;
-      const shown = { ...view(before ? {} : undefined), columns: columnsOf[state.count], format: format() };
+      const shown = { ...view(before ? {} : undefined), columns: columns(), format: format() };
       const key = JSON.stringify(shown);
       try {
         let picture = pictures.get(key);
@@ -118,26 +122,37 @@
   // Small images are sent as they are; large ones as WebP, which is a fraction of the bytes.
   const format = () => (generator.resolution <= 128 ? "png" : "webp");
 
+  // The picture holds the samples, and after them what random directions do to them, which is shown beside each line.
   function draw(picture, shown) {
     const tiles = byId("tiles");
-    const { columns } = shown;
-    tiles.style.setProperty("--columns", columns);
-    tiles.style.setProperty("--ratio", columns / Math.ceil(shown.seeds.length / columns));
-    while (tiles.children.length > shown.seeds.length) tiles.lastChild.remove();
-    while (tiles.children.length < shown.seeds.length) tiles.append(newTile());
+    const { columns, seeds } = shown;
+    const lines = Math.ceil(seeds.length / columns);
+    const order = seeds.map((_, index) => index);
+    if (shown.random) {
+      const places = order.splice(0);
+      for (let line = 0; line < lines; line++) {
+        const part = places.slice(line * columns, (line + 1) * columns);
+        order.push(...part, ...part.map((place) => place + seeds.length));
+      }
+    }
+    // A long line has its random one below it.
+    const beside = shown.random && (lines > 1 || columns < 3);
+    tiles.style.setProperty("--columns", columns * (beside ? 2 : 1));
+    tiles.style.setProperty("--ratio", (columns * (beside ? 2 : 1)) / (lines * (shown.random && !beside ? 2 : 1)));
+    while (tiles.children.length > order.length) tiles.lastChild.remove();
+    while (tiles.children.length < order.length) tiles.append(newTile());
     const size = generator.resolution;
-    shown.seeds.forEach((seed, index) => {
-      const tile = tiles.children[index];
+    order.forEach((place, position) => {
+      const tile = tiles.children[position];
       const canvas = tile.firstChild;
       if (canvas.width !== size) canvas.width = canvas.height = size;
-      const [left, top] = [(index % columns) * size, Math.floor(index / columns) * size];
+      const [left, top] = [(place % columns) * size, Math.floor(place / columns) * size];
       canvas.getContext("2d").drawImage(picture, left, top, size, size, 0, 0, size, size);
-      tile.lastChild.textContent = `${seed}`;
-      tile.dataset.seed = seed;
-      tile.setAttribute("aria-label", `${described(seed, shown)}. ${state.count > 1 ? "Show this sample alone" : "Show several samples"}`);
-      tile.title = state.count > 1 ? "Show this sample alone" : "Show several samples";
+      tile.dataset.place = place % seeds.length;
+      tile.classList.toggle("random", place >= seeds.length);
     });
-    describe(shown);
+    last = shown;
+    describe();
   }
 
   function newTile() {
@@ -147,8 +162,9 @@
     label.className = "seed";
     tile.append(document.createElement("canvas"), label);
     tile.addEventListener("click", () => {
-      state.seed = Number(tile.dataset.seed);
-      state.count = state.count > 1 ? 1 : Math.max(2, several);
+      const place = Number(tile.dataset.place);
+      if (state.row) [state.label, state.row, state.count] = [state.row[place], null, 1];
+      else [state.seed, state.count] = [last.seeds[place], state.count > 1 ? 1 : Math.max(2, several)];
       settingsChanged();
     });
     return tile;
@@ -166,21 +182,38 @@
 
   const layerText = ([start, stop]) => (stop - start > 1 ? `layers ${start}–${stop - 1}` : `layer ${start}`);
 
-  function described(seed, shown) {
-    const parts = [`Sample ${seed}`];
-    if (generator.classes.length) parts.push(generator.classes[shown.class]);
-    if (shown.layers) parts.push(layerText(shown.layers));
-    return [...parts, ...moveTexts(shown.moves)].join(", ");
+  const classOf = (shown, place) => generator.classes[Array.isArray(shown.class) ? shown.class[place] : shown.class];
+
+  // What the picture shows, in parts: samples, class, truncation, layers, and how far it is moved.
+  function parts(shown) {
+    const last = shown.seeds[shown.seeds.length - 1];
+    const found = [last > shown.seeds[0] ? `samples ${shown.seeds[0]}–${last}` : `sample ${shown.seeds[0]}`];
+    if (Array.isArray(shown.class)) found.push(shown.class.map((label) => generator.classes[label]).join(lettered() ? "" : ", "));
+    else if (generator.classes.length) found.push(generator.classes[shown.class]);
+    if (shown.truncation !== 1) found.push(`truncation ${shown.truncation}`);
+    if (shown.layers) found.push(layerText(shown.layers));
+    if (shown.random) found.push("found and random");
+    return [...found, ...moveTexts(shown.moves)];
   }
 
-  function describe(shown) {
-    const last = shown.seeds.length - 1;
-    const parts = [last ? `samples ${shown.seeds[0]}–${shown.seeds[last]}` : `sample ${shown.seeds[0]}`];
-    if (generator.classes.length) parts.push(generator.classes[shown.class]);
-    if (shown.truncation !== 1) parts.push(`truncation ${shown.truncation}`);
-    if (shown.layers) parts.push(layerText(shown.layers));
+  let last = null; // what the picture shows
+
+  // Write below the picture and on its tiles what they show; anew after a direction was renamed.
+  function describe() {
+    if (!last) return;
+    for (const tile of byId("tiles").children) {
+      const place = Number(tile.dataset.place);
+      const random = tile.classList.contains("random");
+      const about = [`Sample ${last.seeds[place]}`];
+      if (generator.classes.length) about.push(classOf(last, place));
+      if (last.layers) about.push(layerText(last.layers));
+      if (random) about.push("random directions");
+      tile.title = last.seeds.length > 1 ? "Show this sample alone" : "Show several samples";
+      tile.setAttribute("aria-label", `${[...about, ...moveTexts(last.moves)].join(", ")}. ${tile.title}`);
+      tile.lastChild.textContent = random ? "random" : last.random && !state.row ? `${last.seeds[place]} · found` : state.row ? classOf(last, place) : `${last.seeds[place]}`;
+    }
     const caption = byId("caption");
-    caption.textContent = [...parts, ...moveTexts(shown.moves)].join(" · ");
+    caption.textContent = parts(last).join(" · ");
     if (before) {
       const label = document.createElement("strong");
       label.textContent = "before ";
@@ -199,6 +232,9 @@
     fill(byId("truncation"), 0, (state.truncation - 0.05) / 0.95);
     if (!byId("class").hidden) byId("class").value = state.label;
     else if (document.activeElement !== byId("class-search")) byId("class-search").value = className(state.label);
+    if (document.activeElement !== byId("row")) byId("row").value = rowText();
+    byId("count").disabled = state.row !== null;
+    byId("random").checked = state.random;
     remember();
     paint();
   }
@@ -210,15 +246,14 @@
 
   const className = (label) => (generator.classes.length ? `${label} ${generator.classes[label]}` : "");
 
-  function setSeed(value) {
-    const seed = Math.round(Number(value));
-    state.seed = Number.isFinite(seed) ? Math.min(Math.max(seed, 0), generator.max_seed) : state.seed;
+  function setSeed(seed) {
+    state.seed = Math.min(Math.max(seed, 0), generator.max_seed);
     settingsChanged();
   }
 
   function setUpSettings() {
     byId("seed").max = generator.max_seed;
-    byId("seed").addEventListener("change", (event) => setSeed(event.target.value));
+    byId("seed").addEventListener("change", (event) => setSeed(wholeNumber(event.target, "Sample", generator.max_seed) ?? state.seed));
     byId("previous").addEventListener("click", () => setSeed(state.seed - state.count));
     byId("next").addEventListener("click", () => setSeed(state.seed + state.count));
     byId("count").addEventListener("change", (event) => {
@@ -233,12 +268,17 @@
       state.truncation = file.truncation ?? 1;
       settingsChanged();
     });
+    byId("random").addEventListener("change", (event) => {
+      state.random = event.target.checked;
+      settingsChanged();
+    });
     if (generator.classes.length) setUpClasses();
     if (generator.layers > 1) setUpLayers();
   }
 
   function setUpClasses() {
     byId("class-setting").hidden = false;
+    setUpRow();
     if (generator.classes.length > 12) {
       byId("class-combo").hidden = false;
       byId("class-label").htmlFor = "class-search";
@@ -249,9 +289,41 @@
     select.hidden = false;
     generator.classes.forEach((name, index) => select.append(new Option(name, index)));
     select.addEventListener("change", () => {
-      state.label = Number(select.value);
+      [state.label, state.row] = [Number(select.value), null];
       settingsChanged();
     });
+  }
+
+  // One sample under several classes: names or numbers, or, where all names are single letters, a word.
+  const lettered = () => generator.classes.every((name) => [...name].length === 1);
+  const rowText = () => state.row?.map((label) => (lettered() ? generator.classes[label] : label)).join(lettered() ? "" : " ") ?? "";
+
+  function setUpRow() {
+    const input = byId("row");
+    byId("row-setting").hidden = generator.classes.length < 2;
+    byId("row-label").textContent = lettered() ? "Word" : "Classes in a row";
+    input.placeholder = lettered() ? generator.classes.slice(0, 4).join("") : "0 1 2";
+    const find = (word) => {
+      for (const same of [(name) => name === word, (name) => name.toLowerCase() === word.toLowerCase()]) {
+        const label = generator.classes.findIndex(same);
+        if (label >= 0) return label;
+      }
+      return /^\d+$/.test(word) && Number(word) < generator.classes.length ? Number(word) : null;
+    };
+    input.addEventListener("change", () => {
+      const text = input.value.trim();
+      const words = lettered() ? [...text.replace(/\s/g, "")] : text.split(text.includes(",") ? "," : /\s+/).map((word) => word.trim()).filter(Boolean);
+      const labels = words.map(find);
+      const unknown = labels.indexOf(null);
+      if (unknown >= 0) refuse(input, `There is no class ${words[unknown].slice(0, 40)}.`);
+      else if (labels.length > generator.max_samples) refuse(input, `A row may have at most ${generator.max_samples} classes, got ${labels.length}.`);
+      else {
+        state.row = labels.length ? labels : null;
+        settingsChanged();
+      }
+    });
+    input.addEventListener("keydown", (event) => { if (event.key === "Enter") input.blur(); });
+    input.addEventListener("blur", () => { input.value = rowText(); });
   }
 
   // A combobox after the ARIA pattern: type to search, arrows to choose, Enter to take, Escape to leave.
@@ -301,7 +373,7 @@
     }
 
     function take(option) {
-      if (option) state.label = Number(option.dataset.label);
+      if (option) [state.label, state.row] = [Number(option.dataset.label), null];
       close();
       settingsChanged();
     }
@@ -333,6 +405,8 @@
     });
   }
 
+  let showLayers = () => {};
+
   function setUpLayers() {
     const number = generator.layers;
     const third = (part) => Math.round((part * number) / 3);
@@ -344,9 +418,6 @@
     }
     select.append(new Option("from … to …", "own"));
     for (const end of [start, stop]) [end.min, end.max] = [0, number - 1];
-
-    const preset = Object.keys(presets).find((name) => JSON.stringify(presets[name]) === JSON.stringify(state.layers));
-    select.value = preset ?? "own";
 
     function show() {
       byId("layers-range").hidden = select.value !== "own";
@@ -361,36 +432,142 @@
     });
     for (const end of [start, stop]) {
       end.addEventListener("change", () => {
-        const within = (input) => Math.min(Math.max(Math.round(Number(input.value)) || 0, 0), number - 1);
-        const [first, last] = [within(start), within(stop)];
+        const [first, last] = [start, stop].map((input) => wholeNumber(input, "Layer", number - 1));
+        if (first === null || last === null) {
+          show();
+          return;
+        }
         state.layers = end === start ? [first, Math.max(first, last) + 1] : [Math.min(first, last), last + 1];
         if (state.layers[0] === 0 && state.layers[1] === number) state.layers = null;
         show();
         settingsChanged();
       });
     }
-    show();
+    showLayers = () => {
+      select.value = Object.keys(presets).find((name) => JSON.stringify(presets[name]) === JSON.stringify(state.layers)) ?? "own";
+      show();
+    };
+    showLayers();
   }
 
+  // What is refused says so, and its field keeps the old value.
+  function refuse(input, text) {
+    say(text);
+    input.setAttribute("aria-invalid", "true");
+    setTimeout(() => input.removeAttribute("aria-invalid"), 3500);
+  }
+
+  // The number in a field, whole and within its range, or null.
+  function wholeNumber(input, what, most) {
+    const number = Number(input.value);
+    if (input.value !== "" && Number.isInteger(number) && number >= 0 && number <= most) return number;
+    refuse(input, `${what} must be a whole number from 0 to ${most}, got ${input.value || "nothing"}.`);
+    return null;
+  }
+
+  // The link: the part of the address after # holds all that this tab shows ---------------------------------------
+
+  function link() {
+    const parts = new URLSearchParams({ sample: state.seed, show: state.count });
+    if (generator.classes.length) parts.set("class", state.row ? state.row.join(" ") : state.label);
+    parts.set("truncation", state.truncation);
+    if (generator.layers > 1) parts.set("layers", state.layers ? `${state.layers[0]}-${state.layers[1] - 1}` : "all");
+    if (state.random) parts.set("random", "yes");
+    for (const [id, amount] of Object.entries(state.amounts)) parts.set(id, amount);
+    return `#${parts}`;
+  }
+
+  let linking = 0;
   function remember() {
-    try {
-      sessionStorage.setItem("directions", JSON.stringify({ ...state, of: file.directions.map((direction) => direction.id).sort() }));
-    } catch { /* a browser without storage forgets on reload */ }
+    clearTimeout(linking);
+    linking = setTimeout(writeLink, 300); // browsers allow some hundred changes a minute
   }
 
-  // What a reload finds again, if it is of the same directions and still makes sense.
-  function recall() {
+  let written = ""; // the link of what is shown since it was last followed or written
+  function writeLink() {
+    clearTimeout(linking);
+    if (link() === written) return;
+    written = link();
+    history.replaceState(null, "", written);
+  }
+
+  // Take over what a link says, as far as it fits this file and generator.
+  function readLink() {
+    const text = location.hash.slice(1);
+    if (!text) return;
+    if (!text.includes("=")) {
+      goTo(text);
+      return;
+    }
+    const wrong = [];
+    const readers = {
+      sample: (value) => { state.seed = within(value, 0, generator.max_seed); },
+      show: (value) => { if (!(value in columnsOf)) throw new RangeError(); state.count = Number(value); },
+      class: (value) => {
+        const labels = value.split(" ").map((one) => within(one, 0, generator.classes.length - 1));
+        if (labels.length > generator.max_samples) throw new RangeError();
+        state.row = labels.length > 1 ? labels : null;
+        if (labels.length === 1) state.label = labels[0];
+      },
+      truncation: (value) => {
+        if (!(value >= 0.05 && value <= 1)) throw new RangeError();
+        state.truncation = Number(value);
+      },
+      layers: (value) => {
+        const [first, last] = value.split("-").map((one) => (value === "all" ? 0 : within(one, 0, generator.layers - 1)));
+        if (value !== "all" && !(last >= first)) throw new RangeError();
+        state.layers = value === "all" ? null : [first, last + 1];
+      },
+      random: (value) => { state.random = value === "yes"; },
+    };
+    function within(value, least, most) {
+      const number = Number(value);
+      if (value === "" || !Number.isInteger(number) || number < least || number > most) throw new RangeError();
+      return number;
+    }
+    state.amounts = {};
+    state.random = false;
+    for (const [key, value] of new URLSearchParams(text)) {
+      try {
+        if (key in readers) readers[key](value);
+        else if (Math.abs(value) <= generator.max_amount && file.directions.some(({ id }) => id === key)) state.amounts[key] = Number(value);
+        else throw new RangeError();
+      } catch {
+        wrong.push(`${key}=${value}`);
+      }
+    }
+    if (wrong.length) say(`Left out of the link, as it does not fit here: ${wrong.join(", ").slice(0, 120)}.`);
+  }
+
+  // #name and #3 lead to a direction.
+  function goTo(text) {
+    let wanted = text;
+    try { wanted = decodeURIComponent(text); } catch { /* a name with a per cent sign */ }
+    const direction = file.directions.find(({ name }) => name === wanted) ?? file.directions.find(({ index }) => `${index}` === wanted);
+    if (!direction) {
+      say(`There is no direction ${wanted.slice(0, 64)}.`);
+      return;
+    }
+    byId("search").value = "";
+    filter(direction.id);
+    const { item } = rows.get(direction.id);
+    item.querySelector(".slider").focus({ preventScroll: true });
+    item.scrollIntoView({ block: "center" });
+  }
+
+  function followLink() {
+    readLink();
+    for (const row of rows.values()) row.showAmount();
+    showLayers();
+    settingsChanged();
+    written = link();
+  }
+
+  function defaults() {
     state.truncation = file.truncation ?? 1;
     state.layers = layerRange(file.layers);
     if (Array.isArray(file.classes) && file.classes.length) state.label = file.classes[0];
     if (generator.resolution > 256) state.count = 1;
-    try {
-      const kept = JSON.parse(sessionStorage.getItem("directions"));
-      const same = JSON.stringify(kept.of) === JSON.stringify(file.directions.map((direction) => direction.id).sort());
-      if (!same || !(kept.count in columnsOf) || kept.label >= Math.max(1, generator.classes.length)) return;
-      for (const key of Object.keys(state)) state[key] = kept[key] ?? state[key];
-      if (kept.layers === null) state.layers = null;
-    } catch { /* nothing was kept */ }
   }
 
   function layerRange(layers) {
@@ -406,7 +583,8 @@
     return state.amounts[id] ?? 0;
   }
 
-  function setAmount(id, amount) {
+  function setAmount(id, amount, played = false) {
+    if (!played) stopPlaying();
     const bounded = Math.min(Math.max(amount, -generator.max_amount), generator.max_amount);
     if (bounded === 0) delete state.amounts[id];
     else state.amounts[id] = bounded;
@@ -417,11 +595,97 @@
   }
 
   function resetAll() {
+    stopPlaying();
     state.amounts = {};
     showBefore(false);
     for (const row of rows.values()) row.showAmount();
     remember();
     paint();
+  }
+
+  // Playing: once from where the slider stands to both ends and back, as fast as pictures come --------------------
+
+  const still = matchMedia("(prefers-reduced-motion: reduce)");
+  const PLAY_SECONDS = 5;
+  let playing = null;
+
+  function stopPlaying() {
+    if (!playing) return;
+    const { id, from } = playing;
+    playing = null;
+    rows.get(id)?.showPlaying(false);
+    setAmount(id, from, true);
+  }
+
+  function play(id) {
+    const again = playing?.id === id;
+    stopPlaying();
+    if (again) return;
+    const mine = playing = { id, from: amountOf(id) };
+    const began = performance.now();
+    rows.get(id).showPlaying(true);
+    requestAnimationFrame(function step() {
+      const direction = file.directions.find((other) => other.id === id);
+      const time = (performance.now() - began) / 1000 / PLAY_SECONDS;
+      if (playing !== mine) return;
+      if (time >= 1 || !direction) {
+        stopPlaying();
+        return;
+      }
+      // With reduced motion, only the ends and the middle are shown.
+      const steps = still.matches ? 1 : 24;
+      const place = Math.round(Math.sin(2 * Math.PI * time) * steps) / steps;
+      const amount = place * Math.min(direction.path_size, generator.max_amount);
+      if (!painting && amount !== amountOf(id)) setAmount(id, amount, true);
+      requestAnimationFrame(step);
+    });
+  }
+
+  // Previews: one request at a time, what is in sight first, then the most active; a bounded number is kept ---------
+
+  const MOST_PREVIEWS = 256;
+  const previews = new Map(); // by id: the range that it shows, and its address
+  const inSight = new Set();
+  let previewing = false;
+
+  const sight = new IntersectionObserver((entries) => {
+    for (const { target, isIntersecting } of entries) inSight[isIntersecting ? "add" : "delete"](target.dataset.id);
+    makePreviews();
+  });
+
+  function nextPreview() {
+    const missing = file.directions.filter(({ id, path_size: size }) => previews.get(id)?.size !== size);
+    const seen = missing.filter(({ id }) => inSight.has(id));
+    const others = previews.size < MOST_PREVIEWS ? missing.filter(({ hidden }) => !hidden) : [];
+    return (seen.length ? seen : others).sort((one, other) => (other.activeness ?? 0) - (one.activeness ?? 0))[0];
+  }
+
+  async function makePreviews() {
+    if (previewing || !file) return;
+    previewing = true;
+    for (let next = nextPreview(); next && !document.hidden; next = nextPreview()) {
+      let address = "";
+      try {
+        const response = await ask("/api/preview", { id: next.id });
+        if (response.status === 204) break;
+        address = URL.createObjectURL(await response.blob());
+      } catch (error) {
+        if (!(error instanceof Refused) || error.status !== 400) break; // the pictures say what is wrong
+      }
+      forgetPreview(next.id);
+      previews.set(next.id, { size: next.path_size, address });
+      rows.get(next.id)?.showPreview(address);
+      const oldest = [...previews.keys()].find((id) => !inSight.has(id));
+      if (previews.size > MOST_PREVIEWS && oldest) forgetPreview(oldest);
+    }
+    previewing = false;
+  }
+
+  function forgetPreview(id) {
+    const address = previews.get(id)?.address;
+    previews.delete(id);
+    rows.get(id)?.showPreview("");
+    if (address) URL.revokeObjectURL(address);
   }
 
   // A direction's row: what it shows, and what can be done to it.
@@ -443,6 +707,7 @@
       name.setAttribute("aria-label", `Name of direction ${direction.index}`);
       slider.setAttribute("aria-label", called);
       value.setAttribute("aria-label", `Amount of ${called}`);
+      part("preview").setAttribute("aria-label", `Play ${called} there and back`);
       part("handle").setAttribute("aria-label", `Move ${called} in the list: up and down arrow keys`);
       part("star").setAttribute("aria-label", `Star ${called}`);
       part("star").setAttribute("aria-pressed", String(direction.starred));
@@ -480,7 +745,7 @@
     function problem(text, field) {
       part("problem").textContent = text;
       part("problem").hidden = !text;
-      for (const input of [name, range, note]) input.removeAttribute("aria-invalid");
+      for (const input of [name, range, note, value]) input.removeAttribute("aria-invalid");
       if (text && field) field.setAttribute("aria-invalid", "true");
     }
 
@@ -500,6 +765,7 @@
     // The slider: its own rounding, a rest in the middle, and keys that go by the path size.
     slider.addEventListener("input", () => {
       const amount = Number(slider.value);
+      if (value.hasAttribute("aria-invalid")) problem("");
       setAmount(id, Math.abs(amount) < reach() * 0.02 ? 0 : Math.round(amount * 100) / 100);
     });
     slider.addEventListener("dblclick", () => setAmount(id, 0));
@@ -517,7 +783,10 @@
     });
     value.addEventListener("input", () => {
       const amount = value.valueAsNumber;
-      if (Number.isFinite(amount)) setAmount(id, amount);
+      const most = generator.max_amount;
+      const fits = Math.abs(amount) <= most;
+      problem(fits || value.value === "" ? "" : `An amount must be from −${most} to ${most}, got ${value.value}.`, value);
+      if (fits) setAmount(id, amount);
     });
     value.addEventListener("blur", showAmount);
     value.addEventListener("dblclick", () => {
@@ -546,6 +815,8 @@
         if (event.key === "Enter" || event.key === "Escape") field.blur();
       });
     }
+    part("preview").addEventListener("click", () => play(id));
+    sight.observe(item);
     part("gif").addEventListener("click", () => saveGif(direction, part("gif")));
     part("more").addEventListener("click", () => {
       const open = part("details").hidden;
@@ -553,7 +824,16 @@
       part("more").setAttribute("aria-expanded", String(open));
     });
     setUpMoving(item, part("handle"));
-    return { item, show, showAmount };
+    function showPreview(address) {
+      part("preview").style.setProperty("--preview", address ? `url("${address}")` : "none");
+      part("preview").classList.toggle("made", address !== "");
+    }
+
+    function showPlaying(on) {
+      part("preview").setAttribute("aria-pressed", String(on));
+    }
+
+    return { item, show, showAmount, showPreview, showPlaying };
   }
 
   const rounded = (size) => String(Number(size.toPrecision(4)));
@@ -629,8 +909,11 @@
     const ids = new Set(file.directions.map((direction) => direction.id));
     for (const [id, row] of rows) {
       if (!ids.has(id)) {
+        sight.unobserve(row.item);
         row.item.remove();
         rows.delete(id);
+        inSight.delete(id);
+        forgetPreview(id);
       }
     }
     file.directions.forEach((direction, place) => {
@@ -643,17 +926,19 @@
       }
     });
     for (const direction of file.directions) rows.get(direction.id).show(direction);
+    describe();
+    makePreviews();
     byId("undo").disabled = file.last_change === null;
     byId("undo").title = file.last_change === null ? "Nothing to undo" : `Undo: ${file.last_change}`;
     filter();
   }
 
-  function filter() {
+  function filter(kept = null) {
     const words = byId("search").value.toLowerCase().split(/\s+/).filter(Boolean);
     let shown = 0;
     for (const direction of file.directions) {
       const text = `${direction.index} ${direction.name} ${direction.note}`.toLowerCase();
-      const fits = words.every((word) => text.includes(word)) && (!state.starred || direction.starred) && (!direction.hidden || state.showHidden);
+      const fits = words.every((word) => text.includes(word)) && (!state.starred || direction.starred) && (!direction.hidden || state.showHidden) || direction.id === kept;
       rows.get(direction.id).item.hidden = !fits;
       shown += fits;
     }
@@ -677,11 +962,10 @@
   function setUpList() {
     byId("only-starred").checked = state.starred;
     byId("show-hidden").checked = state.showHidden;
-    byId("search").addEventListener("input", filter);
+    byId("search").addEventListener("input", () => filter());
     for (const [id, key] of [["only-starred", "starred"], ["show-hidden", "showHidden"]]) {
       byId(id).addEventListener("change", (event) => {
         state[key] = event.target.checked;
-        remember();
         filter();
       });
     }
@@ -697,7 +981,11 @@
     });
     // Another tab, or the command line, may have written on the file.
     window.addEventListener("focus", refresh);
-    document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
+    document.addEventListener("visibilitychange", async () => {
+      if (document.hidden) return;
+      await refresh();
+      makePreviews();
+    });
   }
 
   // Before and after, saving, copying -------------------------------------------------------------------------------
@@ -746,13 +1034,13 @@
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
   }
 
-  const fileName = (name) => name.replace(/[^\p{L}\p{N}+_-]+/gu, "-").replace(/^-+|-+$/g, "").slice(0, 60) || "direction";
+  const fileName = (name) => name.replace(/−/g, "-").replace(/[^\p{L}\p{N}.+_-]+/gu, "-").replace(/^[-.]+|[-.]+$/g, "").slice(0, 100) || "picture";
 
   async function savePicture() {
     try {
-      const shown = { ...view(before ? {} : undefined), columns: columnsOf[state.count], format: "png" };
+      const shown = { ...view(before ? {} : undefined), columns: columns(), format: "png" };
       const response = await ask("/api/image", { ...shown, client: `${client}-save`, number: ++asked });
-      download(await response.blob(), `sample-${state.seed}.png`);
+      download(await response.blob(), `${fileName(parts(shown).map(fileName).join("_"))}.png`);
       say("Picture saved");
     } catch (error) {
       trouble(error);
@@ -843,14 +1131,16 @@
       trouble(error);
       return;
     }
-    recall();
+    defaults();
     byId("method").textContent = ` · found by ${file.method}`;
     setUpSettings();
     setUpList();
     setUpActions();
     setUpKeys();
     apply(file);
-    settingsChanged();
+    followLink();
+    window.addEventListener("hashchange", followLink);
+    window.addEventListener("pagehide", writeLink);
   }
 
   start();

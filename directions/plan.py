@@ -1,0 +1,241 @@
+"""What a discovery run measures and how often, such that it keeps its time: chosen from what one image costs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+
+from directions.joint.measure import difference_evaluations, gradient_evaluations, planned_measurements
+from directions.search import Search
+from directions.settings.base import ConfigError
+from directions.settings.discover import COMPUTED, DiscoverConfig
+
+SIGN_VECTORS_UP_TO = 24
+"""In larger searched spaces a few sign vectors say nothing (bases are compared by Hessians at held-out places), and
+what the paper's settings take is planned."""
+
+_USUAL, _LONGEST = 180.0, 45 * 60.0
+
+# Held-out samples, and samples by which directions are measured: the first pair that fits is taken.
+_LEVELS = ((64, 256), (64, 128), (32, 64), (16, 32), (8, 16), (4, 8), (4, 4))
+
+# Base points for trustworthy answers, and those after which more change little (Jacobians, Hessians).
+_TRUSTED, _ENOUGH = 20, {"jacobian": 100, "hessian": 90}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How a run spends its time.
+
+    Attributes:
+        time: Seconds that the run may take.
+        expected: Seconds that it is expected to take.
+        image: Seconds that an image takes, as measured at the first base point.
+        measure_until: Seconds after the start at which measuring ends, whatever has been measured.
+        finish: Seconds for what comes after the last step.
+        settings: What was chosen, by the names of the settings.
+        words: The plan in a line.
+    """
+
+    time: float
+    expected: float
+    image: float
+    measure_until: float
+    finish: float
+    settings: dict[str, Any]
+    words: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan as plain types, for checkpoints and files."""
+        return asdict(self)
+
+    def shortened(self, **settings: int) -> Plan:
+        """Return the plan with fewer base points, samples or places, because the time is up."""
+        return replace(self, settings=self.settings | settings)
+
+
+def is_planned(config: DiscoverConfig, size: int) -> bool:
+    """Whether a run has a plan: one with a time, or with a joint start where z is long."""
+    joint = "joint" in config.method and size > SIGN_VECTORS_UP_TO
+    timed = config.time is not None and config.method not in COMPUTED
+    return timed or (joint and bool(config.free))
+
+
+def with_plan(config: DiscoverConfig, plan: Mapping[str, Any] | None) -> DiscoverConfig:
+    """Return the configuration that a run has by its plan; what was given stays.
+
+    Args:
+        config: As it was asked for.
+        plan: `Plan.to_dict`; ``None`` changes nothing.
+    """
+    if plan is None:
+        return config
+    chosen = {name: value for name, value in plan["settings"].items() if name in config.free}
+    if chosen.get("steps") == 0:
+        chosen = {name: value for name, value in chosen.items() if name != "steps"} | {"method": "joint"}
+    return config.replace(**chosen, free=config.free)
+
+
+def passes(config: DiscoverConfig, search: Search) -> dict[str, int]:
+    """Count a run's passes of an image through the generator, forward or backward, by what they are for."""
+    n, few = search.space.size, config.final_samples
+    if n > 16:  # as `directions.evaluation.summary` does
+        few = min(few, max(32, few // 8))
+    active = 3 * (n * few + (16 * config.final_samples if few < config.final_samples else 0) + n * max(2, few // 4))
+    held_out = difference_evaluations(n) if n <= SIGN_VECTORS_UP_TO else gradient_evaluations(n, 4)
+    joint = "joint" in config.method
+    scores = (8 + joint + config.adam_steps // config.eval_every) * 2 * config.held_out_probes * config.held_out
+    return {
+        "measuring": sum(one.evaluations for one in planned_measurements(config, search).values()) if joint else 0,
+        "steps": config.adam_steps * config.batch_size * 4 * config.num_probes,
+        "scores": scores + 2 * (n + 1) * config.held_out,
+        "held-out Hessians": held_out * config.held_out_places,
+        "directions": active + 9 * n * min(8, -(-config.final_samples // 4)),
+    }
+
+
+def product_seconds(n: int) -> float:
+    """Measure how long it takes here to turn one of the matrices that are diagonalised."""
+    Q, matrices = torch.eye(n), torch.ones(16, n, n)
+    taken = []
+    for _ in range(5):
+        started = time.perf_counter()
+        _ = Q @ matrices @ Q
+        taken.append(time.perf_counter() - started)
+    return sorted(taken)[2] / 16
+
+
+def products(config: DiscoverConfig, search: Search) -> int:
+    """Estimate how often the diagonalisation turns a matrix."""
+    n, count = search.space.size, 0
+    if "joint" not in config.method:
+        return 0
+    for kind, one in planned_measurements(config, search).items():
+        per_place = one.output_probes if one.kind == "gradients" else 1 if kind == "jacobian" else n * n
+        count += min(one.base_points * per_place, n * (n + 1) // 2)
+    return 200 * count * min(3, config.starts) * 2  # about 100 iterations of two products; the halves make as many
+
+
+def make_plan(config: DiscoverConfig, search: Search, *, spent: float, image: float) -> Plan:
+    """Choose what to measure, and how often.
+
+    Args:
+        config: What was asked for: its ``time``, and ``free``, the names of what may be chosen.
+        search: The searched space.
+        spent: Seconds that the run has taken, the first base point included.
+        image: Seconds that an image takes.
+
+    Returns:
+        The plan.
+
+    Raises:
+        ConfigError: If the time is too short even for a single base point.
+    """
+    long, product = search.space.size > SIGN_VECTORS_UP_TO, product_seconds(search.space.size)
+    # Small batches of the paper's steps make a good start worse where z is long (docs/joint.md).
+    without_steps: dict[str, Any] = (
+        {"steps": 0} if long and config.method == "joint+adam" and config.reduction == "mean" else {}
+    )
+    start: dict[str, Any] = {"criterion": "jacobian"} if long and "joint" in config.method else {}
+
+    def cost(chosen: dict[str, Any]) -> tuple[float, dict[str, float]]:
+        planned = with_plan(config, {"settings": without_steps | start | chosen})
+        by_phase = {name: image * count for name, count in passes(planned, search).items()}
+        by_phase["diagonalising"] = product * products(planned, search)
+        return spent + sum(by_phase.values()), by_phase
+
+    def level(number: int) -> dict[str, int]:
+        return dict(zip(("held_out", "final_samples"), _LEVELS[number], strict=True))
+
+    one: dict[str, Any] = (
+        {"base_points": 1, "steps": 1} | ({"hessian_points": 1, "output_probes": 1} if long else {}) | without_steps
+    )
+    least = cost(level(-1) | one | {"starts": 1})[0]
+    trusted = cost(level(-1) | one | {"base_points": _TRUSTED})[0]
+    limit = config.time or min(max(_USUAL, trusted / 0.92), max(_LONGEST, least))
+    goal = max(least, 0.92 * limit)
+    if config.time is not None and least > limit:
+        raise ConfigError(
+            "time",
+            f"must be at least {in_words(least * 1.1)} for this generator and these settings (an image takes "
+            f"{image:.2g} s), got {in_words(limit)}.",
+        )
+    # What is not measuring gets half of the time at most, if that leaves a choice.
+    chosen: dict[str, Any] = {}
+    for number in range(len(_LEVELS)):
+        chosen = level(number) | one
+        if cost(chosen)[0] - spent <= (limit - spent) / 2:
+            break
+    if cost(chosen)[0] > limit:
+        chosen = chosen | {"starts": 1}
+    most = {kind: 3 * count if config.time else count for kind, count in _ENOUGH.items()}
+
+    def fill(name: str, highest: int, seconds: float, **more: Any) -> None:
+        """Set a number as high as it can be within a time."""
+        nonlocal chosen
+        low, high = chosen.get(name, 1), highest
+        while low < high:
+            middle = (low + high + 1) // 2
+            fits = cost(chosen | more | {name: middle})[0] <= seconds
+            low, high = (middle, high) if fits else (low, middle - 1)
+        chosen = chosen | more | {name: low}
+
+    if "joint" in config.method:
+        criterion = with_plan(config, {"settings": start}).criterion
+        first = "hessian" if criterion == "hessian" else "jacobian"
+        if criterion != "jacobian" and long:
+            four = {"output_probes": 4}
+            chosen = chosen | (four if cost(chosen | four | {"base_points": 8})[0] <= limit else {})
+        # Half of what is left for what comes after: Hessians beside the Jacobians, or steps.
+        half = cost(chosen)[0] + (goal - cost(chosen)[0]) * (0.5 if criterion != "hessian" or not long else 1)
+        fill("base_points", most[first], half)
+        if first == "jacobian" and "criterion" in config.free:
+            alone = chosen
+            fill("hessian_points", most["hessian"], goal, criterion="both", output_probes=4)
+            if chosen["hessian_points"] < 4 or cost(chosen)[0] > goal:
+                chosen = {name: value for name, value in alone.items() if name != "hessian_points"}
+            fill("base_points", most[first], goal)
+    if not without_steps and config.method != "joint":
+        fill("steps", 2000 if config.method == "voynov" else 400, goal)
+    settings = start | chosen | without_steps
+    expected, by_phase = cost(settings)
+    planned = with_plan(config, {"settings": settings})
+    finish = by_phase["directions"] + by_phase["held-out Hessians"] + by_phase["scores"] * 0.8
+    settings = {name: getattr(planned, name) for name in settings} | without_steps
+    return Plan(
+        time=limit,
+        expected=expected,
+        image=image,
+        measure_until=limit - (expected - spent - by_phase["measuring"]),
+        finish=finish,
+        settings=settings,
+        words=_in_a_line(planned, search, expected, by_phase, image, limit if config.time else None),
+    )
+
+
+def _in_a_line(
+    config: DiscoverConfig, search: Search, expected: float, by_phase: Mapping[str, float], image: float, limit: Any
+) -> str:
+    parts = []
+    if "joint" in config.method:
+        kinds = {"jacobian": "Jacobians", "hessian": "Hessians"}
+        for kind, one in planned_measurements(config, search).items():
+            each = image * one.evaluations / one.base_points
+            parts.append(f"{kinds[kind]} at {one.base_points} base points × {each:.2g} s")
+        parts.append(f"diagonalisation {in_words(by_phase['diagonalising'])}")
+    parts.append(f"{config.adam_steps} steps {in_words(by_phase['steps'])}" if config.adam_steps else "no steps")
+    rest = sum(by_phase[name] for name in ("scores", "held-out Hessians", "directions"))
+    parts.append(f"scores and samples {in_words(rest)}")
+    told = f"about {in_words(expected)}" + (f" of {in_words(limit)}" if limit else "")
+    return f"Plan: {', '.join(parts)}: {told}"
+
+
+def in_words(seconds: float) -> str:
+    """Say a duration, such as ``20 s``, ``2.5 minutes`` or ``1.5 hours``."""
+    if seconds < 100:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.2g} minutes" if seconds < 5400 else f"{seconds / 3600:.2g} hours"

@@ -1,0 +1,188 @@
+"""The plan of a run: it fits its time, keeps what was given, and is kept by a resumed run."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from closed import DoubleGenerator
+
+from directions.discovery import discover
+from directions.errors import NonFiniteError
+from directions.generators.closed_form import ClosedFormGenerator
+from directions.joint.measure import measurement_report, planned_measurements
+from directions.plan import in_words, is_planned, make_plan, passes, with_plan
+from directions.run import RunFolder, finished_run, record_run
+from directions.search import Search
+from directions.settings.base import ConfigError
+from directions.settings.discover import DiscoverConfig, parse_time
+
+LONG = ClosedFormGenerator(dim_z=30, resolution=4)
+QUICK = {"held_out": 3, "held_out_probes": 2, "final_samples": 2, "starts": 1}
+
+
+def plan_of(config, *, generator=LONG, image=1e-3, spent=1.0):
+    return make_plan(config, Search.resolve(generator, config), spent=spent, image=image)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("10m", 600), ("2h", 7200), ("1.5 m", 90), ("30", 30)])
+def test_times_are_read(text, seconds):
+    """With a unit, or in seconds."""
+    assert parse_time(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["0", "banana", "-5m", "10 days", "", "0s"])
+def test_times_that_are_none_are_refused(text):
+    """With what is meant."""
+    with pytest.raises(ConfigError, match="time must be a duration above zero such as 90s, 10m or 2h, got"):
+        parse_time(text)
+
+
+@pytest.mark.parametrize("seconds", [60.0, 600.0, 3600.0])
+@pytest.mark.parametrize("image", [1e-3, 1e-2])
+def test_the_plan_fits_its_time(seconds, image):
+    """And takes more where there is more time."""
+    config = DiscoverConfig(time=seconds)
+    plan = plan_of(config, image=image)
+    assert plan.expected <= seconds
+    planned = with_plan(config, plan.to_dict())
+    assert plan.expected >= 1.0 + image * sum(passes(planned, Search.resolve(LONG, planned)).values())
+    assert planned.method == "joint"  # no steps where z is long
+    assert plan.words.startswith("Plan: Jacobians at ")
+    assert "no steps" in plan.words
+    longer = with_plan(config, plan_of(config.replace(time=4 * seconds), image=image).to_dict())
+    assert longer.base_points >= planned.base_points
+
+
+def test_without_a_time_short_z_has_no_plan_and_long_z_aims_at_three_minutes():
+    """Or at more, if trustworthy answers take more."""
+    assert not is_planned(DiscoverConfig(), 12)
+    assert is_planned(DiscoverConfig(), 100)
+    assert not is_planned(DiscoverConfig(method="adam"), 100)
+    config = DiscoverConfig()
+    plan = plan_of(config)
+    assert plan.expected <= 180
+    assert with_plan(config, plan.to_dict()).criterion == "both"
+    slow = plan_of(config, image=0.2, spent=20.0)
+    assert 180 < slow.expected <= 45 * 60
+    assert slow.settings["base_points"] >= 20
+
+
+def test_a_time_too_short_says_the_least():
+    """Which is then enough."""
+    with pytest.raises(ConfigError, match=r"time must be at least [\d.]+ (s|minutes) .*an image takes 0.5 s"):
+        plan_of(DiscoverConfig(time=5.0), image=0.5)
+
+
+def test_what_is_given_is_kept():
+    """Also through files, and on resume."""
+    config = DiscoverConfig(base_points=7, steps=3, criterion="hessian", time=60.0)
+    again = DiscoverConfig.from_dict(config.to_dict())
+    assert again == config
+    planned = with_plan(again, plan_of(again).to_dict())
+    assert (planned.base_points, planned.steps, planned.criterion) == (7, 3, "hessian")
+    assert planned.method == "joint+adam"
+    assert "final_samples" not in config.replace(final_samples=5).free
+    old = {name: value for name, value in DiscoverConfig().to_dict().items() if name != "free"}
+    assert DiscoverConfig.from_dict(old).free == ()
+
+
+def test_both_criteria_are_measured_and_reported():
+    """Jacobians first, each at its own number of places."""
+    config = DiscoverConfig(criterion="both", base_points=6, hessian_points=2)
+    found = planned_measurements(config, Search.resolve(LONG, config))
+    assert {kind: one.base_points for kind, one in found.items()} == {"jacobian": 6, "hessian": 2}
+    report = measurement_report(found)
+    assert (report["base_points"], report["measurement"]) == (8, "jacobian and gradients")
+    assert report["evaluations"] == sum(one.evaluations for one in found.values())
+
+
+@pytest.mark.parametrize("criterion", ["jacobian", "both"])
+@pytest.mark.parametrize("stop", [1, 3, 5])
+def test_other_criteria_resume_bit_by_bit(criterion, stop):
+    """From any base point, also of the second criterion, and find the planted directions."""
+    generator = DoubleGenerator()
+    config = DiscoverConfig(method="joint", criterion=criterion, base_points=4, **QUICK)
+    whole = list(discover(generator, config))
+    rest = list(discover(generator, config, resume_from=whole[stop].state))
+    assert torch.equal(rest[-1].basis, whole[-1].basis)
+    done = [s.record.base_points for s in whole if s.record.base_points is not None]
+    assert sorted(set(done)) == list(range(5 if criterion == "jacobian" else 9))
+
+
+def test_adam_by_the_jacobian_penalty_is_another_loop():
+    """Its samples are the same, its penalty is not."""
+    config = DiscoverConfig(method="adam", steps=2, batch_size=2, **QUICK)
+    curves = [
+        [s.record.penalty for s in discover(DoubleGenerator(), config.replace(criterion=criterion))][1:]
+        for criterion in ("hessian", "jacobian")
+    ]
+    assert curves[0] != curves[1]
+    assert all(math.isfinite(value) for curve in curves for value in curve)
+
+
+def test_a_run_with_a_time_says_its_plan_and_keeps_it(tmp_path):
+    """In the folder and in the file; a resumed run measures what was planned."""
+    said = []
+    config = DiscoverConfig(time=900.0, held_out_probes=2, method="joint", final_samples=4, starts=1, base_points=5)
+    folder = RunFolder.create(tmp_path, "run", config.to_dict())
+    generator = DoubleGenerator()
+    snapshots = discover(generator, config, on_progress=lambda phase, *rest: said.append(phase))
+    found = record_run(snapshots, generator, folder)
+    (words,) = {phase for phase in said if phase.startswith("Plan: ")}
+    assert found.header["plan"]["words"] == words
+    assert 0 < found.header["plan"]["spent"] < 900
+    state = folder.read_checkpoint()["state"]
+    assert state["plan"]["words"] == words
+    *_, again = discover(generator, config, resume_from=state)
+    assert again.config.to_dict() == found.header["config"]
+    assert finished_run(folder, config) is not None
+
+
+def test_steps_end_when_their_time_is_up(monkeypatch):
+    """And a resumed run does not go on, unless it gets more time; steps that were given and cannot fit are refused."""
+    config = DiscoverConfig(method="adam", time=600.0, batch_size=2, **QUICK)
+    with monkeypatch.context() as patch:
+        patch.setattr("directions.discovery._Run.late", lambda self, needed: True)
+        *_, last = discover(DoubleGenerator(), config)
+    assert last.record.step == 1
+    assert last.hessians is not None
+    *_, again = discover(DoubleGenerator(), config, resume_from=last.state)
+    assert again.record.step == 1
+    longer = config.replace(time=900.0, steps=3)
+    *_, more = discover(DoubleGenerator(), longer, resume_from=last.state)
+    assert more.record.step == 3
+    with pytest.raises(ConfigError, match="time must be at least"):
+        list(discover(DoubleGenerator(), config.replace(steps=10**6)))
+    with pytest.raises(ConfigError, match="criterion must be hessian or jacobian with method adam, got both"):
+        config.replace(criterion="both")
+
+
+def test_nan_in_the_middle_of_measuring_names_the_place_and_keeps_the_rest(tmp_path):
+    """The checkpoint has the base points before."""
+
+    class Breaking(DoubleGenerator):
+        broken = False
+
+        def forward(self, z, y=0, *, truncation=1.0):
+            return super().forward(z, y) * (math.nan if self.broken else 1.0)
+
+    generator = Breaking()
+    config = DiscoverConfig(method="joint", criterion="jacobian", base_points=6, **QUICK)
+    folder = RunFolder.create(tmp_path, "run", config.to_dict())
+
+    def break_down(record):
+        generator.broken = record.base_points == 3
+
+    with pytest.raises(NonFiniteError, match="The Jacobian at base point 3 is not finite"):
+        record_run(discover(generator, config), generator, folder, on_record=break_down)
+    assert folder.read_checkpoint()["state"]["moments"]["jacobian"]["base_points"] == 3
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(3.21, "3.2 s"), (42, "42 s"), (150, "2.5 minutes"), (5500, "1.5 hours")]
+)
+def test_durations_are_said(seconds, words):
+    """In the unit that fits."""
+    assert in_words(seconds) == words
