@@ -124,9 +124,10 @@ def _made_by(function: Callable[..., Any], name: str, reference: str, weights: P
 
 def _called(what: str, call: Callable[[], Any], *passed_on: type[Exception]) -> Any:
     """Make a call into a user's code, which may raise anything."""
+    ours: tuple[type[Exception], ...] = (UserError, *passed_on)
     try:
         return call()
-    except (UserError, *passed_on):
+    except ours:
         raise
     except (Exception, SystemExit) as error:
         if is_out_of_memory(error):
