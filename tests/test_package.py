@@ -29,7 +29,7 @@ LAYERS = [
     ("penalty",),
     ("search",),
     ("joint",),
-    ("held_out",),
+    ("held_out", "plan"),
     ("hub",),
     ("direction_file",),
     ("convert",),
