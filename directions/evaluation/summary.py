@@ -113,11 +113,11 @@ def summarise(
         joint_columns=joint_columns,
     )
     # How much of all the first directions do; of random ones too, those that turn out to be the most active.
-    first = min(12, -(-len(basis) // 4))
+    number = min(12, -(-len(basis) // 4))
     chance = measured(random_directions(dataclasses.replace(search, ndirs=len(basis)), seed=0), max(2, few // 4))
-    header["first"] = {"count": first}
+    header["first"] = {"count": number}
     for name, values in (("found", active), ("random", chance)):
-        share = values.sort(descending=True).values[:first].sum() / values.sum()
+        share = values.sort(descending=True).values[:number].sum() / values.sum()
         header["first"][name] = round(float(share), 6) if values.sum() > 0 else None
     if snapshot.plan is not None:
         header["plan"] = {name: snapshot.plan[name] for name in ("words", "time", "expected", "spent")}
