@@ -58,7 +58,8 @@ def test_discover_passes_every_option_on(command, loaded):
         text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
         arguments += [] if value is False else ["--" + field.replace("_", "-"), text]
     result = command("discover", *arguments, "--dry-run").json
-    planned = {"hessian_points": None, "free": ["hessian_points"]}  # are no options
+    # The first two are no options, the others of another method.
+    planned = {"hessian_points": None, "free": ["hessian_points"], "layer": None, "pca_of": "activations"}
     assert result["config"] == given | planned == DiscoverConfig.from_dict(given).to_dict()
     assert result["resolved"]["ndirs"] == 2
     assert result["resolved"]["layers"] is None  # the generator has only the one
