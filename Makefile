@@ -11,13 +11,16 @@ PYTHON ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:  # two targets must not install into one environment at once
-.PHONY: help demo test check lint docs bench fuzz scenes builtin letters clean
+.PHONY: help demo faces test check lint docs bench fuzz scenes builtin letters clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.ready-test ## Find directions in the built-in generator and render them (minutes)
 	@BIN=$(BIN) scripts/demo.sh
+
+faces: $(VENV)/.ready-test ## Find directions in a network of faces that somebody else trained (minutes; fetches 13 MB)
+	@BIN=$(BIN) scripts/faces.sh
 
 test: $(VENV)/.ready-test ## Run the tests (minutes; on the CPU)
 	@echo "==> Running the tests"
@@ -67,9 +70,9 @@ letters: $(VENV)/.ready-test data/letters-64/dataset.json ## Render letters and 
 	@$(BIN)/python scripts/builtin/train.py --out outputs/letters-pairs --start outputs/letters $(PAIRS) --steps 2000 \
 		--until 1719 --factors 2 --warm-up 200 --decay-from 0.6 --ema 0.998
 	@$(BIN)/python scripts/builtin/train.py --out outputs/letters-clean --start outputs/letters-pairs $(PAIRS) \
-		--steps 560 --factors 0.4 --decay-from 0.4 --ema 0.99
+		--steps 560 --until 387 --factors 0.4 --decay-from 0.4 --ema 0.99
 	@$(BIN)/python scripts/builtin/figures.py --judge
-	@$(BIN)/python scripts/builtin/export.py letters
+	@$(BIN)/python scripts/builtin/export.py letters --blend 0.4 --samples 256
 
 data/letters-64/dataset.json: scripts/render_letters.py | $(VENV)/.ready-test
 	@echo "==> Rendering letters of open fonts to data/letters-64"

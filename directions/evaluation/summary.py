@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from typing import Any
 
 import torch
@@ -55,7 +56,7 @@ def summarise(
         held-out Hessians are along each of these. With a joint start, more directions than asked for may have been
         found: the most active are kept, and penalties and shares are those of all, which belong together.
     """
-    ranks = ranks or Ranks()
+    started, ranks = time.perf_counter(), ranks or Ranks()
     search = Search.resolve(generator, config)
     held_out = draw_held_out(generator, shared_among(ranks, config))
     where: dict[str, Any] = {"classes": search.classes, "truncation": config.truncation, "layers": search.layers}
@@ -120,4 +121,5 @@ def summarise(
         header["first"][name] = round(float(share), 6) if values.sum() > 0 else None
     if snapshot.plan is not None:
         header["plan"] = {name: snapshot.plan[name] for name in ("words", "time", "expected", "spent")}
+        header["plan"]["spent"] += time.perf_counter() - started
     return Directions(kept.cpu().numpy(), header)

@@ -36,7 +36,8 @@ TRAINING = {
     "letters": """ In the second and third stage the
   discriminator sees two letters of one face at a time, so that one z is one typeface; and the judge's six factors are
   matched to the data's, letter by letter and in their difference between two letters (`--factors`, Wasserstein
-  distance): the spreads and correlations below were asked for, and did not come by themselves.""",
+  distance): the spreads and correlations below were asked for, and did not come by themselves. The weights are a
+  blend of those of the last two stages (`--blend`): the second has the cleaner shapes, the third the wider range.""",
 }
 DATA = {
     "scenes": "renders of one object on a ground plane, made by `scripts/render_scenes.py` (`make scenes`)",
@@ -55,7 +56,8 @@ $side × $side pixels, |z| = $dim_z, classes $classes. $parameters M parameters.
 - **Training**: hinge loss, projection discriminator, spectral norm in both networks, average of the weights;
   $hours hours on $cores CPU cores, beside other work.$training
 $stages
-- **Statistics**: `python scripts/builtin/export.py $kind`, $samples images for each of 51 truncations.
+- **Statistics**: `python scripts/builtin/export.py $kind$blend --samples $samples`: that many images for each of 51
+  truncations.
 - **Weights**: SHA-256 `$weights`, $size MB.
 $licences
 z is drawn as BigGAN-deep draws it: a normal distribution cut off at ±2, times the truncation.
@@ -68,12 +70,20 @@ $table
 """)
 
 
-def finished(run: Path, data: Images) -> BigGAN:
-    """The averaged generator of a run, its spectral norms settled; statistics are still to be measured."""
-    settings = json.loads((run / "settings.json").read_text())
+def finished(runs: list[Path], data: Images, blend: float) -> BigGAN:
+    """The averaged generator of the last run, its spectral norms settled; statistics are still to be measured.
+
+    Args:
+        runs: In the order of training.
+        data: What they were trained on.
+        blend: How much of the last run's weights to take; the rest is of the run before it.
+    """
+    states = [torch.load(run / "checkpoint.pt", weights_only=True)["networks"]["average"] for run in runs[-2:]]
+    if blend < 1:
+        states[-1] = {name: torch.lerp(states[0][name], tensor, blend) for name, tensor in states[-1].items()}
+    settings = json.loads((runs[-1] / "settings.json").read_text())
     model = build_generator(generator_config(data, settings["dim_z"], settings["channel_width"]))
-    checkpoint = torch.load(run / "checkpoint.pt", weights_only=True)
-    model.load_state_dict(checkpoint["networks"]["average"])
+    model.load_state_dict(states[-1])
     if data.channels == 1:
         tie_colours(model)
     settle_spectral_norm(model)
@@ -98,10 +108,10 @@ def stage(run: Path, folder: Path) -> str:
     return f"  - `python scripts/builtin/train.py {' '.join(words)}`: {steps} steps of batch {images}"
 
 
-def export(kind: str, runs: list[Path], folder: Path, out: Path, samples: int) -> str:
+def export(kind: str, runs: list[Path], folder: Path, out: Path, samples: int, blend: float = 1.0) -> str:
     """Write weights, configuration, samples and card; return the table of figures."""
     data = Images(folder)
-    model = finished(runs[-1], data)
+    model = finished(runs, data, blend)
     for _ in tqdm(measure_statistics(model, samples=samples), total=51, desc="Statistics", unit="row", disable=None):
         pass
     out.mkdir(parents=True, exist_ok=True)
@@ -132,6 +142,7 @@ def export(kind: str, runs: list[Path], folder: Path, out: Path, samples: int) -
         digest=data.digest,
         training=TRAINING[kind],
         stages="\n".join(stage(run, Path(KINDS[kind][1])) for run in runs),
+        blend=f" --blend {blend:g}" if blend < 1 else "",
         cores=os.cpu_count(),
         hours=f"{seconds / 3600:.2f}",
         samples=samples,
@@ -151,12 +162,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--runs", type=Path, nargs="+", help="training runs, the last is exported")
     parser.add_argument("--data", type=Path, help="the renders")
     parser.add_argument("--out", type=Path, help="folder to write (the package's)")
+    parser.add_argument("--blend", type=float, default=1.0, help="weights of the last run, the rest of the one before")
     parser.add_argument("--samples", type=int, default=512, help="images a truncation, a multiple of 128")
     arguments = parser.parse_args(argv)
     name, folder, runs = KINDS[arguments.kind]
     out = arguments.out or PACKAGED / name
     chosen = arguments.runs or [Path("outputs", run) for run in runs]
-    print(export(arguments.kind, chosen, arguments.data or Path(folder), out, arguments.samples))
+    print(export(arguments.kind, chosen, arguments.data or Path(folder), out, arguments.samples, arguments.blend))
     return 0
 
 

@@ -405,12 +405,3 @@ def test_example_dcgan_is_loaded(monkeypatch, tmp_path):
     loaded = load_generator("examples.dcgan:load", weights=str(tmp_path / "generator.pt"))
     z = loaded.sample_z(2, seed=0)
     torch.testing.assert_close(loaded(z), trained.eval()(z[..., None, None]))
-
-
-def test_example_faces_is_loaded():
-    """Somebody else's network, where its package is installed."""
-    pytest.importorskip("gan_face_generate")
-    generator = load_generator(str(ROOT / "examples/faces.py:load"))
-    assert (generator.dim_z, generator.num_classes, generator.resolution) == (100, 0, 64)
-    images = generator(generator.sample_z(8, seed=0))
-    assert 0.2 < images.std(dim=0).mean() < 0.8
