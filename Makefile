@@ -11,13 +11,16 @@ PYTHON ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:  # two targets must not install into one environment at once
-.PHONY: help demo test check lint docs bench fuzz scenes builtin letters clean
+.PHONY: help demo faces test check lint docs bench fuzz scenes builtin letters clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.ready-test ## Find directions in the built-in generator and render them (minutes)
 	@BIN=$(BIN) scripts/demo.sh
+
+faces: $(VENV)/.ready-test ## Find directions in a network of faces that somebody else trained (minutes; fetches 13 MB)
+	@BIN=$(BIN) scripts/faces.sh
 
 test: $(VENV)/.ready-test ## Run the tests (minutes; on the CPU)
 	@echo "==> Running the tests"

@@ -24,6 +24,8 @@ __all__ = [
     "gram_schmidt",
     "hessian_penalty",
     "hessian_penalty_exact",
+    "jacobian_penalty",
+    "jacobian_penalty_exact",
     "load_directions",
     "load_generator",
     "load_weights",
@@ -35,7 +37,13 @@ if TYPE_CHECKING:
     from directions.discovery import discover
     from directions.generators.registry import load_generator
     from directions.generators.weights import load_weights
-    from directions.penalty import exact_hessian, hessian_penalty, hessian_penalty_exact
+    from directions.penalty import (
+        exact_hessian,
+        hessian_penalty,
+        hessian_penalty_exact,
+        jacobian_penalty,
+        jacobian_penalty_exact,
+    )
     from directions.settings.discover import DiscoverConfig
 
 _HOMES = {
@@ -48,6 +56,8 @@ _HOMES = {
     "gram_schmidt": "directions.basis",
     "hessian_penalty": "directions.penalty",
     "hessian_penalty_exact": "directions.penalty",
+    "jacobian_penalty": "directions.penalty",
+    "jacobian_penalty_exact": "directions.penalty",
     "load_directions": "directions.direction_file",
     "load_generator": "directions.generators.registry",
     "load_weights": "directions.generators.weights",

@@ -7,7 +7,7 @@ import dataclasses
 import math
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +23,9 @@ from directions.generators.registry import load_generator
 from directions.generators.wrap import check_gradients, check_images
 from directions.held_out import HeldOutHessians, HeldOutSet, draw_held_out, held_out_penalty
 from directions.joint.measure import measure, planned_measurements
-from directions.joint.moments import JoinedMoments
+from directions.joint.moments import JoinedMoments, Moments
 from directions.joint.solve import JointSolution, Solving, solution_state, solve_in_steps
+from directions.methods import Reconstructor, computed_basis
 from directions.penalty import (
     check_deterministic,
     hessian_penalty,
@@ -37,7 +38,7 @@ from directions.ranks import Progress, Ranks, no_progress
 from directions.sampling import derived_rng, image_map
 from directions.search import Batch, Search, draw_batch, shared_among, warn_if_no_third
 from directions.settings.base import ConfigError
-from directions.settings.discover import DiscoverConfig
+from directions.settings.discover import COMPUTED, DiscoverConfig
 
 if TYPE_CHECKING:
     from directions.direction_file import Directions
@@ -53,7 +54,7 @@ class Record:
     step: int
     """Number of steps taken; 0 before the first."""
     penalty: float | None = None
-    """Penalty of the step's samples, before A was changed; ``None`` at step 0."""
+    """Penalty of the step's samples (of method ``"voynov"`` the loss), before A was changed; ``None`` at step 0."""
     held_out: float | None = None
     """Held-out penalty after the step, every ``eval_every`` steps, else ``None``."""
     learning_rate: float | None = None
@@ -169,8 +170,8 @@ def discover(
     if isinstance(generator, torch.nn.Module):
         generator.eval().requires_grad_(False)
     held_out = draw_held_out(generator, config)
-    differentiated = config.adam_steps > 0 or "gradients" in (
-        one.kind for one in planned_measurements(config, search).values()
+    differentiated = config.adam_steps > 0 or (
+        "joint" in config.method and "gradients" in (one.kind for one in planned_measurements(config, search).values())
     )
     _check_generator(generator, held_out, differentiated)
     prepare_steps(generator, config)  # last, because what is compiled is compiled at its first pass with gradients
@@ -178,6 +179,8 @@ def discover(
     dtype, device = held_out.points.z.dtype, held_out.points.z.device
     A = initial_matrix(search.ndirs, search.space.size, config.init, rng, dtype=dtype, device=device).requires_grad_()
     run = _Run(generator, asked, config, search, held_out, A, torch.optim.Adam([A]), ranks, on_progress, started)
+    if config.method == "voynov":
+        run.reconstructor = Reconstructor(generator, config, search)
     if resume_from is not None:
         run.restore(resume_from)
 
@@ -210,6 +213,8 @@ class _Run:
     held_out_before: float = math.nan
     joint: JointSolution | None = None
     hessians: HeldOutHessians | None = None
+    reconstructor: Reconstructor | None = None
+    """Of method ``"voynov"``, trained with A."""
     over: bool = False
     """Whether the time is up."""
     best: dict[str, Any] | None = None
@@ -277,7 +282,7 @@ class _Run:
         self.plan = self.ranks.from_first(lambda: make_plan(self.asked, self.search, spent=spent, image=image))
         self.on_progress(self.plan.words, 0, 0, "")
         self.apply_plan()
-        if self.config.criterion != "hessian" and self.config.method != "adam":
+        if self.config.criterion != "hessian" and "joint" in self.config.method:
             self.pilot = {"jacobian": moments.state_dict()}
         self.held_out = draw_held_out(self.generator, self.config)
 
@@ -315,6 +320,8 @@ class _Run:
             "moments": None,
             "joint": None if self.joint is None else solution_state(self.joint),
         }
+        if self.reconstructor is not None:
+            state["reconstructor"] = self.reconstructor.state_dict()
         if self.best is not None:
             state["best"] = dict(self.best)
         if self.hessians is not None:
@@ -363,6 +370,8 @@ class _Run:
         with torch.no_grad():
             self.A.copy_(state["A"])
         self.optimizer.load_state_dict(state["optimizer"])
+        if self.reconstructor is not None:
+            self.reconstructor.load_state_dict(state["reconstructor"])
         self.held_out_before = state["held_out_before"]
         self.joint = JointSolution(**state["joint"]) if state.get("joint") else None
         self.best = state.get("best") and dict(state["best"])
@@ -386,9 +395,13 @@ def _loop(run: _Run, state: Mapping[str, Any]) -> Iterator[Snapshot]:
         if is_planned(config, run.search.space.size):
             run.make_plan()
             config = run.config
+        if config.method in COMPUTED:
+            found = computed_basis(run.generator, config, run.search, ranks=run.ranks, on_progress=run.on_progress)
+            with torch.no_grad():
+                A.copy_(run.ranks.from_first(lambda: found))
         run.on_progress("Scoring at the held-out places", 0, 0, "")
         score = run.held_out_before = run.score(step=0)
-        base_points = None if config.method == "adam" else len(run.pilot)
+        base_points = len(run.pilot) if "joint" in config.method else None
         record = Record(step=0, held_out=score, seconds=time.perf_counter() - started, base_points=base_points)
     if record.base_points is None:
         yield run.snapshot(record, last=_ended(run, record.step))
@@ -400,9 +413,12 @@ def _loop(run: _Run, state: Mapping[str, Any]) -> Iterator[Snapshot]:
         if _ended(run, step - 1):
             return
         started = time.perf_counter()
-        batch = draw_batch(run.generator, config, run.search, step)
         Q = run.search.space.embed(gram_schmidt(A))
-        penalty, gradient = penalty_and_gradient(run.generator, Q.detach(), batch, config, run.ranks)
+        if run.reconstructor is not None:
+            penalty, gradient = run.reconstructor.step(Q, step)
+        else:
+            batch = draw_batch(run.generator, config, run.search, step)
+            penalty, gradient = penalty_and_gradient(run.generator, Q.detach(), batch, config, run.ranks)
         _finite(penalty, "penalty", step)
         run.optimizer.zero_grad()
         Q.backward(gradient)
@@ -435,7 +451,7 @@ def _joint_start(run: _Run, record: Record, state: Mapping[str, Any]) -> Iterato
     started = time.perf_counter()
     known = state.get("moments") or run.pilot
     known = {"hessian": known} if "base_points" in known else dict(known)  # of before there were other criteria
-    measured = []
+    measured: list[Moments] = []
     for kind, one in planned_measurements(run.config, run.search).items():
         for moments in measure(run.generator, one, resume_from=known.get(kind), ranks=run.ranks):
             known[kind] = moments.state_dict()
@@ -507,7 +523,8 @@ def penalty_and_gradient(
     ranks = ranks or Ranks()
     Q = Q.detach().requires_grad_()
     layers = chosen_layers(generator, config.layers)
-    per_sample, of_all = penalty_per_sample, hessian_penalty
+    per_sample: Callable[..., Tensor] = penalty_per_sample
+    of_all: Callable[..., Tensor] = hessian_penalty
     if config.criterion == "jacobian":
         per_sample, of_all = jacobian_penalty_per_sample, jacobian_penalty
     size = config.micro_batch or config.batch_size

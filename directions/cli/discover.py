@@ -205,11 +205,13 @@ def _print_result(found: Directions, folder: RunFolder, as_json: bool) -> None:
         return
     steps = gain["kept"] if gain else header["steps"]
     labels = {
-        "after": f"after {steps} steps" if steps else "joint solution",
+        "after": f"after {steps} steps" if steps else "joint solution" if joint else f"method {header['method']}",
         "before": "before training",
         "random": "random directions",
         "axes": "axes of z",
     }
+    if not steps and not joint:
+        del labels["before"]  # nothing was trained
     name, scores = "Held-out penalty", penalty
     if penalty.get("hessians") and header["space"][1] - header["space"][0] > SIGN_VECTORS_UP_TO:
         name = "Held-out Hessians off the diagonal"

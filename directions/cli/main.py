@@ -31,6 +31,10 @@ VERBS = {
         "Show which directions a file holds, how they were found, and what was measured about them.",
     ),
     "evaluate": ("evaluate", "Measure a file's directions against random ones and the axes of z."),
+    "compare": (
+        "compare",
+        "Run methods on a generator and judge them at the same held-out places; a run that is there is used again.",
+    ),
     "name": ("files", "Name directions, set how far they go, and leave notes; every change can be undone."),
     "select": ("files", "Take some directions of a file into one of their own, in the order given."),
     "merge": ("files", "Put the directions of several files of the same generator into one."),
@@ -51,6 +55,7 @@ EXAMPLES = {
     "explore": ("outputs/00000-first", "outputs/00000-first --port 8200 --no-open"),
     "inspect": ("outputs/00000-first", "outputs/00000-first --history"),
     "evaluate": ("outputs/00000-first --out evaluation.json --plot evaluation.png",),
+    "compare": ("builtin", "letters --methods random,pca,hessian --seeds 5"),
     "name": ("outputs/00000-first 1 hue --path-size 4", "outputs/00000-first --undo"),
     "select": ("outputs/00000-first 0,hue,5 --out few.safetensors",),
     "merge": ("few.safetensors others.safetensors --out all.safetensors",),

@@ -132,14 +132,8 @@ class FactorTable:
                 self.names, self.path_sizes, self.effects, self.purities, strict=True
             )
         ]
-        return {
-            "single_factor_share": self.single_factor_share,
-            "disentanglement": self.disentanglement,
-            "points": self.points,
-            "truncation": self.truncation,
-            "seed": self.seed,
-            "directions": directions,
-        }
+        keys = ("single_factor_share", "disentanglement", "points", "truncation", "seed")
+        return {key: getattr(self, key) for key in keys} | {"directions": directions}
 
 
 def draw_base_points(

@@ -88,10 +88,8 @@ def find_weights(name: str) -> tuple[Path, str]:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     expected = path.stem.rsplit("-", 1)[1]  # the name ends in the first digits
     if not digest.startswith(expected):
-        raise UserError(
-            f"{path} is not the file that its name says: its SHA-256 should begin with {expected}, and is "
-            f"{digest}. Get it again from {url}."
-        )
+        what = f"{path} is not the file that its name says"
+        raise UserError(f"{what}: its SHA-256 should begin with {expected}, and is {digest}. Get it again from {url}.")
     return path, digest
 
 

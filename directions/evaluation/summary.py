@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from typing import Any
 
 import torch
@@ -55,7 +56,7 @@ def summarise(
         held-out Hessians are along each of these. With a joint start, more directions than asked for may have been
         found: the most active are kept, and penalties and shares are those of all, which belong together.
     """
-    ranks = ranks or Ranks()
+    started, ranks = time.perf_counter(), ranks or Ranks()
     search = Search.resolve(generator, config)
     held_out = draw_held_out(generator, shared_among(ranks, config))
     where: dict[str, Any] = {"classes": search.classes, "truncation": config.truncation, "layers": search.layers}
@@ -112,12 +113,13 @@ def summarise(
         joint_columns=joint_columns,
     )
     # How much of all the first directions do; of random ones too, those that turn out to be the most active.
-    first = min(12, -(-len(basis) // 4))
+    number = min(12, -(-len(basis) // 4))
     chance = measured(random_directions(dataclasses.replace(search, ndirs=len(basis)), seed=0), max(2, few // 4))
-    header["first"] = {"count": first}
+    header["first"] = {"count": number}
     for name, values in (("found", active), ("random", chance)):
-        share = values.sort(descending=True).values[:first].sum() / values.sum()
+        share = values.sort(descending=True).values[:number].sum() / values.sum()
         header["first"][name] = round(float(share), 6) if values.sum() > 0 else None
     if snapshot.plan is not None:
         header["plan"] = {name: snapshot.plan[name] for name in ("words", "time", "expected", "spent")}
+        header["plan"]["spent"] += time.perf_counter() - started
     return Directions(kept.cpu().numpy(), header)

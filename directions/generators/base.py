@@ -77,11 +77,15 @@ def check_truncation(truncation: float) -> None:
         raise UserError(f"truncation must be above 0 and at most 1, got {truncation}.")
 
 
-def normal(n: int, dim: int, rng: torch.Generator, truncation: float, dtype: torch.dtype | None = None) -> Tensor:
-    """Draw (n, dim) z on the CPU from a normal distribution whose standard deviation is the truncation."""
+def _check_draw(n: int, truncation: float) -> None:
     check_truncation(truncation)
     if n < 1:
         raise UserError(f"n must be at least 1, got {n}.")
+
+
+def normal(n: int, dim: int, rng: torch.Generator, truncation: float, dtype: torch.dtype | None = None) -> Tensor:
+    """Draw (n, dim) z on the CPU from a normal distribution whose standard deviation is the truncation."""
+    _check_draw(n, truncation)
     return float(truncation) * torch.randn(n, dim, generator=rng, dtype=dtype)
 
 
@@ -103,9 +107,7 @@ def truncated_normal(n: int, dim: int, rng: torch.Generator, truncation: float =
     References:
         Brock et al. 2019, arXiv:1809.11096, section 3.1.
     """
-    check_truncation(truncation)
-    if n < 1:
-        raise UserError(f"n must be at least 1, got {n}.")
+    _check_draw(n, truncation)
     # By inversion in float64, not by rejection: each entry costs one draw, so samples do not depend on the batch.
     low, high = torch.special.ndtr(torch.tensor([-2.0, 2.0], dtype=torch.float64))
     uniform = torch.rand(n, dim, generator=rng, dtype=torch.float64)
@@ -217,13 +219,10 @@ class ClassConditional(nn.Module):
         if isinstance(y, Tensor):
             if y.dtype.is_floating_point or y.dtype == torch.bool or y.ndim > 1:
                 raise UserError(f"y must be class indices, shape ({n},), got {y.dtype} of shape {tuple(y.shape)}.")
-            indices = y.to(self.device).long().reshape(-1)
-            if len(indices) and (indices.min() < 0 or indices.max() >= self.num_classes):
-                self._class_index(int(indices.max() if indices.min() >= 0 else indices.min()))
-        else:
-            several = not isinstance(y, str) and isinstance(y, Iterable) and getattr(y, "ndim", 1) > 0
-            entries = list(y) if several else [0 if y is None else y]  # type: ignore[arg-type]
-            indices = torch.tensor([self._class_index(entry) for entry in entries], device=self.device)
+            y = y.reshape(-1).tolist()
+        several = not isinstance(y, str) and isinstance(y, Iterable) and getattr(y, "ndim", 1) > 0
+        entries = list(y) if several else [0 if y is None else y]  # type: ignore[arg-type]
+        indices = torch.tensor([self._class_index(entry) for entry in entries], dtype=torch.int64, device=self.device)
         if len(indices) not in (1, n):
             raise UserError(f"y must be one class, or one for each of the {n} latents, got {len(indices)}.")
         return indices.expand(n)
@@ -232,10 +231,8 @@ class ClassConditional(nn.Module):
         """The index of one class, given by index or name."""
         if isinstance(entry, str):
             if self._names is None:
-                raise UserError(
-                    f"Generator {self.name!r} has no class names, got {entry!r}. Give an index from 0 to "
-                    f"{self.num_classes - 1}."
-                )
+                advice = f"Give an index from 0 to {self.num_classes - 1}."
+                raise UserError(f"Generator {self.name!r} has no class names, got {entry!r}. {advice}")
             return self._names.find(entry)
         try:
             index = operator.index(entry)
@@ -253,8 +250,7 @@ class ClassConditional(nn.Module):
         latents = torch.as_tensor(z, device=self.device)
         if latents.is_floating_point():
             tensors = itertools.chain(self.buffers(), self.parameters())
-            dtype = next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), torch.float32)
-            latents = latents.to(dtype)
+            latents = latents.to(next((t.dtype for t in tensors if t.is_floating_point()), torch.float32))
         with torch.no_grad():
             return super().__call__(latents, *arguments, **settings).cpu().numpy()
 
@@ -289,10 +285,8 @@ def compiled(function: Callable[..., Any], device: torch.device) -> Callable[...
         try:
             return program(*arguments, **settings)
         except BackendCompilerFailed as error:
-            reason = str(error).strip().partition("\n")[0]
-            raise UserError(
-                f"compile did not work here, torch.compile says: {reason} Leave --compile out; the result is the same."
-            ) from error
+            what = f"compile did not work here, torch.compile says: {str(error).strip().splitlines()[0]}"
+            raise UserError(f"{what} Leave --compile out; the result is the same.") from error
 
     return call
 
@@ -301,14 +295,11 @@ def require_compiler(device: torch.device) -> None:
     """Raise a `UserError` that begins with "compile" where torch.compile lacks what it needs."""
     if device.type == "cuda":
         if importlib.util.find_spec("triton") is None:
-            raise UserError(
-                "compile needs the package triton for a GPU, and it is not installed. Install it, or leave --compile "
-                "out."
-            )
+            raise UserError("compile needs the package triton for a GPU. Install it, or leave --compile out.")
         return
     names = [os.environ["CXX"]] if os.environ.get("CXX") else ["g++", "clang++", "c++", "cl"]
     if not any(map(shutil.which, names)):
         raise UserError(
-            f"compile needs a C++ compiler, and none of {', '.join(names)} is there. Install one (such as the package "
-            "g++), name it in the environment variable CXX, or leave --compile out."
+            f"compile needs a C++ compiler, and none of {', '.join(names)} is there. Install one, name it in the "
+            "environment variable CXX, or leave --compile out."
         )

@@ -89,9 +89,8 @@ class RotatedSeparable(nn.Module):
     def __init__(self, Q: Tensor, weights: Tensor, *, curve: Literal["cos", "exp"] = "cos") -> None:
         super().__init__()
         if Q.ndim != 2 or Q.shape[0] != Q.shape[1] or weights.ndim != 2 or weights.shape[1] != Q.shape[0]:
-            raise UserError(
-                f"Q must be (n, n) and weights (outputs, n), got shapes {tuple(Q.shape)} and {tuple(weights.shape)}."
-            )
+            got = f"{tuple(Q.shape)} and {tuple(weights.shape)}"
+            raise UserError(f"Q must be (n, n) and weights (outputs, n), got shapes {got}.")
         error = float((Q @ Q.mT - torch.eye(len(Q), dtype=Q.dtype, device=Q.device)).abs().max())
         if not error <= 1e-4:
             raise UserError(f"The rows of Q must be orthonormal, but Q Qᵀ differs from the identity by {error:.2g}.")
@@ -111,7 +110,7 @@ class RotatedSeparable(nn.Module):
         Returns:
             (batch, outputs).
         """
-        along = self._along(z, shift)
+        along = z @ self.Q.mT + (0 if shift is None else shift)
         return (along.cos() if self.curve == "cos" else along.exp()) @ self.weights.mT
 
     def hessian(self, z: Tensor, shift: Tensor | None = None) -> Tensor:
@@ -124,13 +123,9 @@ class RotatedSeparable(nn.Module):
         Returns:
             (batch, outputs, n, n).
         """
-        along = self._along(z, shift)
+        along = z @ self.Q.mT + (0 if shift is None else shift)
         bend = -along.cos() if self.curve == "cos" else along.exp()
         return torch.einsum("bi,pi,ij,ik->bpjk", bend, self.weights, self.Q, self.Q)
-
-    def _along(self, z: Tensor, shift: Tensor | None) -> Tensor:
-        along = z @ self.Q.mT
-        return along if shift is None else along + shift
 
 
 class ClosedFormGenerator(ClassConditional):

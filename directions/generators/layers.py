@@ -43,13 +43,7 @@ class LayerRange:
 
     def __post_init__(self) -> None:
         """Check the range."""
-        self._check(str(self), self.num_layers)
-
-    @staticmethod
-    def _check(text: str, num_layers: int) -> None:
-        fault = range_fault(text, num_layers, "layers")
-        if fault:
-            raise UserError(f"layers {fault} Leave it out to act on all layers.")
+        _read_layers(str(self), self.num_layers)
 
     @classmethod
     def parse(cls, text: str, num_layers: int) -> LayerRange:
@@ -65,10 +59,7 @@ class LayerRange:
         Raises:
             UserError: If the text is neither, or the range is not within the generator.
         """
-        cls._check(text, num_layers)
-        ends = read_range(text, num_layers)
-        assert ends is not None, "a text without a fault is a range"
-        return cls(*ends, num_layers)
+        return cls(*_read_layers(text, num_layers), num_layers)
 
     @classmethod
     def of(cls, layers: Layers, num_layers: int) -> LayerRange:
@@ -90,10 +81,8 @@ class LayerRange:
         if isinstance(layers, str):
             return cls.parse(layers, num_layers)
         if isinstance(layers, LayerRange):
-            if layers.num_layers != num_layers:
-                raise UserError(
-                    f"layers {layers} are of a generator with {layers.num_layers} layers, this one has {num_layers}."
-                )
+            if (own := layers.num_layers) != num_layers:
+                raise UserError(f"layers {layers} are of a generator with {own} layers, this one has {num_layers}.")
             return layers
         listed = [int(index) for index in layers]
         if not listed or listed != list(range(listed[0], listed[-1] + 1)):
@@ -113,6 +102,13 @@ class LayerRange:
     def is_all(self) -> bool:
         """Whether these are all layers that there are."""
         return self.stop - self.start == self.num_layers
+
+
+def _read_layers(text: str, num_layers: int) -> tuple[int, int]:
+    ends, fault = read_range(text, num_layers), range_fault(text, num_layers, "layers")
+    if fault or ends is None:
+        raise UserError(f"layers {fault} Leave it out to act on all layers.")
+    return ends
 
 
 @runtime_checkable

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import importlib.metadata
-import importlib.util
-import inspect
 import re
 import sys
-import traceback
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from directions.errors import UserError, nearest
 from directions.generators import weights as files
@@ -32,7 +27,6 @@ _NAME = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
 _REFERENCE = re.compile(rf"({_NAME}|.+\.py):{_NAME}")
 PACKAGED = {name: Path(__file__).parent / name for name in ("builtin", "letters")}
 """The generators that come with the package, and their folders: scenes, and letters."""
-_DEFAULT = "builtin"
 _DEEP, _PLAIN = PUBLISHED["biggan-deep-128"], PUBLISHED["biggan-128"]
 
 
@@ -59,7 +53,7 @@ class GeneratorStatus:
 
 
 def load_generator(
-    name: str | Callable[..., Any] = _DEFAULT, *, weights: str | None = None, device: str = "cpu"
+    name: str | Callable[..., Any] = "builtin", *, weights: str | None = None, device: str = "cpu"
 ) -> Generator:
     """Load a generator, frozen and in evaluation mode.
 
@@ -92,19 +86,18 @@ def load_generator(
         5
     """
     from directions.device import resolve_device
+    from directions.generators import wrap
 
     where = resolve_device(device)
     path = None if weights is None else Path(weights).expanduser()
-    generator = _load(name, path) if isinstance(name, str) else _load_object(name, path)
+    generator = _load(name, path) if isinstance(name, str) else wrap.load_object(name, path)
     with contextlib.suppress(AttributeError):  # an object of a user's may refuse attributes
         generator.source = _source(generator.name)  # type: ignore[attr-defined]
     if hasattr(generator, "to"):  # all of ours are modules; a user's Generator need not be one
         moved: Generator = generator.to(where)
         return moved
-    if generator.device.type != where.partition(":")[0]:
-        raise UserError(
-            f"{name} is on {generator.device} and cannot be moved to {where}. Use --device {generator.device}."
-        )
+    if (own := generator.device).type != where.partition(":")[0]:
+        raise UserError(f"{name} is on {own} and cannot be moved to {where}. Use --device {own}.")
     return generator
 
 
@@ -130,26 +123,20 @@ def _load(name: str, weights: Path | None) -> Generator:
         path = files.obtain(published) if weights is None else files.given(weights, published.file_names)
         generator = _load_deep(name, path, published) if published.blocks else _load_plain(name, path)
         if generator.resolution != published.resolution:
-            raise UserError(
-                f"{path} makes images of {generator.resolution} pixels, {name} has {published.resolution}. Load it by "
-                f"its path: --generator {path}"
-            )
-        known = [published.sha256, *([published.hub_sha256] if published.hub else [])]
-        # Where the digest is known of one of two places only, a file with another may come from the other place.
-        file_digest = generator.file_digest
-        if weights is None and published.blocks and None not in known and file_digest not in known:
-            warnings.warn(
-                f"{path} was found as the weights of {name}, and is used, but it is not the published file: its "
-                f"SHA-256 is {file_digest}, that of the published one is {' or '.join(map(str, known))}.",
-                stacklevel=3,
-            )
+            sizes = f"{generator.resolution} pixels, {name} has {published.resolution}"
+            raise UserError(f"{path} makes images of {sizes}. Load it by its path: --generator {path}")
+        known, own = published.sha256, generator.file_digest
+        if weights is None and known and own not in (known, published.hub_sha256):
+            what = f"{path} was found as the weights of {name}, and is used"
+            warnings.warn(f"{what}, but is not the published file: its SHA-256 is {own}, not {known}.", stacklevel=3)
         return generator
     if Path(name).expanduser().exists():
         return _load_path(name, weights or Path(name).expanduser())
     installed = _entry_points()
     if name in installed or _REFERENCE.fullmatch(name):
-        reference = installed.get(name, name)
-        return _load_function(_find_function(reference), name, reference, weights)
+        from directions.generators.wrap import load_reference
+
+        return load_reference(installed.get(name, name), name, weights)
     names = [*PACKAGED, *PUBLISHED, *installed]
     raise UserError(
         f"There is no generator {name!r}.{nearest(name, names)} Allowed: {', '.join(names)}, package.module:function, "
@@ -166,7 +153,7 @@ def _load_path(name: str, path: Path) -> Generator:
         return _load_plain(name, files.given(path, _PLAIN.file_names))
     found = files.given(path, _DEEP.file_names)
     config = files.read_json(folder / CONFIG)
-    if isinstance(config, dict) and config.get("arch") == "progan":
+    if config.get("arch") == "progan":
         from directions.generators.progan import read_progan
 
         return read_progan(found, config, name)
@@ -187,16 +174,13 @@ def _load_deep(name: str, path: Path, published: Published | None = None) -> Fro
     from directions.generators.biggan_deep import BigGANDeep
 
     beside = path.with_name(CONFIG)
-    config, config_name = (
-        (published.config, f"the architecture of {name}")
-        if published is not None and not beside.is_file()
-        else (files.read_config(beside), str(beside))
-    )
+    if published is not None and not beside.is_file():
+        config, config_name = published.config, f"the architecture of {name}"
+    else:
+        config, config_name = files.read_config(beside), str(beside)
     if published is not None and files.config_resolution(config) != published.resolution:
-        raise UserError(
-            f"{config_name} is of a generator of {files.config_resolution(config)} pixels, {name} has "
-            f"{published.resolution}. Name the generator that the weights are of, or load the folder by its path."
-        )
+        sizes = f"{files.config_resolution(config)} pixels, {name} has {published.resolution}"
+        raise UserError(f"{config_name} is of a generator of {sizes}. Load the folder by its path.")
     model, file_digest = files.read_model(path, config, config_name=config_name)
     own = tuple(config.get("class_names") or ())
     named = {"class_names": own} if own else _imagenet(config["num_classes"])
@@ -208,105 +192,13 @@ def _imagenet(num_classes: int) -> dict[str, Any]:
     """ImageNet's names where there are as many classes."""
     from directions.generators.class_names import NUM_CLASSES, imagenet_names
 
-    return (
-        dict(zip(("class_names", "class_synonyms"), imagenet_names(), strict=True))
-        if num_classes == NUM_CLASSES
-        else {}
-    )
+    names, synonyms = imagenet_names()
+    return {"class_names": names, "class_synonyms": synonyms} if num_classes == NUM_CLASSES else {}
 
 
 def _entry_points() -> dict[str, str]:
     """The generators of installed packages, name to ``package.module:function``."""
     return {point.name: point.value for point in importlib.metadata.entry_points(group=GROUP)}
-
-
-def _load_object(made: Any, weights: Path | None) -> Generator:
-    """Take a module, a Generator, or a function that makes one."""
-    from torch import nn
-
-    from directions.generators.base import Generator
-    from directions.generators.wrap import as_generator
-
-    if not callable(made):
-        raise UserError(
-            f"A generator must be a name, a torch module, a Generator, or a function that returns one, got {made!r}."
-        )
-    if isinstance(made, (nn.Module, Generator)) and not inspect.isclass(made):
-        if weights is not None:
-            raise UserError(
-                f"weights are read by a function, got {weights} with a {type(made).__name__}. Load them first."
-            )
-        return as_generator(made, "", type(made).__qualname__)
-    reference = f"{made.__module__}:{made.__qualname__}" if hasattr(made, "__qualname__") else type(made).__qualname__
-    return _load_function(made, reference, reference, weights)
-
-
-def _load_function(function: Callable[..., Any], name: str, reference: str, weights: Path | None) -> Generator:
-    """Call a user's function, and make what it returns a generator."""
-    from directions.generators.wrap import as_generator
-
-    arguments = {}
-    if weights is not None:
-        parameters = inspect.signature(function).parameters.values()
-        if not any(p.name == "weights" or p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
-            raise UserError(
-                f"{reference} takes no weights, got {weights}. Give it a parameter weights=None, or leave it out."
-            )
-        arguments["weights"] = str(weights)
-    return as_generator(_called(reference, lambda: function(**arguments)), name, reference)
-
-
-def _find_function(reference: str) -> Callable[..., Any]:
-    module_name, _, path = reference.rpartition(":")
-    here = Path.cwd()
-    if module_name.endswith(".py"):
-        file = Path(module_name).expanduser()
-        if not file.is_file():
-            raise UserError(f"{reference}: there is no file {file}. It is looked for from {here}.")
-        here, module_name = file.resolve().parent, file.stem
-    sys.path.insert(0, str(here))  # the folder that the user is in, or the file's, counts too, as with ``python``
-    try:
-        found = _called(f"{reference}: importing {module_name}", lambda: _imported(module_name, here, reference))
-    except ModuleNotFoundError as error:
-        missing = error.name or module_name
-        own = module_name == missing or module_name.startswith(f"{missing}.")
-        where = f"It is looked for in {here} and in what is installed." if own else f"{module_name} needs it."
-        raise UserError(f"{reference}: there is no module {missing!r}. {where}") from None
-    finally:
-        sys.path.remove(str(here))
-    for part in path.split("."):
-        if not hasattr(found, part):
-            names = [name for name, _ in inspect.getmembers(found, inspect.isfunction)]
-            raise UserError(f"{reference}: {module_name} has no {part!r}.{nearest(part, names)}")
-        found = getattr(found, part)
-    if not callable(found):
-        raise UserError(f"{reference} must be a function that returns the generator, got a {type(found).__name__}.")
-    return cast("Callable[..., Any]", found)
-
-
-def _imported(module_name: str, folder: Path, reference: str) -> ModuleType:
-    """Import a module by its name, or by its file where the reference names that."""
-    if ".py:" not in reference:
-        return importlib.import_module(module_name)
-    specification = importlib.util.spec_from_file_location(module_name, folder / f"{module_name}.py")
-    assert specification is not None, "its name ends in .py"
-    assert specification.loader is not None, "its name ends in .py"
-    module = importlib.util.module_from_spec(specification)
-    sys.modules.setdefault(module_name, module)  # dataclasses look there; another folder's may have the same name
-    specification.loader.exec_module(module)
-    return module
-
-
-def _called(what: str, call: Callable[[], Any]) -> Any:
-    """Make a call into a user's code, which may raise anything."""
-    try:
-        return call()
-    except (UserError, ModuleNotFoundError):
-        raise
-    except (Exception, SystemExit) as error:
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "<frozen" not in frame.filename]
-        place = f"{frames[-1].filename}, line {frames[-1].lineno}"
-        raise UserError(f"{what} raised {type(error).__name__}: {error}. ({place})") from error
 
 
 def _identified(generator: FrozenBigGAN, path: Path, file_digest: str, state: Mapping[str, Tensor]) -> FrozenBigGAN:
@@ -334,15 +226,11 @@ def list_generators() -> list[GeneratorStatus]:
 
 
 def _packaged_status(name: str) -> GeneratorStatus:
-    weights = PACKAGED[name] / WEIGHTS
-    fault = files.quick_fault(weights)
     try:
-        if fault:
-            raise UserError(f"{weights} {fault}")
+        files.require_whole(PACKAGED[name] / WEIGHTS)
         config = files.read_config(PACKAGED[name] / CONFIG)
     except UserError as error:
-        state = "damaged" if weights.exists() else "missing"
-        return GeneratorStatus(name, state, f"{str(error).rstrip('.')}. Install the package again.")
+        return GeneratorStatus(name, "damaged", str(error))
     sizes = config["z_dim"], config["num_classes"], config["output_dim"]
     return GeneratorStatus(name, "ready", f"sha256 {config.get('sha256')}", *sizes)
 
@@ -353,8 +241,6 @@ def _published_status(published: Published) -> GeneratorStatus:
         recorded = files.recorded_digest(found)
         state, detail = "ready", f"{f'sha256 {recorded}' if recorded else 'digest not recorded yet'}, {found}"
     else:
-        advice = (
-            f"Downloaded on first use. Without network: {published.by_hand}" if published.blocks else published.by_hand
-        )
-        state, detail = "damaged" if faults else "missing", " ".join([*faults, advice])
+        use = ["Downloaded on first use. Without network:"] if published.blocks else []
+        state, detail = "damaged" if faults else "missing", " ".join([*faults, *use, published.by_hand])
     return GeneratorStatus(published.name, state, detail, published.dim_z, 1000, published.resolution)

@@ -89,11 +89,8 @@ class Published:
         mirror = f" (or {TORCH_WEIGHTS} of https://huggingface.co/{self.hub})" if self.hub else ""
         source, file = f"{self.url}{mirror} on any machine", TORCH_WEIGHTS
         if not self.blocks:
-            file = self.file_names[0]
-            source = (
-                f"{file} (the generator's moving average) from the checkpoint '138k' that "
-                "https://github.com/ajbrock/BigGAN-PyTorch links to,"
-            )
+            source = "G_ema.pth from the checkpoint '138k' that https://github.com/ajbrock/BigGAN-PyTorch links to,"
+            file = "G_ema.pth"
         place = weights_home() / self.name / file
         return f"Get {source} and put it here as {place}, or name its folder with --weights."
 
@@ -214,15 +211,12 @@ def obtain(published: Published) -> Path:
     if published.blocks and any(switch in ("1", "true", "yes", "on") for switch in switches):
         reasons.append("Downloads are switched off by HF_HUB_OFFLINE or DIRECTIONS_OFFLINE.")
     elif published.blocks:
-        try:
-            if path := _from_hub(published):
-                return path
-        except UserError as error:
-            reasons.append(str(error))
-        try:
-            return _from_address(published)
-        except UserError as error:
-            reasons.append(str(error))
+        for fetch in (_from_hub, _from_address):
+            try:
+                if path := fetch(published):
+                    return path
+            except UserError as error:  # noqa: PERF203 - there are two
+                reasons.append(str(error))
     raise UserError(f"The weights of {published.name} are missing. {' '.join([*reasons, published.by_hand])}")
 
 
@@ -247,11 +241,10 @@ def _from_hub(published: Published) -> Path | None:
         first = str(error).partition("\n")[0] or type(error).__name__
         raise UserError(f"The Hub did not give the weights: {first.rstrip('.')}.") from error
     digest = recorded_digest(path)
-    if published.hub_sha256 is not None and digest not in (None, published.hub_sha256):
-        raise UserError(
-            f"What the Hub has as {published.hub} is not the published file: its SHA-256 is {digest}, not "
-            f"{published.hub_sha256}."
-        )
+    known = published.hub_sha256
+    if known is not None and digest not in (None, known):
+        what = f"What the Hub has as {published.hub}"
+        raise UserError(f"{what} is not the published file: its SHA-256 is {digest}, not {known}.")
     return path
 
 
@@ -276,10 +269,8 @@ def _from_address(published: Published) -> Path:
     except requests.RequestException as error:
         raise UserError(f"{url} cannot be reached: {_cause(error)}.") from None
     except OSError as error:
-        raise UserError(
-            f"Cannot write {error.filename or target}: {error.strerror}. Free some space, or set DIRECTIONS_CACHE to "
-            "another folder."
-        ) from None
+        cause = f"Cannot write {error.filename or target}: {error.strerror}"
+        raise UserError(f"{cause}. Free some space, or set DIRECTIONS_CACHE to another folder.") from None
     except ValueError as error:  # pooch, of a digest
         raise UserError(f"What {url} gives is not the published file: {error} It was deleted.") from None
     finally:
@@ -341,10 +332,8 @@ def checked_digest(path: Path, *, claim: str | None = None, by: str = CONFIG) ->
     own = f", or, if you put it there yourself, remove {_record(path).name} beside it"
     for where, expected, advice in ((by, claim, ""), ("its record", recorded_digest(path), own)):
         if expected not in (None, digest):
-            raise UserError(
-                f"{path} is damaged or from another training: its SHA-256 is {digest}, {where} has {expected}. Get it "
-                f"anew{advice}."
-            )
+            what = f"{path} is damaged or from another training"
+            raise UserError(f"{what}: its SHA-256 is {digest}, {where} has {expected}. Get it anew{advice}.")
     return digest
 
 
@@ -396,24 +385,31 @@ def quick_fault(path: Path, least: int = 1) -> str | None:
     return f"is too small: it has {size:,} bytes, the tensors alone take {least:,}" if size < least else None
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file of a generator.
+def require_whole(path: Path) -> None:
+    """Refuse a file that cannot hold weights with a `UserError`."""
+    if fault := quick_fault(path):
+        raise UserError(f"{path} {fault}. Get it anew.")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object of a generator.
 
     Args:
         path: The file.
 
     Returns:
-        Its content.
+        Its content; empty if it is JSON of another kind.
 
     Raises:
         UserError: If it is missing or no JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"Cannot read {path}: {error.strerror}. A generator's folder holds {CONFIG}.") from None
     except ValueError as error:
         raise UserError(f"{path} is not JSON ({error}). Put the file back as it came with the weights.") from None
+    return content if isinstance(content, dict) else {}
 
 
 def read_tensors(path: Path) -> Any:
@@ -432,9 +428,7 @@ def read_tensors(path: Path) -> Any:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    fault = quick_fault(path)
-    if fault:
-        raise UserError(f"{path} {fault}. Get it anew.")
+    require_whole(path)
     with path.open("rb") as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what torch warns of is read all the same, or becomes one of the errors below
         is_torch = file.read(4).startswith((b"PK\x03\x04", b"\x80"))  # the zip format, or the older pickle
@@ -443,23 +437,15 @@ def read_tensors(path: Path) -> Any:
             return torch.load(file, map_location="cpu", weights_only=True) if is_torch else load_file(path)
         except SafetensorError as error:
             raise UserError(f"{path} is no safetensors file, nor one of torch.save ({error}). Get it anew.") from None
-        except pickle.UnpicklingError as error:
+        except Exception as error:  # noqa: BLE001 - torch raises whatever the damaged bytes lead to
             refused = re.search(r"Unsupported (?:global|class).*?(?:GLOBAL|class) (\S+)", str(error), re.DOTALL)
-            if refused:
+            if isinstance(error, pickle.UnpicklingError) and refused:
                 raise UserError(
                     f"{path} holds more than tensors: {refused[1].strip('.,:`')}. Reading it would run code from the "
-                    "file, which is never done. Save the plain tensors or the state dict: "
-                    "torch.save(model.state_dict(), path)."
+                    "file, which is never done. Save the state dict: torch.save(model.state_dict(), path)."
                 ) from None
-            lines = (
-                str(error).rpartition("WeightsUnpickler error:")[2].strip().splitlines()
-            )  # not the advice to trust it
+            lines = str(error).rpartition("WeightsUnpickler error:")[2].strip().splitlines()  # without "trust the file"
             reason = (lines or [type(error).__name__])[0][:120]
-            raise UserError(
-                f"{path} is damaged or no file of tensors ({reason}). Get it anew, or write it with torch.save."
-            ) from None
-        except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError, IndexError, OSError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
             raise UserError(f"{path} is damaged or half a file ({reason}). Get it anew.") from None
 
 
@@ -481,12 +467,10 @@ def read_state_dict(path: Path, fits: Callable[[dict[str, Tensor]], bool] | None
     content = read_tensors(path)
     found = sorted(_state_dicts("", content), key=lambda entry: _unlikeness(entry[0]))
     if not found:
-        holds = f"a {type(content).__name__}"
-        if isinstance(content, Mapping) and content:
-            holds += " of " + ", ".join(f"{key!r} (a {type(value).__name__})" for key, value in content.items())[:200]
+        keys = f" of {', '.join(map(repr, content))}"[:200] if isinstance(content, Mapping) and content else ""
         raise UserError(
-            f"{path} must hold a state dict (names and tensors), but holds {holds}. Save the generator's state dict: "
-            "torch.save(model.state_dict(), path)."
+            f"{path} must hold a state dict (names and tensors), but holds a {type(content).__name__}{keys}. Save the "
+            "generator's state dict: torch.save(model.state_dict(), path)."
         )
     if fits is not None:
         for variant in itertools.chain.from_iterable(_variants(state) for _, state in found):
@@ -539,17 +523,12 @@ def first_difference(wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, 
     Returns:
         How many tensors differ and which is the first, or ``None`` where none does.
     """
-    missing, surplus = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
-    other = sorted(name for name in wanted.keys() & found.keys() if wanted[name] != found[name])
-    parts = []
-    if missing:
-        parts.append(f"{len(missing)} tensors are missing, such as {missing[0]} {wanted[missing[0]]}")
-    if surplus:
-        parts.append(f"{len(surplus)} are not of this architecture, such as {surplus[0]} {found[surplus[0]]}")
-    if other:
-        name = other[0]
-        parts.append(f"{len(other)} have other shapes, such as {name}: {wanted[name]} is needed, got {found[name]}")
-    return "; ".join(parts) or None
+    missing = [f"{name} {wanted[name]}" for name in sorted(wanted.keys() - found.keys())]
+    surplus = [f"{name} {found[name]}" for name in sorted(found.keys() - wanted.keys())]
+    both = sorted(wanted.keys() & found.keys())
+    other = [f"{n}: {wanted[n]} is needed, got {found[n]}" for n in both if wanted[n] != found[n]]
+    kinds = {"tensors are missing": missing, "are not of this architecture": surplus, "have other shapes": other}
+    return "; ".join(f"{len(some)} {kind}, such as {some[0]}" for kind, some in kinds.items() if some) or None
 
 
 def shapes(tensors: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
@@ -575,24 +554,20 @@ def read_config(path: Path) -> dict[str, Any]:
         UserError: If it is missing, no JSON, or lacks a field; or if its class_names are not names of its classes.
     """
     config = read_json(path)
-    missing = sorted(set(PUBLISHED["biggan-deep-128"].config) - set(config if isinstance(config, dict) else ()))
+    missing = sorted(PUBLISHED["biggan-deep-128"].config.keys() - config.keys())
     if missing:
         raise UserError(f"{path} is no BigGAN-deep configuration: it lacks {', '.join(missing)}.")
     try:
         config_resolution(config)
     except (TypeError, IndexError):
-        raise UserError(
-            f"{path} is no BigGAN-deep configuration: layers must be a list of [upsample, width in, width out], got "
-            f"{config['layers']!r}."
-        ) from None
-    names, count = config.get("class_names"), config["num_classes"]
+        wanted = "layers must be a list of [upsample, width in, width out]"
+        raise UserError(f"{path} is no BigGAN-deep configuration: {wanted}, got {config['layers']!r}.") from None
+    names, count = config.get("class_names") or [], config["num_classes"]
     are_names = isinstance(names, list) and all(isinstance(name, str) and name.strip() for name in names)
-    if names not in (None, []) and not (are_names and len(names) == len(set(names)) == count):
-        raise UserError(
-            f"{path}: class_names must be a list of {count} different names, one for each of its num_classes, got "
-            f"{names!r}. Correct it, or remove it from the file."
-        )
-    return dict(config)
+    if names and not (are_names and len(names) == len(set(names)) == count):
+        wanted = f"class_names must be a list of {count} different names, one for each of its num_classes"
+        raise UserError(f"{path}: {wanted}, got {names!r}. Correct it, or remove it from the file.")
+    return config
 
 
 def read_model(path: Path, config: Mapping[str, Any], *, config_name: str = CONFIG) -> tuple[BigGAN, str]:
@@ -611,9 +586,7 @@ def read_model(path: Path, config: Mapping[str, Any], *, config_name: str = CONF
     """
     from pytorch_pretrained_biggan import BigGAN, BigGANConfig
 
-    fault = quick_fault(path)
-    if fault:
-        raise UserError(f"{path} {fault}. Get it anew.")
+    require_whole(path)
     digest = checked_digest(path, claim=config.get("sha256"), by=config_name)
     try:
         model = BigGAN(BigGANConfig.from_dict({name: config[name] for name in BigGANConfig().__dict__}))

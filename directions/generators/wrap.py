@@ -1,13 +1,19 @@
-"""Generators of one's own: plain modules wrapped, and everything that users bring tried out before it is used."""
+"""Generators of one's own: found by reference, plain modules wrapped, and everything tried out before it is used."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
+import importlib.util
 import inspect
 import itertools
+import sys
+import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeGuard
 
 import torch
@@ -16,7 +22,7 @@ from torch.nn import functional as F
 from torch.nn.parameter import is_lazy
 
 from directions.device import is_out_of_memory
-from directions.errors import UserError
+from directions.errors import UserError, nearest
 from directions.generators.base import ClassConditional, Generator, Labels, check_truncation, normal
 from directions.generators.base import compiled as compile_function
 from directions.generators.weights import tensors_digest, unwrapped
@@ -34,20 +40,105 @@ _FIXED_NOISE = {"noise_mode": "const", "randomize_noise": False}
 """How the forward of StyleGANs is asked to leave its noise as it is."""
 
 
-def as_generator(made: object, name: str, what: str) -> Generator:
-    """Make what a user brings a generator.
+def load_object(made: Any, weights: Path | None) -> Generator:
+    """Take a module, a Generator, or a function that makes one."""
+    if not callable(made):
+        raise UserError(
+            f"A generator must be a name, a torch module, a Generator, or a function that returns one, got {made!r}."
+        )
+    if isinstance(made, (nn.Module, Generator)) and not inspect.isclass(made):
+        if weights is not None:
+            kind = type(made).__name__
+            raise UserError(f"weights are read by a function, got {weights} with a {kind}. Load them first.")
+        return _as_generator(made, "", type(made).__qualname__)
+    reference = f"{made.__module__}:{made.__qualname__}" if hasattr(made, "__qualname__") else type(made).__qualname__
+    return _made_by(made, reference, reference, weights)
+
+
+def load_reference(reference: str, name: str, weights: Path | None) -> Generator:
+    """Call the function that ``package.module:function`` or ``file.py:function`` names.
 
     Args:
-        made: A torch module from z, or z and a class, to images; or a Generator.
-        name: What the generator is to be called; an empty one leaves a Generator its own.
-        what: Where it comes from, for messages.
+        reference: Names the function.
+        name: What the generator is to be called.
+        weights: What to give the function as ``weights``; ``None`` gives it nothing.
 
     Returns:
-        The generator, tried out.
+        What it makes, tried out.
 
     Raises:
-        UserError: If it is neither, or does not keep what it promises.
+        UserError: If there is no such function, it raises, or it makes no generator.
     """
+    module_name, _, path = reference.rpartition(":")
+    here = Path.cwd()
+    if module_name.endswith(".py"):
+        file = Path(module_name).expanduser()
+        if not file.is_file():
+            raise UserError(f"{reference}: there is no file {file}. It is looked for from {here}.")
+        here, module_name = file.resolve().parent, file.stem
+    sys.path.insert(0, str(here))  # the folder that the user is in, or the file's, counts too, as with ``python``
+    try:
+        found = _called(
+            f"{reference}: importing {module_name}",
+            lambda: _imported(module_name, here, reference),
+            ModuleNotFoundError,
+        )
+    except ModuleNotFoundError as error:
+        missing = error.name or module_name
+        own = module_name == missing or module_name.startswith(f"{missing}.")
+        where = f"It is looked for in {here} and in what is installed." if own else f"{module_name} needs it."
+        raise UserError(f"{reference}: there is no module {missing!r}. {where}") from None
+    finally:
+        sys.path.remove(str(here))
+    for part in path.split("."):
+        if not hasattr(found, part):
+            names = [name for name, _ in inspect.getmembers(found, inspect.isfunction)]
+            raise UserError(f"{reference}: {module_name} has no {part!r}.{nearest(part, names)}")
+        found = getattr(found, part)
+    if not callable(found):
+        raise UserError(f"{reference} must be a function that returns the generator, got a {type(found).__name__}.")
+    return _made_by(found, name, reference, weights)
+
+
+def _imported(module_name: str, folder: Path, reference: str) -> ModuleType:
+    """Import a module by its name, or by its file where the reference names that."""
+    if ".py:" not in reference:
+        return importlib.import_module(module_name)
+    specification = importlib.util.spec_from_file_location(module_name, folder / f"{module_name}.py")
+    assert specification is not None, "its name ends in .py"
+    assert specification.loader is not None, "its name ends in .py"
+    module = importlib.util.module_from_spec(specification)
+    sys.modules.setdefault(module_name, module)  # dataclasses look there; another folder's may have the same name
+    specification.loader.exec_module(module)
+    return module
+
+
+def _made_by(function: Callable[..., Any], name: str, reference: str, weights: Path | None) -> Generator:
+    """Call a user's function, and make what it returns a generator."""
+    arguments = {} if weights is None else {"weights": str(weights)}
+    parameters = inspect.signature(function).parameters.values() if arguments else ()
+    if arguments and not any(p.name == "weights" or p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
+        raise UserError(f"{reference} takes no weights, got {weights}. Give it a parameter weights=None.")
+    return _as_generator(_called(reference, lambda: function(**arguments)), name, reference)
+
+
+def _called(what: str, call: Callable[[], Any], *passed_on: type[Exception]) -> Any:
+    """Make a call into a user's code, which may raise anything."""
+    ours: tuple[type[Exception], ...] = (UserError, *passed_on)
+    try:
+        return call()
+    except ours:
+        raise
+    except (Exception, SystemExit) as error:
+        if is_out_of_memory(error):
+            raise
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "<frozen" not in frame.filename]
+        place = f"{frames[-1].filename}, line {frames[-1].lineno}"
+        raise UserError(f"{what} raised {type(error).__name__}: {error}. ({place})") from error
+
+
+def _as_generator(made: object, name: str, what: str) -> Generator:
+    """Try out what a user brings, and wrap a plain module; an empty name leaves a Generator its own."""
     if isinstance(made, nn.Module):
         _freeze(made, what)
     if isinstance(made, Generator):
@@ -149,18 +240,15 @@ def wrap(module: nn.Module, name: str) -> WrappedModule:
     z = torch.randn(_TRIED, form.dim_z, generator=torch.Generator().manual_seed(0)).to(_like(module))
     labels = torch.arange(_TRIED, device=z.device) % max(1, form.num_classes)
     with torch.no_grad():
-        what = f"{name}, called with z of shape {tuple(z.shape)},"
-        images = _image_in(_tried(what, lambda: form.call(module, z, labels)), name)
-    is_unit = _check_range(images, name)
+        images = _called_images(name, z, lambda: form.call(module, z, labels))
+    _check_values(images, name, limit=_OVERSHOOT, share=0.01)
+    is_unit = bool(images.min() >= 0 and TOLERANCE < images.max() <= 1 + TOLERANCE)
     if is_unit:
         warnings.warn(f"The images of {name} are in [0, 1] and are mapped to [-1, 1].", stacklevel=2)
     if images.dtype in (torch.float16, torch.bfloat16):
-        warnings.warn(
-            f"{name} makes its images in {str(images.dtype).removeprefix('torch.')}, which changes the penalty and its "
-            "gradient, the more the smaller epsilon is: see docs/precision.md. Give it in float32: module.float(), "
-            "without autocast.",
-            stacklevel=2,
-        )
+        kind = str(images.dtype).removeprefix("torch.")
+        change = "changes the penalty and its gradient, the more the smaller epsilon is: see docs/precision.md"
+        warnings.warn(f"{name} makes its images in {kind}, which {change}. Give it in float32.", stacklevel=2)
     generator = WrappedModule(module, form, name=name, resolution=images.shape[-1], is_unit=is_unit)
     try_out(generator)
     return generator
@@ -287,8 +375,7 @@ class WrappedModule(ClassConditional):
         check_truncation(truncation)
         module = self.module if self._program is None or not torch.is_grad_enabled() else self._program
         z, labels = z.to(_like(self.module)), self.class_indices(y, len(z))
-        what = f"{self.name}, called with z of shape {tuple(z.shape)},"
-        images = _image_in(_tried(what, lambda: self.form.call(module, z, labels, truncation)), self.name)
+        images = _called_images(self.name, z, lambda: self.form.call(module, z, labels, truncation))
         images = images.to(torch.promote_types(images.dtype, torch.float32))
         images = (2 * images - 1 if self.is_unit else images).clamp(-1, 1).expand(-1, 3, -1, -1)
         _check_shape(images, self.name, len(z), self.resolution)
@@ -314,27 +401,23 @@ def _like(module: nn.Module) -> Tensor:
     return next(tensors, torch.empty(0))
 
 
+def _called_images(name: str, z: Tensor, call: Callable[[], object]) -> Tensor:
+    """The images that a call of a user's code gives."""
+    return _image_in(_called(f"{name}, called with z of shape {tuple(z.shape)},", call), name)
+
+
 def _image_in(output: object, name: str) -> Tensor:
     """The images in what a module returns: square, (batch, 3 or 1, size, size), the largest where there are several."""
-    entries: list[tuple[str, object]] = [("", output)]
-    if isinstance(output, Mapping):
-        entries = [(f"[{key!r}]", value) for key, value in output.items()]
-    elif isinstance(output, Sequence):
-        entries = [(f"[{index}]", value) for index, value in enumerate(output)]
-    images = [value for _, value in entries if _is_image(value)]
+    parts = dict(enumerate(output)) if isinstance(output, Sequence) else output
+    entries = {f"[{key!r}] ": part for key, part in parts.items()} if isinstance(parts, Mapping) else {"": output}
+    images = [value for value in entries.values() if _is_image(value)]
     largest = max((image.shape[-1] for image in images), default=0)
     images = [image for image in images if image.shape[-1] == largest]
     if len(images) == 1:
         return images[0]
-    described = ", ".join(
-        f"{key} {f'{value.dtype} {tuple(value.shape)}' if isinstance(value, Tensor) else type(value).__name__}".strip()
-        for key, value in entries
-    )
-    kind = "" if entries[0][0] == "" else f"a {type(output).__name__} of "
-    raise UserError(
-        f"{name} must give square images, (batch, 3 or 1, size, size), got {kind}{described or 'nothing'}. Return the "
-        "images alone."
-    )
+    described = ", ".join(f"{key}{_described(value)}" for key, value in entries.items()) or "nothing"
+    kind = f"a {type(output).__name__} of " if isinstance(parts, Mapping) else ""
+    raise UserError(f"{name} must give square images, (batch, 3 or 1, size, size), got {kind}{described}.")
 
 
 def _is_image(value: object) -> TypeGuard[Tensor]:
@@ -343,25 +426,28 @@ def _is_image(value: object) -> TypeGuard[Tensor]:
     return value.shape[1] in (1, 3) and value.shape[2] == value.shape[3]
 
 
-def _check_range(images: Tensor, name: str) -> bool:
-    """Refuse images that are in neither [-1, 1] nor [0, 1]; tell whether they are in the second."""
+def _described(value: object) -> str:
+    return f"{value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+
+
+def _check_values(images: Tensor, name: str, *, limit: float, share: float = 0.0) -> None:
+    """Refuse NaN and infinity, and images of which more than a share of the values lies beyond ±limit."""
     if not images.isfinite().all():
         raise UserError(f"{name} gives NaN or infinity. Check its weights.")
-    low, high = float(images.min()), float(images.max())
-    if (images.abs() > _OVERSHOOT).float().mean() > 0.01:
+    if (images.abs() > limit).float().mean() > share:
+        low, high = float(images.min()), float(images.max())
         raise UserError(
-            f"{name} must give images in [-1, 1], got values from {low:.3g} to {high:.3g}. Scale them where the module "
-            "returns them, such as images / 127.5 - 1 for values up to 255; [0, 1] will do, too."
+            f"{name} must give images in [-1, 1], got values from {low:.3g} to {high:.3g}. Scale them where they are "
+            "made, such as images / 127.5 - 1 for values up to 255, or clamp what overshoots: images.clamp(-1, 1)."
         )
-    return low >= 0 and TOLERANCE < high <= 1 + TOLERANCE
 
 
 def _check_shape(images: Tensor, name: str, batch: int, resolution: int) -> None:
     wanted = (batch, 3, resolution, resolution)
-    if images.shape != wanted or not images.is_floating_point():
+    if images.shape != wanted:
         raise UserError(
-            f"{name} must give floating-point images of shape {wanted} for {batch} latents (its resolution is "
-            f"{resolution}), got {images.dtype} of shape {tuple(images.shape)}: the size of an image must not change."
+            f"{name} must give images of shape {wanted} for {batch} latents (its resolution is {resolution}), got "
+            f"{_described(images)}: the size of an image must not change."
         )
 
 
@@ -380,14 +466,7 @@ def check_images(images: object, name: str, *, batch: int, resolution: int) -> N
     """
     images = _image_in(images, name)
     _check_shape(images, name, batch, resolution)
-    if not images.isfinite().all():
-        raise UserError(f"{name} gives NaN or infinity. Check its weights.")
-    low, high = float(images.min()), float(images.max())
-    if low < -1 - TOLERANCE or high > 1 + TOLERANCE:
-        raise UserError(
-            f"{name} must give images in [-1, 1], got values from {low:.3g} to {high:.3g}. Scale its images, or "
-            "clamp what overshoots: images.clamp(-1, 1)."
-        )
+    _check_values(images, name, limit=1 + TOLERANCE)
 
 
 def check_gradients(f: Callable[[Tensor], Tensor], w: Tensor, name: str) -> None:
@@ -413,9 +492,8 @@ def check_gradients(f: Callable[[Tensor], Tensor], w: Tensor, name: str) -> None
         problem = str(error).rstrip(".") if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
     if problem is not None:
         raise UserError(
-            f"{name} gives no gradients, which this method needs: {problem}. Leave torch.no_grad(), inference_mode, "
-            "detach and NumPy out of what makes the images, or choose --method joint --measurement differences, which "
-            "needs none."
+            f"{name} gives no gradients, which this method needs: {problem}. Leave no_grad, inference_mode, detach and "
+            "NumPy out of what makes the images, or choose --method joint --measurement differences."
         )
 
 
@@ -437,10 +515,9 @@ def try_out(generator: Generator) -> None:
         (f"sample_z({_TRIED})", lambda: generator.sample_z(_TRIED, seed=0)),
         (f"sample_z_from({_TRIED}, rng)", lambda: generator.sample_z_from(_TRIED, rng, 1.0)),
     ):
-        z = _tried(f"{what} of {name}", draw)
+        z = _called(f"{what} of {name}", draw)
         if not isinstance(z, Tensor) or z.shape != (_TRIED, width) or not z.is_floating_point():
-            got = f"{z.dtype} of shape {tuple(z.shape)}" if isinstance(z, Tensor) else f"a {type(z).__name__}"
-            raise UserError(f"{what} of {name} must give floats of shape ({_TRIED}, {width}), got {got}.")
+            raise UserError(f"{what} of {name} must give floats of shape ({_TRIED}, {width}), got {_described(z)}.")
     first, again, alone = (_tried_images(generator, part.to(generator.device)) for part in (z, z, z[:1]))
     if not torch.equal(first, again):
         raise UserError(
@@ -455,13 +532,10 @@ def try_out(generator: Generator) -> None:
 
 
 def _tried_images(generator: Generator, z: Tensor) -> Tensor:
-    name, before = generator.name, z.clone()
-    y = 0 if generator.num_classes else None
-    images: Tensor = _tried(f"{name}, called with z of shape {tuple(z.shape)},", lambda: generator(z, y))
+    name, before, y = generator.name, z.clone(), 0 if generator.num_classes else None
+    images = _called_images(name, z, lambda: generator(z, y))
     if not torch.equal(z, before):
-        raise UserError(
-            f"{name} changes the z that it is given, which others go on using. Let it work on a copy: z = z.clone()."
-        )
+        raise UserError(f"{name} changes the z that it is given. Let it work on a copy: z = z.clone().")
     check_images(images, name, batch=len(z), resolution=generator.resolution)
     return images
 
@@ -493,15 +567,3 @@ def _are_names(names: object, count: int) -> TypeGuard[Sequence[str]]:
 
 def _is_count(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-
-def _tried(what: str, call: Callable[[], Any]) -> Any:
-    """Make a call into a user's code, which may raise anything."""
-    try:
-        return call()
-    except UserError:
-        raise
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise
-        raise UserError(f"{what} raised {type(error).__name__}: {error}.") from error

@@ -15,9 +15,10 @@ from directions.settings.base import MAX_SEED, ConfigError, Settings, setting
 
 Init = Literal["random", "identity"]
 Reduction = Literal["mean", "max"]
-Method = Literal["adam", "joint", "joint+adam"]
+Method = Literal["adam", "joint", "joint+adam", "random", "axes", "pca", "sefa", "voynov"]
 Measuring = Literal["auto", "differences", "gradients"]
 Precision = Literal["float32", "tf32", "bf16"]
+PcaOf = Literal["activations", "jacobian"]
 Criterion = Literal["hessian", "jacobian", "both"]
 Classes = tuple[int | str, ...] | Literal["all"]
 
@@ -31,15 +32,27 @@ The generator may have moved to another place (its digest is compared); another 
 recomputing change rounding only.
 """
 
+COMPUTED = ("random", "axes", "pca", "sefa")
+"""Methods that compute their directions and search for nothing."""
+
+_JOINT = ("measurement", "output_probes", "starts")
+_STEPS = ("steps", "learning_rate", "decay_steps", "eval_every", "precision")
+_SEARCH = (*_JOINT, *_STEPS, "criterion", "time")
+_PCA = ("layer", "pca_of")
 PLANNED = (
     *("criterion", "base_points", "hessian_points", "output_probes", "starts", "steps", "held_out", "final_samples"),
 )
 """Fields that `directions.plan` chooses where they were not given."""
 
 UNUSED: dict[Method, tuple[str, ...]] = {
-    "adam": ("base_points", "measurement", "output_probes", "starts"),
-    "joint": ("steps", "learning_rate", "decay_steps", "eval_every", "precision"),
-    "joint+adam": (),
+    "adam": ("base_points", *_JOINT, *_PCA),
+    "joint": (*_STEPS, *_PCA),
+    "joint+adam": _PCA,
+    "random": ("base_points", *_SEARCH, *_PCA),
+    "axes": ("base_points", *_SEARCH, *_PCA),
+    "pca": _SEARCH,
+    "sefa": ("base_points", *_SEARCH, *_PCA),
+    "voynov": ("base_points", *_JOINT, *_PCA, "precision", "criterion"),
 }
 """Fields that a method does not look at; who sets one has misunderstood something."""
 
@@ -132,7 +145,12 @@ class DiscoverConfig(Settings):
     )  # fmt: skip
     method: Method = _learn(
         "joint+adam",
-        "adam: the paper's steps; joint: measure Hessians, diagonalise them; joint+adam: steps from there.",
+        "adam: the paper's steps; joint: measure Hessians, diagonalise them; joint+adam: steps from there. Others, to "
+        "compare with: random; axes of z; pca (GANSpace); sefa; voynov.",
+    )
+    pca_of: PcaOf = _learn("activations", "With pca: principal components of activations, or of mean JᵀJ of images.")
+    layer: str | None = _learn(
+        None, "With pca: a BigGAN's layer by number, or a submodule by name.", metavar="LAYER", shown="the first"
     )
     criterion: Criterion = _learn(
         "hessian",
@@ -175,11 +193,13 @@ class DiscoverConfig(Settings):
     )  # fmt: skip
     output_probes: int = _joint(4, "Random combinations of pixels at a place, for gradients.", ge=1)
     starts: int = _joint(8, "Bases to diagonalise from; the best result counts.", ge=1)
-    steps: int = _optimiser(400, "Number of steps, also in all when resuming.", ge=1)
-    batch_size: int = _optimiser(None, "Samples per step.", ge=1, shown="16; with --method adam 64")
+    steps: int = _optimiser(
+        None, "Number of steps, also in all when resuming.", ge=1, shown="400; with --method voynov 2000"
+    )
+    batch_size: int = _optimiser(None, "Samples per step.", ge=1, shown="16; with --method adam 64, voynov 32")
     # The rows of A have norm about 1 at the start, so that the rate is an angle, in radians, for each component.
     learning_rate: float = _optimiser(
-        None, "Adam's rate at the first step.", gt=0, shown="0.1; after a joint start 0.001"
+        None, "Adam's rate at the first step.", gt=0, shown="0.1; after a joint start 0.001, voynov 0.01"
     )
     # It does not depend on the number of steps: a run that is extended equals one that was asked for as much at once.
     decay_steps: int = _optimiser(
@@ -215,8 +235,9 @@ class DiscoverConfig(Settings):
         method = values.get("method", "joint+adam")
         # A joint start would be undone by the rate of a random one.
         defaults = {
-            "batch_size": 64 if method == "adam" else 16,
-            "learning_rate": 0.001 if method == "joint+adam" else 0.1,
+            "steps": 2000 if method == "voynov" else 400,
+            "batch_size": {"adam": 64, "voynov": 32}.get(method, 16),
+            "learning_rate": {"joint+adam": 0.001, "voynov": 0.01}.get(method, 0.1),
         }
         return values | {name: value for name, value in defaults.items() if values.get(name) is None}
 
@@ -273,7 +294,7 @@ class DiscoverConfig(Settings):
     @property
     def adam_steps(self) -> int:
         """Number of optimiser steps that the method takes."""
-        return 0 if self.method == "joint" else self.steps
+        return 0 if self.method in ("joint", *COMPUTED) else self.steps
 
     def check_used(self, given: Any) -> None:
         """Refuse settings that the method does not look at.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +17,7 @@ from PIL import Image
 from directions.direction_file import Directions, load_directions
 from directions.direction_file.format import make_header
 from directions.generators.closed_form import ClosedFormGenerator
+from directions.generators.registry import load_generator
 
 FOLDER = Path(__file__).parents[2] / "examples"
 
@@ -61,14 +64,18 @@ def test_discover_notebook_runs_from_top_to_bottom(tmp_path, monkeypatch):
         shown.append(thing)
         return SimpleNamespace(update=updates.append)
 
+    monkeypatch.setattr("directions.load_generator", lambda name: ClosedFormGenerator(dim_z=4, resolution=8))
     monkeypatch.chdir(tmp_path)
     cells = json.loads((FOLDER / "discover.ipynb").read_text(encoding="utf-8"))["cells"]
     sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     assert "%pip install" in sources[0]
     assert "SECONDS = 60\n" in sources[1]
     names = {"display": display}  # which notebooks have
+    small = {"SECONDS = 60\n": "SECONDS = 1\n", "held_out=16, final_samples=16": "held_out=2, final_samples=2"}
     for source in sources[1:]:
-        exec(compile(source.replace("SECONDS = 60\n", "SECONDS = 1\n"), "discover.ipynb", "exec"), names)
+        for given, instead in small.items():
+            source = source.replace(given, instead)
+        exec(compile(source, "discover.ipynb", "exec"), names)
     assert updates
     assert sum(isinstance(thing, Image.Image) for thing in shown) == 6
     saved = load_directions("directions.safetensors")
@@ -97,7 +104,42 @@ def test_inverse(file, capsys):
     assert "not explained by any direction" in capsys.readouterr().out
 
 
+def test_faces():
+    """Somebody else's network: faces that differ, in [-1, 1]; CI installs its package where it can (`.ci/run`)."""
+    pytest.importorskip("gan_face_generate", reason="make faces installs it")
+    generator = load_generator(f"{FOLDER / 'faces.py'}:load")
+    assert (generator.dim_z, generator.num_classes, generator.resolution) == (100, 0, 64)
+    images = generator(generator.sample_z(8, seed=0))
+    assert images.shape == (8, 3, 64, 64)
+    assert images.abs().max() <= 1
+    assert 0.2 < images.std(dim=0).mean() < 0.8
+
+
+def test_faces_are_shown_whole_and_pinned():
+    """The documentation shows the adapter as it is; only the package that was looked at is installed."""
+    source = (FOLDER / "faces.py").read_text(encoding="utf-8")
+    assert source in (FOLDER.parent / "docs" / "faces.md").read_text(encoding="utf-8")
+    assert len(source.splitlines()) <= 30
+    pins = (FOLDER / "faces-requirements.txt").read_text(encoding="utf-8").splitlines()
+    assert all("==" in pin and "--hash=sha256:" in pin for pin in pins if not pin.startswith("#"))
+
+
+@pytest.mark.parametrize("arguments", [[], ["--install"]])
+def test_faces_offline(tmp_path, arguments):
+    """Without the package and the network it is said what is missing, and that make demo needs nothing."""
+    pip = tmp_path / "python"
+    pip.write_text("#!/bin/sh\nexit 1\n")
+    pip.chmod(0o755)
+    result = subprocess.run(
+        [FOLDER.parent / "scripts" / "faces.sh", *arguments],
+        cwd=FOLDER.parent, env=os.environ | {"BIN": str(tmp_path)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "Missing: the package gan_face_generate 1.1.1" in result.stderr
+    assert "make demo needs nothing" in result.stderr
+
+
 def test_every_example_is_tested():
     """A script of that folder is run here, or by the test of custom generators."""
-    tested = {"dcgan", "faces", *(name.removeprefix("test_") for name in globals() if name.startswith("test_"))}
+    tested = {"dcgan", *(name.removeprefix("test_") for name in globals() if name.startswith("test_"))}
     assert {path.stem for path in FOLDER.glob("*.py")} <= tested

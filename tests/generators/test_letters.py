@@ -1,4 +1,4 @@
-"""The generator of letters that comes with the package: grey images, classes that are letters, a judge that measures."""
+"""The generator of letters that comes with the package: grey images, classes that are letters, and its judge."""
 
 from __future__ import annotations
 

@@ -291,7 +291,7 @@ def test_file_that_is_not_the_published_one_is_loaded_with_a_warning(kind, home,
     own = hashlib.sha256(weights).hexdigest()
     path = place(kind, home, publish(), weights)
     publish(sha256="1" * 64, hub_sha256="2" * 64)
-    with pytest.warns(UserWarning, match=f"is not the published file: its SHA-256 is {own}, .* is {'1' * 64}"):
+    with pytest.warns(UserWarning, match=f"is not the published file: its SHA-256 is {own}, not {'1' * 64}"):
         load_generator(NAME)
     load_generator(NAME, weights=str(path))
     for known in ({"sha256": own, "hub_sha256": "2" * 64}, {"hub_sha256": "2" * 64}):
@@ -394,12 +394,11 @@ def test_code_is_refused_and_not_run(kind, content, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"\x80\x02garbage", "is damaged or no file of tensors|half a file"),
+        (b"\x80\x02garbage", "is damaged or half a file"),
         (b"hello world", "no safetensors file, nor one of torch.save"),
         (torch.zeros(3), "but holds a Tensor"),
         ({}, "but holds a dict"),
-        ({"epoch": 3}, r"but holds a dict of 'epoch' \(a int\)"),
-        ({"optim": {"lr": 1.0}}, r"but holds a dict of 'optim' \(a dict\)"),
+        ({"epoch": 3}, "but holds a dict of 'epoch'"),
     ],
 )
 def test_something_else_is_named(content, message, tmp_path):

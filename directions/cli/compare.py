@@ -1,0 +1,71 @@
+"""``directions compare``: methods side by side on one generator, as a table and a page."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from directions.cli.common import OUTPUT, Json, ProgressBar, Quiet, print_json, print_table
+from directions.errors import Interrupted, UserError, nearest
+from directions.settings.base import setting, with_options
+from directions.settings.discover import DiscoverConfig
+
+_WHAT = "What to compare"
+
+
+class Shared(DiscoverConfig):
+    """Settings of `directions discover` that all methods have in common; the others are no options."""
+
+    generator: str = setting("builtin", "", hidden=True)
+    method: Any = setting("joint+adam", "", hidden=True)
+    criterion: Any = setting("hessian", "", hidden=True)
+    pca_of: Any = setting("activations", "", hidden=True)
+    ndirs: int | None = setting(None, "", hidden=True)
+    seed: int = setting(0, "", hidden=True)
+
+
+@with_options(Shared)
+def compare(
+    given: dict[str, Any],
+    generator_: Annotated[str, typer.Argument(metavar="GENERATOR", help="Generator by name or folder.")] = "builtin",
+    methods: Annotated[
+        str, typer.Option(metavar="METHOD,…", help="Which, in the order of the table.", rich_help_panel=_WHAT)
+    ] = "random,axes,pca,pca-jacobian,sefa,voynov,hessian,jacobian,hessian+adam",
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each method: seeds 0, 1, ….", rich_help_panel=_WHAT)] = 3,
+    samples: Annotated[
+        int, typer.Option(min=8, help="Base points at which pictures are judged.", rich_help_panel=_WHAT)
+    ] = 128,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder; what is there is used again.", rich_help_panel=OUTPUT)
+    ] = Path("comparison"),
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run methods on a generator and judge them at the same held-out places; a run that is there is used again."""
+    from directions.compare import PRESETS, Comparison, table
+    from directions.generators.registry import load_generator
+    from directions.run import StopSignals
+
+    names = [name.strip() for name in methods.split(",")]
+    for name in names:
+        if name not in PRESETS:
+            raise UserError(f"methods must be among {', '.join(PRESETS)}, got {name!r}.{nearest(name, PRESETS)}")
+    config = Shared(**given)
+    with StopSignals(), contextlib.closing(ProgressBar(quiet)) as progress:
+        generator = load_generator(generator_, weights=config.weights, device=config.device)
+        out.mkdir(parents=True, exist_ok=True)
+        settings = given | {"generator": generator_}
+        try:
+            result = Comparison(generator, settings, names, range(seeds), out, samples, progress).run()
+        except Interrupted as stop:
+            typer.echo(f"{stop} To go on: the same command again, with --out {out}", err=True)
+            raise typer.Exit(stop.exit_code) from None
+    if as_json:
+        print_json(result)
+        return
+    rows = table(result)
+    print_table(rows, "l" + "r" * (len(rows[0]) - 1))
+    typer.echo(f"\nTable: {out / 'compare.md'}\nPage:  {out / 'index.html'}")

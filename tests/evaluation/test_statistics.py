@@ -1,0 +1,97 @@
+"""Image statistics read what they are named after, and a direction is called by the one that it changes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from directions.evaluation.factors import measure_factors
+from directions.evaluation.statistics import ENDS, Statistics, describe, image_statistics
+from directions.generators.closed_form import ClosedFormGenerator
+from directions.sampling import derived_rng
+
+
+def read(images):
+    return dict(zip(ENDS, image_statistics(images[None])[0].tolist(), strict=True))
+
+
+def square(x=0, y=0, half=6, colour=(0.9, 0.2, 0.2), ground=(0.1, 0.1, 0.1)):
+    """A square on a plain ground, 48 pixels, colours in [0, 1]."""
+    image = torch.tensor(ground, dtype=torch.float64)[:, None, None].expand(3, 48, 48).clone()
+    image[:, 24 + y - half : 24 + y + half, 24 + x - half : 24 + x + half] = torch.tensor(colour).double()[
+        :, None, None
+    ]
+    return 2 * image - 1
+
+
+CHANGES = {
+    "brightness": (square(), square().add(0.2)),
+    "contrast": (square(colour=(0.5, 0.5, 0.5)), square(colour=(1.0, 1.0, 1.0))),
+    "saturation": (square(colour=(0.5, 0.5, 0.5)), square(colour=(0.9, 0.4, 0.1))),
+    "hue": (square(colour=(0.9, 0.1, 0.1)), square(colour=(0.1, 0.9, 0.1))),
+    "warmth": (square(colour=(0.1, 0.2, 0.9)), square(colour=(0.9, 0.2, 0.1))),
+    "light left-right": (square(x=-8), square(x=8)),
+    "light top-bottom": (square(y=-8), square(y=8)),
+    "object x": (square(x=-8), square(x=8)),
+    "object y": (square(y=-8), square(y=8)),
+    "object size": (square(half=4), square(half=10)),
+    "centre against border": (square(colour=(0.3, 0.3, 0.3)), square(colour=(0.9, 0.9, 0.9))),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_statistic_grows_with_what_it_is_named_after(name):
+    low, high = map(read, CHANGES[name])
+    assert high[name] > low[name] + 0.01
+
+
+def test_sharpness_of_a_blurred_picture_is_less():
+    image = torch.rand(3, 48, 48, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    blurred = torch.nn.functional.avg_pool2d(image, 5, stride=1, padding=2)
+    assert read(blurred)["sharpness"] < 0.6 * read(image)["sharpness"]
+
+
+def test_places_are_in_halves_of_the_side():
+    assert read(square(x=12))["object x"] == pytest.approx(0.5, abs=1e-9)
+    assert read(square(half=6))["object size"] == pytest.approx((12 / 48) ** 2)
+
+
+class Knobs(ClosedFormGenerator):
+    """z turns brightness and the square's place, each by one component."""
+
+    def __init__(self):
+        super().__init__(dim_z=2, resolution=48, num_classes=0)
+
+    def forward(self, z, y=0, *, truncation=1.0):
+        axis = torch.arange(48.0)
+        across = torch.exp(-((axis - 24 - 3 * z[:, 1:].float()) / 6).square())[:, None, :]
+        down = torch.exp(-((axis - 24) / 6).square())[None, :, None]
+        image = 0.6 * across * down + 0.15 * z[:, :1, None].float().tanh() - 0.2
+        return image[:, None].expand(-1, 3, -1, -1).to(z)
+
+
+def test_a_direction_is_called_by_what_it_changes_and_its_purity_is_high():
+    generator = Knobs()
+    judge = Statistics.of(generator, samples=64)
+    effects = judge.effects(generator, torch.eye(2), path_size=1.5)
+    assert describe(effects[0]) == "darker ↔ brighter"
+    assert describe({key: -value for key, value in effects[0].items()}) == "brighter ↔ darker"
+    assert describe(effects[1]) in (
+        "object to the left ↔ object to the right",
+        "brighter on the left ↔ brighter on the right",
+    )
+    assert describe(dict.fromkeys(ENDS, 0.0)) is None
+    assert describe(dict.fromkeys(ENDS, 1.0)) is None
+    turned = torch.tensor([[0.8, 0.6], [-0.6, 0.8]])
+    pure, mixed = (
+        measure_factors(generator, basis, judge, path_sizes=1.5, num_points=32).single_factor_share
+        for basis in (torch.eye(2), turned)
+    )
+    assert pure > mixed + 0.05
+
+
+def test_spread_is_the_variance_over_samples():
+    generator = Knobs()
+    z = generator.sample_z_from(64, derived_rng(0, purpose="image statistics"))
+    wanted = image_statistics(generator(z)).var(dim=0)
+    assert Statistics.of(generator, samples=64).spread["brightness"] == pytest.approx(float(wanted[0]))
