@@ -33,12 +33,12 @@ from directions.penalty import (
     jacobian_penalty_per_sample,
     penalty_per_sample,
 )
-from directions.plan import SIGN_VECTORS_UP_TO, Plan, is_planned, make_plan, with_plan
+from directions.plan import Plan, is_planned, make_plan, with_plan
 from directions.ranks import Progress, Ranks, no_progress
 from directions.sampling import derived_rng, image_map
 from directions.search import Batch, Search, draw_batch, shared_among, warn_if_no_third
 from directions.settings.base import ConfigError
-from directions.settings.discover import COMPUTED, DiscoverConfig
+from directions.settings.discover import COMPUTED, SIGN_VECTORS_UP_TO, DiscoverConfig
 
 if TYPE_CHECKING:
     from directions.direction_file import Directions

@@ -12,11 +12,7 @@ import torch
 from directions.joint.measure import difference_evaluations, gradient_evaluations, planned_measurements
 from directions.search import Search
 from directions.settings.base import ConfigError
-from directions.settings.discover import COMPUTED, DiscoverConfig
-
-SIGN_VECTORS_UP_TO = 24
-"""In larger searched spaces a few sign vectors say nothing (bases are compared by Hessians at held-out places), and
-what the paper's settings take is planned."""
+from directions.settings.discover import COMPUTED, SIGN_VECTORS_UP_TO, DiscoverConfig
 
 _USUAL, _LONGEST = 180.0, 45 * 60.0
 

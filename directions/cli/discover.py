@@ -191,8 +191,8 @@ def _resolved(generator: Generator, config: DiscoverConfig, ranks: Ranks) -> dic
 
 def _print_result(found: Directions, folder: RunFolder, as_json: bool) -> None:
     from directions.joint.notes import joint_notes, verdict
-    from directions.plan import SIGN_VECTORS_UP_TO
     from directions.run import gain_in_words
+    from directions.settings.discover import SIGN_VECTORS_UP_TO
 
     header, file = found.header, str(folder.directions_path)
     penalty, joint = header["penalty"], header.get("joint")

@@ -18,7 +18,7 @@ from directions.direction_file.format import short
 from directions.errors import UserError
 from directions.files import user_path
 from directions.joint.notes import joint_notes, verdict
-from directions.settings.discover import parse_classes
+from directions.settings.discover import SIGN_VECTORS_UP_TO, parse_classes
 
 if TYPE_CHECKING:
     from directions.direction_file import Directions
@@ -95,9 +95,10 @@ def _print_origin(header: dict[str, Any]) -> None:
     typer.echo(", ".join(parts))
     known = {name: (header["penalty"] or {}).get(name) for name in ("before", "after", "random", "axes")}
     scores = [f"{name} {value:.4g}" for name, value in known.items() if value is not None]
-    if scores:
-        typer.echo(f"held-out penalty: {', '.join(scores)}")
     hessians = (header["penalty"] or {}).get("hessians") or {}
+    # Where z is long, a few sign vectors cannot tell bases apart; the Hessians can.
+    if scores and not (hessians and stop - start > SIGN_VECTORS_UP_TO):
+        typer.echo(f"held-out penalty: {', '.join(scores)}")
     scores = [f"{name} {score['off_diagonal']:.4g}" for name, score in hessians.items()]
     if scores:
         typer.echo(f"held-out Hessians off the diagonal: {', '.join(scores)}")

@@ -14,6 +14,9 @@ CONFIDENT = 0.9
 # Share of random bases' penalty above which a basis is no better than they are.
 _BETTER = 0.95
 
+# Share of the largest activeness below which a direction is idle.
+_IDLE = 0.01
+
 # Directions that a note names, at most.
 _NAMED = 6
 
@@ -36,7 +39,13 @@ def joint_notes(report: Mapping[str, Any], directions: Sequence[Mapping[str, Any
     for entry in directions:
         if entry["undetermined"] is not None:
             groups.setdefault(entry["undetermined"], []).append(entry["name"])
+    # Idle directions are seldom determined, and nobody acts on it.
+    acting = {
+        e["name"] for e in directions if e.get("activeness") is None or e["activeness"] > _IDLE * _largest(directions)
+    }
     for names in groups.values():
+        if not acting.intersection(names):
+            continue
         if len(names) > 1:
             notes.append(
                 f"Directions {_listed(names)} are not determined: within the space that they span, every basis has the "

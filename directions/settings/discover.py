@@ -32,6 +32,10 @@ The generator may have moved to another place (its digest is compared); another 
 recomputing change rounding only.
 """
 
+SIGN_VECTORS_UP_TO = 24
+"""In larger searched spaces a few sign vectors say nothing (bases are compared by Hessians at held-out places), and
+what the paper's settings take is planned."""
+
 COMPUTED = ("random", "axes", "pca", "sefa")
 """Methods that compute their directions and search for nothing."""
 
