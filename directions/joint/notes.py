@@ -40,9 +40,9 @@ def joint_notes(report: Mapping[str, Any], directions: Sequence[Mapping[str, Any
         if entry["undetermined"] is not None:
             groups.setdefault(entry["undetermined"], []).append(entry["name"])
     # Idle directions are seldom determined, and nobody acts on it.
-    acting = {
-        e["name"] for e in directions if e.get("activeness") is None or e["activeness"] > _IDLE * _largest(directions)
-    }
+    known = [(entry["name"], entry.get("activeness")) for entry in directions]
+    least = _IDLE * max((activeness or 0.0 for _, activeness in known), default=0.0)
+    acting = {name for name, activeness in known if activeness is None or activeness > least}
     for names in groups.values():
         if not acting.intersection(names):
             continue
