@@ -14,6 +14,8 @@ from directions.search import Search
 from directions.settings.base import ConfigError
 from directions.settings.discover import COMPUTED, SIGN_VECTORS_UP_TO, DiscoverConfig
 
+# Of the time, what a plan fills: one timing of the first base point is a guess, and loading comes on top.
+_FILLED = 0.84
 _USUAL, _LONGEST = 180.0, 45 * 60.0
 
 # Held-out samples, and samples by which directions are measured: the first pair that fits is taken.
@@ -152,8 +154,8 @@ def make_plan(config: DiscoverConfig, search: Search, *, spent: float, image: fl
     )
     least = cost(level(-1) | one | {"starts": 1})[0]
     trusted = cost(level(-1) | one | {"base_points": _TRUSTED})[0]
-    limit = config.time or min(max(_USUAL, trusted / 0.92), max(_LONGEST, least))
-    goal = max(least, 0.92 * limit)
+    limit = config.time or min(max(_USUAL, trusted / _FILLED), max(_LONGEST, least))
+    goal = max(least, _FILLED * limit)
     if config.time is not None and least > limit:
         raise ConfigError(
             "time",
