@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -35,6 +36,15 @@ DryRun = Annotated[
 TensorBoard = Annotated[
     bool, typer.Option("--tensorboard", help="Write TensorBoard events too.", rich_help_panel=OUTPUT)
 ]
+GeneratorName = Annotated[
+    str | None,
+    typer.Option(help="Generator by name or folder.", show_default="the one in the file", rich_help_panel=HARDWARE),
+]
+Weights = Annotated[
+    str | None,
+    typer.Option(help="Folder with the generator's weights.", show_default="usual places", rich_help_panel=HARDWARE),
+]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N, or auto.", rich_help_panel=HARDWARE)]
 Out = Annotated[Path, typer.Option(help="Folder for runs; this one becomes OUT/NNNNN-NAME.", rich_help_panel=OUTPUT)]
 
 
@@ -65,16 +75,10 @@ def options_named(context: typer.Context) -> Iterator[None]:
         raise UserError(f"{option(subject)} {rest}") from error
 
 
-def given_options(context: typer.Context, names: Iterable[str]) -> tuple[str, ...]:
-    """Return those of the parameters that stand on the command line, rather than taking their defaults."""
-    sources = {name: context.get_parameter_source(name) for name in names}
-    return tuple(name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE")
-
-
 def direction_file(path: Path) -> Path:
     """Return the direction file that a user means by a path: the file itself, or that of a run folder."""
     inside = path / "directions.safetensors"
-    return inside if inside.is_file() else path
+    return inside if os.path.isfile(inside) else path  # noqa: PTH113 - a name that is too long is no file, and no error
 
 
 def print_json(content: Any) -> None:

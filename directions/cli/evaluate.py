@@ -13,6 +13,9 @@ import typer
 from directions.cli.common import (
     HARDWARE,
     OUTPUT,
+    Device,
+    GeneratorName,
+    Weights,
     direction_file,
     options_named,
     print_json,
@@ -35,11 +38,9 @@ def evaluate(
     metrics: Annotated[str | None, _what(metavar="METRIC,…", help=_METRICS, show_default=_ALL)] = None,
     seeds: Annotated[int, _what(metavar="INT>=1", help=_SEEDS)] = 5,
     samples: Annotated[int, _what(metavar="INT>=2", help="Places of one measurement.")] = 32,
-    generator: Annotated[str | None, _hardware(help="Generator to take.", show_default="the file's")] = None,
-    weights: Annotated[
-        str | None, _hardware(help="Folder with the generator's weights.", show_default="usual places")
-    ] = None,
-    device: Annotated[str, _hardware(help="cpu, cuda, cuda:N, or auto.")] = "cpu",
+    generator: GeneratorName = None,
+    weights: Weights = None,
+    device: Device = "cpu",
     out: Annotated[Path | None, _output("--out", "-o", metavar="FILE", help="JSON file to write, too.")] = None,
     plot: Annotated[Path | None, _output(metavar="FILE", help="Picture to draw (.png, .svg or .pdf), too.")] = None,
     as_json: Annotated[bool, _output("--json", help="Print JSON instead of tables.")] = False,

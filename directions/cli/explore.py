@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from directions.cli.common import HARDWARE, direction_file, options_named
+from directions.cli.common import Device, GeneratorName, Weights, direction_file, options_named
 from directions.errors import UserError
 
 _PAGE = "The page"
@@ -32,17 +32,9 @@ def explore(
     open_browser: Annotated[
         bool, typer.Option("--open/--no-open", help="Open the page in a browser.", rich_help_panel=_PAGE)
     ] = True,
-    generator: Annotated[
-        str | None,
-        typer.Option(help="Generator by name or folder.", show_default="the one in the file", rich_help_panel=HARDWARE),
-    ] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(
-            help="Folder with the generator's weights.", show_default="usual places", rich_help_panel=HARDWARE
-        ),
-    ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N, or auto.", rich_help_panel=HARDWARE)] = "cpu",
+    generator: GeneratorName = None,
+    weights: Weights = None,
+    device: Device = "cpu",
 ) -> None:
     """Look at directions in a browser: a slider each; names, ranges and notes are written into the file."""
     from directions.direction_file import load_directions

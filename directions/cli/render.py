@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from directions.cli.common import HARDWARE, OUTPUT, SAMPLES, direction_file, print_json
+from directions.cli.common import OUTPUT, SAMPLES, Device, GeneratorName, Weights, direction_file, print_json
 from directions.errors import UserError
 from directions.settings.base import ConfigError, with_options
 from directions.settings.render import RenderSettings, usual_format
@@ -49,17 +49,9 @@ def render(
             help="Its letters as classes, in a column each, all of one z: for a generator whose classes are letters.",
         ),
     ] = None,
-    generator: Annotated[
-        str | None,
-        typer.Option(help="Generator by name or folder.", show_default="the one in the file", rich_help_panel=HARDWARE),
-    ] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(
-            help="Folder with the generator's weights.", show_default="usual places", rich_help_panel=HARDWARE
-        ),
-    ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N, or auto.", rich_help_panel=HARDWARE)] = "cpu",
+    generator: GeneratorName = None,
+    weights: Weights = None,
+    device: Device = "cpu",
     out: Annotated[
         Path | None,
         typer.Option(

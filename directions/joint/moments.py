@@ -204,20 +204,3 @@ def quadratic_penalty(matrices: Tensor, Q: Tensor) -> float:
     """
     Q = Q.to(matrices)
     return 2 * sum(float(off_diagonal_sum(Q @ part @ Q.mT).sum()) for part in matrices.split(_CHUNK))
-
-
-def diagonal_share(matrices: Tensor, Q: Tensor) -> float:
-    """Compute the share of the matrices' energy (the sum of squares of their entries) that is on the diagonal along Q.
-
-    Args:
-        matrices: (K, n, n) from `Moments.matrices`.
-        Q: (ndirs, n) orthonormal rows, in the searched space.
-
-    Returns:
-        In [0, 1]: 1 where Q diagonalises all matrices, 0 if they are all zero.
-    """
-    Q = Q.to(matrices)
-    total = float(matrices.square().sum())
-    # The diagonal of Q M Qᵀ without the rest of it.
-    on_diagonal = sum(float((Q @ M * Q).sum(dim=1).square().sum()) for M in matrices)
-    return on_diagonal / total if total else 0.0

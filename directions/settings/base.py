@@ -160,12 +160,6 @@ def allowed(field: FieldInfo) -> str:
 
     Returns:
         Words to follow "must be".
-
-    Example:
-        >>> allowed(DocumentedExample.model_fields["steps"])
-        'a whole number, at least 1'
-        >>> allowed(DocumentedExample.model_fields["truncation"])
-        'a number above 0 and at most 1'
     """
     words, limits = choices(field.annotation), limits_of(field)
     kinds = _kinds(field.annotation)
@@ -288,10 +282,3 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     default = field.default if not option["from_text"] or isinstance(field.default, str) else None
     annotation = typing.Annotated[kind, info]  # type: ignore[valid-type]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
-
-
-class DocumentedExample(Settings):
-    """What the examples above are of."""
-
-    steps: int = setting(400, "Number of steps.", ge=1)
-    truncation: float = setting(1.0, "Spread of z.", gt=0, le=1)

@@ -28,7 +28,6 @@ from directions.joint.measure import (
 )
 from directions.joint.moments import (
     Moments,
-    diagonal_share,
     half_size,
     half_vectors,
     quadratic_penalty,
@@ -163,17 +162,6 @@ def test_quadratic_form_of_jacobians_is_the_jacobian_penalty():
         expected.append(float(jacobian_penalty_exact(f, w @ Q.mT) / trace**2))
     assert quadratic_penalty(moments.matrices(), Q) == pytest.approx(sum(expected) / 5, rel=1e-5)
     assert JACOBIAN.evaluations == 5 * 8
-
-
-def test_diagonal_share_is_what_is_not_off_the_diagonal():
-    """One for a basis that diagonalises, the rest of the penalty for others, zero where there is nothing."""
-    matrices = normal(20, 4, 4)
-    matrices = matrices + matrices.mT
-    Q = random_basis(4, 4, torch.Generator().manual_seed(1), dtype=torch.float64)
-    share = 1 - quadratic_penalty(matrices, Q) / 2 / float(matrices.square().sum())
-    assert diagonal_share(matrices, Q) == pytest.approx(share)
-    assert diagonal_share(torch.zeros(2, 4, 4), Q) == 0.0
-    assert diagonal_share(torch.eye(4)[None], Q) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("vectors", [None, 6, 1000])
