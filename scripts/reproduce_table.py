@@ -40,7 +40,7 @@ from table_scores import metrics_for, score_run
 
 from directions.device import keep_freed_memory
 from directions.errors import Interrupted, NonFiniteError, UserError
-from directions.evaluation.named_metrics import NamedMetric, find_metrics
+from directions.evaluation.metrics import NamedMetric, find_metrics
 from directions.files import write_text
 from directions.gan.data import open_data
 from directions.gan.recording import content_of, record_training, starting_state

@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from directions.evaluation.metrics import Measuring, RealImages
-from directions.evaluation.named_metrics import NamedMetric
+from directions.evaluation.metrics import Measuring, NamedMetric, RealImages
 from directions.generators.registry import load_generator
 
 ONE_OBJECT = ("clevr-simple", "clevr-u", "clevr-1fov")

@@ -160,7 +160,7 @@ class Statistics:
         points = draw_points(generator, samples, rng, classes=classes, truncation=truncation)
         chosen = chosen_layers(generator, layers)
         make_images = edited_images(generator, points.z, points.y, layers=chosen, truncation=truncation)
-        sizes = [path_size] * len(basis) if isinstance(path_size, int | float) else path_size
+        sizes = torch.as_tensor(path_size).expand(len(basis)).tolist()
         deviations = torch.tensor([self.spread[name] for name in ENDS], dtype=torch.float64).sqrt()
         found = []
         for row, size in zip(basis.to(points.z), sizes, strict=True):

@@ -14,7 +14,7 @@ from PIL import Image
 
 from directions.cli.gan.sample import component_directions
 from directions.evaluation.activeness import ComponentActiveness
-from directions.evaluation.named_metrics import METRICS
+from directions.evaluation.metrics import METRICS
 from directions.generators.closed_form import ClosedFormGenerator
 from directions.rendering.frames import to_uint8
 
@@ -109,10 +109,10 @@ def test_sample_all_takes_the_order_that_was_measured(command, monkeypatch, tmp_
         measured.append(settings["classes"])
         return ComponentActiveness((0.4, 0.3, 0.2, 0.1))
 
-    monkeypatch.setattr("directions.evaluation.activeness.component_activeness", measure)
     (tmp_path / "run").mkdir()
     monkeypatch.setitem(METRICS, "activeness", dataclasses.replace(METRICS["activeness"], settings={"samples": 1}))
     assert command("gan", "evaluate", "run", "-m", "activeness", "--no-plots", "-q").code == 0
+    monkeypatch.setattr("directions.evaluation.activeness.component_activeness", measure)
     arguments = ["gan", "sample", "run", "--sweep", "all", "--samples", "1", "--scale", "1", "--steps", "2", "-q"]
     monkeypatch.setattr("directions.rendering.render.render", lambda *_, indices, **settings: indices)
     order = json.loads(Path("run/metrics.jsonl").read_text())["results"]["order"]

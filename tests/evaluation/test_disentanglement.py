@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from typing import ClassVar
 
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor
 
 from directions.errors import UserError
-from directions.evaluation.disentanglement import (
+from directions.evaluation.factors import (
     LatentReadings,
     completeness,
     disentanglement,
@@ -90,12 +89,12 @@ def test_read_latents_does_not_depend_on_the_batch(readings):
 def test_disentangled_code_scores_one(readings):
     """Every factor from one component of its own."""
     dci, mig = measure_dci(readings), measure_mig(readings)
-    assert dci.factors == mig.factors == ("hue", "x", "y", "shape")
-    assert min(dci.disentanglement, dci.completeness, dci.informativeness) > 0.97
-    np.testing.assert_allclose(dci.importances[:4], np.eye(4), atol=0.02)
-    np.testing.assert_allclose(dci.importances.sum(axis=0), 1)
-    assert mig.gaps["x"] > 0.95
-    assert mig.information.argmax(axis=0).tolist() == [0, 1, 2, 3]
+    assert dci["factors"] == mig["factors"] == ("hue", "x", "y", "shape")
+    assert min(dci["disentanglement"], dci["completeness"], dci["informativeness"]) > 0.97
+    np.testing.assert_allclose(dci["importances"][:4], np.eye(4), atol=0.02)
+    np.testing.assert_allclose(dci["importances"].sum(axis=0), 1)
+    assert mig["gaps"]["x"] > 0.95
+    assert mig["information"].argmax(axis=0).tolist() == [0, 1, 2, 3]
 
 
 def naive_mutual_information(a: list[int], b: list[int]) -> float:
@@ -125,8 +124,8 @@ def test_mig_equals_naive_reference():
         shares = sorted(naive_mutual_information(bins(component), bins(values)) / entropy for component in z.T)
         gaps[name] = shares[-1] - shares[-2]
         assert entropy == pytest.approx(math.log(20))
-    assert measured.gaps == pytest.approx(gaps, abs=1e-12)
-    assert measured.mig == pytest.approx(sum(gaps.values()) / 2, abs=1e-12)
+    assert measured["gaps"] == pytest.approx(gaps, abs=1e-12)
+    assert measured["mig"] == pytest.approx(sum(gaps.values()) / 2, abs=1e-12)
 
 
 def naive_dci(R: np.ndarray) -> tuple[float, float]:
@@ -149,16 +148,16 @@ def test_dci_scores_equal_naive_reference(seed):
 
 
 def test_scores_without_an_answer_are_none():
-    """One factor has no disentanglement, a flat generator nothing at all; JSON has null."""
+    """One factor has no disentanglement, a flat generator nothing at all."""
     z = np.random.default_rng(0).normal(size=(100, 2))
     one = measure_dci(made_readings(z, {"x": z[:, 0]}))
-    assert math.isnan(one.disentanglement)
-    assert one.to_dict()["disentanglement"] is None
-    assert one.completeness > 0.8
+    assert math.isnan(one["disentanglement"])
+    assert one["completeness"] > 0.8
     flat = made_readings(z, {})
-    assert measure_dci(flat).to_dict()["informativeness"] is None
-    assert measure_mig(flat).to_dict() == {"mig": None, "factors": [], "gaps": {}, "information": [[], []]}
-    json.dumps(one.to_dict())
+    assert math.isnan(measure_dci(flat)["informativeness"])
+    measured = measure_mig(flat)
+    assert math.isnan(measured["mig"])
+    assert measured["information"].shape == (2, 0)
 
 
 def test_dci_needs_samples():

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from directions.errors import UserError
 from directions.evaluation.factors import FactorTable, draw_base_points, judge_of, measure_factors
-from directions.evaluation.scene_reader import SCENE_FACTORS, SHAPES, SceneJudge
+from directions.evaluation.scene_reader import SCENE_FACTORS, SHAPES, SceneReader
 
 DIM_Z = 5
 
@@ -188,7 +188,7 @@ def test_the_judge_decides_which_factors_there_are():
 def test_judge_of_scenes_is_the_package_s():
     """By the classes and the size; nobody reads other images."""
     scenes = SimpleNamespace(class_names=SHAPES, resolution=64, device="cpu")
-    assert isinstance(judge_of(scenes), SceneJudge)
+    assert isinstance(judge_of(scenes), SceneReader)
     assert judge_of(SimpleNamespace(class_names=SHAPES, resolution=32, device="cpu")) is None
 
 
@@ -214,7 +214,7 @@ def test_table_numbers_and_json_of_an_example():
 @pytest.mark.parametrize(
     ("directions", "message"),
     [
-        (2 * np.eye(DIM_Z), "directions must have orthonormal rows"),
+        (2 * np.eye(DIM_Z), "basis must have orthonormal rows"),
         (np.eye(4), "as wide as the generator's z, 5, got width 4"),
     ],
 )

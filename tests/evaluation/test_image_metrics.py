@@ -113,7 +113,7 @@ def test_statistics_of_real_images_are_kept(tmp_path):
     first.save_real(tmp_path / "real.safetensors")
     second = FrechetDistance(Pixels(6))
     assert second.load_real(tmp_path / "real.safetensors")
-    assert second.num_real == 30
+    assert second.counts["real"] == 30
     for distance in (first, second):
         distance.add(generated, real=False)
     assert second.value() == first.value()
@@ -122,7 +122,7 @@ def test_statistics_of_real_images_are_kept(tmp_path):
     (tmp_path / "real.safetensors").write_bytes((tmp_path / "real.safetensors").read_bytes()[:-9])
     damaged = FrechetDistance(Pixels(6))
     assert not damaged.load_real(tmp_path / "real.safetensors")
-    assert damaged.num_real == 0
+    assert damaged.counts["real"] == 0
 
 
 @pytest.mark.parametrize(("real", "generated", "kind"), [(1, 4, "real"), (4, 0, "generated")])
@@ -182,9 +182,9 @@ def test_path_length_of_a_plane_is_known(scale):
     """|z| = 2: the angle between two latents is uniform on [0, π], so the mean of |z|θ² without its tails is known."""
     measured = perceptual_path_length(Linear(embedding(2, scale)), LinearFeatures(), pairs=20_000, rows=8192)
     expected = scale**2 * 2 * math.pi**2 * (0.99**3 - 0.01**3) / (3 * 0.98)
-    assert measured.ppl == pytest.approx(expected, rel=0.015)
-    assert abs(measured.ppl - expected) < 4 * measured.standard_error
-    assert measured.standard_error == pytest.approx(scale**2 * 2 * math.pi**2 * 0.295 / math.sqrt(20_000), rel=0.05)
+    assert measured["ppl"] == pytest.approx(expected, rel=0.015)
+    assert abs(measured["ppl"] - expected) < 4 * measured["standard_error"]
+    assert measured["standard_error"] == pytest.approx(scale**2 * 2 * math.pi**2 * 0.295 / math.sqrt(20_000), rel=0.05)
 
 
 def naive_path_length(generator, network, z0, z1, step, radius):
@@ -216,16 +216,16 @@ def test_path_length_equals_naive_reference():
     network = LinearFeatures(torch.randn(7, 12, generator=rng, dtype=torch.float64))
     measured = perceptual_path_length(generator, network, pairs=150, seed=3)
     z0, z1 = generator.drawn
-    assert measured.ppl == pytest.approx(naive_path_length(generator, network, z0, z1, 1e-4, math.sqrt(5)), rel=1e-6)
+    assert measured["ppl"] == pytest.approx(naive_path_length(generator, network, z0, z1, 1e-4, math.sqrt(5)), rel=1e-6)
 
 
 def test_path_length_does_not_depend_on_the_batch():
     """Nor on its last, smaller part."""
     generator = DoubleGenerator()
     values = [
-        perceptual_path_length(
-            generator, LinearFeatures(torch.eye(48).double()), pairs=11, classes=(0, 2), rows=rows
-        ).ppl
+        perceptual_path_length(generator, LinearFeatures(torch.eye(48).double()), pairs=11, classes=(0, 2), rows=rows)[
+            "ppl"
+        ]
         for rows in (1, 6, 1000)
     ]
     assert values == pytest.approx([values[0]] * 3, rel=1e-9)
@@ -236,7 +236,7 @@ def test_path_length_draws_one_class_for_both_images_of_a_pair():
     lengths = {
         classes: perceptual_path_length(
             Linear(embedding(3), num_classes=2, gains=(1.0, 2.0)), LinearFeatures(), pairs=2000, classes=classes
-        ).ppl
+        )["ppl"]
         for classes in ((0,), (1,), (0, 1))
     }
     assert lengths[(1,)] == pytest.approx(4 * lengths[(0,)], rel=1e-6)

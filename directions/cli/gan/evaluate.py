@@ -15,12 +15,11 @@ import typer
 
 from directions.cli.common import HARDWARE, OUTPUT, SAMPLES, options_named, print_table, progress_bar
 from directions.errors import NonFiniteError, UserError
-from directions.evaluation.named_metrics import GROUPS, METRICS, NamedMetric, find_metrics
+from directions.evaluation.metrics import GROUPS, METRICS, Measuring, MetricFile, NamedMetric, Progress, find_metrics
 from directions.settings.discover import parse_classes
 from directions.settings.train import DataFormat, OnBroken
 
 if TYPE_CHECKING:
-    from directions.evaluation.metrics import Measuring, MetricFile, Progress
     from directions.gan.data import ImageData
     from directions.settings.train import TrainConfig
 
@@ -91,7 +90,6 @@ def evaluate(
     with options_named(context):
         _check(runs, metrics, data, rows, out)
 
-        from directions.evaluation.metrics import Measuring, MetricFile
         from directions.evaluation.plots import plot_activeness, plot_results
         from directions.generators.registry import load_generator
         from directions.generators.weights import weights_home

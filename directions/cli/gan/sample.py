@@ -201,8 +201,7 @@ def component_directions(generator: Generator, extent: float) -> Directions:
 def _most_active_first(generator: Generator, settings: SampleSettings, run: str, *, quiet: bool) -> list[int]:
     """Order all components, as ``gan evaluate`` has measured them if it has."""
     from directions.evaluation.activeness import component_activeness
-    from directions.evaluation.metrics import FILE_NAME, Measuring, MetricFile
-    from directions.evaluation.named_metrics import METRICS
+    from directions.evaluation.metrics import FILE_NAME, METRICS, Measuring, MetricFile
     from directions.sampling import resolve_classes
 
     metric = METRICS["activeness"]
