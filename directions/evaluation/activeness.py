@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -95,34 +94,9 @@ def activeness(
     return totals / samples
 
 
-@dataclass(frozen=True)
-class ComponentActiveness:
-    """Activeness of the components of z.
-
-    Attributes:
-        values: Of each component, in units of image²; images are in [−1, 1].
-    """
-
-    values: tuple[float, ...]
-
-    @property
-    def order(self) -> tuple[int, ...]:
-        """The components, most active first; of equal ones the first first."""
-        return tuple(sorted(range(len(self.values)), key=lambda i: -self.values[i]))
-
-    @property
-    def carrying(self) -> int:
-        """The smallest number of components that have 95 % of the activeness of all; 0 if nothing is active."""
-        return components_carrying(self.values)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything as plain JSON types."""
-        return {"carrying_95": self.carrying, "order": list(self.order), "activeness": list(self.values)}
-
-
 def component_activeness(
     generator: Generator, *, samples: int = 300, progan_normalised_from: int = 12, **settings: Any
-) -> ComponentActiveness:
+) -> dict[str, Any]:
     """Measure the activeness of each component of z, as the paper's code does.
 
     For each of 300 latents the component is set to −2, 0 and 2, the others staying as they are; activeness is the
@@ -137,12 +111,14 @@ def component_activeness(
         **settings: Classes, truncation, seed, rows and count, as for `activeness`.
 
     Returns:
-        The activeness of each component.
+        ``activeness`` of each component, in units of image²; their ``order``, the most active first; ``carrying_95``,
+        `components_carrying`.
     """
     if isinstance(generator, ProGAN) and generator.dim_z >= progan_normalised_from:
         generator = generator.after_norm()
-    measured = activeness(generator, torch.eye(generator.dim_z), samples=samples, **settings)
-    return ComponentActiveness(tuple(measured.tolist()))
+    values = activeness(generator, torch.eye(generator.dim_z), samples=samples, **settings)
+    order = values.argsort(descending=True, stable=True).tolist()
+    return {"carrying_95": components_carrying(values.tolist()), "order": order, "activeness": values.tolist()}
 
 
 def components_carrying(values: Sequence[float], share: float = CARRIED) -> int:

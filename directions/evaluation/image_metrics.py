@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import torch
@@ -20,6 +20,9 @@ from directions.evaluation.scene_reader import resized
 from directions.files import write_bytes
 from directions.generators.base import Generator
 from directions.sampling import derived_rng, draw_points
+
+if TYPE_CHECKING:
+    from directions.gan.data import ImageData
 
 _HUB = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
 PUBLISHED = {
@@ -308,7 +311,7 @@ class FrechetDistance:
 
 
 def frechet_distance(
-    generator: Generator, network: Any, real: Any, *, images: int, classes: Sequence[int] = (), rows: int = 64,
+    generator: Generator, network: Any, real: ImageData, *, images: int, classes: Sequence[int] = (), rows: int = 64,
     cache: Path | None = None, progress: Callable[[str, int], AbstractContextManager[Callable[[int], object]]],
 ) -> dict[str, Any]:  # fmt: skip
     """Compare generated images with real ones drawn at random, each at most once.
@@ -316,7 +319,7 @@ def frechet_distance(
     Args:
         generator: In eval mode.
         network: In whose features, as `load_network` gives it.
-        real: `directions.evaluation.metrics.RealImages`.
+        real: The real ones, of the generator's size.
         images: How many of either; fewer real ones where there are no more.
         classes: Class indices to draw from, uniformly; empty for a generator without classes.
         rows: Images to make at once, at most.

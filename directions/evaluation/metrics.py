@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -22,9 +22,8 @@ from directions.errors import UserError, nearest
 from directions.files import require_writable
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from directions.evaluation.factors import Judge, LatentReadings
+    from directions.gan.data import ImageData
     from directions.generators.base import Generator
 
 FILE_NAME = "metrics.jsonl"
@@ -146,23 +145,6 @@ def find_metrics(names: str, *, have_data: bool) -> tuple[NamedMetric, ...]:
     return tuple(found.values())
 
 
-class RealImages(Protocol):
-    """What a metric needs of a data set."""
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 that tells it from others."""
-        ...
-
-    def __len__(self) -> int:
-        """Return the number of images."""
-        ...
-
-    def read(self, indices: Tensor) -> Tensor:
-        """Return some images (batch, 3, height, width) in [−1, 1]."""
-        ...
-
-
 @dataclass(frozen=True)
 class Result:
     """What came out.
@@ -193,7 +175,7 @@ class Measuring:
     """
 
     generator: Generator
-    real: RealImages | None = None
+    real: ImageData | None = None
     classes: tuple[int, ...] = ()
     rows: int = 64
     cache: Path | None = None
@@ -221,7 +203,7 @@ class Measuring:
         from directions.evaluation.activeness import component_activeness
 
         with self.progress(metric.name, 3 * metric.settings["samples"] * self.generator.dim_z) as count:
-            return component_activeness(self.generator, **self._settings(metric, count)).to_dict()
+            return component_activeness(self.generator, **self._settings(metric, count))
 
     def _diagonalness(self, metric: NamedMetric) -> dict[str, Any]:
         import torch

@@ -35,7 +35,7 @@ ENDS = {
 """Each statistic, and what a picture is called at its low and high end. Hue grows from red over green to blue."""
 
 _STANDS_OUT = 0.1  # difference from the border's colour, of 1 at most, below which a pixel is background
-_NAMED = 0.5  # share of a direction's squared effects from which on it is called by one statistic
+_NAMED = 0.45  # share of a direction's squared effects from which on it is called by one statistic
 _SEEN = 0.5  # standard deviations over samples by which that statistic must change
 _SPREAD_SAMPLES = 64
 _LUMA = (0.299, 0.587, 0.114)
@@ -232,14 +232,13 @@ def suggest_names(
 def suggestion(effects: Mapping[str, float]) -> Suggestion | None:
     """Find the statistic that stands out among a direction's effects.
 
-    Of 60 random directions of the built-in generator 5 have one that would count, by 5 samples; of 40 of a generator of
-    faces none.
+    Of 60 random directions of the built-in generator 10 have one, by 5 samples (``docs/evaluating.md`` counts them).
 
     Args:
         effects: Change of each statistic from the − to the + end, in standard deviations, as `Statistics.effects` has.
 
     Returns:
-        It; ``None`` if less than half of the squared change is on it, or it changes by less than half a standard
+        It; ``None`` if less than 45% of the squared change is on it, or it changes by less than half a standard
         deviation over samples, which few would see.
     """
     total = math.fsum(value**2 for value in effects.values())

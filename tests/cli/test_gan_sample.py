@@ -13,7 +13,6 @@ from closed import DoubleGenerator
 from PIL import Image
 
 from directions.cli.gan.sample import component_directions
-from directions.evaluation.activeness import ComponentActiveness
 from directions.evaluation.metrics import METRICS
 from directions.generators.closed_form import ClosedFormGenerator
 from directions.rendering.frames import to_uint8
@@ -83,7 +82,7 @@ def test_sample_twice_is_the_plane_of_two_components(command):
 
 def test_sample_all_goes_through_the_components_most_active_first(command, monkeypatch):
     """A strip and a GIF for each, an overview in that order."""
-    order = ComponentActiveness((0.1, 0.4, 0.2, 0.3))
+    order = {"order": [1, 3, 2, 0]}
     monkeypatch.setattr("directions.evaluation.activeness.component_activeness", lambda *_, **settings: order)
     asked = []
     from directions.rendering import render as module
@@ -107,7 +106,7 @@ def test_sample_all_takes_the_order_that_was_measured(command, monkeypatch, tmp_
 
     def measure(*_, **settings):
         measured.append(settings["classes"])
-        return ComponentActiveness((0.4, 0.3, 0.2, 0.1))
+        return {"order": [0, 1, 2, 3]}
 
     (tmp_path / "run").mkdir()
     monkeypatch.setitem(METRICS, "activeness", dataclasses.replace(METRICS["activeness"], settings={"samples": 1}))

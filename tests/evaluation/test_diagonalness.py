@@ -8,7 +8,7 @@ import pytest
 import torch
 from closed import DoubleGenerator
 
-from directions.errors import NonFiniteError, UserError
+from directions.errors import NonFiniteError
 from directions.evaluation.activeness import diagonalness
 from directions.penalty import exact_hessian
 from directions.sampling import derived_rng, draw_points
@@ -86,22 +86,6 @@ def test_diagonalness_of_flat_and_linear_generators_has_no_share():
     assert math.isnan(flat["share"])
     assert math.isnan(flat["ratio"])
     assert flat["counted"] == 0
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"basis": torch.ones(2, 4)}, "basis must have orthonormal rows"),
-        ({"basis": torch.eye(3)}, "basis must be as wide as the generator's z, 4, got width 3"),
-        ({"basis": torch.eye(4)[:1]}, "basis must have at least 2 directions, got 1"),
-    ],
-    ids=lambda value: "".join(value) if isinstance(value, dict) else "",
-)
-def test_diagonalness_refuses(changes, message):
-    """What, got, allowed."""
-    settings = {"basis": torch.eye(4), "samples": 1, "classes": (0,)} | changes
-    with pytest.raises(UserError, match=message):
-        diagonalness(DoubleGenerator(), **settings)
 
 
 def test_diagonalness_stops_at_images_that_are_no_numbers():

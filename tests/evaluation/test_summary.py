@@ -6,18 +6,15 @@ import pytest
 import torch
 from closed import DoubleGenerator
 
-from directions.basis import check_orthonormal
 from directions.discovery import discover
 from directions.evaluation import summary
 from directions.evaluation.activeness import activeness
 from directions.evaluation.summary import summarise
 from directions.held_out import (
     HeldOutHessians,
-    axis_directions,
     baseline_penalties,
     draw_held_out,
     held_out_penalty,
-    random_directions,
 )
 from directions.search import Search
 from directions.settings.discover import DiscoverConfig
@@ -115,13 +112,3 @@ def test_summarise_of_a_resumed_run_is_identical(run):
     again = summarise(generator, CONFIG, resumed)
     assert again.header == directions.header
     assert (again.matrix == directions.matrix).all()
-
-
-@pytest.mark.parametrize("make", [lambda search: random_directions(search, 3), axis_directions], ids=["random", "axes"])
-def test_baselines_are_orthonormal_in_the_space(make):
-    """They search where the learned ones do."""
-    search = Search.resolve(DoubleGenerator(), CONFIG.replace(ndirs=2))
-    basis = make(search)
-    assert basis.shape == (2, 4)
-    assert not basis[:, 0].any()
-    assert check_orthonormal(basis) is None

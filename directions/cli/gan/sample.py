@@ -213,7 +213,7 @@ def _most_active_first(generator: Generator, settings: SampleSettings, run: str,
     asked: dict[str, Any] = {"samples": metric.settings["samples"], "truncation": settings.truncation}
     total = 3 * asked["samples"] * generator.dim_z
     with progress_bar(total=total, unit="image", quiet=quiet, title="activeness") as bar:
-        return list(component_activeness(generator, classes=drawn, count=bar.update, **asked).order)
+        return list(component_activeness(generator, classes=drawn, count=bar.update, **asked)["order"])
 
 
 def _index(text: str, generator: Generator) -> int:
