@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from directions.evaluation.image_metrics import RealImages
 from directions.evaluation.metrics import Measuring, NamedMetric
-from directions.gan.data import ImageData
 from directions.generators.registry import load_generator
 
 ONE_OBJECT = ("clevr-simple", "clevr-u", "clevr-1fov")
@@ -29,7 +29,7 @@ def metrics_for(data: str, metrics: tuple[NamedMetric, ...]) -> tuple[NamedMetri
 
 
 def score_run(
-    run: Path, real: ImageData, metrics: tuple[NamedMetric, ...], device: str
+    run: Path, real: RealImages, metrics: tuple[NamedMetric, ...], device: str
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Measure one metric after the other.
 

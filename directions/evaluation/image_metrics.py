@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 from unittest import mock
 
 import torch
@@ -20,9 +20,6 @@ from directions.evaluation.scene_reader import resized
 from directions.files import write_bytes
 from directions.generators.base import Generator
 from directions.sampling import derived_rng, draw_points
-
-if TYPE_CHECKING:
-    from directions.gan.data import ImageData
 
 _HUB = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
 PUBLISHED = {
@@ -310,8 +307,22 @@ class FrechetDistance:
         return True
 
 
+class RealImages(Protocol):
+    """What is needed of a data set: ``digest`` is the SHA-256 that tells it from others."""
+
+    @property
+    def digest(self) -> str:
+        """Return it."""
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+
+    def read(self, indices: Tensor) -> Tensor:
+        """Return some images (batch, 3, height, width) in [−1, 1]."""
+
+
 def frechet_distance(
-    generator: Generator, network: Any, real: ImageData, *, images: int, classes: Sequence[int] = (), rows: int = 64,
+    generator: Generator, network: Any, real: RealImages, *, images: int, classes: Sequence[int] = (), rows: int = 64,
     cache: Path | None = None, progress: Callable[[str, int], AbstractContextManager[Callable[[int], object]]],
 ) -> dict[str, Any]:  # fmt: skip
     """Compare generated images with real ones drawn at random, each at most once.

@@ -23,7 +23,7 @@ from directions.files import require_writable
 
 if TYPE_CHECKING:
     from directions.evaluation.factors import Judge, LatentReadings
-    from directions.gan.data import ImageData
+    from directions.evaluation.image_metrics import RealImages
     from directions.generators.base import Generator
 
 FILE_NAME = "metrics.jsonl"
@@ -175,7 +175,7 @@ class Measuring:
     """
 
     generator: Generator
-    real: ImageData | None = None
+    real: RealImages | None = None
     classes: tuple[int, ...] = ()
     rows: int = 64
     cache: Path | None = None
