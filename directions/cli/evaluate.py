@@ -131,9 +131,11 @@ def measure(
     They are measured as discover does at its end. Path sizes that were written by hand stay, and so does the order.
     """
     from directions.direction_file import edit_directions, load_directions
+    from directions.files import require_writable
 
     path = direction_file(file)
     directions = load_directions(path)
+    require_writable(path)
 
     from directions.evaluation.summary import measure_columns, with_columns
     from directions.generators.registry import load_generator
@@ -145,7 +147,7 @@ def measure(
     progress.close()
 
     def change(found: Directions) -> Directions:
-        if (found.matrix != directions.matrix).any():  # while it was measured, which may take long
+        if found.matrix.tolist() != directions.matrix.tolist():  # replaced while they were measured
             raise UserError(f"{path} holds other directions by now. Measure it again.")
         return with_columns(found, columns)
 

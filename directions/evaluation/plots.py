@@ -92,7 +92,7 @@ def draw_evaluation(result: Mapping[str, Any], path: str | os.PathLike[str], *, 
     if "effects" in directions[0]:
         effects, names = [row["effects"] for row in directions], [_literal(_short(row["name"])) for row in directions]
         matrix, title = np.array([list(row.values()) for row in effects]), "effect of each direction on each factor"
-        _draw_matrix(next(grid), matrix, names, list(effects[0]), title=title, top=float(matrix.max()))
+        _draw_matrix(next(grid), matrix, names, list(effects[0]), title=title, top=float(matrix.max()) or 1.0)
     for axes in grid:
         axes.set_axis_off()
     _save(figure, path, dpi=110)

@@ -156,15 +156,6 @@ def test_measure_factors_does_not_depend_on_the_batch(batch: int):
     assert sum(generator.calls) == 10 * (2 * DIM_Z + 1)
 
 
-def test_base_points_spread_classes_and_steps_evenly():
-    """Each class comes equally often, one step falls into each n-th part of the path, and none is zero."""
-    _, y, fraction = draw_base_points(LatentGenerator(), 60, classes=None, truncation=0.5, seed=4)
-    assert y.bincount().tolist() == [20, 20, 20]
-    np.testing.assert_array_equal(np.sort((fraction * 60).ceil().numpy()), np.arange(1, 61))
-    _, y, _ = draw_base_points(LatentGenerator(), 60, classes=["cylinder", 0], truncation=0.5, seed=4)
-    assert y.bincount().tolist() == [30, 0, 30]
-
-
 def test_the_judge_decides_which_factors_there_are():
     """Two factors, one of which the class moves; the judge is told the classes."""
 

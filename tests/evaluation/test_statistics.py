@@ -52,11 +52,6 @@ def test_sharpness_of_a_blurred_picture_is_less():
     assert read(blurred)["sharpness"] < 0.6 * read(image)["sharpness"]
 
 
-def test_places_are_in_halves_of_the_side():
-    assert read(square(x=12))["object x"] == pytest.approx(0.5, abs=1e-9)
-    assert read(square(half=6))["object size"] == pytest.approx((12 / 48) ** 2)
-
-
 class Knobs(ClosedFormGenerator):
     """z turns brightness and the square's place, each by one component."""
 
