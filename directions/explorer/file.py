@@ -77,7 +77,7 @@ class Content:
 
     def moves(self, view: View) -> tuple[tuple[int, float], ...]:
         """Return the index of each direction that a view moves along, and how far it goes; by index."""
-        return tuple(sorted((self.index(identifier), amount) for identifier, amount in view.moves))
+        return tuple(sorted((self.index(identifier), amount) for identifier, amount in view.moves.items() if amount))
 
     def described(self) -> dict[str, Any]:
         """Say what the page shows: the directions in the order in which they are shown, and where they come from."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,9 +12,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import imageio.v3 as iio
 import numpy as np
 from imageio.v2 import get_writer
+from PIL import Image
 
 from directions.errors import UserError
 from directions.files import atomic_write
@@ -158,31 +157,23 @@ class Encoder:
                 return
             pages: list[np.ndarray] = []
             yield pages.append
-            partial.write_bytes(self._packed(pages))
+            self._write(partial, pages)
 
-    def _packed(self, pages: Sequence[np.ndarray]) -> bytes:
-        """Make a GIF or WebP: Pillow takes all pages at once."""
+    def _write(self, file: Path, pages: Sequence[np.ndarray]) -> None:
+        """Write a GIF or WebP: Pillow takes all pages at once."""
         # Whole milliseconds that add up to the true rate; those of a GIF are multiples of 10.
         ends = [round(1000 * shown / self.fps) for shown in range(len(pages) + 1)]
-        options: dict[str, Any] = {"duration": np.diff(ends).tolist()}
-        if self._loop:
-            options["loop"] = 0
+        options: dict[str, Any] = {"duration": np.diff(ends).tolist()} | ({"loop": 0} if self._loop else {})
+        pictures = [Image.fromarray(page) for page in pages]
         if self._palette is None:
             options |= {"quality": 88, **WEBP, "loop": 0 if self._loop else 1}
         else:
             colours = self._palette.colours.tobytes()
+            for picture in pictures:
+                picture.putpalette(colours)
             # Pixels that do not change are written as transparent, which compresses better.
-            options |= {"mode": "P", "palette": colours, "optimize": True, "transparency": TRANSPARENT}
-        # In memory, as imageio writes what failed a second time when it is collected.
-        file = io.BytesIO()
-        with iio.imopen(file, "w", plugin="pillow", extension=f".{self._kind}") as opened:
-            writer: Any = opened  # its plugin's own methods
-            for page in pages:
-                writer.write(page, is_batch=False, **options)
-                if self._palette is not None:
-                    # Without its colours Pillow would look for them, for 40 ms a page.
-                    writer.images_to_write[-1].putpalette(colours)
-        return file.getvalue()
+            options |= {"palette": colours, "optimize": True, "transparency": TRANSPARENT}
+        pictures[0].save(file, self._kind.upper(), save_all=True, append_images=pictures[1:], **options)
 
 
 @contextlib.contextmanager
@@ -229,10 +220,10 @@ def overlapped(items: Iterable[_Item], consume: Callable[[_Item], object]) -> No
             for item in items:
                 waiting.append(worker.submit(consume, item))
                 del item
-                while len(waiting) > AHEAD:
+                if len(waiting) > AHEAD:
                     waiting.popleft().result()
-            while waiting:
-                waiting.popleft().result()
+            for left in waiting:
+                left.result()
         finally:
             # Without this, what waits would still be consumed after an error.
             worker.shutdown(cancel_futures=True)
@@ -276,7 +267,8 @@ def _look_ahead(scene: Scene, page: PlannedPage, sizes: Sequence[float]) -> np.n
     """Make stills along the whole paths: for the contact sheet, and as a sample of colours."""
     stills = list(scene.images(page.rows, [strip(COLUMNS, size) for size in sizes]))
     if page.sheet is not None:
-        write_strip(page.sheet, scene, page.rows, stills)
+        # Of one z, a row is a step: both ends and the centre are enough.
+        write_strip(page.sheet, scene, page.rows, stills[:: COLUMNS // 2 if scene.settings.one_z else 1], samples=1)
     every = max(1, COLUMNS * stills[0].size // 3 // _SAMPLED_PIXELS)
     return np.concatenate([images.reshape(-1, 3)[::every] for images in stills])
 
