@@ -26,11 +26,20 @@ from starlette.routing import Route
 
 from directions import __version__
 from directions.errors import UserError
+from directions.explorer.backstage import Backstage
 from directions.explorer.file import ChangedError, OpenFile
 from directions.explorer.guard import Guard, JSONReply, read_body, refusal
-from directions.explorer.models import FORMATS, MAX_AMOUNT, MAX_SAMPLES, MAX_SEED
-from directions.explorer.models import AnimationRequest, ChangeRequest, DirectionRequest, ImageRequest, View
-from directions.explorer.backstage import Backstage
+from directions.explorer.models import (
+    FORMATS,
+    MAX_AMOUNT,
+    MAX_SAMPLES,
+    MAX_SEED,
+    AnimationRequest,
+    ChangeRequest,
+    DirectionRequest,
+    ImageRequest,
+    View,
+)
 from directions.explorer.painter import BusyError, Painter, Shared, SupersededError, Worker, animate
 from directions.explorer.snippet import Origin, snippet
 from directions.generators.base import Generator
@@ -125,7 +134,8 @@ def make_app(file: OpenFile, generator: Generator, origin: Origin, token: str) -
     async def post_suggestion(request: Request) -> Response:
         asked = DirectionRequest.read(await read_body(request))
         shared: Any = Shared(generator, worker.when_idle, request.is_disconnected)
-        return JSONReply({"suggestion": await run_in_threadpool(lambda: backstage.suggestion(file.read(), asked.id, shared))})
+        words = await run_in_threadpool(lambda: backstage.suggestion(file.read(), asked.id, shared))
+        return JSONReply({"suggestion": words})
 
     async def post_python(request: Request) -> Response:
         view = View.read(await read_body(request)).check(generator)

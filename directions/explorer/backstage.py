@@ -79,7 +79,6 @@ class Backstage:
         learned = _learned(content)
 
         def make() -> bytes:
-            # A file in its own right, so that the range is not wider than a page's.
             judge = self._judges.get(learned) or self._judges.setdefault(learned, _judge(content, generator))
             (found,) = suggest_names(generator, directions[[index]], judge=judge)
             return (found.words if found else "").encode()

@@ -50,6 +50,9 @@ def refusal(status: int, message: str, headers: Mapping[str, str] | None = None)
 async def read_body(request: Request) -> bytes:
     """Read the body of a request, but not an endless one.
 
+    Returns:
+        Its bytes.
+
     Raises:
         HTTPException: If it is longer than it may be.
     """
@@ -77,6 +80,7 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or have it answered."""
+
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(_HEADERS)

@@ -95,8 +95,8 @@ class Request(BaseModel):
 class View(Request):
     """What is to be seen: samples, class, truncation, layers, and how far along which directions.
 
-    Pictures depend on nothing else. The sample of seed s is ``generator.sample_z(1, seed=s)``; a direction is named by its
-    id (`directions.explorer.file.direction_id`).
+    Pictures depend on nothing else. The sample of seed s is ``generator.sample_z(1, seed=s)``; moves name directions by
+    their ids (`directions.explorer.file.direction_id`).
     """
 
     seeds: tuple[Seed, ...] = field(

@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 from directions.explorer.file import Content
-from directions.explorer.models import MAX_AMOUNT, AnimationRequest, ImageRequest, View
+from directions.explorer.models import MAX_AMOUNT, AnimationRequest, ImageRequest
 from directions.generators.base import Generator
 from directions.rendering.animate import PlannedPage, write_animations
 from directions.rendering.frames import Samples, Scene
@@ -68,6 +68,7 @@ class Worker:
 
         Raises:
             SupersededError: If the program ends.
+            CancelledError: If the client has gone.
         """
         if self._closed:
             raise SupersededError
@@ -76,7 +77,7 @@ class Worker:
         except asyncio.CancelledError:
             if self._closed:
                 raise SupersededError from None
-            raise  # the client has gone
+            raise
 
     async def when_idle(self, job: Callable[[], Result]) -> Result:
         """Do a job, as `do` does, once nobody else has asked for anything for a moment."""
@@ -205,6 +206,9 @@ class Painter:
 
     def picture(self, request: ImageRequest, content: Content) -> bytes:
         """Make the picture of a view, its samples side by side, encoded; what random directions do comes after.
+
+        Returns:
+            The picture in the format that is asked for.
 
         Raises:
             UserError: If an image is not finite.

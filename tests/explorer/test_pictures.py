@@ -20,8 +20,8 @@ from directions import load_generator
 from directions.direction_file import Directions, load_directions
 from directions.direction_file.format import make_header
 from directions.explorer.file import OpenFile
-from directions.explorer.models import AnimationRequest, View
-from directions.explorer.painter import Painter, Store, SupersededError, Worker, animate, encode
+from directions.explorer.models import AnimationRequest
+from directions.explorer.painter import Shared, Store, SupersededError, Worker, animate
 from directions.generators.layers import LayerRange
 from directions.rendering.frames import random_rivals, to_uint8
 
@@ -88,18 +88,6 @@ def test_picture_has_the_format_that_is_asked_for(page, form, worst):
     assert abs(difference).mean() <= worst / 4
 
 
-def test_picture_is_made_in_batches_that_fit(page, monkeypatch):
-    """Sixteen large images do not enter the generator at once, and are the same."""
-    whole = pixels(page.image(seeds=list(range(16)), columns=4))
-    monkeypatch.setattr("directions.explorer.painter.PIXELS_AT_ONCE", 5 * page.generator.resolution**2)
-    page.generator.batch_sizes.clear()
-    np.testing.assert_array_equal(
-        whole,
-        pixels(page.image(seeds=list(range(16)), columns=4, format="png", truncation=1.0, moves={page.ids[0]: 1e-12})),
-    )
-    assert page.generator.batch_sizes == [5, 5, 5, 1]
-
-
 def test_picture_is_kept_for_the_next_who_asks(page):
     """The generator does not make it again, and another amount is another picture."""
     first = page.image(moves={page.ids[1]: 1.0})
@@ -111,7 +99,7 @@ def test_picture_is_kept_for_the_next_who_asks(page):
 
 def test_store_forgets_what_was_not_asked_for_the_longest():
     """It never grows above its size, but keeps at least the newest."""
-    store: Store[str] = Store(10, len)
+    store = Store(10)
     for text in ("aaaa", "bbbb", "aaaa", "cccc"):
         store.get(text, lambda text=text: text)
     made = []
@@ -153,36 +141,6 @@ def test_pictures_of_clients_at_once_are_their_own(page):
     assert all(answered == 12 for answered, _ in results)
 
 
-def test_newer_request_of_a_client_drops_the_waiting_one(page):
-    """While the generator is busy, a client's older request is answered with nothing, and never computed."""
-    release, busy = threading.Event(), threading.Event()
-    plain = page.generator.sample_z
-
-    def slow(n, *, seed=None, truncation=1.0):
-        if seed == 999:
-            busy.set()
-            release.wait(10)
-        return plain(n, seed=seed, truncation=truncation)
-
-    page.generator.sample_z = slow
-
-    def ask(client, number, seed):
-        body = page.view(seeds=[seed], client=client, number=number)
-        return page.post("image", body).status_code
-
-    with ThreadPoolExecutor(4) as threads:
-        first = threads.submit(ask, "another-1", 0, 999)
-        busy.wait(10)
-        old = threads.submit(ask, "client-01", 1, 1)
-        while not old.running():
-            pass
-        new = None
-        while not old.done():  # until the newer one has arrived behind it
-            new = new or threads.submit(ask, "client-01", 2, 2)
-        release.set()
-        assert (first.result(), old.result(), new.result()) == (200, 204, 200)
-
-
 def test_layers_move_only_what_they_make(builtin_page):
     """With layers, the others see the sample where it was; what lies before is kept and the picture the same."""
     page = builtin_page
@@ -215,12 +173,6 @@ def test_copied_code_makes_the_picture_again(builtin_page, tmp_path, monkeypatch
     for place, seed in enumerate(seeds):
         copied = np.asarray(Image.open(Path(f"sample-{seed}.png")))
         np.testing.assert_array_equal(copied, sheet[:, place * 64 : (place + 1) * 64])
-
-
-def test_encode_refuses_nothing_and_loses_nothing_as_png():
-    """One image is a sheet of its own."""
-    image = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(encode(image, 5, "png")))), image[0])
 
 
 def test_unconditional_generator_needs_no_class(tmp_path):
@@ -317,11 +269,12 @@ def test_gif_goes_no_further_than_the_sliders(page, monkeypatch):
     entries[0]["path_size"] = 500.0
     Directions(directions.matrix, directions.header | {"directions": entries}).save(page.path)
     amounts = []
-    moved = View.moved
-    monkeypatch.setattr(View, "moved", lambda self, name, amount: amounts.append(amount) or moved(self, name, amount))
+    move = Directions.move
+    monkeypatch.setattr(Directions, "move", lambda self, z, i, by: amounts.append(by) or move(self, z, i, by))
     answer = page.post("animation", page.view() | {"direction": page.ids[0], "frames": 5, "fps": 10})
     assert answer.status_code == 200, answer.text
-    assert (min(amounts), max(amounts)) == (-100, 100)
+    moved = [by for by in amounts if isinstance(by, float)]
+    assert (min(moved), max(moved)) == (-100, 100)
 
 
 def test_gif_stops_when_nobody_waits(page):
@@ -332,9 +285,10 @@ def test_gif_stops_when_nobody_waits(page):
 
     async def ask():
         request = AnimationRequest(seeds=(0,), label=0, direction=page.ids[0], frames=8)
-        content, painter, worker = OpenFile(page.path).read(), Painter(page.generator), Worker()
+        worker = Worker()
+        shared = Shared(page.generator, worker.do, gone)
         with pytest.raises(SupersededError):
-            await animate(request, request.view(page.generator), content, painter, worker, gone)
+            await asyncio.to_thread(animate, request, OpenFile(page.path).read(), shared)
         worker.close()
 
     page.generator.batch_sizes.clear()

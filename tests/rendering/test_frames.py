@@ -118,7 +118,7 @@ def edits(number: int, samples: int = 5) -> torch.Tensor:
     return torch.randn(number * samples, 6, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("batch", [1, 2, 4, 5, 7, 10, 32])
+@pytest.mark.parametrize("batch", [1, 4, 7, 32])
 def test_images_do_not_depend_on_the_batch(generator, batch):
     """Cut by samples or by edits, each is that of its own z and class; no batch is larger; each is counted."""
     y = torch.tensor([0, 1, 2, 0, 1])

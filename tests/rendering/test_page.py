@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from PIL import ImageFont
 
-from directions.rendering.page import CAPTION_COLOURS, PAPER, Page, RowCaption, enlarge, font_for
+from directions.rendering.page import CAPTION_COLOURS, PAPER, Page, RowCaption, enlarge
 
 ROWS = [RowCaption("hue", "±3"), RowCaption("a name that is far too long for any caption", "±2.5")]
 
@@ -73,9 +72,3 @@ def test_page_rewrites_a_detail_in_its_place():
     assert rows.min() > 64 + 32
     images = page.lay(page.blank, np.full((2, 2, 64, 64, 3), 7, np.uint8))
     assert columns.max() < np.nonzero((images == 7).all(axis=-1))[1].min()
-
-
-def test_font_has_the_letters_where_one_does():
-    """Pillow's own for plain Latin; another, where the system has one, for the rest."""
-    assert font_for("hue", 12).getlength("hue") == ImageFont.load_default(12).getlength("hue")
-    assert font_for("\u05e9 é ü", 12) is not None

@@ -100,12 +100,6 @@ def test_render_pages_many_directions(generator, tmp_path, monkeypatch):
     assert files(tmp_path) == sorted(path.name for path in written)
 
 
-def test_render_shows_all_by_default_and_without_classes(tmp_path):
-    """Every direction, and a generator that has no classes."""
-    generator = BlobGenerator(resolution=16, num_classes=0)
-    assert len(draw(generator, tmp_path, indices=None, samples=1, frames=4)) == 6 + 2
-
-
 def test_render_file_names_are_safe(generator, tmp_path):
     """A name may hold what a file name may not."""
     directions = blob_directions(generator, names=["a/b: c?", "é ü", "../up", "…", "x", "y"])
@@ -140,36 +134,6 @@ def test_render_interrupted_leaves_no_partial_file(tmp_path, error, monkeypatch)
     assert (tmp_path / "003-hue.gif").read_bytes() == b"older"
     with Image.open(tmp_path / "contact_sheet.png") as sheet:
         sheet.verify()
-
-
-def test_render_progress_goes_to_stderr(generator, tmp_path, capsys):
-    """The bar counts images and states the actual frame rate; stdout stays free for results."""
-    draw(generator, tmp_path, progress=True, fps=30)
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert "render at 33.33 fps" in captured.err
-    assert f"{2 * 2 * (9 + 7)}/{2 * 2 * (9 + 7)}" in captured.err
-    draw(generator, tmp_path)
-    assert capsys.readouterr().err == ""
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"format": "webp", "ending": ".gif"}, "out must be a folder, or end in .webp, for the format webp, got"),
-        ({"indices": []}, "There is no direction to render"),
-        ({"indices": [0, "left-right"]}, "Direction 0 is asked for more than once"),
-        ({"indices": [9]}, "There is no direction 9: the indices go from 0 to 5"),
-        ({"path_size": float("nan")}, "path_size must be a finite number above 0, got nan"),
-    ],
-)
-def test_render_refuses_settings_before_it_makes_anything(generator, tmp_path, settings, message):
-    """Each setting by name, with what is allowed; no folder is made."""
-    out = tmp_path / f"new{settings.get('ending', '')}"
-    with pytest.raises(UserError, match=message):
-        draw(generator, out, **{key: value for key, value in settings.items() if key != "ending"})
-    assert list(tmp_path.iterdir()) == []
-    assert generator.batch_sizes == []
 
 
 def moved(generator, keys, amounts, sample, seed=0, y=0):
@@ -233,14 +197,6 @@ def test_render_one_way_plays_once(generator, tmp_path):
         expected = moved(generator, ["hue"], [amount], 0).reshape(4, 4, 4, 4, 3).mean(axis=(1, 3))
         got = shown[frame].astype(float).reshape(4, 4, 4, 4, 3).mean(axis=(1, 3))
         assert np.abs(got - expected).max() < 16
-
-
-def test_render_refuses_another_generator(generator, tmp_path):
-    """Directions of other weights would show nothing of meaning."""
-    other = BlobGenerator(resolution=16)
-    other.digest = "0" * 64
-    with pytest.raises(UserError, match="with the weights b10bb10bb10b…, but 'blob' has the weights 000000000000…"):
-        render(blob_directions(generator), other, out=tmp_path)
 
 
 def test_render_refuses_a_folder_that_cannot_be(generator, tmp_path):
