@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -92,7 +92,7 @@ def write_plane(path: str | os.PathLike[str], scene: Scene, across: int, up: int
     _save(path, page, np.stack(columns, axis=1))
 
 
-def write_overview(path: str | os.PathLike[str], directions: Directions, generator: Generator, classes: Any) -> None:
+def write_overview(path: str | os.PathLike[str], directions: Directions, generator: Generator) -> None:
     """Write what the first directions do to some samples, beside random directions of the same lengths.
 
     The sheet of ``directions render --format strip --against random``, with as many directions as a few seconds allow.
@@ -101,22 +101,24 @@ def write_overview(path: str | os.PathLike[str], directions: Directions, generat
         path: The PNG to write, wholly or not at all; its folder must exist.
         directions: What to show, the most active first.
         generator: What makes the images.
-        classes: Indices of the classes that the directions were learned on; empty without classes.
     """
     from directions.rendering.frames import Scene
+    from directions.sampling import resolve_classes
 
+    learned_on = directions.header["classes"]
+    classes = resolve_classes(generator, tuple(learned_on) if isinstance(learned_on, list) else "all")
     settings = RenderSettings(
         format="strip", samples=2, frames=5, against="random", truncation=directions.header["truncation"] or 1.0
     )
     labels = [classes[0], classes[len(classes) // 2]] if classes else 0
-    scene, rows, made = Scene.draw(directions, generator, settings, labels), [], []
+    scene = Scene.draw(directions, generator, settings, labels)
+    made: list[list[np.ndarray]] = []
     began = time.monotonic()
     for row in range(min(_OVERVIEW_ROWS, len(directions))):
         made.append(list(scene.images([row], [strip(settings.frames, scene.path_size(row))])))
-        rows.append(row)
-        if (time.monotonic() - began) * (len(rows) + 1) / len(rows) > _OVERVIEW_SECONDS:
+        if (time.monotonic() - began) * (len(made) + 1) / len(made) > _OVERVIEW_SECONDS:
             break
-    write_strip(path, scene, rows, [np.concatenate(step) for step in zip(*made, strict=True)])
+    write_strip(path, scene, range(len(made)), [np.concatenate(step) for step in zip(*made, strict=True)])
 
 
 def _save(path: str | os.PathLike[str], page: Page, tiles: np.ndarray) -> None:

@@ -357,6 +357,25 @@ def test_browser_previews_and_plays(served):
     np.testing.assert_array_equal(served.shown(tab), served.answered(0, {0: 1.0}))
 
 
+def test_browser_suggests_names_and_one_key_takes_them(served):
+    """Marked as a suggestion, beside the name; A on any part of the row but a text takes it."""
+    tab = served.open()
+    button = tab.locator(".direction:has(.suggestion:not([hidden])) .suggestion").first
+    playwright.expect(button).to_contain_text("↔", timeout=PATIENCE)
+    playwright.expect(button).to_contain_text("?")
+    words = button.text_content().removesuffix("?")
+    row = tab.locator(".direction", has=button)
+    index = [
+        *tab.locator(".direction").evaluate_all("rows => rows.map(row => !row.querySelector('.suggestion').hidden)")
+    ].index(True)
+    tab.locator(".slider").nth(index).focus()
+    tab.keyboard.press("a")
+    said(tab, "Name saved")
+    playwright.expect(tab.locator(".name").nth(index)).to_have_value(words)
+    assert row.count() <= tab.locator(".direction").count()
+    assert words in load_directions(served.page.path).names
+
+
 def test_browser_finds_one_of_a_thousand_classes(browser, tmp_path):
     """By typing a part of its name and pressing Enter; on a narrow screen nothing sticks out."""
     generator = BlobGenerator(num_classes=3)
@@ -374,9 +393,7 @@ def test_browser_finds_one_of_a_thousand_classes(browser, tmp_path):
             tab = served.open()
             tab.set_viewport_size({"width": 360, "height": 740})
             assert tab.locator("#class-search").input_value() == "0 kind 0"
-            tab.locator("#class-search").click()
-            tab.keyboard.type("kind 73")
-            tab.keyboard.press("ArrowDown")
+            tab.locator("#class-search").fill("Kind 173")
             tab.keyboard.press("Enter")
             served.rest(tab)
             assert tab.locator("#class-search").input_value() == "173 kind 173"
