@@ -215,13 +215,8 @@ def _print_result(found: Directions, folder: RunFolder, as_json: bool) -> None:
     sheet = folder.path / OVERVIEW
     overview = {"overview": str(sheet)} if sheet.is_file() else {}
     if as_json:
-        result = {
-            "folder": str(folder.path),
-            "directions": file,
-            "steps": header["steps"],
-            "penalty": penalty,
-        } | overview
-        result |= {key: header[key] for key in ("first", "plan") if key in header}
+        result = {"folder": str(folder.path), "directions": file, "steps": header["steps"], "penalty": penalty}
+        result |= overview | {key: header[key] for key in ("first", "plan") if key in header}
         print_json(result | ({"joint": joint, "notes": notes} if joint else {}))
         return
     steps = gain["kept"] if gain else header["steps"]

@@ -364,15 +364,12 @@ def test_browser_suggests_names_and_one_key_takes_them(served):
     playwright.expect(button).to_contain_text("↔", timeout=PATIENCE)
     playwright.expect(button).to_contain_text("?")
     words = button.text_content().removesuffix("?")
-    row = tab.locator(".direction", has=button)
-    index = [
-        *tab.locator(".direction").evaluate_all("rows => rows.map(row => !row.querySelector('.suggestion').hidden)")
-    ].index(True)
+    shown = "rows => rows.findIndex(row => !row.querySelector('.suggestion').hidden)"
+    index = tab.locator(".direction").evaluate_all(shown)
     tab.locator(".slider").nth(index).focus()
     tab.keyboard.press("a")
     said(tab, "Name saved")
     playwright.expect(tab.locator(".name").nth(index)).to_have_value(words)
-    assert row.count() <= tab.locator(".direction").count()
     assert words in load_directions(served.page.path).names
 
 

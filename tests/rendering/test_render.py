@@ -237,6 +237,20 @@ def test_render_against_random_shows_both(generator, tmp_path, kind):
     assert np.abs(found - random).mean() > 1
 
 
+@pytest.mark.parametrize(("seconds", "rows"), [(1e9, 6), (-1, 1)])
+def test_overview_shows_found_beside_random(generator, tmp_path, monkeypatch, seconds, rows):
+    """Two classes of each direction, five steps, found and random; fewer directions where the generator is slow."""
+    monkeypatch.setattr(stills, "_OVERVIEW_SECONDS", seconds)
+    shown = []
+    page = stills.Page
+    monkeypatch.setattr(stills, "Page", lambda rows, *more, **named: shown.append(rows) or page(rows, *more, **named))
+    stills.write_overview(tmp_path / "overview.png", blob_directions(generator), generator)
+    assert sum(generator.batch_sizes) == rows * 2 * 5 * 2
+    assert [row.name for row in shown[0]][::2] == list(blob_directions(generator).names[:rows])
+    assert "·" in shown[0][0].detail
+    assert still(tmp_path / "overview.png").shape[1] > 10 * 128
+
+
 def test_random_rivals_are_orthonormal_in_the_search_space():
     """With the names and path sizes of what they stand beside; another seed gives others."""
     directions = blob_directions(space=(0, 4), ndirs=3)
