@@ -20,9 +20,7 @@ def explore(
     port: Annotated[
         int | None,
         typer.Option(
-            metavar="0..65535",
-            help="Port; 0 takes any free one.",
-            show_default="8160, or a free one",
+            metavar="0..65535", help="Port; 0 takes any free one.", show_default="8160, or a free one",
             rich_help_panel=_PAGE,
         ),
     ] = None,
@@ -35,7 +33,7 @@ def explore(
     generator: GeneratorName = None,
     weights: Weights = None,
     device: Device = "cpu",
-) -> None:
+) -> None:  # fmt: skip
     """Look at directions in a browser: a slider each; names, ranges and notes are written into the file."""
     from directions.direction_file import load_directions
 
@@ -48,18 +46,15 @@ def explore(
         raise UserError(
             f"The page needs {error.name}, which is not installed. Install it: pip install 'biggan-directions[explore]'"
         ) from error
-    from directions.explorer.app import address, listen, serve
+    from directions.explorer.app import address, listen, make_app, serve
+    from directions.explorer.file import OpenFile
+    from directions.explorer.snippet import Origin
+    from directions.generators.registry import load_generator
 
     with options_named(context):
         bound = listen(host, port)
     with bound:
-        # Only now torch: a wrong file or address is reported at once.
         typer.echo(f"Loading {generator or directions.generator} …", err=True)
-        from directions.explorer.app import make_app
-        from directions.explorer.file import OpenFile
-        from directions.explorer.snippet import Origin
-        from directions.generators.registry import load_generator
-
         model = load_generator(generator or directions.generator, weights=weights, device=device)
         opened = OpenFile(path, lambda found: found.require_fits(model))
         app = make_app(opened, model, Origin(path, generator, weights, device), secrets.token_urlsafe(24))

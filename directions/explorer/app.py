@@ -75,7 +75,6 @@ def make_app(file: OpenFile, generator: Generator, origin: Origin, token: str) -
     painter, worker, backstage = Painter(generator), Worker(), Backstage(file.path)
     animations = 0
     folder = resources.files("directions.explorer") / "page"
-    page_files = {name: (folder / name).read_bytes() for name in _PAGE_FILES}
     environment = Environment(loader=PackageLoader("directions.explorer", "page"), autoescape=True)
     title = file.path.parent.name if file.path.name == FILE_NAME else file.path.name
     page = environment.get_template("page.html").render(
@@ -91,18 +90,9 @@ def make_app(file: OpenFile, generator: Generator, origin: Origin, token: str) -
         "max_seed": MAX_SEED - MAX_SAMPLES,
         "max_amount": MAX_AMOUNT,
     }
-
-    async def get_page(request: Request) -> Response:
-        return HTMLResponse(page)
-
-    async def get_page_file(request: Request) -> Response:
-        name = request.path_params["name"]
-        if name not in _PAGE_FILES:
-            raise HTTPException(404)
-        return Response(page_files[name], media_type=_PAGE_FILES[name])
-
-    async def get_generator(request: Request) -> Response:
-        return JSONReply(about)
+    fixed = {"/": HTMLResponse(page), "/api/generator": JSONReply(about)} | {
+        f"/page/{name}": Response((folder / name).read_bytes(), media_type=kind) for name, kind in _PAGE_FILES.items()
+    }
 
     async def get_file(request: Request) -> Response:
         return JSONReply((await run_in_threadpool(file.read)).described())
@@ -146,11 +136,11 @@ def make_app(file: OpenFile, generator: Generator, origin: Origin, token: str) -
         asked = ChangeRequest.read(await read_body(request))
         return JSONReply((await run_in_threadpool(file.change, asked)).described())
 
-    gets = {"/": get_page, "/page/{name}": get_page_file, "/api/generator": get_generator, "/api/file": get_file}
     posts = [post_image, post_animation, post_preview, post_suggestion, post_python, post_change]
     app = Starlette(
         routes=[
-            *(Route(path, endpoint) for path, endpoint in gets.items()),
+            *(Route(path, answer, methods=["GET"]) for path, answer in fixed.items()),
+            Route("/api/file", get_file),
             *(Route(post.__name__.replace("post_", "/api/"), post, methods=["POST"]) for post in posts),
         ],
         middleware=[Middleware(Guard, token=token)],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import re
 import threading
@@ -29,15 +30,8 @@ pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is no
 def browser():
     """One browser for all tests, with nothing that it does by itself."""
     with playwright.sync_playwright() as driver:
-        arguments = [
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-        ]
+        quiet = ("quic", "background-networking", "component-update", "sync", "gpu")
+        arguments = ["--no-sandbox", "--no-first-run", *(f"--disable-{what}" for what in quiet)]
         browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=arguments)
         playwright.expect.set_options(timeout=PATIENCE)
         yield browser
@@ -93,9 +87,9 @@ def said(tab, text):
     playwright.expect(tab.locator("#status")).to_have_text(text)
 
 
-@pytest.fixture
-def served(page, browser):
-    """The page of the blob's directions, at an address; afterwards, that nothing went wrong and nothing went out."""
+@contextlib.contextmanager
+def serving(page, browser):
+    """A page at an address; afterwards, that nothing went wrong and nothing went out."""
     bound = listen("127.0.0.1", 0)
     server = make_server(page.client.app)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
@@ -110,6 +104,13 @@ def served(page, browser):
         server.should_exit = True
         thread.join(20)
         bound.close()
+
+
+@pytest.fixture
+def served(page, browser):
+    """The page of the blob's directions."""
+    with serving(page, browser) as made:
+        yield made
 
 
 def test_browser_shows_what_the_api_computes(served):
@@ -380,25 +381,13 @@ def test_browser_finds_one_of_a_thousand_classes(browser, tmp_path):
     generator.class_names = tuple(f"kind {index}" for index in range(1000))
     blob_directions(generator).save(tmp_path / "x.safetensors")
     page = make_page(generator, tmp_path / "x.safetensors")
-    with page.client:
-        bound = listen("127.0.0.1", 0)
-        server = make_server(page.client.app)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
-        thread.start()
-        served = Served(page, address(bound), browser)
-        try:
-            tab = served.open()
-            tab.set_viewport_size({"width": 360, "height": 740})
-            assert tab.locator("#class-search").input_value() == "0 kind 0"
-            tab.locator("#class-search").fill("Kind 173")
-            tab.keyboard.press("Enter")
-            served.rest(tab)
-            assert tab.locator("#class-search").input_value() == "173 kind 173"
-            assert "kind 173" in tab.locator("#caption").text_content()
-            assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
-            assert served.trouble == []
-        finally:
-            served.context.close()
-            server.should_exit = True
-            thread.join(20)
-            bound.close()
+    with page.client, serving(page, browser) as served:
+        tab = served.open()
+        tab.set_viewport_size({"width": 360, "height": 740})
+        assert tab.locator("#class-search").input_value() == "0 kind 0"
+        tab.locator("#class-search").fill("Kind 173")
+        tab.keyboard.press("Enter")
+        served.rest(tab)
+        assert tab.locator("#class-search").input_value() == "173 kind 173"
+        assert "kind 173" in tab.locator("#caption").text_content()
+        assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -90,7 +90,6 @@ def test_hostile_names_are_kept_as_they_are(page, name):
         ({"nmae": "x"}, "unknown field 'nmae'. Did you mean 'name'?"),
         ({"undo": False}, "undo must be true"),
         ({"order": ["0" * 16]}, "any more: load the page again"),
-        ({"order": []}, "order must name each of the 6 directions once, got 0"),
     ],
     ids=lambda value: str(value)[:40],
 )

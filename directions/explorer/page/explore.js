@@ -414,32 +414,35 @@
       return;
     }
     const fits = (value, most, least = 0) => value !== "" && value >= least && value <= most;
-    const whole = (value, most) => fits(value, most) && Number.isInteger(Number(value));
-    // Each takes a value over, or says that it does not fit.
+    const whole = (values, most) => values.every((value) => fits(value, most) && Number.isInteger(Number(value)));
+    // What each part of a link changes; nothing where it does not fit.
     const readers = {
-      sample: (value) => whole(value, generator.max_seed) && ((state.seed = Number(value)), true),
-      show: (value) => value in columnsOf && ((state.count = Number(value)), true),
+      sample: (value) => whole([value], generator.max_seed) && { seed: Number(value) },
+      show: (value) => value in columnsOf && { count: Number(value) },
       class: (value) => {
         const labels = value.split(" ");
-        if (labels.length > generator.max_samples || !labels.every((one) => whole(one, generator.classes.length - 1))) return false;
-        if (labels.length > 1) state.row = labels.map(Number);
-        else [state.row, state.label] = [null, Number(value)];
-        return true;
+        if (labels.length > generator.max_samples || !whole(labels, generator.classes.length - 1)) return null;
+        return labels.length > 1 ? { row: labels.map(Number) } : { row: null, label: Number(value) };
       },
-      truncation: (value) => fits(value, 1, 0.05) && ((state.truncation = Number(value)), true),
+      truncation: (value) => fits(value, 1, 0.05) && { truncation: Number(value) },
       layers: (value) => {
-        const [first, last] = value.split("-");
-        if (value !== "all" && !(whole(first, generator.layers - 1) && whole(last, generator.layers - 1) && Number(last) >= Number(first))) return false;
-        state.layers = value === "all" ? null : [Number(first), Number(last) + 1];
-        return true;
+        const [first, last] = value.split("-").map(Number);
+        if (value === "all") return { layers: null };
+        return whole([first, last], generator.layers - 1) && last >= first && { layers: [first, last + 1] };
       },
-      random: (value) => { state.random = value === "yes"; return true; },
+      random: (value) => ({ random: value === "yes" }),
     };
-    const amount = (id, value) => file.directions.some((direction) => direction.id === id) && fits(value, generator.max_amount, -generator.max_amount) && ((state.amounts[id] = Number(value)), true);
+    const readAmount = (id, value) => fits(value, generator.max_amount, -generator.max_amount)
+      && file.directions.some((direction) => direction.id === id) && { amounts: { ...state.amounts, [id]: Number(value) } };
     state.amounts = {};
     state.random = false;
-    const wrong = [...new URLSearchParams(text)].filter(([key, value]) => !(key in readers ? readers[key](value) : amount(key, value)));
-    if (wrong.length) say(`Left out of the link, as it does not fit here: ${wrong.map((pair) => pair.join("=")).join(", ").slice(0, 120)}.`);
+    const wrong = [];
+    for (const [key, value] of new URLSearchParams(text)) {
+      const change = key in readers ? readers[key](value) : readAmount(key, value);
+      if (change) Object.assign(state, change);
+      else wrong.push(`${key}=${value}`);
+    }
+    if (wrong.length) say(`Left out of the link, as it does not fit here: ${wrong.join(", ").slice(0, 120)}.`);
   }
 
   // #name and #3 lead to a direction.
@@ -466,37 +469,32 @@
     written = link();
   }
 
+  // Shown first, where no link says else: the samples as the directions were learned on.
   function defaults() {
-    state.truncation = file.truncation ?? 1;
-    state.layers = layerRange(file.layers);
-    if (Array.isArray(file.classes) && file.classes.length) state.label = file.classes[0];
+    const { layers, classes, truncation } = file;
+    state.truncation = truncation ?? 1;
+    if (layers && layers.length < generator.layers) state.layers = [Math.min(...layers), Math.max(...layers) + 1];
+    if (Array.isArray(classes) && classes.length) state.label = classes[0];
     if (generator.resolution > 256) state.count = 1;
-  }
-
-  function layerRange(layers) {
-    if (!layers || generator.layers < 2 || layers.length === generator.layers) return null;
-    return [Math.min(...layers), Math.max(...layers) + 1];
   }
 
   // The list --------------------------------------------------------------------------------------------------------
 
   const rows = new Map(); // by id
 
-  function amountOf(id) {
-    return state.amounts[id] ?? 0;
-  }
+  const amountOf = (id) => state.amounts[id] ?? 0;
 
   function setAmount(id, amount, played = false) {
     if (!played) stopPlaying();
     const bounded = Math.min(Math.max(amount, -generator.max_amount), generator.max_amount);
     if (bounded === 0) delete state.amounts[id];
     else state.amounts[id] = bounded;
-    moved();
+    moved([rows.get(id)]);
   }
 
-  function moved() {
+  function moved(shown) {
     showBefore(false);
-    for (const row of rows.values()) row.showAmount();
+    for (const row of shown) row?.showAmount();
     remember();
     paint();
   }
@@ -504,7 +502,7 @@
   function resetAll() {
     stopPlaying();
     state.amounts = {};
-    moved();
+    moved(rows.values());
   }
 
   // Playing: once from where the slider stands to both ends and back, as fast as pictures come --------------------
@@ -570,8 +568,13 @@
     if (making || !file) return;
     making = true;
     try {
-      for (let next; !document.hidden && (next = nextOf(previews, previews.size < MOST_PREVIEWS)); ) await makePreview(next);
-      for (let next; !document.hidden && (next = nextOf(suggestions, true)); ) await makeSuggestion(next);
+      while (!document.hidden) {
+        const unseen = nextOf(previews, previews.size < MOST_PREVIEWS);
+        const unnamed = unseen ? null : nextOf(suggestions, true);
+        if (unseen) await makePreview(unseen);
+        else if (unnamed) await makeSuggestion(unnamed);
+        else break;
+      }
     } catch (error) {
       if (!(error instanceof Refused)) throw error; // the pictures say what is wrong
     }
@@ -629,17 +632,14 @@
       if (document.activeElement !== note) note.value = direction.note;
       const called = isolated(direction.name);
       name.title = direction.note ? `${called}: ${direction.note}` : called;
-      name.setAttribute("aria-label", `Name of direction ${direction.index}`);
-      slider.setAttribute("aria-label", called);
-      value.setAttribute("aria-label", `Amount of ${called}`);
-      part("preview").setAttribute("aria-label", `Play ${called} there and back`);
-      part("handle").setAttribute("aria-label", `Move ${called} in the list: up and down arrow keys`);
-      part("star").setAttribute("aria-label", `Star ${called}`);
+      const labels = {
+        name: `Name of direction ${direction.index}`, slider: called, value: `Amount of ${called}`, star: `Star ${called}`,
+        preview: `Play ${called} there and back`, handle: `Move ${called} in the list: up and down arrow keys`,
+        more: `Range, note and more of ${called}`, gif: `Save a GIF of ${called}`, hide: `${direction.hidden ? "Show" : "Hide"} ${called}`,
+      };
+      for (const [of, label] of Object.entries(labels)) part(of).setAttribute("aria-label", label);
       part("star").setAttribute("aria-pressed", String(direction.starred));
-      part("more").setAttribute("aria-label", `Range, note and more of ${called}`);
       part("hide").textContent = direction.hidden ? "Show again" : "Hide";
-      part("gif").setAttribute("aria-label", `Save a GIF of ${called}`);
-      part("hide").setAttribute("aria-label", `${direction.hidden ? "Show" : "Hide"} ${called}`);
       item.classList.toggle("faded", direction.hidden);
       showSuggestion();
       const most = Math.max(...file.directions.map((other) => other.activeness ?? 0));
@@ -654,9 +654,7 @@
     }
 
     // How far the slider goes: an older file may have a larger range than amounts can have.
-    function reach() {
-      return Math.min(direction.path_size, generator.max_amount);
-    }
+    const reach = () => Math.min(direction.path_size, generator.max_amount);
 
     function showAmount() {
       const amount = amountOf(id);
@@ -719,10 +717,8 @@
       const size = reach();
       const step = event.shiftKey ? size / 5 : size / 50;
       const within = (amount) => Math.round(Math.min(Math.max(amount, -size), size) * 100) / 100;
-      const to = {
-        ArrowLeft: amountOf(id) - step, ArrowDown: amountOf(id) - step, ArrowRight: amountOf(id) + step, ArrowUp: amountOf(id) + step,
-        PageDown: amountOf(id) - size / 5, PageUp: amountOf(id) + size / 5, Home: -size, End: size, 0: 0, Delete: 0, Backspace: 0,
-      }[event.key];
+      const by = { ArrowLeft: -step, ArrowDown: -step, ArrowRight: step, ArrowUp: step, PageDown: -size / 5, PageUp: size / 5 }[event.key];
+      const to = by === undefined ? { Home: -size, End: size, 0: 0, Delete: 0, Backspace: 0 }[event.key] : amountOf(id) + by;
       if (to === undefined || event.ctrlKey || event.altKey || event.metaKey) return;
       event.preventDefault();
       setAmount(id, within(to));
@@ -814,17 +810,10 @@
       let changed = false;
 
       function move(to) {
-        for (const direction of [-1, 1]) {
-          for (;;) {
-            const others = visible();
-            const other = others[others.indexOf(item) + direction];
-            if (!other) break;
-            const box = other.getBoundingClientRect();
-            if ((to.clientY - (box.top + box.height / 2)) * direction < 0) break;
-            pass(direction);
-            changed = true;
-          }
-        }
+        const others = visible();
+        const under = others.findIndex((row) => to.clientY < row.getBoundingClientRect().bottom);
+        const steps = (under < 0 ? others.length - 1 : under) - others.indexOf(item);
+        for (let step = 0; step < Math.abs(steps); step++) changed = pass(Math.sign(steps));
       }
       function end() {
         handle.removeEventListener("pointermove", move);
