@@ -34,7 +34,7 @@ def photograph(page: Page, address: str, path: Path, *, sample: int) -> None:
     for row, share in MOVED.items():
         slider = page.locator(".slider").nth(row)
         slider.evaluate("(s, share) => { s.value = share * s.max; s.dispatchEvent(new Event('input')); }", share)
-    page.wait_for_function("!document.querySelector('.preview:not(.made)')")
+    page.wait_for_selector(".preview:not(.made)", state="detached")
     page.wait_for_selector(".suggestion:not([hidden])")
     page.wait_for_timeout(3000)
     page.screenshot(path=path)

@@ -48,14 +48,6 @@ def test_render_format_follows_the_ending(command, run, ending):
     assert not (run / "pictures").exists()
 
 
-def test_render_plane_takes_names(command, run):
-    """Two directions, a file for each sample."""
-    written = command("render", run, "--plane", "d1,3", "--frames", "3", *SMALL).json
-    assert [Path(file).name for file in written] == ["plane-1-3-sample0.png", "plane-1-3-sample1.png"]
-    assert command("render", run, "--plane", "d1,3", "--frames", "3", "--out", "p.png").code == 0
-    assert Path("p.png").exists()
-
-
 def test_render_gallery_goes_beside_the_file_with_the_runs_curve(command, run):
     """A folder of its own; the page is printed, JSON has every file, as the dry run says."""
     (run / "stats.jsonl").write_text('{"step": 0, "held_out": 2.0}\n{"step": 5, "held_out": 1.0}\n')

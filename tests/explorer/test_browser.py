@@ -204,24 +204,6 @@ def test_browser_writes_on_the_file_and_finds_it_again(served):
     assert load_directions(served.page.path).order == (0, 1, 2, 3, 4, 5)
 
 
-def test_browser_forgets_a_refused_range_that_is_cleared(served):
-    """The old range is shown again, without the error and its border."""
-    tab = served.open()
-    tab.locator(".more").first.click()
-    field = tab.locator(".range").first
-    field.fill("500")
-    field.press("Enter")
-    tab.locator(".problem").first.wait_for(state="visible")
-    assert "at most 100" in tab.locator(".problem").first.text_content()
-    assert field.get_attribute("aria-invalid") == "true"
-    served.trouble = [text for text in served.trouble if "400" not in text]  # how Chromium notes every refusal
-    field.fill("")
-    field.press("Enter")
-    tab.locator(".problem").first.wait_for(state="hidden")
-    assert field.get_attribute("aria-invalid") is None
-    assert float(field.input_value()) == load_directions(served.page.path).path_sizes[0]
-
-
 def test_browser_tabs_do_not_disturb_each_other(served):
     """Two tabs move different sliders at once, each sees its own; a name given in one is seen in the other."""
     first, second = served.open(), served.open()

@@ -19,6 +19,7 @@ from PIL import Image
 from directions import load_generator
 from directions.direction_file import Directions, load_directions
 from directions.direction_file.format import make_header
+from directions.evaluation.statistics import Statistics, suggest_names
 from directions.explorer.file import OpenFile
 from directions.explorer.models import AnimationRequest
 from directions.explorer.painter import Shared, Store, SupersededError, Worker, animate
@@ -77,15 +78,6 @@ def test_picture_lays_samples_out_row_by_row(page):
         tile = sheet[row * size : (row + 1) * size, column * size : (column + 1) * size]
         np.testing.assert_array_equal(tile, expected(page.generator, load_directions(page.path), seed, {}))
     assert not sheet[size:, size:].any()
-
-
-@pytest.mark.parametrize(("form", "worst"), [("png", 0), ("webp", 12), ("jpeg", 12)])
-def test_picture_has_the_format_that_is_asked_for(page, form, worst):
-    """WebP and JPEG lose little."""
-    answer = page.image(format=form, seeds=[3])
-    assert answer.headers["content-type"] == f"image/{form}"
-    difference = pixels(answer).astype(int) - expected(page.generator, load_directions(page.path), 3, {})
-    assert abs(difference).mean() <= worst / 4
 
 
 def test_picture_is_kept_for_the_next_who_asks(page):
@@ -260,6 +252,19 @@ def test_preview_goes_from_end_to_end_and_is_kept_beside_the_file(page):
     assert page.post("preview", {"id": page.ids[3]}).content != answer.content
     assert len(list(page.path.parent.glob(".blob.safetensors.previews/*.jpg"))) == 2
     assert page.post("preview", {"id": "0" * 16}).status_code == 409
+
+
+def test_suggestion_is_what_changes_most_and_is_kept_beside_the_file(page):
+    """The words of `suggest_names` for that direction alone; the second time nothing is made."""
+    judge = Statistics.of(page.generator, samples=64, classes=(0, 1, 2))
+    truth = suggest_names(page.generator, load_directions(page.path), judge=judge)
+    answers = [page.post("suggestion", {"id": one}).json()["suggestion"] for one in page.ids]
+    assert answers == [found.words if found else None for found in truth]
+    assert any(answers)
+    page.generator.batch_sizes.clear()
+    assert page.post("suggestion", {"id": page.ids[0]}).json()["suggestion"] == answers[0]
+    assert page.generator.batch_sizes == []
+    assert page.post("suggestion", {"id": "0" * 16}).status_code == 409
 
 
 def test_gif_goes_no_further_than_the_sliders(page, monkeypatch):

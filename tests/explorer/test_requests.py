@@ -11,14 +11,6 @@ from fakes import BlobGenerator, blob_directions
 from directions.direction_file import edit_directions, load_directions
 from directions.explorer.guard import MAX_BODY
 
-HOSTILE = [
-    "<script>alert(1)</script>",
-    "<img src=x onerror=alert(1)>",
-    "{{ 7*7 }}",
-    "שלום עולם",
-    "x" * 64,
-]
-
 
 @pytest.mark.parametrize(
     ("change", "key", "value"),
@@ -62,17 +54,6 @@ def test_undo_takes_the_last_change_back(page):
     assert answer["last_change"] is None
     assert answer["directions"][0]["name"] == "left-right"
     assert "no change to undo" in page.post("change", {"undo": True}).json()["error"]
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_names_are_kept_as_they_are(page, name):
-    """In the file and in JSON; the page shows them as text (see test_browser)."""
-    assert page.post("change", {"id": page.ids[1], "name": name, "note": name}).status_code == 200
-    assert load_directions(page.path).names[1] == name
-    answer = page.client.get("/api/file")
-    assert answer.headers["content-type"] == "application/json"
-    assert answer.headers["x-content-type-options"] == "nosniff"
-    assert answer.json()["directions"][1]["name"] == name
 
 
 @pytest.mark.parametrize(
@@ -200,30 +181,18 @@ def test_nothing_else_is_served(page, method, path, status):
     assert set(answer.json()) == {"error"}
 
 
-@pytest.mark.parametrize("path", ["/", "/page/explore.js", "/page/explore.css", "/page/icon.svg", "/api/file", "/none"])
-def test_every_answer_has_the_headers_that_keep_it_in(page, path):
-    """Scripts, styles and requests from this address only; nobody frames it or guesses at its type."""
-    headers = page.client.get(path).headers
-    policy = headers["content-security-policy"]
+@pytest.mark.parametrize("path", ["/", "/page/explore.js", "/page/explore.css", "/api/file", "/none"])
+def test_every_answer_keeps_the_page_in(page, path):
+    """Scripts, styles and requests from this address only, nothing inline; nobody frames it or guesses at its type."""
+    answer = page.client.get(path)
+    policy = answer.headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
     assert "http" not in policy
-    assert headers["x-content-type-options"] == "nosniff"
-    assert headers["cross-origin-resource-policy"] == "same-origin"
-    assert headers["cache-control"] == "no-store"
-
-
-def test_page_has_no_inline_script_style_or_address_of_others(page):
-    """So the policy breaks nothing, and nothing is loaded from elsewhere."""
-    text = page.client.get("/").text
-    for name in ("/page/explore.js", "/page/explore.css"):
-        text += page.client.get(name).text
-    assert "<script>" not in text
-    assert "style=" not in text
-    assert "onclick=" not in text
-    assert "innerHTML" not in text
-    assert "http://" not in text
-    assert "https://" not in text
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["cache-control"] == "no-store"
+    for forbidden in ("<script>", "style=", "onclick=", "innerHTML", "http://", "https://"):
+        assert forbidden not in answer.text
 
 
 @pytest.mark.parametrize("host", ["evil.example:8160", "127.0.0.1.evil.example", "", "[::2]"])

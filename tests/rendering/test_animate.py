@@ -99,14 +99,6 @@ def test_gif_is_exact(tmp_path, shape):
     assert (tmp_path / "a.gif").read_bytes()[13 : 13 + 768] == colours.tobytes()
 
 
-def test_gif_of_equal_frames_costs_nothing_and_keeps_time(tmp_path):
-    """They become one that is shown as long."""
-    write(tmp_path / "one.gif", [smooth(0), smooth(0)[::-1]])
-    write(tmp_path / "many.gif", [smooth(0)] * 50 + [smooth(0)[::-1]])
-    assert sum(duration for _, duration in read(tmp_path / "many.gif")) == 51 * 40
-    assert (tmp_path / "many.gif").stat().st_size == (tmp_path / "one.gif").stat().st_size
-
-
 @pytest.mark.parametrize(("fps", "loop"), [(30.0, True), (25.0, False), (60.0, True)])
 def test_webp_keeps_time(tmp_path, fps, loop):
     """Durations in whole milliseconds add up to the true rate; it plays for ever, or once."""

@@ -87,20 +87,6 @@ def test_images_are_made_in_batches_of_steps(generator):
     assert most <= 4
 
 
-def test_images_without_classes(generator):
-    """A generator without classes is called with y = None, and with the settings' truncation."""
-    seen: list[object] = []
-
-    class Plain(BlobGenerator):
-        def __call__(self, z, y=0, *, truncation=1.0):
-            seen.append((y, truncation))
-            return super().__call__(z, None)
-
-    plain = Plain(resolution=16, num_classes=0)
-    list(scene_of(plain, plain.sample_z(2), None, truncation=0.5).images([0], np.zeros((1, 1))))
-    assert seen == [(None, 0.5)]
-
-
 class Narrow(BlobGenerator):
     """Has room for some images at once."""
 

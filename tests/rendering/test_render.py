@@ -171,34 +171,6 @@ def test_render_plane_grows_to_the_right_and_upwards(generator, tmp_path, remove
                 np.testing.assert_allclose(shown[row, column], image, atol=1)
 
 
-@pytest.mark.parametrize(
-    ("samples", "expected"),
-    [
-        (1, [("left-right", "±3"), ("hue", "±5")]),
-        (2, [("left-right", "±3 · soft ball"), ("", "ball"), ("hue", "±5 · soft ball"), ("", "ball")]),
-    ],
-)
-def test_render_strip_names_the_class_of_every_row(generator, tmp_path, monkeypatch, samples, expected):
-    """Also that of the first sample, whose row names the direction as well."""
-    shown = []
-    page = stills.Page
-    monkeypatch.setattr(stills, "Page", lambda rows, *more, **named: shown.extend(rows) or page(rows, *more, **named))
-    draw(generator, tmp_path / "a.png", format="strip", frames=3, samples=samples, y=[1, 0][:samples])
-    assert [(row.name, row.detail) for row in shown] == expected
-
-
-def test_render_one_way_plays_once(generator, tmp_path):
-    """From one end to the other."""
-    (path,) = draw(generator, tmp_path / "a.gif", indices=["hue"], loop=False, captions="none", samples=1)
-    shown, _ = frames_of(path)
-    with Image.open(path) as image:
-        assert "loop" not in image.info
-    for frame, amount in ((0, -5.0), (-1, 5.0)):
-        expected = moved(generator, ["hue"], [amount], 0).reshape(4, 4, 4, 4, 3).mean(axis=(1, 3))
-        got = shown[frame].astype(float).reshape(4, 4, 4, 4, 3).mean(axis=(1, 3))
-        assert np.abs(got - expected).max() < 16
-
-
 def test_render_refuses_a_folder_that_cannot_be(generator, tmp_path):
     """A file is in the way of the folder."""
     (tmp_path / "file").touch()
