@@ -36,7 +36,10 @@ def photograph(page: Page, address: str, path: Path, *, sample: int) -> None:
         slider.evaluate("(s, share) => { s.value = share * s.max; s.dispatchEvent(new Event('input')); }", share)
     page.wait_for_selector(".preview:not(.made)", state="detached")
     page.wait_for_selector(".suggestion:not([hidden])")
-    page.wait_for_timeout(3000)
+    page.wait_for_timeout(5000)
+    if page.evaluate("innerWidth < 600"):  # the list is below the pictures, which stay in sight
+        page.locator(".direction").nth(2).evaluate("row => row.scrollIntoView({ block: 'center' })")
+        page.wait_for_timeout(500)
     page.screenshot(path=path)
 
 

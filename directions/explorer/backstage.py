@@ -27,6 +27,8 @@ _FILES_KEPT = 2048
 """Previews and suggestions in the hidden folder; a preview has some 8 kB."""
 
 _JUDGE_SAMPLES = 64
+_SECONDS_AT_ONCE = 0.1
+"""As many images of a preview are made in one call as this allows: a slider that is moved then waits no longer."""
 
 
 class Backstage:
@@ -39,6 +41,7 @@ class Backstage:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._judges: dict[str, Statistics] = {}
+        self._at_once = 1
 
     def preview(self, content: Content, direction: str, generator: Shared) -> bytes:
         """Show what a direction does to sample 0, as it was learned.
@@ -58,8 +61,9 @@ class Backstage:
             settings = RenderSettings(format="strip", samples=1, truncation=directions.header["truncation"] or 1.0)
             y = classes[0] if isinstance(classes, list) and classes else 0
             scene = Scene.draw(directions, generator, settings, y)
-            scene.samples.batch = 1
+            scene.samples.batch = self._at_once
             frames = np.concatenate(list(scene.images([index], [strip(PREVIEW_FRAMES, size)])))
+            self._at_once = max(1, min(PREVIEW_FRAMES, int(_SECONDS_AT_ONCE * PREVIEW_FRAMES / generator.seconds)))
             return encode(frames[:, 0], PREVIEW_FRAMES, "jpeg", _PREVIEW_PIXELS)
 
         return self._kept("jpg", (direction, size, _learned(content), generator.digest), make)

@@ -7,6 +7,7 @@ import functools
 import io
 import math
 import tempfile
+import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
@@ -135,6 +136,9 @@ class Shared:
         generator: What makes images, in the worker's thread.
         do: `Worker.do` or `Worker.when_idle`.
         gone: Whether nobody waits any more; asked before each call.
+
+    Attributes:
+        seconds: How long its calls have taken, without their waiting.
     """
 
     def __init__(
@@ -142,6 +146,7 @@ class Shared:
         gone: Callable[[], Awaitable[bool]],
     ) -> None:  # fmt: skip
         self._generator, self._do, self._gone, self._loop = generator, do, gone, asyncio.get_running_loop()
+        self.seconds = 0.0
 
     def __getattr__(self, name: str) -> Any:
         """Tell what the generator tells of itself."""
@@ -160,7 +165,10 @@ class Shared:
     def _in_turn(self, job: Callable[[], Result]) -> Result:
         @torch.no_grad()
         def without_gradients() -> Result:
-            return job()
+            began = time.perf_counter()
+            result = job()
+            self.seconds += time.perf_counter() - began
+            return result
 
         async def unless_gone() -> Result:
             if await self._gone():

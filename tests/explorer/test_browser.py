@@ -356,6 +356,57 @@ def test_browser_suggests_names_and_one_key_takes_them(served):
     assert words in load_directions(served.page.path).names
 
 
+def test_browser_is_used_by_the_keyboard_alone(served):
+    """Skip to the list, star, play, name, slide, open the details, leave: each control is reached by Tab."""
+    tab = served.open()
+    press = tab.keyboard.press
+    press("Tab")
+    press("Enter")
+    playwright.expect(tab.locator("#directions")).to_be_focused()
+    assert tab.locator("#status").text_content() == ""
+    for _ in range(2):
+        press("Tab")
+    press("Enter")
+    said(tab, "Starred")
+    press("Tab")
+    press("Enter")
+    playwright.expect(tab.locator(".preview").first).to_have_attribute("aria-pressed", "true")
+    press("Enter")
+    playwright.expect(tab.locator(".preview").first).to_have_attribute("aria-pressed", "false")
+    press("Tab")
+    tab.keyboard.type("sideways")
+    press("Enter")
+    said(tab, "Name saved")
+    tab.locator(".slider").first.focus()
+    press("Shift+ArrowRight")
+    served.rest(tab)
+    np.testing.assert_array_equal(served.shown(tab), served.answered(0, {0: 0.6}))
+    press("Tab")
+    press("Tab")
+    press("Space")
+    assert tab.locator(".details").first.is_visible()
+    press("?")
+    assert tab.locator("#help-dialog").is_visible()
+    press("Escape")
+    assert not tab.locator("#help-dialog").is_visible()
+    assert load_directions(served.page.path).names[0] == "sideways"
+
+
+def test_browser_on_a_phone_by_night_without_motion(served):
+    """Dark, nothing beyond the edge, the pictures in sight above the last slider, and no animation runs."""
+    tab = served.open()
+    tab.emulate_media(color_scheme="dark", reduced_motion="reduce")
+    tab.set_viewport_size({"width": 360, "height": 740})
+    assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert max(map(int, re.findall(r"\d+", tab.evaluate("getComputedStyle(document.body).backgroundColor")))) < 60
+    tab.locator(".slider").last.scroll_into_view_if_needed()
+    served.slide(tab, 5, 1.0)
+    tiles, slider = (tab.locator(one).bounding_box() for one in ("#tiles", ".direction:last-child .slider"))
+    assert 0 <= tiles["y"] < tiles["y"] + tiles["height"] <= slider["y"] + slider["height"] <= 740
+    tab.locator(".preview").last.focus()
+    assert tab.evaluate("document.getAnimations().length") == 0
+
+
 def test_browser_finds_one_of_a_thousand_classes(browser, tmp_path):
     """By typing a part of its name and pressing Enter; on a narrow screen nothing sticks out."""
     generator = BlobGenerator(num_classes=3)

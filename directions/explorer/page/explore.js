@@ -889,6 +889,10 @@
   });
 
   function setUpList() {
+    document.querySelector(".skip").addEventListener("click", (event) => {
+      event.preventDefault(); // followed, it would be taken for the name of a direction
+      byId("directions").focus();
+    });
     byId("only-starred").checked = state.starred;
     byId("show-hidden").checked = state.showHidden;
     byId("search").addEventListener("input", () => filter());
