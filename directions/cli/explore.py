@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import secrets
 from pathlib import Path
 from typing import Annotated
@@ -11,29 +12,21 @@ import typer
 from directions.cli.common import Device, GeneratorName, Weights, direction_file, options_named
 from directions.errors import UserError
 
-_PAGE = "The page"
+_page = functools.partial(typer.Option, rich_help_panel="The page")
 
 
 def explore(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="A direction file, or the run folder that it is in.")],
     port: Annotated[
-        int | None,
-        typer.Option(
-            metavar="0..65535", help="Port; 0 takes any free one.", show_default="8160, or a free one",
-            rich_help_panel=_PAGE,
-        ),
+        int | None, _page(metavar="0..65535", help="Port; 0 takes any free one.", show_default="8160, or a free one")
     ] = None,
-    host: Annotated[str, typer.Option(help="Address on this machine; no other is served.", rich_help_panel=_PAGE)] = (
-        "127.0.0.1"
-    ),
-    open_browser: Annotated[
-        bool, typer.Option("--open/--no-open", help="Open the page in a browser.", rich_help_panel=_PAGE)
-    ] = True,
+    host: Annotated[str, _page(help="Address on this machine; no other is served.")] = "127.0.0.1",
+    open_browser: Annotated[bool, _page("--open/--no-open", help="Open the page in a browser.")] = True,
     generator: GeneratorName = None,
     weights: Weights = None,
     device: Device = "cpu",
-) -> None:  # fmt: skip
+) -> None:
     """Look at directions in a browser: a slider each; names, ranges and notes are written into the file."""
     from directions.direction_file import load_directions
 

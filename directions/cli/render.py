@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from directions.settings.discover import Classes
 
 _SAID_CLASSES = 20
+_move = functools.partial(typer.Option, rich_help_panel="How to move")
+_sample = functools.partial(typer.Option, rich_help_panel=SAMPLES)
+_output = functools.partial(typer.Option, rich_help_panel=OUTPUT)
 
 
 @with_options(RenderSettings)
@@ -24,28 +28,21 @@ def render(
     given: dict[str, Any],
     file: Annotated[Path, typer.Argument(help="A direction file, or the run folder that it is in.")],
     directions: Annotated[
-        str,
-        typer.Option(
-            "--directions", "-d", metavar="DIRECTION,…", help="By index or name; or all.",
-            rich_help_panel="How to move",
-        ),
+        str, _move("--directions", "-d", metavar="DIRECTION,…", help="By index or name; or all.")
     ] = "all",
-    with_hidden: Annotated[
-        bool, typer.Option("--all", help="Show hidden directions too.", rich_help_panel="How to move")
-    ] = False,
+    with_hidden: Annotated[bool, _move("--all", help="Show hidden directions too.")] = False,
     classes: Annotated[
         str | None,
-        typer.Option(
-            "--classes", "-y", metavar="CLASS,…", rich_help_panel=SAMPLES,
+        _sample(
+            "--classes", "-y", metavar="CLASS,…", show_default="those that the directions were learned on",
             help="Classes of the samples by index or name, in turn; or all. Several are named above an animation's "
             "columns and beside a strip's rows.",
-            show_default="those that the directions were learned on",
         ),
     ] = None,
     word: Annotated[
         str | None,
-        typer.Option(
-            metavar="TEXT", rich_help_panel=SAMPLES,
+        _sample(
+            metavar="TEXT",
             help="Its letters as classes, in a column each, all of one z: for a generator whose classes are letters.",
         ),
     ] = None,
@@ -54,21 +51,15 @@ def render(
     device: Device = "cpu",
     out: Annotated[
         Path | None,
-        typer.Option(
+        _output(
             help="A folder, made if it is not there; or one file that ends in .gif, .webp, .mp4 or .png.",
-            show_default="pictures, or gallery, beside the file", rich_help_panel=OUTPUT,
+            show_default="pictures, or gallery, beside the file",
         ),
     ] = None,
     dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run", help="Print which files would be written and how many images made, and stop.",
-            rich_help_panel=OUTPUT,
-        ),
+        bool, _output("--dry-run", help="Print which files would be written and how many images made, and stop.")
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the paths of the files as JSON.", rich_help_panel=OUTPUT)
-    ] = False,
+    as_json: Annotated[bool, _output("--json", help="Print the paths of the files as JSON.")] = False,
     quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Render directions: animations, strips, planes of two, or a gallery to look through."""
