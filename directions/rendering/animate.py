@@ -20,7 +20,7 @@ from directions.errors import UserError
 from directions.files import atomic_write
 from directions.rendering.page import CAPTION_COLOURS, PAPER, Page, RowCaption, enlarge, row_caption
 from directions.rendering.palette import TRANSPARENT, Palette
-from directions.rendering.path import animation, strip
+from directions.rendering.path import one_way, strip, there_and_back
 from directions.rendering.stills import COLUMNS, write_strip
 from directions.settings.render import Animation
 
@@ -243,7 +243,8 @@ def write_animations(scene: Scene, kind: Animation, page: PlannedPage, *, looks_
     loop = settings.loop is True
     pixels = _look_ahead(scene, page, sizes) if looks_ahead else None
     encoder = Encoder(kind, settings.rate, loop=loop, pixels=pixels)
-    amounts = [animation(settings.frames, size, motion=settings.motion, loop=loop) for size in sizes]
+    trip = there_and_back if loop else one_way
+    amounts = [trip(settings.frames, size, settings.motion) for size in sizes]
     shows = [[page.rows.index(row) for row in rows] for rows in page.shows.values()]
     grids = [page_of(scene, rows) for rows in page.shows.values()]
     blanks = [encoder.drawing(grid.blank) for grid in grids]

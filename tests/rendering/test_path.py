@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from directions.rendering.path import animation, dwell, one_way, strip, there_and_back
+from directions.rendering.path import dwell, one_way, strip, there_and_back
 
 
 @pytest.mark.parametrize("frames", [*range(4, 40), 100, 199, 200])
@@ -65,7 +65,6 @@ def test_one_way_goes_from_end_to_end(frames, motion):
     assert (path[0], path[-1]) == (-1.7, 1.7)
     assert (np.diff(path) > 0).all()
     np.testing.assert_array_equal(path, -path[::-1])
-    np.testing.assert_array_equal(animation(frames, 1.7, motion=motion, loop=False), path)
 
 
 @pytest.mark.parametrize("motion", ["smooth", "linear"])

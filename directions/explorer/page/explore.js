@@ -13,7 +13,7 @@
 
   // What this tab shows; the link has it too. With a row of classes, one sample is shown under each of them.
   const state = {
-    seed: 0, count: 4, label: 0, row: null, truncation: null, layers: null, random: false, amounts: {}, starred: false, showHidden: false,
+    seed: 0, count: 4, label: 0, row: null, truncation: null, layers: null, random: false, amounts: {},
   };
   let before = false;
 
@@ -51,6 +51,9 @@
   }
 
   const attempt = (action) => action().catch(trouble);
+
+  // Write on the file, and return what it holds then.
+  const write = async (change) => (await ask("/api/change", change)).json();
 
   let saying = 0;
   function say(text) {
@@ -683,7 +686,8 @@
       let free = words;
       for (let number = 2; taken.has(free); number++) free = `${words} (${number})`;
       name.removeAttribute("aria-invalid");
-      write({ name: free }, name, "Name saved");
+      if (document.activeElement === part("suggestion")) slider.focus(); // the button goes
+      annotate({ name: free }, name, "Name saved");
     }
 
     function problem(text, field) {
@@ -693,9 +697,9 @@
       if (text && field) field.setAttribute("aria-invalid", "true");
     }
 
-    async function write(changes, field, said) {
+    async function annotate(changes, field, said) {
       try {
-        const next = await (await ask("/api/change", { id, ...changes })).json();
+        const next = await write({ id, ...changes });
         problem("");
         apply(next);
         byId("trouble").hidden = true;
@@ -737,17 +741,17 @@
     });
 
     // What is written into the file.
-    name.addEventListener("change", () => write({ name: name.value }, name, "Name saved"));
+    name.addEventListener("change", () => annotate({ name: name.value }, name, "Name saved"));
     range.addEventListener("change", () => {
-      if (Number.isFinite(range.valueAsNumber)) write({ path_size: range.valueAsNumber }, range, "Range saved");
+      if (Number.isFinite(range.valueAsNumber)) annotate({ path_size: range.valueAsNumber }, range, "Range saved");
       else {
         range.value = rounded(direction.path_size);
         problem("");
       }
     });
-    note.addEventListener("change", () => write({ note: note.value }, note, "Note saved"));
-    part("star").addEventListener("click", () => write({ starred: !direction.starred }, null, direction.starred ? "Star removed" : "Starred"));
-    part("hide").addEventListener("click", () => write({ hidden: !direction.hidden }, null, direction.hidden ? "Shown again" : "Hidden: Show hidden brings it back"));
+    note.addEventListener("change", () => annotate({ note: note.value }, note, "Note saved"));
+    part("star").addEventListener("click", () => annotate({ starred: !direction.starred }, null, direction.starred ? "Star removed" : "Starred"));
+    part("hide").addEventListener("click", () => annotate({ hidden: !direction.hidden }, null, direction.hidden ? "Shown again" : "Hidden: Show hidden brings it back"));
     for (const [field, last] of [[name, () => direction.name], [range, () => rounded(direction.path_size)], [value, null]]) {
       field.addEventListener("keydown", (event) => {
         if (event.key === "Escape" && last) {
@@ -828,7 +832,7 @@
   async function writeOrder() {
     const order = [...byId("directions").children].map((row) => row.dataset.id);
     try {
-      apply(await (await ask("/api/change", { order })).json());
+      apply(await write({ order }));
       say("Order saved");
     } catch (error) {
       apply(file);
@@ -869,10 +873,11 @@
 
   function filter(kept = null) {
     const words = byId("search").value.toLowerCase().split(/\s+/).filter(Boolean);
+    const [onlyStarred, showHidden] = ["only-starred", "show-hidden"].map((id) => byId(id).checked);
     let shown = 0;
     for (const direction of file.directions) {
       const text = `${direction.index} ${direction.name} ${direction.note}`.toLowerCase();
-      const fits = words.every((word) => text.includes(word)) && (!state.starred || direction.starred) && (!direction.hidden || state.showHidden) || direction.id === kept;
+      const fits = words.every((word) => text.includes(word)) && (!onlyStarred || direction.starred) && (!direction.hidden || showHidden) || direction.id === kept;
       rows.get(direction.id).item.hidden = !fits;
       shown += fits;
     }
@@ -893,18 +898,10 @@
       event.preventDefault(); // followed, it would be taken for the name of a direction
       byId("directions").focus();
     });
-    byId("only-starred").checked = state.starred;
-    byId("show-hidden").checked = state.showHidden;
-    byId("search").addEventListener("input", () => filter());
-    for (const [id, key] of [["only-starred", "starred"], ["show-hidden", "showHidden"]]) {
-      byId(id).addEventListener("change", (event) => {
-        state[key] = event.target.checked;
-        filter();
-      });
-    }
+    for (const id of ["search", "only-starred", "show-hidden"]) byId(id).addEventListener("input", () => filter());
     byId("undo").addEventListener("click", () => attempt(async () => {
       const change = file.last_change;
-      apply(await (await ask("/api/change", { undo: true })).json());
+      apply(await write({ undo: true }));
       say(`Undone: ${change}`);
       paint();
     }));
@@ -928,22 +925,15 @@
 
   function setUpActions() {
     const button = byId("before");
-    let pressed = 0;
     button.addEventListener("pointerdown", (event) => {
       if (event.button !== 0) return;
       button.setPointerCapture(event.pointerId);
-      pressed = before ? 0 : performance.now();
-      if (pressed) showBefore(true);
-      button.addEventListener("lostpointercapture", () => {
-        if (pressed && performance.now() - pressed > 350) showBefore(false); // it was held
-        if (!pressed) showBefore(false);
-      }, { once: true });
+      const [was, began] = [before, performance.now()];
+      showBefore(true);
+      // Held, it shows what was before until it is let go; clicked, until the next click.
+      button.addEventListener("lostpointercapture", () => showBefore(!was && performance.now() - began <= 350), { once: true });
     });
-    button.addEventListener("keydown", (event) => {
-      if (event.key !== " " && event.key !== "Enter") return;
-      event.preventDefault();
-      if (!event.repeat) showBefore(!before);
-    });
+    button.addEventListener("click", (event) => { if (event.detail === 0) showBefore(!before); }); // by a key
     byId("reset").addEventListener("click", resetAll);
     byId("save").addEventListener("click", savePicture);
     byId("python").addEventListener("click", showPython);
