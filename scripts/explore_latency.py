@@ -38,12 +38,12 @@ SCREEN = 12
 
 
 class Slow(ClosedFormGenerator):
-    """Takes as long for an image, a grey one, as a generator that makes 50 a second."""
+    """Takes as long for an image as a generator that makes 50 a second; it is noise, of which files are largest."""
 
     def __call__(self, z: Any, *arguments: Any, **settings: Any) -> Tensor:
         """Wait, and return (n, 3, height, width) images."""
         time.sleep(len(z) * SECONDS_AN_IMAGE)
-        return torch.zeros(len(z), 3, self.resolution, self.resolution)
+        return 2 * torch.rand(1, 3, self.resolution, self.resolution).expand(len(z), -1, -1, -1) - 1
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ import socket
 import sys
 import threading
 import webbrowser
+from collections.abc import Callable
 from importlib import resources
 from typing import Any
 
@@ -26,20 +27,10 @@ from starlette.routing import Route
 
 from directions import __version__
 from directions.errors import UserError
+from directions.explorer import models
 from directions.explorer.backstage import Backstage
-from directions.explorer.file import ChangedError, OpenFile
+from directions.explorer.file import ChangedError, Content, OpenFile
 from directions.explorer.guard import Guard, JSONReply, read_body, refusal
-from directions.explorer.models import (
-    FORMATS,
-    MAX_AMOUNT,
-    MAX_SAMPLES,
-    MAX_SEED,
-    AnimationRequest,
-    ChangeRequest,
-    DirectionRequest,
-    ImageRequest,
-    View,
-)
 from directions.explorer.painter import BusyError, Painter, Shared, SupersededError, Worker, animate
 from directions.explorer.snippet import Origin, snippet
 from directions.generators.base import Generator
@@ -86,9 +77,9 @@ def make_app(file: OpenFile, generator: Generator, origin: Origin, token: str) -
         "resolution": generator.resolution,
         "layers": generator.num_layers if isinstance(generator, EditsLayers) else 1,
         "classes": list(generator.class_names or [f"class {index}" for index in range(generator.num_classes)]),
-        "max_samples": MAX_SAMPLES,
-        "max_seed": MAX_SEED - MAX_SAMPLES,
-        "max_amount": MAX_AMOUNT,
+        "max_samples": models.MAX_SAMPLES,
+        "max_seed": models.MAX_SEED - models.MAX_SAMPLES,
+        "max_amount": models.MAX_AMOUNT,
     }
     fixed = {"/": HTMLResponse(page), "/api/generator": JSONReply(about)} | {
         f"/page/{name}": Response((folder / name).read_bytes(), media_type=kind) for name, kind in _PAGE_FILES.items()
@@ -98,13 +89,13 @@ def make_app(file: OpenFile, generator: Generator, origin: Origin, token: str) -
         return JSONReply((await run_in_threadpool(file.read)).described())
 
     async def post_image(request: Request) -> Response:
-        asked = ImageRequest.read(await read_body(request)).check(generator)
+        asked = models.ImageRequest.read(await read_body(request)).check(generator)
         picture = await worker.newest(asked.client, asked.number, lambda: painter.picture(asked, file.read()))
-        return Response(picture, media_type=FORMATS[asked.format])
+        return Response(picture, media_type=models.FORMATS[asked.format])
 
     async def post_animation(request: Request) -> Response:
         nonlocal animations
-        asked = AnimationRequest.read(await read_body(request)).check(generator)
+        asked = models.AnimationRequest.read(await read_body(request)).check(generator)
         if animations >= _ANIMATIONS_AT_ONCE:
             raise BusyError
         shared: Any = Shared(generator, worker.do, request.is_disconnected)
@@ -115,25 +106,24 @@ def make_app(file: OpenFile, generator: Generator, origin: Origin, token: str) -
             animations -= 1
         return Response(gif, media_type="image/gif")
 
+    async def when_idle(request: Request, make: Callable[[Content, str, Any], Any]) -> Any:
+        asked = models.DirectionRequest.read(await read_body(request))
+        shared = Shared(generator, worker.when_idle, request.is_disconnected)
+        return await run_in_threadpool(lambda: make(file.read(), asked.id, shared))
+
     async def post_preview(request: Request) -> Response:
-        asked = DirectionRequest.read(await read_body(request))
-        shared: Any = Shared(generator, worker.when_idle, request.is_disconnected)
-        jpeg = await run_in_threadpool(lambda: backstage.preview(file.read(), asked.id, shared))
-        return Response(jpeg, media_type="image/jpeg")
+        return Response(await when_idle(request, backstage.preview), media_type="image/jpeg")
 
     async def post_suggestion(request: Request) -> Response:
-        asked = DirectionRequest.read(await read_body(request))
-        shared: Any = Shared(generator, worker.when_idle, request.is_disconnected)
-        words = await run_in_threadpool(lambda: backstage.suggestion(file.read(), asked.id, shared))
-        return JSONReply({"suggestion": words})
+        return JSONReply({"suggestion": await when_idle(request, backstage.suggestion)})
 
     async def post_python(request: Request) -> Response:
-        view = View.read(await read_body(request)).check(generator)
+        view = models.View.read(await read_body(request)).check(generator)
         content = await run_in_threadpool(file.read)
         return JSONReply({"python": snippet(view, content.directions, content.moves(view), origin)})
 
     async def post_change(request: Request) -> Response:
-        asked = ChangeRequest.read(await read_body(request))
+        asked = models.ChangeRequest.read(await read_body(request))
         return JSONReply((await run_in_threadpool(file.change, asked)).described())
 
     posts = [post_image, post_animation, post_preview, post_suggestion, post_python, post_change]
