@@ -34,11 +34,10 @@ _SCORES = {"before": "before", "after": "after", "random": "random directions", 
 
 
 def is_hub_id(text: object) -> bool:
-    """Whether something is the name of a repository of the Hub, and not a path that is or was meant to be here."""
+    """Whether something that is no path here is the name of a repository of the Hub, and not a path misspelt."""
     # A path object never is one; nor is what ends like a direction file, or begins with a folder that is here.
-    if not isinstance(text, str) or not _ID.fullmatch(text) or text.endswith(".safetensors"):
-        return False
-    return not Path(text).exists() and not Path(text.split("/")[0]).exists()
+    named_so = isinstance(text, str) and _ID.fullmatch(text) and not text.endswith(".safetensors")
+    return bool(named_so) and not Path(str(text)).parent.exists()
 
 
 def require_hub_id(repository: str) -> None:
@@ -80,8 +79,7 @@ def fetch_from_hub(repository: str, *, revision: str | None = None) -> Path:
         url = client.hf_hub_url(repository, FILE_NAME, revision=revision, endpoint=endpoint)
         known = client.get_hf_file_metadata(url, timeout=TIMEOUT)
         if known.size is not None and known.size > LARGEST:
-            what = f"{FILE_NAME} of {repository} has {known.size:,} bytes, more than {LARGEST:,}"
-            raise UserError(f"{what}: it is something else.")
+            raise UserError(f"{FILE_NAME} of {repository} is no direction file: it has {known.size:,} bytes.")
         found = client.hf_hub_download(repository, FILE_NAME, endpoint=endpoint, etag_timeout=TIMEOUT, **where)
     except UserError:
         raise
@@ -277,20 +275,17 @@ def _explain(
     status = getattr(getattr(error, "response", None), "status_code", None)
     elsewhere = "fetch the file on another machine with directions pull and give its path."
     if offline:
-        return (
-            f"{repository} is neither a file here nor in the Hub's cache, and downloads are switched off by "
-            f"HF_HUB_OFFLINE or DIRECTIONS_OFFLINE. Unset that, or {elsewhere}"
-        )
+        switches = "HF_HUB_OFFLINE or DIRECTIONS_OFFLINE"
+        reason = f"is neither a file here nor in the Hub's cache, and downloads are switched off by {switches}"
+        return f"{repository} {reason}. Unset that, or {elsewhere}"
     if kind == "RevisionNotFoundError":
         return f"{repository} has no revision {revision!r}. Give a branch, a tag or a commit that it has."
     if kind in ("EntryNotFoundError", "RemoteEntryNotFoundError"):
         return f"{repository} holds no {FILE_NAME}, so there are no directions in it."
     if kind in ("RepositoryNotFoundError", "GatedRepoError") or status in (401, 403):
-        verb = "see" if done == "fetched" else "write"
-        return (
-            f"{repository} cannot be {done}: {hub} knows no such repository, or you may not {verb} it. Check its name "
-            "(a path on this machine? it is not there); log in with hf auth login, or set HF_TOKEN."
-        )
+        reason = f"{hub} knows no such repository, or you may not {'see' if done == 'fetched' else 'write'} it"
+        advice = "Check its name (a path on this machine? it is not there); log in with hf auth login, or set HF_TOKEN."
+        return f"{repository} cannot be {done}: {reason}. {advice}"
     if status is not None:
         return f"{repository} cannot be {done}: {hub} answered with status {status}. Try again later."
     cause: BaseException = error

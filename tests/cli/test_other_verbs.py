@@ -64,14 +64,6 @@ def test_wrong_file_is_one_sentence(command, verb, content, message):
     assert "Traceback" not in result.err
 
 
-@pytest.mark.parametrize("verb", ["inspect", "render"])
-def test_name_that_is_too_long_is_one_sentence(command, verb):
-    """The file system refuses it before anything looks whether it is there."""
-    result = command(verb, "x" * 300)
-    assert result.code == 2
-    assert result.err.startswith("Error: Cannot read xxx")
-
-
 STATUSES = [
     GeneratorStatus("builtin", "ready", "sha256 abc", 12, 3, 64),
     GeneratorStatus("other", "missing", "Download it first."),
