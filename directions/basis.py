@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # Torch is imported on use: configurations and direction files are checked with this module, and must not wait for it.
 
 
-def gram_schmidt(A: Tensor) -> Tensor:
+def gram_schmidt(A: Tensor | np.ndarray) -> Tensor:
     r"""Orthonormalise the rows of ``A`` in order, as textbook Gram–Schmidt does.
 
     Row :math:`i` of the result is row :math:`i` of ``A`` less its projection on the rows before it, divided by its

@@ -175,8 +175,6 @@ class Processes(Ranks):
         import torch.distributed as dist
         from torch.distributed.rendezvous import rendezvous
 
-        if not dist.is_available():
-            raise UserError(f"torch {torch.__version__} has no torch.distributed. Start one process, without torchrun.")
         missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]
         if missing:
             unset = f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, but {' and '.join(missing)} not set"

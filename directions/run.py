@@ -30,7 +30,8 @@ import numpy as np
 
 import directions
 from directions.direction_file import Directions, load_directions
-from directions.errors import Interrupted, NonFiniteError, OutOfMemoryError, RankLostError, UserError
+from directions.direction_file.format import short
+from directions.errors import Interrupted, MissingExtraError, NonFiniteError, OutOfMemoryError, RankLostError, UserError
 from directions.files import explained, write_bytes, write_text
 from directions.plan import with_plan
 from directions.ranks import Progress, Ranks, no_progress
@@ -46,7 +47,10 @@ SAME_DIRECTION = 0.9
 """|cosine| from which on a direction of a longer run counts as one of the shorter run."""
 
 _DEFAULT_NAME = re.compile(r"d\d+")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+LONGEST_NAME = 200
+"""Characters of a run's name: a folder's may have 255 bytes, and its number is part of it."""
+
+_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST_NAME - 1}}}")
 # Of the environment: what may change the last digits of a run's numbers.
 _ROUNDING = ("torch", "machine", "cpu", "threads", "gpu", "world_size")
 
@@ -270,7 +274,14 @@ def check_name(name: str) -> None:
         UserError: If it could not be part of a folder's name everywhere.
     """
     if not _NAME.fullmatch(name):
-        raise UserError(f"name must be letters, digits, '.', '_', '-', and start with a letter or digit, got {name!r}.")
+        allowed = f"letters, digits, '.', '_', '-', at most {LONGEST_NAME}, and start with a letter or digit"
+        raise UserError(f"name must be {allowed}, got {short(name)}.")
+
+
+def name_after(path: str, otherwise: str) -> str:
+    """Name a run after a generator or a folder of images, by the last part of its path, or otherwise if that is odd."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(path).resolve().name).strip("-._")
+    return plain[:LONGEST_NAME] or otherwise
 
 
 def _next_folder(out: Path, name: str) -> Path:
@@ -427,13 +438,10 @@ def require_tensorboard() -> None:
     """Check that TensorBoard events can be written.
 
     Raises:
-        UserError: If the package is not installed.
+        MissingExtraError: If the package is not installed.
     """
     if importlib.util.find_spec("tensorboard") is None:
-        raise UserError(
-            "--tensorboard needs the package tensorboard, which is not installed. "
-            'Install it: pip install "biggan-directions[tensorboard]"'
-        )
+        raise MissingExtraError("--tensorboard", "tensorboard")
 
 
 @contextlib.contextmanager

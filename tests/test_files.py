@@ -49,29 +49,11 @@ def test_atomic_write_failure_leaves_the_old_file(old, error):
     assert only_file(old.parent) == "old"
 
 
-def test_write_text_when_the_disk_fills_at_the_flush_leaves_the_old_file(old, monkeypatch):
-    """Delayed allocation can refuse as late as fsync; that is before the old file is touched."""
-
-    def refuse(handle):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "fsync", refuse)
-    with pytest.raises(UserError, match=r"No space left on device"):
-        write_text(old, "new")
-    assert only_file(old.parent) == "old"
-
-
 def test_atomic_write_passes_an_error_about_another_file_unchanged(tmp_path):
     """Reading something that is not there is not a failure to write the destination."""
     with pytest.raises(FileNotFoundError, match="elsewhere"), atomic_write(tmp_path / "a.txt"):
         (tmp_path / "elsewhere").read_bytes()
     assert list(tmp_path.iterdir()) == []
-
-
-def test_atomic_write_passes_an_error_without_errno_unchanged(tmp_path):
-    """Libraries derive their own failures (network, decoding) from OSError; they are not the disk's."""
-    with pytest.raises(OSError, match="no such host"), atomic_write(tmp_path / "a.txt"):
-        raise OSError("no such host")
 
 
 def contents(folder: Path) -> dict[str, str]:

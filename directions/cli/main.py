@@ -124,8 +124,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     if os.path.expanduser("~") == "~":  # noqa: PTH111 - nobody knows one; some packages need it while they are imported
         os.environ["HOME"] = tempfile.gettempdir()
-    # The shell expands "--out ~/runs", but not "--out=~/runs", which must not make a folder named "~".
-    given = [_expanded(word) for word in (sys.argv[1:] if arguments is None else arguments)]
+    words = sys.argv[1:] if arguments is None else arguments
+    given = [_expanded(before, word) for before, word in zip(("", *words), words, strict=False)]
     with warnings.catch_warnings(), _safe_output() as output:
         warnings.showwarning = _show_warning
         warnings.filterwarnings("default", category=UserWarning, module=r"directions\.")
@@ -137,9 +137,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _expanded(word: str) -> str:
-    option, equals, value = word.partition("=~/")
-    return f"{option}={user_path(f'~/{value}')}" if option.startswith("--") and equals else word
+def _expanded(before: str, word: str) -> str:
+    """Write the home folder for ``~`` where no shell has, as in ``--out=~/x``: no folder shall be called so."""
+    option, equals, path = word.rpartition("=") if word.startswith("--") else ("", "", word)
+    is_text = {before, option} & {"--note", "--name", "--message", "--word"}
+    return f"{option}{equals}{user_path(path)}" if path.startswith("~/") and not is_text else word
 
 
 def _status(arguments: Sequence[str]) -> int:
@@ -152,6 +154,12 @@ def _status(arguments: Sequence[str]) -> int:
     except Interrupted as stop:
         typer.echo(str(stop), err=True)
         return stop.exit_code
+    except OSError as error:
+        if error.errno is None:  # of a library, and not of the system
+            raise
+        advice = "Check the path, who may use it, and the space on the disk."
+        typer.echo(f"Error: {error.filename or 'A file'} cannot be used: {error.strerror}. {advice}", err=True)
+        return 2
     except SystemExit as end:  # how Typer ends, also when all went well
         return end.code if isinstance(end.code, int) else int(bool(end.code))
     return 0

@@ -51,14 +51,6 @@ def test_annotated_each_swaps_names(found):
     assert new.undone().header == found.header
 
 
-def test_names_are_compared_as_they_look(found):
-    """The composed and the decomposed form of a letter are one name."""
-    new = found.renamed(0, "cafe\u0301")
-    assert new.names[0] == "caf\u00e9"
-    with pytest.raises(UserError, match="Directions 0 and 1 have the same name"):
-        new.renamed(1, "cafe\u0301")
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -140,18 +132,6 @@ def test_history_forgets_what_does_not_fit(found, monkeypatch):
         found = found.annotated_each({index: {"note": letter * 1500} for index in range(2)})
     assert len(found.history) == 1
     assert found.undone().notes[0] == "c" * 1500
-
-
-@pytest.mark.parametrize(
-    "before",
-    [None, {"directions": {"9": {}}}, {"directions": {"x": {}}}, {"directions": 3}, {"directions": {"0": 3}}],
-)
-def test_undone_refuses_what_it_cannot(found, before):
-    """A change that another program recorded, or that began the history."""
-    change = {"time": "2026-01-01T00:00:00Z", "tool_version": "1", "what": "magic", "before": before}
-    odd = Directions(found.matrix, found.header | {"history": [change]})
-    with pytest.raises(UserError, match=r"The last change \(magic\) cannot be undone"):
-        odd.undone()
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,10 @@ def test_tilde_is_the_home_folder(tmp_path, monkeypatch, capsys):
     blob_directions().save("~/x.safetensors")
     assert main(["select", "~/x.safetensors", "0", "--out=~/y.safetensors"]) == 0
     assert load_directions("~/y.safetensors").names == ("left-right",)
+    assert main(["discover", "--out", "~/runs", "--dry-run"]) == 0
+    assert f'"out": "{tmp_path}/runs"' in capsys.readouterr().out
+    assert main(["name", "~/x.safetensors", "0", "--note", "~/"]) == 0
+    assert load_directions("~/x.safetensors").notes[0] == "~/"
     assert list(Path().iterdir()) == []
 
 

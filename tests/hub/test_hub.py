@@ -153,7 +153,7 @@ def test_wrong_content_is_refused(hub, monkeypatch):
     """Bytes that are not those of the digest; a file that is too large to be one; one that is something else."""
     put(hub)
     hub.corrupt = True
-    with pytest.raises(UserError, match="is not what the Hub has: its size or digest is another"):
+    with pytest.raises(UserError, match="is not a usable direction file"):
         load_directions(ID)
     hub.corrupt = False
     put(hub, **{FILE_NAME: b"\x80\x04" + bytes(100)})
