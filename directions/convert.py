@@ -180,7 +180,7 @@ def read_foreign(path: Path) -> tuple[Tensor, str]:
         kind = type(content).__name__
         raise UserError(f"{path} must hold one matrix, a direction a row, or a deformator's state dict, got a {kind}.")
     shape = tuple(content.shape)
-    if len(shape) != 2 or 0 in shape or content.is_complex() or content.layout != torch.strided:
+    if len(shape) != 2 or 0 in shape or content.is_complex():
         raise UserError(f"{path} must hold a matrix of real numbers, a direction a row, got shape {shape}.")
     if shape[0] > shape[1]:
         many = f"{shape[0]} directions of {shape[1]} components: no more than {shape[1]} can be orthonormal"

@@ -18,9 +18,6 @@ FILE_NAME = "directions.safetensors"
 LARGEST = 200_000_000
 """Bytes of a direction file on the Hub, at most; what is larger is something else."""
 
-LARGEST_PICTURE = 25_000_000
-"""Bytes of a picture, at most."""
-
 TIMEOUT = 10.0
 """Seconds to wait for an answer before the Hub counts as out of reach."""
 
@@ -111,19 +108,10 @@ def card_and_pictures(
         For each path in the repository its bytes.
 
     Raises:
-        UserError: If a picture cannot be read or is too large, or the license is not a word.
+        UserError: If the license is not a word.
     """
     found = [] if pictures is None else [path for pattern in PICTURES for path in sorted(Path(pictures).glob(pattern))]
-    files: dict[str, bytes] = {}
-    for path in found:
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise UserError(f"Cannot read {path}: {error.strerror}. Check that you may read it.") from error
-        if len(data) > LARGEST_PICTURE:
-            advice = "Render with fewer frames or samples, or push without: --no-pictures."
-            raise UserError(f"{path} has more than {LARGEST_PICTURE:,} bytes. {advice}")
-        files[f"pictures/{path.name}"] = data
+    files = {f"pictures/{path.name}": path.read_bytes() for path in found}
     card = write_card(header, repository, pictures=list(files), license_name=license_name)
     return {"README.md": card.encode("utf-8"), **files}
 

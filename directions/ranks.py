@@ -288,11 +288,12 @@ class Processes(Ranks):
         except RuntimeError as error:
             if is_out_of_memory(error):
                 raise
-            what = "lost another rank, which was killed, had no memory left or failed; if it said why, it stands above"
+            what = "has lost another rank, which was killed, had no memory left or failed; "
+            what += "if it said why, that stands above"
             if isinstance(error, self._dist.DistStoreError) or "timed out" in str(error).lower():
-                what = f"waited {self._timeout:g} seconds for another rank in vain: it hangs, or is very slow "
+                what = f"has waited {self._timeout:g} seconds for another rank in vain: it hangs, or is very slow "
                 what += "(DIRECTIONS_TIMEOUT=SECONDS waits longer)"
-            raise RankLostError(f"Rank {self.rank} of {self.world_size} has {what}.") from error
+            raise RankLostError(f"Rank {self.rank} of {self.world_size} {what}.") from error
 
 
 def _timeout() -> float:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from fakes import blob_directions
 
 import directions
 from directions.cli.main import EXAMPLES, main
@@ -146,6 +147,18 @@ def test_commands_work_where_nobody_has_a_home():
     command = [*program, "generators"]
     result = subprocess.run(command, cwd="/", env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(("encoding", "shown"), [("latin-1", b"\\u65b9"), ("utf-8", "方".encode())])
+def test_names_of_any_script_and_bytes_are_printed(tmp_path, encoding, shown):
+    """Whatever the terminal can show; a file name's odd bytes come out as they are in UTF-8."""
+    blob_directions().renamed(0, "方").save(tmp_path / "d")
+    environment = os.environ | {"PYTHONIOENCODING": encoding, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-m", "directions", "select", "d", "0", "--out", b"\xff"]
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, timeout=60, check=False)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert shown in result.stdout
+    assert (b"\xff" if encoding == "utf-8" else b"\\udcff") in result.stdout
 
 
 def test_ctrl_c_outside_a_run_exits_130(monkeypatch, capsys):

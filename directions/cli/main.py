@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib
+import io
 import os
 import sys
 import tempfile
@@ -220,6 +221,9 @@ def _safe_output() -> Any:
     for _ in closed:
         os.open(os.devnull, os.O_RDWR)
     before: list[TextIO | None] = [sys.stdout, sys.stderr]
+    if isinstance(sys.stdout, io.TextIOWrapper):  # file names of any bytes are printed as they are, or spelt out
+        utf8 = sys.stdout.encoding.lower().startswith("utf")
+        sys.stdout.reconfigure(errors="surrogateescape" if utf8 else "backslashreplace")
     streams = [_Stream(stream if stream is not None else Path(os.devnull).open("w")) for stream in before]  # noqa: SIM115
     sys.stdout, sys.stderr = cast("list[TextIO]", streams)
     try:

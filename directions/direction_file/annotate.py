@@ -32,7 +32,6 @@ HISTORY_SIZE = 1_000_000
 """Characters that they take in the file, about, at most: many long notes in turn would fill it."""
 
 _NAMED_PARTS = 4
-_LARGEST_TABLE = 10_000_000
 _FLAGS = dict.fromkeys(("true", "yes", "1", "x"), True) | dict.fromkeys(("false", "no", "0"), False)
 
 
@@ -169,8 +168,6 @@ def read_annotations(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
     """
     path = user_path(path)
     try:
-        if path.stat().st_size > _LARGEST_TABLE:
-            raise UserError(f"{path} has more than {_LARGEST_TABLE:,} bytes. Is it a table of annotations?")
         text = path.read_text(encoding="utf-8-sig")  # with or without the mark that spreadsheets put before it
     except OSError as error:
         raise UserError(f"Cannot read {path}: {error.strerror}. Check the path.") from error
