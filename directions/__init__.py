@@ -11,57 +11,35 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from directions.basis import check_orthonormal as check_orthonormal
+    from directions.basis import gram_schmidt as gram_schmidt
+    from directions.direction_file import Directions as Directions
+    from directions.direction_file import edit_directions as edit_directions
+    from directions.direction_file import load_directions as load_directions
+    from directions.discovery import discover as discover
+    from directions.generators.registry import load_generator as load_generator
+    from directions.generators.weights import load_weights as load_weights
+    from directions.penalty import exact_hessian as exact_hessian
+    from directions.penalty import hessian_penalty as hessian_penalty
+    from directions.penalty import hessian_penalty_exact as hessian_penalty_exact
+    from directions.penalty import jacobian_penalty as jacobian_penalty
+    from directions.penalty import jacobian_penalty_exact as jacobian_penalty_exact
+    from directions.settings.discover import DiscoverConfig as DiscoverConfig
+
 __version__ = "0.1.0"
 
-__all__ = [
-    "Directions",
-    "DiscoverConfig",
-    "__version__",
-    "check_orthonormal",
-    "discover",
-    "edit_directions",
-    "exact_hessian",
-    "gram_schmidt",
-    "hessian_penalty",
-    "hessian_penalty_exact",
-    "jacobian_penalty",
-    "jacobian_penalty_exact",
-    "load_directions",
-    "load_generator",
-    "load_weights",
-]
-
-if TYPE_CHECKING:
-    from directions.basis import check_orthonormal, gram_schmidt
-    from directions.direction_file import Directions, edit_directions, load_directions
-    from directions.discovery import discover
-    from directions.generators.registry import load_generator
-    from directions.generators.weights import load_weights
-    from directions.penalty import (
-        exact_hessian,
-        hessian_penalty,
-        hessian_penalty_exact,
-        jacobian_penalty,
-        jacobian_penalty_exact,
-    )
-    from directions.settings.discover import DiscoverConfig
-
-_HOMES = {
-    "Directions": "directions.direction_file",
-    "DiscoverConfig": "directions.settings.discover",
-    "check_orthonormal": "directions.basis",
-    "discover": "directions.discovery",
-    "edit_directions": "directions.direction_file",
-    "exact_hessian": "directions.penalty",
-    "gram_schmidt": "directions.basis",
-    "hessian_penalty": "directions.penalty",
-    "hessian_penalty_exact": "directions.penalty",
-    "jacobian_penalty": "directions.penalty",
-    "jacobian_penalty_exact": "directions.penalty",
-    "load_directions": "directions.direction_file",
-    "load_generator": "directions.generators.registry",
-    "load_weights": "directions.generators.weights",
+_NAMES = {
+    "basis": "check_orthonormal gram_schmidt",
+    "direction_file": "Directions edit_directions load_directions",
+    "discovery": "discover",
+    "generators.registry": "load_generator",
+    "generators.weights": "load_weights",
+    "penalty": "exact_hessian hessian_penalty hessian_penalty_exact jacobian_penalty jacobian_penalty_exact",
+    "settings.discover": "DiscoverConfig",
 }
+_HOMES = {name: f"directions.{module}" for module, names in _NAMES.items() for name in names.split()}
+__all__ = ["__version__", *_HOMES]  # noqa: PLE0604 — each is text
 
 
 def __getattr__(name: str) -> object:

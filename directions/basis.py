@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # Torch is imported on use: configurations and direction files are checked with this module, and must not wait for it.
 
 
-def gram_schmidt(A: Tensor) -> Tensor:
+def gram_schmidt(A: Tensor | np.ndarray) -> Tensor:
     r"""Orthonormalise the rows of ``A`` in order, as textbook Gram–Schmidt does.
 
     Row :math:`i` of the result is row :math:`i` of ``A`` less its projection on the rows before it, divided by its
@@ -43,7 +43,7 @@ def gram_schmidt(A: Tensor) -> Tensor:
     """
     import torch
 
-    A = torch.as_tensor(A)
+    A = torch.tensor(A) if isinstance(A, np.ndarray) else torch.as_tensor(A)  # an array may be read-only
     if A.dtype not in (torch.float32, torch.float64):
         raise UserError(f"A must be float32 or float64, got {str(A.dtype).removeprefix('torch.')}. Use A.float().")
     if A.ndim != 2 or not 1 <= A.shape[0] <= A.shape[1]:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,14 +31,12 @@ class PublishedFile:
     """What is known of one of the paper's files of directions.
 
     Attributes:
-        file: Its name there.
         sha256: Its digest.
         classes: Classes that it was learned on; ``None`` where that is not known.
         space: z components that move, of `DIM_Z`.
         names: Index to name, of the directions that the paper names.
     """
 
-    file: str
     sha256: str
     classes: tuple[int, ...] | None
     space: tuple[int, int] = (0, DIM_Z)
@@ -54,16 +53,14 @@ _MID_NAMES = {0: "background removal", 5: "colorization", 8: "scene lighting", 2
 _FINE_NAMES = {1: "red filter", 5: "brightness", 13: "white filter", 20: "saturation"}
 
 PUBLISHED_FILES: dict[str, PublishedFile] = {
-    "goldens": PublishedFile("our_goldens.pt", _GOLDENS, (207,), names={5: "rotation", 6: "zoom", 8: "smoosh"}),
-    "goldens-coarse": PublishedFile("our_goldens_coarse.pt", _COARSE, (207,), (0, 40)),
-    "goldens-mid": PublishedFile("our_goldens_mid.pt", _MID, (207,), (40, 80), _MID_NAMES),
-    "goldens-fine": PublishedFile("our_goldens_fine.pt", _FINE, (207,), (80, 120), _FINE_NAMES),
-    "church": PublishedFile(
-        "our_church.pt", _CHURCH, (497,), names={4: "rotation", 14: "shifting", 55: "colorization"}
-    ),
-    "voynov": PublishedFile("voynov.pt", _VOYNOV, None),
+    "goldens": PublishedFile(_GOLDENS, (207,), names={5: "rotation", 6: "zoom", 8: "smoosh"}),
+    "goldens-coarse": PublishedFile(_COARSE, (207,), (0, 40)),
+    "goldens-mid": PublishedFile(_MID, (207,), (40, 80), _MID_NAMES),
+    "goldens-fine": PublishedFile(_FINE, (207,), (80, 120), _FINE_NAMES),
+    "church": PublishedFile(_CHURCH, (497,), names={4: "rotation", 14: "shifting", 55: "colorization"}),
+    "voynov": PublishedFile(_VOYNOV, None),
 }
-"""The files that the paper publishes, and the directions that it names."""
+"""The files that the paper publishes (our_goldens.pt and so on), and the directions that it names."""
 
 
 def convert(
@@ -118,20 +115,10 @@ def convert(
     if classes is None:
         every = None if getattr(generator, "num_classes", None) == 0 else "all"
         classes = known.classes if known is not None and known.classes else every
-    header = make_header(
-        generator,
-        path_sizes=[float(path_size)] * len(basis),
-        names=list(labels.values()),
-        classes=classes,
-        truncation=1.0,
-        space=(span.start, span.stop),
-        method="converted",
-        config={},
-        steps=None,
-        seed=None,
-        penalty=None,
-        source={"file": path.name, "sha256": digest, "form": form, "published": key, "largest_turn_degrees": turn},
-    )
+    source = {"file": path.name, "sha256": digest, "form": form, "published": key, "largest_turn_degrees": turn}
+    scope: dict[str, Any] = {"classes": classes, "truncation": 1.0, "space": (span.start, span.stop)}
+    sizes, told = [float(path_size)] * len(basis), list(labels.values())
+    header = make_header(generator, path_sizes=sizes, names=told, method="converted", source=source, **scope)
     return Directions(span.embed(basis).float().numpy(), header)
 
 
@@ -193,17 +180,12 @@ def read_foreign(path: Path) -> tuple[Tensor, str]:
         kind = type(content).__name__
         raise UserError(f"{path} must hold one matrix, a direction a row, or a deformator's state dict, got a {kind}.")
     shape = tuple(content.shape)
-    if len(shape) != 2 or 0 in shape or content.is_complex() or content.layout != torch.strided:
+    if len(shape) != 2 or 0 in shape or content.is_complex():
         raise UserError(f"{path} must hold a matrix of real numbers, a direction a row, got shape {shape}.")
     if shape[0] > shape[1]:
-        raise UserError(
-            f"{path} holds {shape[0]} directions of {shape[1]} components: no more than {shape[1]} can be orthonormal. "
-            "If its directions are columns, transpose it; else take fewer."
-        )
-    matrix = content.detach().double()
-    if not matrix.isfinite().all():
-        raise UserError(f"{path} holds NaN or infinity. Get it anew.")
-    return matrix, form
+        many = f"{shape[0]} directions of {shape[1]} components: no more than {shape[1]} can be orthonormal"
+        raise UserError(f"{path} holds {many}. If its directions are columns, transpose it; else take fewer.")
+    return content.detach().double(), form
 
 
 def _read_npy(path: Path) -> Tensor:
@@ -231,10 +213,8 @@ def _deformator(state: Mapping[str, Tensor], path: Path) -> tuple[Tensor, str]:
     if "directions" in state:
         raise UserError(f"{path} is a direction file already. Use it, or look at it: directions inspect {path}")
     if any(name.startswith("fc1.") for name in state):
-        raise UserError(
-            f"{path} is a deformator with hidden layers: it bends, and has no directions that are the same everywhere. "
-            "Only the linear, projective and orthogonal kinds can be converted."
-        )
+        bends = "a deformator with hidden layers: it bends, and has no directions that are the same everywhere"
+        raise UserError(f"{path} is {bends}. Only the linear, projective and orthogonal kinds can be converted.")
     found = ", ".join(f"{name} {shape}" for name, shape in list(shapes(state).items())[:3])
     needed = "log_mat_half, or linear.weight and linear.bias"
     raise UserError(f"{path} is no deformator: it must have {needed}, got {found}. Are these a generator's weights?")

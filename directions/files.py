@@ -116,7 +116,7 @@ def atomic_folder(path: str | os.PathLike[str], *, replaces: Callable[[Path], bo
     target = Path(os.path.realpath(user_path(path)))
     token = secrets.token_hex(8)
     partial, old = target.parent / f".{token}.partial", target.parent / f".{token}.partial-old"
-    with _explained(path, partial, target):
+    with explained(path, partial, target):
         try:
             _require_replaceable(path, target, replaces)
             partial.mkdir()
@@ -164,7 +164,7 @@ def _partial(path: str | os.PathLike[str]) -> Iterator[tuple[Path, Path]]:
     # A name may be as long as the system allows, and most of it may be the suffix.
     suffix = target.suffix if len(os.fsencode(target.suffix)) <= _LONGEST_SUFFIX else ""
     partial = target.parent / f".{secrets.token_hex(8)}.partial{suffix}"
-    with _explained(path, partial, target):
+    with explained(path, partial, target):
         if target.is_dir():
             raise UserError(f"Cannot write {path}: it is a folder. Give the path of a file.")
         _require_parent(path, target)
@@ -178,12 +178,25 @@ def _partial(path: str | os.PathLike[str]) -> Iterator[tuple[Path, Path]]:
 
 
 @contextlib.contextmanager
-def _explained(path: str | os.PathLike[str], *places: Path) -> Iterator[None]:
-    """Within the block, an error of the system about one of the places becomes a sentence about the path."""
+def explained(path: str | os.PathLike[str], *places: Path) -> Iterator[None]:
+    """Within the block, an error of the system becomes a sentence about a path.
+
+    Args:
+        path: What was to be written.
+        places: Which files or folders the error must be about, if it is about any; none takes every error.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        UserError: The sentence.
+        OSError: What the block raised, if it is about something else; it passes unchanged.
+    """
     try:
         yield
     except OSError as error:
-        about = error.filename is None or any(Path(str(error.filename)).is_relative_to(place) for place in places)
+        name = error.filename
+        about = not places or name is None or any(Path(str(name)).is_relative_to(place) for place in places)
         if error.errno is None or not about:
             raise
         raise UserError(cannot_write(path, error)) from error

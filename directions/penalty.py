@@ -473,6 +473,7 @@ def _variance(values: Tensor) -> Tensor:
 
 def _derivatives(f: Callable[[Tensor], Outputs], w: Tensor, order: Literal[1, 2]) -> list[Tensor]:
     """Derivatives of each tensor of f by the coordinates of its row, (batch, outputs, n) or (batch, outputs, n, n)."""
+    w = torch.as_tensor(w)
     if w.ndim != 2 or not len(w):
         raise UserError(f"w must be (batch, n) with at least one point, got shape {tuple(w.shape)}.")
 

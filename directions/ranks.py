@@ -132,14 +132,12 @@ class Ranks:
         Raises:
             UserError: If a fact of a rank differs from that of rank 0.
         """
-        everyone = self.collect([dict(facts)])
-        for rank, others in enumerate(everyone):
-            for name, value in everyone[0].items():
-                if others[name] != value:
-                    raise UserError(
-                        f"All ranks must be started alike: {name} is {value!r} on rank 0, {others[name]!r} on rank "
-                        f"{rank}. Give the same command on every machine, with the same packages and weights."
-                    )
+        first, *others = self.collect([dict(facts)])
+        for rank, other in enumerate(others, start=1):
+            for name in (name for name, value in first.items() if other[name] != value):
+                differ = f"{name} is {first[name]!r} on rank 0, {other[name]!r} on rank {rank}"
+                advice = "Give the same command on every machine, with the same packages and weights."
+                raise UserError(f"All ranks must be started alike: {differ}. {advice}")
 
     def request_stop(self, signum: int) -> None:
         """Note that this rank was asked to stop; all of them learn it when they next exchange something.
@@ -177,14 +175,11 @@ class Processes(Ranks):
         import torch.distributed as dist
         from torch.distributed.rendezvous import rendezvous
 
-        if not dist.is_available():
-            raise UserError(f"torch {torch.__version__} has no torch.distributed. Start one process, without torchrun.")
         missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]
         if missing:
-            raise UserError(
-                f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, but {' and '.join(missing)} not set. Start several "
-                "processes with torchrun --nproc-per-node N -m directions …, or unset WORLD_SIZE."
-            )
+            unset = f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, but {' and '.join(missing)} not set"
+            advice = "Start several processes with torchrun --nproc-per-node N -m directions …, or unset WORLD_SIZE."
+            raise UserError(f"{unset}. {advice}")
         self._dist = dist
         self.rank, self.world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
         self._local_rank = int(os.environ.get("LOCAL_RANK", self.rank))
@@ -217,17 +212,14 @@ class Processes(Ranks):
         if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
             return "cpu"
         if name not in ("auto", "cuda"):
-            raise UserError(
-                f"device must be cpu, cuda or auto with several ranks, each of which takes a GPU of its own, got "
-                f"{name!r}. Choose GPUs with CUDA_VISIBLE_DEVICES."
-            )
+            allowed = "cpu, cuda or auto with several ranks, each of which takes a GPU of its own"
+            raise UserError(f"device must be {allowed}, got {name!r}. Choose GPUs with CUDA_VISIBLE_DEVICES.")
         resolve_device("cuda")
         count = torch.cuda.device_count()
         if max(self._local_size, self._local_rank + 1) > count:
-            raise UserError(
-                f"{self._local_size} ranks on a machine need as many GPUs, but torch sees {count} on "
-                f"{platform.node()}. Start torchrun with --nproc-per-node {count}, or give --device cpu."
-            )
+            few = f"{self._local_size} ranks on a machine need as many GPUs, but torch sees {count}"
+            advice = f"Start torchrun with --nproc-per-node {count}, or give --device cpu."
+            raise UserError(f"{few} on {platform.node()}. {advice}")
         torch.cuda.set_device(self._local_rank)
         return f"cuda:{self._local_rank}"
 
@@ -296,16 +288,12 @@ class Processes(Ranks):
         except RuntimeError as error:
             if is_out_of_memory(error):
                 raise
-            who = f"Rank {self.rank} of {self.world_size}"
+            what = "has lost another rank, which was killed, had no memory left or failed; "
+            what += "if it said why, that stands above"
             if isinstance(error, self._dist.DistStoreError) or "timed out" in str(error).lower():
-                raise RankLostError(
-                    f"{who} has waited {self._timeout:g} seconds for another rank in vain: it hangs, or is very slow "
-                    "(DIRECTIONS_TIMEOUT=SECONDS waits longer)."
-                ) from error
-            raise RankLostError(
-                f"{who} has lost another rank, which was killed, had no memory left or failed; if it said why, that "
-                "stands above."
-            ) from error
+                what = f"has waited {self._timeout:g} seconds for another rank in vain: it hangs, or is very slow "
+                what += "(DIRECTIONS_TIMEOUT=SECONDS waits longer)"
+            raise RankLostError(f"Rank {self.rank} of {self.world_size} {what}.") from error
 
 
 def _timeout() -> float:

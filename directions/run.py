@@ -6,12 +6,14 @@ import contextlib
 import datetime as dt
 import importlib.util
 import io
+import itertools
 import json
 import math
 import os
 import platform
 import random
 import re
+import shutil
 import signal
 import sys
 import threading
@@ -22,14 +24,15 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 import directions
 from directions.direction_file import Directions, load_directions
-from directions.errors import Interrupted, NonFiniteError, OutOfMemoryError, RankLostError, UserError
-from directions.files import write_bytes, write_text
+from directions.direction_file.format import short
+from directions.errors import Interrupted, MissingExtraError, NonFiniteError, OutOfMemoryError, RankLostError, UserError
+from directions.files import explained, write_bytes, write_text
 from directions.plan import with_plan
 from directions.ranks import Progress, Ranks, no_progress
 from directions.settings.discover import DiscoverConfig
@@ -44,9 +47,17 @@ SAME_DIRECTION = 0.9
 """|cosine| from which on a direction of a longer run counts as one of the shorter run."""
 
 _DEFAULT_NAME = re.compile(r"d\d+")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+LONGEST_NAME = 200
+"""Characters of a run's name: a folder's may have 255 bytes, and its number is part of it."""
+
+_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST_NAME - 1}}}")
 # Of the environment: what may change the last digits of a run's numbers.
 _ROUNDING = ("torch", "machine", "cpu", "threads", "gpu", "world_size")
+
+
+def _inside(name: str) -> Any:
+    """Make a property: where a file of this name is in the folder."""
+    return property(lambda self: self.path / name)
 
 
 @dataclass(frozen=True)
@@ -60,6 +71,19 @@ class RunFolder:
     path: Path
     writes: bool = True
     """Whether this process writes; of several ranks rank 0 alone does, and may be on another machine."""
+
+    environment_path: ClassVar[Path] = _inside("environment.json")
+    """Versions, machine and arguments at the start, JSON."""
+    config_path: ClassVar[Path] = _inside("config.json")
+    """The resolved configuration, JSON."""
+    stats_path: ClassVar[Path] = _inside("stats.jsonl")
+    """One JSON line for each step."""
+    checkpoint_path: ClassVar[Path] = _inside("checkpoint.pt")
+    """Where to go on from: tensors and plain types, read without pickle's powers."""
+    directions_path: ClassVar[Path] = _inside("directions.safetensors")
+    """What came out."""
+    log_path: ClassVar[Path] = _inside("log.txt")
+    """What happened, with the time of day."""
 
     @classmethod
     def create(
@@ -87,16 +111,14 @@ class RunFolder:
             UserError: If the name is not allowed, or the folder cannot be made or written; nothing is then left.
         """
         check_name(name)
-        with _explained(Path(out)):
+        with explained(out):
             Path(out).mkdir(parents=True, exist_ok=True)
             folder = cls(_next_folder(Path(out), name))
         try:
             folder.write_config(config)
             write_text(folder.environment_path, _json(describe_environment(world_size) | dict(facts or {})))
         except BaseException:
-            for left in folder.path.iterdir():
-                left.unlink()
-            folder.path.rmdir()
+            shutil.rmtree(folder.path)
             raise
         return folder
 
@@ -114,44 +136,16 @@ class RunFolder:
             UserError: If it is not the folder of a run.
         """
         folder = cls(Path(path))
-        if not folder.path.is_dir():
-            raise UserError(f"{path} is not a run folder: it does not exist. Give one such as outputs/00000-builtin.")
         if not folder.config_path.is_file():
-            raise UserError(
-                f"{path} is not a run folder: it has no config.json. Give the folder that `discover` or `gan train` "
-                "printed."
-            )
+            reason = "it has no config.json" if folder.path.is_dir() else "it does not exist"
+            advice = "Give the folder that `discover` or `gan train` printed, such as outputs/00000-builtin."
+            raise UserError(f"{path} is not a run folder: {reason}. {advice}")
         return folder
 
     @classmethod
     def seen_by(cls, ranks: Ranks, path: Path) -> RunFolder:
         """Return a folder as one of several processes has it: rank 0 writes, the others write nothing."""
         return cls(path, writes=ranks.first)
-
-    @property
-    def environment_path(self) -> Path:
-        """Versions, machine and arguments at the start, JSON."""
-        return self.path / "environment.json"
-
-    @property
-    def config_path(self) -> Path:
-        """The resolved configuration, JSON."""
-        return self.path / "config.json"
-
-    @property
-    def stats_path(self) -> Path:
-        """One JSON line for each step."""
-        return self.path / "stats.jsonl"
-
-    @property
-    def checkpoint_path(self) -> Path:
-        """Where to go on from: tensors and plain types, read without pickle's powers."""
-        return self.path / "checkpoint.pt"
-
-    @property
-    def directions_path(self) -> Path:
-        """What came out."""
-        return self.path / "directions.safetensors"
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write the configuration, also when a run is extended."""
@@ -205,15 +199,12 @@ class RunFolder:
         try:
             content = torch.load(self.checkpoint_path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises whatever the damaged bytes lead to
-            raise UserError(
-                f"{self.checkpoint_path} is damaged or not a checkpoint ({type(error).__name__}). Start a new run."
-            ) from error
+            reason = f"is damaged or not a checkpoint ({type(error).__name__})"
+            raise UserError(f"{self.checkpoint_path} {reason}. Start a new run.") from error
         found = content.get("version") if isinstance(content, dict) else type(content).__name__
         if found != CHECKPOINT_VERSION or "state" not in content:
-            raise UserError(
-                f"{self.checkpoint_path} must be a checkpoint of version {CHECKPOINT_VERSION}, got {found!r}. "
-                "Start a new run."
-            )
+            reason = f"must be a checkpoint of version {CHECKPOINT_VERSION}, got {found!r}"
+            raise UserError(f"{self.checkpoint_path} {reason}. Start a new run.")
         return dict(content)
 
     def remove_partial_files(self) -> None:
@@ -223,12 +214,7 @@ class RunFolder:
 
     def append_stats(self, line: Mapping[str, Any]) -> None:
         """Add a line to ``stats.jsonl`` and force it to disk, so that none is missing before a checkpoint."""
-        if not self.writes:
-            return
-        with _explained(self.stats_path), self.stats_path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        self._append(self.stats_path, json.dumps(line))
 
     def keep_stats(self, wanted: Callable[[Mapping[str, Any]], bool]) -> None:
         """Drop the lines of ``stats.jsonl`` that are not wanted, and whatever a kill left of a line."""
@@ -246,12 +232,16 @@ class RunFolder:
 
     def log(self, message: str) -> None:
         """Add a line with the time of day to ``log.txt``."""
+        now = dt.datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+        self._append(self.log_path, f"{now}  {message}")
+
+    def _append(self, path: Path, line: str) -> None:
         if not self.writes:
             return
-        now = dt.datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
-        path = self.path / "log.txt"
-        with _explained(path), path.open("a", encoding="utf-8") as file:
-            file.write(f"{now}  {message}\n")
+        with explained(path), path.open("a", encoding="utf-8") as file:
+            file.write(f"{line}\n")
+            file.flush()
+            os.fsync(file.fileno())
 
     def read_environment(self) -> dict[str, Any]:
         """Return what ``environment.json`` holds; nothing if it is missing or damaged."""
@@ -284,7 +274,14 @@ def check_name(name: str) -> None:
         UserError: If it could not be part of a folder's name everywhere.
     """
     if not _NAME.fullmatch(name):
-        raise UserError(f"name must be letters, digits, '.', '_', '-', and start with a letter or digit, got {name!r}.")
+        allowed = f"letters, digits, '.', '_', '-', at most {LONGEST_NAME}, and start with a letter or digit"
+        raise UserError(f"name must be {allowed}, got {short(name)}.")
+
+
+def name_after(path: str, otherwise: str) -> str:
+    """Name a run after a generator or a folder of images, by the last part of its path, or otherwise if that is odd."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(path).resolve().name).strip("-._")
+    return plain[:LONGEST_NAME] or otherwise
 
 
 def _next_folder(out: Path, name: str) -> Path:
@@ -339,16 +336,6 @@ def describe_environment(world_size: int = 1) -> dict[str, Any]:
 
 def _json(content: Mapping[str, Any]) -> str:
     return json.dumps(content, indent=2) + "\n"
-
-
-@contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"Cannot write {path}: {error.strerror or error}. Free some space, or choose another folder with --out."
-        ) from error
 
 
 class StopSignals:
@@ -451,13 +438,10 @@ def require_tensorboard() -> None:
     """Check that TensorBoard events can be written.
 
     Raises:
-        UserError: If the package is not installed.
+        MissingExtraError: If the package is not installed.
     """
     if importlib.util.find_spec("tensorboard") is None:
-        raise UserError(
-            "--tensorboard needs the package tensorboard, which is not installed. "
-            'Install it: pip install "biggan-directions[tensorboard]"'
-        )
+        raise MissingExtraError("--tensorboard", "tensorboard")
 
 
 @contextlib.contextmanager
@@ -719,9 +703,8 @@ def _keep_annotations(folder: RunFolder, found: Directions) -> Directions:
     carried, lost = carry_annotations(old, found)
     if carried.header == found.header and not lost:
         return found
-    number = 1
-    while (beside := path.with_name(f"directions-before-{number}.safetensors")).exists():
-        number += 1
+    names = (path.with_name(f"directions-before-{number}.safetensors") for number in itertools.count(1))
+    beside = next(name for name in names if not name.exists())
     write_bytes(beside, path.read_bytes())
     said = f"Names, notes and stars were carried over to the directions that match; the old file is {beside}."
     if lost:

@@ -223,8 +223,8 @@ def write_report(folder: Path, out: Path) -> None:
         f"Made by `python scripts/compare_solvers.py --target {target}` ({made}).",
         "Seconds are processor seconds of one core, without scoring.",
         first.get("scored_by")
-        or f"*penalty*: held out, of the result, at {scores.get('points', 64)} places; the "
-        "picture shows the way there at fewer.",
+        or f"*penalty*: held out, of the result, at {scores.get('points', 64)} places that are not those of "
+        "`discover`; the picture shows the way there at fewer.",
         f"*to …*: seconds until the held-out penalty is within {NEAR} of the best method's mean over seeds.",
         "*seeds agree*: mean |cosine| between the directions of two seeds, weighted by activeness.",
         "",

@@ -1,7 +1,6 @@
 """A Hub on the loopback interface: as much of its interface as committing to a model and fetching from it takes.
 
-Files are kept in memory. Large ones (by ending, as on the Hub) go through LFS, with their SHA-256; the others come in
-the commit itself.
+Files are kept in memory, and come in the commit itself.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
-LFS = (".safetensors", ".gif", ".png")
 TOKEN = "hf_test"
 
 
@@ -27,8 +25,6 @@ class FakeHub:
     address: str = ""
     revisions: dict[str, dict[str, dict[str, bytes]]] = field(default_factory=dict)
     """For each repository and revision its files."""
-    objects: dict[str, bytes] = field(default_factory=dict)
-    """LFS objects by SHA-256."""
     private: dict[str, bool] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
     status: int | None = None
@@ -87,10 +83,6 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if self.command in ("GET", "HEAD") and len(parts) >= 5 and parts[2] == "resolve":
             self.resolve("/".join(parts[:2]), parts[3], "/".join(parts[4:]))
             return
-        if self.command == "PUT":
-            self.hub.objects[parts[-1]] = body
-            self.answer(200, b"")
-            return
         if self.headers.get("Authorization") != f"Bearer {TOKEN}":
             self.answer(401, {"error": "Invalid username or password."})
             return
@@ -105,9 +97,6 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.route()
 
-    def do_PUT(self) -> None:
-        self.route()
-
     def write(self, path: str, parts: list[str], body: bytes) -> None:
         if path == "/api/repos/create":
             asked = json.loads(body)
@@ -118,19 +107,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.hub.revisions[name] = {"main": {}}
             self.hub.private[name] = asked.get("visibility") == "private" or bool(asked.get("private"))
             self.answer(200, {"url": f"{self.hub.address}/{name}", "name": name})
-        elif path.endswith("/info/lfs/objects/batch"):
-            asked = json.loads(body)["objects"]
-            objects = [
-                {**one, "actions": {"upload": {"href": f"{self.hub.address}/lfs/{one['oid']}"}}} for one in asked
-            ]
-            self.answer(200, {"transfer": "basic", "objects": objects})
         elif "preupload" in parts:
             wanted = json.loads(body)["files"]
-            modes = [
-                {"path": one["path"], "uploadMode": "lfs" if one["path"].endswith(LFS) else "regular",
-                 "shouldIgnore": False, "oid": None} for one in wanted
-            ]  # fmt: skip
-            self.answer(200, {"files": modes})
+            as_they_are = {"uploadMode": "regular", "shouldIgnore": False, "oid": None}
+            self.answer(200, {"files": [{"path": one["path"], **as_they_are} for one in wanted]})
         elif "commit" in parts:
             self.commit("/".join(parts[2:4]), body)
         elif path == "/api/validate-yaml":
@@ -151,8 +131,6 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             value = entry["value"]
             if entry["key"] == "file":
                 files[value["path"]] = base64.b64decode(value["content"])
-            elif entry["key"] == "lfsFile":
-                files[value["path"]] = self.hub.objects[value["oid"]]
         digest = hashlib.sha1(body).hexdigest()
         self.hub.revisions[repository] |= {"main": files, digest: files}
         address = f"{self.hub.address}/{repository}/commit/{digest}"

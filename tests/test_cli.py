@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from fakes import blob_directions
 
 import directions
 from directions.cli.main import EXAMPLES, main
@@ -122,6 +124,42 @@ def test_a_reader_that_went_away_is_no_error(arguments):
     result = subprocess.run(command, check=False, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60)
     os.close(writing)
     assert result.stderr == ""
+
+
+def test_what_the_system_refuses_anywhere_is_one_sentence(monkeypatch, capsys):
+    """Also where nobody has foreseen it."""
+
+    def refuse():
+        raise PermissionError(13, "Permission denied", "/somewhere")
+
+    monkeypatch.setattr("directions.generators.registry.list_generators", refuse)
+    assert main(["generators"]) == 2
+    assert capsys.readouterr().err.startswith("Error: /somewhere cannot be used: Permission denied. Check the path")
+
+
+def test_commands_work_where_nobody_has_a_home():
+    """No HOME, and a user whom the system does not know: packages ask for it while they are imported."""
+    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("needs to become another user")
+    known = ("HOME", "USER", "LOGNAME", "XDG_CACHE_HOME")
+    environment = {name: value for name, value in os.environ.items() if name not in known}
+    environment |= {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONDONTWRITEBYTECODE": "1"}
+    program = ["setpriv", "--reuid=12345", "--regid=12345", "--clear-groups", sys.executable, "-m", "directions"]
+    command = [*program, "generators"]
+    result = subprocess.run(command, cwd="/", env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(("encoding", "shown"), [("latin-1", b"\\u65b9"), ("utf-8", "方".encode())])
+def test_names_of_any_script_and_bytes_are_printed(tmp_path, encoding, shown):
+    """Whatever the terminal can show; a file name's odd bytes come out as they are in UTF-8."""
+    blob_directions().renamed(0, "方").save(tmp_path / "d")
+    environment = os.environ | {"PYTHONIOENCODING": encoding, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-m", "directions", "select", "d", "0", "--out", b"\xff"]
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, timeout=60, check=False)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert shown in result.stdout
+    assert (b"\xff" if encoding == "utf-8" else b"\\udcff") in result.stdout
 
 
 def test_ctrl_c_outside_a_run_exits_130(monkeypatch, capsys):

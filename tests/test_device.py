@@ -19,7 +19,6 @@ SHORT = [
     RuntimeError("[enforce fail at alloc_cpu.cpp:80] data. DefaultCPUAllocator: not enough memory: you tried to"),
     RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
 ]  # fmt: skip
-OTHER = [RuntimeError("mat1 and mat2 shapes cannot be multiplied"), ValueError("out of memory"), KeyError("a")]
 
 
 def test_resolve_device_finds_what_is_there(monkeypatch):
@@ -32,20 +31,6 @@ def test_resolve_device_finds_what_is_there(monkeypatch):
     assert resolve_device("cuda:1") == "cuda:1"
     with pytest.raises(UserError, match=r"device 'cuda:2' is not there: torch sees 2 GPU\(s\), cuda:0 to cuda:1"):
         resolve_device("cuda:2")
-
-
-@pytest.mark.parametrize("name", ["cuda", "cuda:0"])
-def test_resolve_device_refuses_missing_gpu(name, monkeypatch):
-    """The error says what to use instead."""
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(UserError, match=f"device '{name}' is not there: .* Use --device cpu"):
-        resolve_device(name)
-
-
-def test_resolve_device_refuses_unknown_names():
-    """Only CPU and CUDA are offered."""
-    with pytest.raises(UserError, match="device must be cpu, cuda, cuda:N or auto, got 'tpu'"):
-        resolve_device("tpu")
 
 
 @pytest.fixture
@@ -90,14 +75,6 @@ def test_explained_says_what_to_try(error):
         raise error
     assert caught.value.__cause__ is error
     assert caught.value.micro_batch == 3
-
-
-@pytest.mark.parametrize("error", OTHER, ids=repr)
-def test_explained_lets_other_errors_pass(error):
-    """They are not about memory."""
-    with pytest.raises(type(error)) as caught, explained(lambda: OutOfMemoryError("Try less.")):
-        raise error
-    assert caught.value is error
 
 
 def test_explained_keeps_the_words_of_an_inner_block():

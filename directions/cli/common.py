@@ -93,13 +93,12 @@ def print_table(rows: Sequence[Sequence[str]], right: str) -> None:
         rows: The first one is the heading.
         right: A letter for each column: ``l`` aligns it to the left, ``r`` to the right.
     """
-    widths = [max(len(row[column]) for row in rows) for column in range(len(right))]
+    columns = list(zip(*rows, strict=True))
+    widths = [
+        f"{'>' if side == 'r' else '<'}{max(map(len, column))}" for column, side in zip(columns, right, strict=True)
+    ]
     for row in rows:
-        cells = [
-            cell.rjust(width) if side == "r" else cell.ljust(width)
-            for cell, width, side in zip(row, widths, right, strict=True)
-        ]
-        typer.echo("  ".join(cells).rstrip())
+        typer.echo("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def progress_bar(*, total: int, initial: int = 0, unit: str, quiet: bool, title: str | None = None) -> tqdm[Any]:
@@ -175,10 +174,8 @@ def resumed_config(recorded: _Config, given: Mapping[str, Any], resumable: Seque
     if differing:
         before, now = recorded.to_dict(), config.to_dict()
         changes = ", ".join(f"{option(field)} is {before[field]}, got {now[field]}" for field in differing)
-        raise UserError(
-            f"A resumed run keeps its settings: {changes}. Only {', '.join(map(option, resumable))} may change. "
-            "Leave the others out, or start a new run without --resume."
-        )
+        advice = f"Only {', '.join(map(option, resumable))} may change. Leave the others out, or start a new run"
+        raise UserError(f"A resumed run keeps its settings: {changes}. {advice} without --resume.")
     return config
 
 

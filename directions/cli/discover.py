@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import shlex
 import sys
 from pathlib import Path
@@ -65,6 +64,7 @@ def discover(
         StopSignals,
         check_name,
         finished_run,
+        name_after,
         record_run,
         require_tensorboard,
         stands_at,
@@ -76,7 +76,7 @@ def discover(
             config = DiscoverConfig(**given)
             config.check_used(given)
             if name is None:  # that of the generator, or of its folder
-                name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(config.generator).resolve().name).strip("-._") or "run"
+                name = name_after(config.generator, "run")
             check_name(name)
             where = {"out": str(out), "name": name}
         else:

@@ -27,6 +27,7 @@ from directions.direction_file.format import short
 from directions.errors import UserError
 from directions.files import user_path
 from directions.joint.notes import joint_notes, verdict
+from directions.settings.base import Settings, setting, with_options
 from directions.settings.discover import SIGN_VECTORS_UP_TO, parse_classes
 
 if TYPE_CHECKING:
@@ -59,12 +60,19 @@ def path_option(panel: str | None, text: str, *flags: str, **more: Any) -> Any:
 
 FilePath = Annotated[Path, typer.Argument(parser=user_path, help="A direction file, or the run folder that it is in.")]
 Out = Annotated[Path, path_option(OUTPUT, "Direction file to write.", "--out", "-o", metavar="FILE")]
+To = Annotated[Path, path_option(OUTPUT, "Direction file to write.", "--to", "-o", metavar="FILE")]
 Overwrite = Annotated[bool, option(OUTPUT, "Replace the file if it is there.", "--overwrite")]
 AsJson = Annotated[bool, option(OUTPUT, "Print the result as JSON.", "--json")]
 History = Annotated[bool, option(None, "Show what was changed in the file, when, and by which version.", "--history")]
 Header = Annotated[bool, option(None, "Print the whole header, or with --history that, as JSON.", "--json")]
 
 Suggest = Annotated[bool, option(None, "Suggest names by what pictures of each show; makes images.", "--suggest")]
+
+
+def require_absent(path: Path, what: str, advice: str) -> None:
+    """Refuse to replace a file that the user has not said may be replaced."""
+    if os.path.exists(path):  # noqa: PTH110 — a name that is too long is no file, and no error
+        raise UserError(f"{what} is there already. {advice}, or --overwrite to replace it.")
 
 
 def inspect(
@@ -114,21 +122,19 @@ def _print_origin(header: dict[str, Any]) -> None:
     parts.append(f"z components {start}:{stop}")
     parts += [f"layers {header['layers'][0]}:{header['layers'][-1] + 1} only"] if header["layers"] else []
     typer.echo(", ".join(parts))
-    known = {name: (header["penalty"] or {}).get(name) for name in ("before", "after", "random", "axes")}
-    scores = [f"{name} {value:.4g}" for name, value in known.items() if value is not None]
-    hessians = (header["penalty"] or {}).get("hessians") or {}
+    penalty = header["penalty"] or {}
+    hessians = {name: score["off_diagonal"] for name, score in (penalty.get("hessians") or {}).items()}
     # Where z is long, a few sign vectors cannot tell bases apart; the Hessians can.
-    if scores and not (hessians and stop - start > SIGN_VECTORS_UP_TO):
-        typer.echo(f"held-out penalty: {', '.join(scores)}")
-    scores = [f"{name} {score['off_diagonal']:.4g}" for name, score in hessians.items()]
-    if scores:
-        typer.echo(f"held-out Hessians off the diagonal: {', '.join(scores)}")
+    told = () if hessians and stop - start > SIGN_VECTORS_UP_TO else ("before", "after", "random", "axes")
+    vectors = {name: penalty[name] for name in told if penalty.get(name) is not None}
+    for what, scores in (("held-out penalty", vectors), ("held-out Hessians off the diagonal", hessians)):
+        if scores:
+            typer.echo(f"{what}: {', '.join(f'{name} {score:.4g}' for name, score in scores.items())}")
     if header.get("plan"):
         typer.echo(f"{header['plan']['words']}; took {header['plan']['spent']:.0f} s")
     for line in verdict(header):
         typer.echo(line)
-    joint = header.get("joint")
-    if joint:
+    if joint := header.get("joint"):
         agree = f"{joint['agreeing_starts']} of {joint['starts']} starts agree"
         typer.echo(f"joint start: {joint['base_points']} base points by {joint['measurement']}, {agree}")
         for note in joint_notes(joint, header["directions"]):
@@ -172,22 +178,29 @@ def _symbol(wanted: str, plain: str) -> str:
     return wanted if (sys.stdout.encoding or "").lower().startswith("utf") else plain
 
 
+class Annotations(Settings):
+    """What ``directions name`` writes on one direction, beside its name."""
+
+    path_size: float | None = setting(
+        None, "How far to go to either side, in units of z.", panel=_WRITE, metavar="0<FLOAT<=100"
+    )
+    note: str | None = setting(None, "A remark, up to 2000 characters; '' removes it.", panel=_WRITE, metavar="TEXT")
+    hidden: bool | None = setting(
+        None, "Leave it out of galleries and pages, or not.", panel=_WRITE, flags=("--hide/--show",)
+    )
+    starred: bool | None = setting(
+        None, "Mark it as worth coming back to, or not.", panel=_WRITE, flags=("--star/--unstar",)
+    )
+
+
+@with_options(Annotations)
 def name(
+    given: dict[str, Any],
     file: FilePath,
     direction: Annotated[
         str | None, typer.Argument(help="Index or present name.", show_default=False, metavar="[DIRECTION]")
     ] = None,
     new_name: Annotated[str | None, typer.Argument(help=_NAME_HELP, show_default=False, metavar="[NAME]")] = None,
-    path_size: Annotated[
-        float | None, option(_WRITE, "How far to go to either side, in units of z.", metavar="0<FLOAT<=100")
-    ] = None,
-    note: Annotated[str | None, option(_WRITE, "A remark, up to 2000 characters; '' removes it.")] = None,
-    hidden: Annotated[
-        bool | None, option(_WRITE, "Leave it out of galleries and pages, or not.", "--hide/--show")
-    ] = None,
-    starred: Annotated[
-        bool | None, option(_WRITE, "Mark it as worth coming back to, or not.", "--star/--unstar")
-    ] = None,
     csv: Annotated[Path | None, path_option(_WRITE, _CSV_HELP, metavar="FILE")] = None,
     order: Annotated[
         str | None,
@@ -201,9 +214,7 @@ def name(
     from directions.direction_file import edit_directions, load_directions
     from directions.direction_file.annotate import differences
 
-    wanted = {"name": new_name, "path_size": path_size, "note": note, "hidden": hidden, "starred": starred}
-    wanted = {key: value for key, value in wanted.items() if value is not None}
-    change = _change(direction, wanted, csv, order, undo=undo)
+    change = _change(direction, ({} if new_name is None else {"name": new_name}) | given, csv, order, undo=undo)
     path = direction_file(file)
     before: list[Directions] = []
 
@@ -231,35 +242,29 @@ def _change(
     """Turn the command line into a change of directions; exactly one kind of change must be asked for."""
     from directions.direction_file.annotate import read_annotations
 
-    given = {"DIRECTION": direction is not None, "--csv": csv is not None, "--order": order is not None}
-    kinds = [kind for kind, is_given in {**given, "--undo": undo}.items() if is_given]
+    given = {"DIRECTION": direction is not None, "--csv": csv is not None, "--order": order is not None, "--undo": undo}
+    kinds = [kind for kind, is_given in given.items() if is_given]
     if len(kinds) != 1:
         got = " and ".join(kinds) or "none of them"
         raise UserError(f"Give one of DIRECTION (with what to write), --csv, --order and --undo, got {got}.")
     if direction is None and wanted:
-        options = ", ".join(wanted)
-        raise UserError(f"{options} is for one direction: say which, such as directions name FILE 5 rotation.")
+        raise UserError(f"To write {', '.join(wanted)}, say on which direction: directions name FILE 5 rotation.")
     if direction is not None and not wanted:
         options = "a NAME, --path-size, --note, --hide, --show, --star or --unstar"
         raise UserError(f"There is nothing to write on direction {direction!r}. Give {options}.")
-    if direction is not None:
-        return lambda found: found.annotated_each({direction: wanted})
-    if csv is not None:
-        table = read_annotations(csv)
-        return lambda found: found.annotated_each(table)
     if order is not None:
-        return lambda found: found.reordered([key.strip() for key in order.split(",")])
-    return lambda found: found.undone()
+        keys = [key.strip() for key in order.split(",")]
+        return lambda found: found.reordered(keys)
+    changes = {direction: wanted} if csv is None else read_annotations(csv)
+    return lambda found: found.undone() if undo else found.annotated_each(changes)
 
 
 def _shown(value: Any) -> str:
     """Show a value on one line."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
+    if value is None or isinstance(value, bool):
+        return {None: "as found", True: "yes", False: "no"}[value]
     if isinstance(value, list):
         return ",".join(map(str, value))
-    if value is None:
-        return "as found"
     return f"{value:g}" if isinstance(value, int | float) else repr(value)
 
 
@@ -310,8 +315,8 @@ def merge(
 
 def _write(directions: Directions, out: Path, *, overwrite: bool, as_json: bool) -> None:
     """Write the new file and say what is in it."""
-    if os.path.exists(out) and not overwrite:  # noqa: PTH110 — a name that is too long is no file, and no error
-        raise UserError(f"--out {out} is there already. Give another name, or --overwrite to replace it.")
+    if not overwrite:
+        require_absent(out, f"--out {out}", "Give another name")
     directions.save(out)
     if as_json:
         digest = hashlib.sha256(out.read_bytes()).hexdigest()
@@ -321,76 +326,62 @@ def _write(directions: Directions, out: Path, *, overwrite: bool, as_json: bool)
     typer.echo(f"{len(directions)} directions of {directions.generator}: {out} ({shown})")
 
 
+class Foreign(Settings):
+    """What ``directions convert`` is told about another program's file."""
+
+    generator: str = setting("biggan-128", "Generator that they belong to, by name.", panel=_WHAT, metavar="TEXT")
+    weights: str | None = setting(
+        None, "Its weights; their digest is recorded then.", panel=_WHAT, shown="not looked at", metavar="TEXT"
+    )
+    published: str | None = setting(
+        None, "Which of the paper's files it is: gives names, classes and space.", panel=_WHAT,
+        metavar="goldens|goldens-coarse|goldens-mid|goldens-fine|church|voynov", shown="recognised by its digest",
+    )  # fmt: skip
+    name: list[str] | None = setting(
+        None, "Name a direction, such as 5=rotation; may be repeated.", panel=_WHAT,
+        metavar="INDEX=NAME", shown="the paper's, else d0, d1, …",
+    )  # fmt: skip
+    classes: str | None = setting(
+        None, "Classes that they were learned on, by index or name; or all.", panel=_WHAT,
+        metavar="CLASS,…", shown="the paper's, else all",
+    )  # fmt: skip
+    space: str | None = setting(
+        None, "z components that they move; STOP is excluded.", panel=_WHAT,
+        metavar="START:STOP", shown="the paper's, else all of z",
+    )  # fmt: skip
+    path_size: float = setting(
+        5.0, "How far they go to either side, in units of z.", panel=_WHAT, metavar="0<FLOAT<=100"
+    )
+
+
+@with_options(Foreign)
 def convert(
-    context: typer.Context,
+    given: dict[str, Any],
     file: Annotated[Path, typer.Argument(parser=user_path, help=_FOREIGN_HELP)],
-    to: Annotated[Path, path_option(OUTPUT, "Direction file to write.", "--to", "-o", metavar="FILE")],
-    generator: Annotated[str, option(_WHAT, "Generator that they belong to, by name.")] = "biggan-128",
-    weights: Annotated[
-        str | None, option(_WHAT, "Its weights; their digest is recorded then.", show_default="not looked at")
-    ] = None,
-    published: Annotated[
-        str | None,
-        option(
-            _WHAT,
-            "Which of the paper's files it is: gives names, classes and space.",
-            metavar="goldens|goldens-coarse|goldens-mid|goldens-fine|church|voynov",
-            show_default="recognised by its digest",
-        ),
-    ] = None,
-    name: Annotated[
-        list[str] | None,
-        option(
-            _WHAT,
-            "Name a direction, such as 5=rotation; may be repeated.",
-            metavar="INDEX=NAME",
-            show_default="the paper's, else d0, d1, …",
-        ),
-    ] = None,
-    classes: Annotated[
-        str | None,
-        option(
-            _WHAT,
-            "Classes that they were learned on, by index or name; or all.",
-            metavar="CLASS,…",
-            show_default="the paper's, else all",
-        ),
-    ] = None,
-    space: Annotated[
-        str | None,
-        option(
-            _WHAT,
-            "z components that they move; STOP is excluded.",
-            metavar="START:STOP",
-            show_default="the paper's, else all of z",
-        ),
-    ] = None,
-    path_size: Annotated[
-        float, option(_WHAT, "How far they go to either side, in units of z.", metavar="0<FLOAT<=100")
-    ] = 5.0,
+    to: To,
     as_json: AsJson = False,
 ) -> None:
     """Make a direction file of other programs' directions. No code from the file is run."""
     from directions.convert import convert as make
 
-    with options_named(context):
-        described = _describe(generator, weights)
-        names: dict[int, str] = {}
-        for text in name or []:
-            match = re.fullmatch(r"(\d+)=(.+)", text)
-            if match is None:
-                raise UserError(f"name must be INDEX=NAME, such as 5=rotation, got {short(text)}.")
-            names[int(match[1])] = match[2].strip()
-        numbers = None if classes is None else _indices(described, classes)
-        options = {"names": names, "classes": numbers, "space": space, "path_size": path_size}
-        directions = make(file, described, published=published, **options)  # type: ignore[arg-type]
+    told = Foreign(**given)
+    described = _describe(told.generator, told.weights)
+    names: dict[int, str] = {}
+    for text in told.name or []:
+        match = re.fullmatch(r"(\d+)=(.+)", text)
+        if match is None:
+            raise UserError(f"name must be INDEX=NAME, such as 5=rotation, got {short(text)}.")
+        names[int(match[1])] = match[2].strip()
+    classes = None if told.classes is None else _indices(described, told.classes)
+    scope: dict[str, Any] = {"classes": classes, "space": told.space, "path_size": told.path_size}
+    directions = make(file, described, published=told.published, names=names, **scope)
     directions.save(to)
     source = directions.header["source"]
     if as_json:
         print_json({"directions": str(to), "ndirs": len(directions), "dim_z": directions.dim_z, "source": source})
         return
     known = f" (the paper's {source['published']})" if source["published"] else ""
-    typer.echo(f"{len(directions)} directions of {generator}, from {source['form']}{known}: {to}")
+    typer.echo(f"{len(directions)} directions of {told.generator}, from {source['form']}{known}: {to}")
     turned = f"Gram–Schmidt turned them by up to {source['largest_turn_degrees']:.3g} degrees"
     typer.echo(f"{turned}, as it does in the paper's own code, which moves along rows made orthonormal so.")
     named = [f"{index} {label}" for index, label in enumerate(directions.names) if label != f"d{index}"]
@@ -433,9 +424,8 @@ def generators(
     if as_json:
         print_json([vars(status) for status in statuses])
         return
-    heading = ("name", "state", "|z|", "classes", "pixels", "")
-    rows = [
-        (s.name, s.state, *("" if n is None else str(n) for n in (s.dim_z, s.num_classes, s.resolution)), s.detail)
-        for s in statuses
-    ]
-    print_table([heading, *rows], "llrrrl")
+    rows = [["name", "state", "|z|", "classes", "pixels", ""]]
+    for status in statuses:
+        numbers = ["" if n is None else str(n) for n in (status.dim_z, status.num_classes, status.resolution)]
+        rows.append([status.name, status.state, *numbers, status.detail])
+    print_table(rows, "llrrrl")

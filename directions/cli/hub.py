@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from directions.cli.common import OUTPUT, direction_file, options_named, print_json
-from directions.cli.files import AsJson, FilePath, Overwrite, option, path_option
+from directions.cli.files import AsJson, FilePath, Overwrite, option, path_option, require_absent
 from directions.errors import UserError
 
 Repository = Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Repository on the Hub.")]
@@ -28,9 +27,7 @@ def push(
     ] = None,
     private: Annotated[bool, option(None, "Make a new repository for yourself alone.", "--private")] = False,
     message: Annotated[str, option(None, "Message of the commit.")] = "Directions",
-    dry_run: Annotated[
-        bool, option(OUTPUT, "Print the card and what would be sent; send nothing.", "--dry-run")
-    ] = False,
+    dry_run: Annotated[bool, option(OUTPUT, "Print what would be sent; send nothing.", "--dry-run")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Put a direction file on the Hub, with a card written from its header."""
@@ -80,8 +77,8 @@ def pull(
 
     require_hub_id(repository)
     target = to or Path(f"{repository.split('/')[1]}.safetensors")
-    if os.path.exists(target) and not overwrite:  # noqa: PTH110 — a name that is too long is no file, and no error
-        raise UserError(f"{target} is there already. Give another name with --to, or --overwrite to replace it.")
+    if not overwrite:
+        require_absent(target, str(target), "Give another name with --to")
     directions = load_directions(fetch_from_hub(repository, revision=revision))
     directions.save(target)
     if as_json:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib
+import io
 import os
 import sys
+import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,18 +20,13 @@ from typer.core import TyperCommand, TyperGroup
 import directions
 from directions.device import explained
 from directions.errors import Interrupted, OutOfMemoryError, RankLostError, UserError
+from directions.files import user_path
 
 VERBS = {
     "discover": ("discover", "Learn directions that each change one thing, and write them to a new run folder."),
     "render": ("render", "Render directions: animations, strips, planes of two, or a gallery to look through."),
-    "explore": (
-        "explore",
-        "Look at directions in a browser: a slider each; names, ranges and notes are written into the file.",
-    ),
-    "inspect": (
-        "files",
-        "Show which directions a file holds, how they were found, and what was measured about them.",
-    ),
+    "explore": ("explore", "Look at directions in a browser: a slider each; what you write goes into the file."),
+    "inspect": ("files", "Show which directions a file holds, how they were found, and what was measured of them."),
     "evaluate": ("evaluate", "Measure a file's directions against random ones and the axes of z."),
     "measure": (
         "evaluate",
@@ -37,7 +34,7 @@ VERBS = {
     ),
     "compare": (
         "compare",
-        "Run methods on a generator and judge them at the same held-out places; a run that is there is used again.",
+        "Run methods on a generator, or use runs that are there, and judge them alike.",
     ),
     "name": ("files", "Name directions, set how far they go, and leave notes; every change can be undone."),
     "select": ("files", "Take some directions of a file into one of their own, in the order given."),
@@ -45,10 +42,7 @@ VERBS = {
     "push": ("hub", "Put a direction file on the Hub, with a card written from its header."),
     "pull": ("hub", "Fetch a direction file from the Hub. Nothing else is fetched, and no code is run."),
     "convert": ("files", "Make a direction file of other programs' directions. No code from the file is run."),
-    "generators": (
-        "files",
-        "List the generators by name, whether they can be loaded here, and what to do if not.",
-    ),
+    "generators": ("files", "List the generators by name, whether they can be loaded here, and what to do if not."),
     "gan": ("gan", "Train generators whose latent components are disentangled, with the Hessian Penalty."),
 }
 """Where each verb is (a function or a Typer app of its name) and the first line of its help."""
@@ -134,8 +128,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0; 1 when a run failed; 2 for wrong input, or if the result could not be printed; 130 or 143
         after SIGINT or SIGTERM.
     """
-    # The shell expands "--out ~/runs", but not "--out=~/runs", which must not make a folder named "~".
-    given = [_expanded(word) for word in (sys.argv[1:] if arguments is None else arguments)]
+    if os.path.expanduser("~") == "~":  # noqa: PTH111 - nobody knows one; some packages need it while they are imported
+        os.environ["HOME"] = tempfile.gettempdir()
+    words = sys.argv[1:] if arguments is None else arguments
+    given = [_expanded(before, word) for before, word in zip(("", *words), words, strict=False)]
     with warnings.catch_warnings(), _safe_output() as output:
         warnings.showwarning = _show_warning
         warnings.filterwarnings("default", category=UserWarning, module=r"directions\.")
@@ -147,10 +143,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _expanded(word: str) -> str:
-    option, equals, value = word.partition("=~/")
-    home = os.environ.get("HOME")
-    return f"{option}={home}/{value}" if option.startswith("--") and equals and home else word
+def _expanded(before: str, word: str) -> str:
+    """Write the home folder for ``~`` where no shell has, as in ``--out=~/x``: no folder shall be called so."""
+    option, equals, path = word.rpartition("=") if word.startswith("--") else ("", "", word)
+    is_text = {before, option} & {"--note", "--name", "--message", "--word"}
+    return f"{option}{equals}{user_path(path)}" if path.startswith("~/") and not is_text else word
 
 
 def _status(arguments: Sequence[str]) -> int:
@@ -163,6 +160,12 @@ def _status(arguments: Sequence[str]) -> int:
     except Interrupted as stop:
         typer.echo(str(stop), err=True)
         return stop.exit_code
+    except OSError as error:
+        if error.errno is None:  # of a library, and not of the system
+            raise
+        advice = "Check the path, who may use it, and the space on the disk."
+        typer.echo(f"Error: {error.filename or 'A file'} cannot be used: {error.strerror}. {advice}", err=True)
+        return 2
     except SystemExit as end:  # how Typer ends, also when all went well
         return end.code if isinstance(end.code, int) else int(bool(end.code))
     return 0
@@ -223,6 +226,9 @@ def _safe_output() -> Any:
     for _ in closed:
         os.open(os.devnull, os.O_RDWR)
     before: list[TextIO | None] = [sys.stdout, sys.stderr]
+    if isinstance(sys.stdout, io.TextIOWrapper):  # file names of any bytes are printed as they are, or spelt out
+        utf8 = sys.stdout.encoding.lower().startswith("utf")
+        sys.stdout.reconfigure(errors="surrogateescape" if utf8 else "backslashreplace")
     streams = [_Stream(stream if stream is not None else Path(os.devnull).open("w")) for stream in before]  # noqa: SIM115
     sys.stdout, sys.stderr = cast("list[TextIO]", streams)
     try:
@@ -233,13 +239,6 @@ def _safe_output() -> Any:
         sys.stdout, sys.stderr = cast("list[TextIO]", before)
 
 
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     """Print a warning as a sentence for the user, without the place in the source."""
     typer.echo(f"Warning: {message}", err=True)

@@ -10,6 +10,7 @@ import typer
 
 from directions.cli.common import OUTPUT, SAMPLES, Device, GeneratorName, Quiet, Weights, direction_file, print_json
 from directions.errors import UserError
+from directions.files import user_path
 from directions.settings.base import ConfigError, with_options
 from directions.settings.render import RenderSettings, usual_format
 
@@ -67,7 +68,7 @@ def render(
     from directions.rendering.render import carry_out, make_plan, prepare
 
     path = direction_file(file)
-    out = None if out is None else out.expanduser()  # a shell leaves --out=~/x as it is
+    out = None if out is None else user_path(out)  # a shell leaves --out=~/x as it is
     given.setdefault("format", "plane" if "plane" in given else usual_format(out))
     found = load_directions(path)
     given.setdefault("truncation", found.header["truncation"] or 1.0)

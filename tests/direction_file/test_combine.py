@@ -102,13 +102,3 @@ def test_merge_refuses_what_does_not_belong_together():
         merge({"a": a, "b": part(range(6))})
     with pytest.raises(UserError, match="at least two sets of directions, got 1"):
         merge({"a": a})
-
-
-@pytest.mark.parametrize(
-    ("classes", "expected"),
-    [((None, None), None), (("all", [1]), "all"), (([1], None), [1]), (([2, 1], [1, 0]), [0, 1, 2])],
-)
-def test_merge_widens_classes(classes, expected):
-    """To those of any part."""
-    merged = merge({"a": part([0], classes=classes[0]), "b": part([1], names=["b"], classes=classes[1])})
-    assert merged.header["classes"] == expected

@@ -116,14 +116,6 @@ def test_import_and_load_do_not_import_torch(directions, path):
     subprocess.run([sys.executable, "-c", code, str(path)], check=True, timeout=60)
 
 
-def test_content_cannot_be_changed(directions):
-    """One part of a program cannot move another's directions."""
-    with pytest.raises(ValueError, match="read-only"):
-        directions.matrix[0, 0] = 1
-    directions.header["directions"][0]["name"] = "other"
-    assert directions.names[0] == "hue"
-
-
 # Looking directions up.
 
 
@@ -141,13 +133,9 @@ def test_index_finds(directions, key, index):
     [
         (3, r"There is no direction 3: the indices go from 0 to 2\."),
         (-1, "There is no direction -1"),
-        ("7", "There is no direction 7"),
-        ("-1", "There is no direction -1"),
         ("h", r"'h' begins 2 names: 'hue', 'height'\. Write more"),
         ("heigth", r"There is no direction 'heigth'\. Did you mean 'height'\?"),
         ("rotation", r"There is no direction 'rotation'\. The names are: hue, height, size\."),
-        ("", "There is no direction ''"),
-        (True, "A direction is an index or a name, got True"),
         (1.0, r"A direction is an index or a name, or a sequence of them, got 1\.0"),
     ],
 )
@@ -233,18 +221,11 @@ def test_move_is_differentiable(directions):
     ("z", "direction", "amount", "message"),
     [
         (np.zeros((2, 5)), 0, 1.0, r"z must have the shape \(…, 4\), got \(2, 5\)"),
-        (torch.zeros(5), 0, 1.0, r"z must have the shape \(…, 4\), got \(5,\)"),
-        (np.float64(1.0), 0, 1.0, "z must be a NumPy array or a torch tensor, got float64"),
         ([0.0] * 4, 0, 1.0, "z must be a NumPy array or a torch tensor, got list"),
         (np.zeros((2, 4), int), 0, 1.0, r"z must be of a floating-point type, got int64\. Convert it"),
-        (torch.zeros(2, 4, dtype=torch.int32), 0, 1.0, r"z must be of a floating-point type, got torch\.int32"),
         (np.zeros((2, 4)), 0, [1.0, 2.0, 3.0], r"An amount of shape \(3,\) does not fit z of shape \(2,\)"),
-        (torch.zeros(2, 4), 0, [1.0, 2.0, 3.0], r"An amount of shape \(3,\) does not fit"),
         (np.zeros((2, 4)), 0, "far", "An amount must be a number or an array of numbers, got 'far'"),
-        (torch.zeros(2, 4), 0, "far", "An amount must be a number or an array of numbers, got 'far'"),
         (np.zeros((2, 4)), [0, 1], 1.0, r"2 directions need 2 amounts, one each, got the one number 1\.0"),
-        (np.zeros((2, 4)), [0, 1], [1.0], "2 directions need 2 amounts, one each, got 1"),
-        (np.zeros((2, 4)), "rotate", 1.0, "There is no direction 'rotate'"),
     ],
 )  # fmt: skip
 def test_move_refuses(directions, z, direction, amount, message):
@@ -282,19 +263,6 @@ def test_project_is_the_inverse_of_move(amounts, rest, order):
     np.testing.assert_allclose(directions.project(torch.from_numpy(edit)).numpy(), directions.project(edit), atol=1e-12)
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-def test_project_keeps_type_and_batch_shape(directions, dtype):
-    """(…, dim_z) becomes (…, ndirs)."""
-    edit = np.ones((5, 2, 4), dtype)
-    assert directions.project(edit).dtype == edit.dtype
-    assert directions.project(edit).shape == (5, 2, 3)
-    assert directions.project(torch.from_numpy(edit)).dtype == getattr(torch, dtype)
-    with pytest.raises(UserError, match=r"edit must have the shape \(…, 4\), got \(3,\)"):
-        directions.project(np.ones(3))
-    with pytest.raises(UserError, match="edit must be a NumPy array or a torch tensor, got list"):
-        directions.project([1.0])
-
-
 # Where the rows are.
 
 
@@ -308,20 +276,6 @@ def test_move_and_path_refuse_what_is_not_finite(directions, z):
         directions.path(z, 0, [0.0, np.nan])
     with pytest.raises(UserError, match=r"An amount must be a number or an array of numbers"):
         directions.path(z, 0, ["far"])
-
-
-def test_move_can_be_mapped(directions):
-    """Amounts without values, in a transformation, are taken as they are."""
-    z = torch.zeros(2, 4)
-    moved = torch.vmap(lambda amount: directions.move(z, 0, amount))(torch.tensor([1.0, 2.0]))
-    torch.testing.assert_close(moved[1], directions.move(z, 0, 2.0))
-
-
-@pytest.mark.parametrize("device", ["foo", "gpu", "cuda:99"])
-def test_to_refuses_devices_that_are_not_there(directions, device):
-    """In the words of --device."""
-    with pytest.raises(UserError, match=f"device .*'{device}'"):
-        directions.to(device)
 
 
 def test_to_keeps_rows_on_a_device(directions):
@@ -379,44 +333,25 @@ def with_header(text):
     ("data", "message"),
     [
         (b"", "it is empty"),
-        (b"abc", "it is not a safetensors file, or only its beginning"),
         (pickle.dumps(Bomb(), protocol=2), "it is a pickle; unpickling can run any code"),
-        (pickle.dumps(Bomb(), protocol=4), "it is a pickle; unpickling can run any code"),
         (pickle.dumps(Bomb(), protocol=5), "directions convert FILE"),
         (b"<!DOCTYPE html><html><body>404 not found", r"it is a web page .* Download the file itself"),
-        (b"\n  <html><head></head><body>Sign in</body></html>", "it is a web page"),
         (b'{"generator": "builtin", "steps": 400}', "it is JSON text"),
         (b"\x93NUMPY\x01\x00v\x00{'descr': '<f4'", "it is a NumPy array file"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "it is a Git LFS pointer"),
-        (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "it is not a safetensors file"),
         (good_bytes()[:-1], "it is damaged, or a part is missing"),
-        (good_bytes()[:200], "its first bytes are damaged, or the rest is missing"),
-        (good_bytes()[:9], "its first bytes are damaged, or the rest is missing"),
-        (good_bytes() + b"\0\0", "it is damaged, or a part is missing"),
         (good_bytes().replace(b"hue", b"hug"), "its checksum is not that of its content"),
-        (good_bytes().replace(b"sha256", b"sha255"), "its checksum is not that of its content"),
         (good_bytes().replace(b'"shape":[3,4]', b'"shape":[3,5]'), "it is damaged"),
-        (good_bytes().replace(b'"__metadata__":{', b'"__metadata__":!'), "it is damaged, or a part is missing"),
-        (good_bytes().replace(b'"data_offsets":[0', b'"data_offsetx":[0'), "it is damaged, or a part is missing"),
         (save_tensors({"conv.weight": np.ones(3), "conv.bias": np.ones(3)}), "but holds: 'conv.bias', 'conv.weight'"),
-        (save_tensors({}), "it must hold one tensor, 'directions', but holds: none"),
         (save_tensors({"directions": np.eye(3, dtype=np.float32)}), "it has no header to say what they belong to"),
         (save_tensors({"directions": np.eye(3)}, {"directions": "{}"}), r"must hold float32 .*got F64"),
-        (save_tensors({"directions": np.ones(3, "f4")}, {"directions": "{}"}), r"\(directions, \|z\|\), got F32 \[3\]"),
-        (save_tensors({"directions": np.ones((0, 3), "f4")}, {"directions": "{}"}), r"its shape is \(0, 3\)"),
-        (with_header("{"), "its header is damaged"),
-        (with_header("[]"), "its header must be a JSON object, got list"),
         (with_header('{"a": NaN}'), "its header is damaged .NaN is not a number"),
-        (with_header("[" * 100_000), "its header is damaged"),
         (with_header("{}"), "its format_version must be 1 or 2, got None"),
         (good_bytes(header_for() | {"format_version": 3}), r"its format_version must be 1 or 2, got 3\. Upgrade"),
-        (good_bytes(header_for() | {"format_version": "1"}), "its format_version must be 1 or 2, got '1'"),
         (good_bytes(matrix=np.full((3, 4), np.nan)), "row 0 holds NaN or infinity"),
-        (good_bytes(matrix=np.diag([1, 1, np.inf, 1])[:3]), "row 2 holds NaN or infinity"),
         (good_bytes(matrix=2 * np.eye(3, 4)), r"row 0 has length 2, not 1\. The rows must be orthonormal"),
         (good_bytes(matrix=np.ones((3, 4)) / 2), "are not perpendicular"),
         (good_bytes(matrix=np.eye(5, 4)), r"its shape is \(5, 4\)"),
-        (good_bytes(matrix=np.eye(3, 5)), r"its header says \|z\| = 4, but its rows have 5 numbers"),
         (good_bytes(matrix=np.eye(2, 4)), "its header describes 3 directions, but its matrix has 2 rows"),
     ],
 )  # fmt: skip
@@ -489,29 +424,16 @@ def changed(key, value, inside=None):
     [
         ({key: value for key, value in header_for().items() if key != "seed"}, "its header lacks 'seed'"),
         (changed("truncation", 1.5), r"'truncation' must be a number in \(0, 1\] or null, got 1\.5"),
-        (changed("truncation", True), r"'truncation' must be a number in \(0, 1\] or null, got True"),
         (changed("classes", [1, -1]), r"'classes' must be a list of class indices, 'all' or null, got \[1, -1\]"),
-        (changed("classes", "some"), "'classes' must be a list of class indices"),
-        (changed("space", [0]), r"'space' must be two z indices, \[start, stop\], got \[0\]"),
         (changed("space", [2, 2]), r"search space 2:2 must lie in 0:4 and not be empty"),
-        (changed("space", [0, 9]), r"search space 0:9 must lie in 0:4"),
         (changed("space", [0, 2]), "only z components 0:2 move, but its rows are not zero elsewhere"),
-        (changed("steps", -1), "'steps' must be a whole number of at least 0 or null, got -1"),
-        (changed("seed", "zero"), "'seed' must be a whole number or null, got 'zero'"),
         (changed("generator", "toy"), "'generator' must be an object, got 'toy'"),
-        (changed("name", None, "generator"), "generator name must be text, got None"),
-        (changed("digest", 3, "generator"), "generator digest must be text, got 3"),
-        (changed("directions", {}), "'directions' must be a list, got {}"),
-        (changed("directions", ["a", "b", "c"]), "the entry of direction 0 must be an object, got 'a'"),
+        (changed("directions", {}), "'directions' must be a list of objects, got {}"),
+        (changed("directions", ["a", "b", "c"]), "'directions' must be a list of objects, got"),
         (header_for(names=["a", "b", "a"]), "directions 0 and 2 have the same name, 'a'; names must be unique"),
         (header_for(names=["a", "b\n", "c"]), r"the name of direction 1 must be 1 to 64 printable characters.*'b\\n'"),
-        (header_for(names=["a", "\x1b[31mred", "c"]), "the name of direction 1 must be 1 to 64 printable characters"),
-        (header_for(names=["", "b", "c"]), "the name of direction 0 must be .*, trimmed, .* got ''"),
-        (header_for(names=["a", "b", " c"]), "the name of direction 2 must be"),
-        (header_for(names=["a", "b", "c" * 65]), "the name of direction 2 must be 1 to 64"),
         (header_for(names=["a", "12", "c"]), r"direction 1 must be .* not be a number \(that is an index\), got '12'"),
         (header_for(path_sizes=[1.0, 0.0, 1.0]), r"the path_size of direction 1 must be a positive number, got 0\.0"),
-        (header_for(path_sizes=[1.0, 1.0, "far"]), "the path_size of direction 2 must be a positive number, got 'far'"),
         (header_for(activeness=["much", None, None]), "activeness of direction 0 must be a number or null, got 'much'"),
     ],
 )  # fmt: skip
@@ -522,10 +444,3 @@ def test_header_is_checked_when_made_and_when_read(path, header, message):
     path.write_bytes(good_bytes(header))
     with pytest.raises(UserError, match=f"is not a usable direction file: .*{message}"):
         load_directions(path)
-
-
-@pytest.mark.parametrize("value", [float("nan"), object(), {1, 2}])
-def test_header_must_be_json(value):
-    """What JSON cannot hold is refused when the directions are made, not when they are saved."""
-    with pytest.raises(UserError, match="The header must hold what JSON can"):
-        Directions(orthonormal(3, 4), header_for(config={"odd": value}))

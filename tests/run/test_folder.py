@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import threading
@@ -12,7 +11,7 @@ import pytest
 import torch
 
 from directions.errors import Interrupted, UserError
-from directions.run import RunFolder, StopSignals, describe_environment
+from directions.run import RunFolder, StopSignals
 
 CONFIG = {"method": "adam", "steps": 3}
 STATE = {"A": torch.eye(2), "record": {"step": 1}, "optimizer": {"state": {0: {"step": torch.ones(())}}}}
@@ -52,7 +51,7 @@ def test_create_gives_every_run_its_number(tmp_path):
     assert sorted(made) == sorted(entry.name for entry in tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["", "a/b", "..", "-x", "a b", "ö"])
+@pytest.mark.parametrize("name", ["", "a/b", "..", "-x", "a b", "ö", "x" * 201])
 def test_create_refuses_names(tmp_path, name):
     """A name becomes part of a path."""
     with pytest.raises(UserError, match="name must be letters, digits"):
@@ -71,7 +70,7 @@ def test_create_leaves_nothing_where_it_cannot_write(tmp_path, monkeypatch):
         RunFolder.create(tmp_path, "a", CONFIG)
     assert not list(tmp_path.iterdir())
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"Cannot write .*file: .* --out"):
+    with pytest.raises(UserError, match=r"Cannot write .*file"):
         RunFolder.create(tmp_path / "file", "a", CONFIG)
 
 
@@ -88,30 +87,6 @@ def test_open_refuses_what_is_no_run(tmp_path, folder):
             folder.read_config()
 
 
-def test_ranks_other_than_the_first_write_nothing(folder):
-    """Rank 0 does, and may be on another machine."""
-    before = {path: path.read_bytes() for path in folder.path.iterdir()}
-    other = RunFolder.seen_by(SimpleNamespace(first=False), folder.path)
-    other.write_config({})
-    other.write_checkpoint(STATE)
-    other.append_stats({"step": 1})
-    other.keep_stats(lambda line: False)
-    other.log("one")
-    other.remove_partial_files()
-    assert {path: path.read_bytes() for path in folder.path.iterdir()} == before
-
-
-def test_checkpoint_round_trip(folder):
-    """Tensors and plain types come back as they were, and so do the facts beside them."""
-    assert folder.read_checkpoint() is None
-    folder.write_checkpoint(STATE, generator={"digest": "abc"})
-    content = folder.read_checkpoint()
-    assert content["generator"] == {"digest": "abc"}
-    assert torch.equal(content["state"]["A"], STATE["A"])
-    assert content["state"]["record"] == STATE["record"]
-    assert torch.equal(content["state"]["optimizer"]["state"][0]["step"], torch.ones(()))
-
-
 @pytest.mark.parametrize("damage", ["truncate", "garbage", "empty", "pickle"])
 def test_checkpoint_damaged_is_refused(folder, damage):
     """Nothing but tensors and plain types is ever loaded."""
@@ -125,14 +100,6 @@ def test_checkpoint_damaged_is_refused(folder, damage):
         folder.read_checkpoint()
 
 
-@pytest.mark.parametrize(("content", "got"), [({"version": 99}, "99"), (torch.eye(2), "'Tensor'")], ids=str)
-def test_checkpoint_of_another_version_is_refused(folder, content, got):
-    """Also a torch file that is something else altogether."""
-    torch.save(content, folder.checkpoint_path)
-    with pytest.raises(UserError, match=f"must be a checkpoint of version 1, got {got}"):
-        folder.read_checkpoint()
-
-
 def test_keep_stats_drops_unwanted_and_broken_lines(folder):
     """What a kill left half written, and what will be written again."""
     for step in range(5):
@@ -142,26 +109,6 @@ def test_keep_stats_drops_unwanted_and_broken_lines(folder):
         file.write('{"step": 5, "pen')
     folder.keep_stats(lambda line: line["step"] < 3)
     assert folder.stats_path.read_text() == "".join(whole[:3])
-
-
-def test_log_has_a_time_on_each_line(folder):
-    """Lines are added, not replaced."""
-    folder.log("one")
-    folder.log("two")
-    lines = (folder.path / "log.txt").read_text().splitlines()
-    assert [line.rsplit(maxsplit=1)[-1] for line in lines] == ["one", "two"]
-    assert all(line[4] == "-" and line[13] == ":" for line in lines)
-
-
-def test_environment_changes_names_what_moved_the_last_digits(folder):
-    """Threads and versions count, the host's name does not."""
-    assert folder.read_environment()["torch"] == torch.__version__
-    assert folder.read_environment()["generator"] == {"digest": "abc"}
-    assert folder.environment_changes() == []
-    folder.environment_path.write_text(json.dumps(describe_environment() | {"threads": 77, "system": "other"}))
-    assert folder.environment_changes() == [f"threads was 77, is {torch.get_num_threads()}"]
-    folder.environment_path.write_text("{")
-    assert folder.environment_changes() == ["environment.json is missing or damaged"]
 
 
 @BOTH
@@ -196,28 +143,6 @@ def test_a_deferred_signal_raises_at_the_end_of_the_block(signum, code, capfd):
         assert caught.value.exit_code == code
     assert done == ["first", "second", "first"]
     assert "once more to stop at once" in capfd.readouterr().err
-
-
-def test_a_signal_after_the_terminal_is_gone_is_obeyed(monkeypatch):
-    """Nothing that is said may stop what is done."""
-
-    def gone(*arguments):
-        raise OSError(5, "Input/output error")
-
-    monkeypatch.setattr("os.write", gone)
-    with pytest.raises(Interrupted), StopSignals() as stop, stop.deferred():
-        os.kill(os.getpid(), signal.SIGTERM)
-
-
-def test_handlers_are_put_back_and_an_ignored_hangup_stays_ignored():
-    """As with nohup; afterwards the process behaves as before."""
-    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    kept = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    with StopSignals():
-        assert signal.getsignal(signal.SIGINT) != before[0]
-        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
-    signal.signal(signal.SIGHUP, kept)
 
 
 def test_other_threads_run_without_handlers():

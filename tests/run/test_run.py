@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import random
 import signal
@@ -16,8 +15,8 @@ from killed import spawn
 
 from directions.direction_file import load_directions
 from directions.discovery import discover
-from directions.errors import Interrupted, NonFiniteError, UserError
-from directions.run import RunFolder, StopSignals, carry_annotations, finished_run, record_run, require_tensorboard
+from directions.errors import Interrupted, NonFiniteError
+from directions.run import RunFolder, StopSignals, carry_annotations, finished_run, record_run
 from directions.settings.discover import DiscoverConfig
 
 CONFIG = DiscoverConfig(
@@ -118,34 +117,6 @@ def test_record_run_stops_in_the_middle_of_every_phase(tmp_path, method):
     assert len(phases) >= 2 + (method == "joint+adam")
 
 
-def test_record_run_stops_while_it_diagonalises(tmp_path):
-    """Within a start; those that are finished are not done again."""
-    config = CONFIG.replace(method="joint", starts=4)
-    whole, _ = run(tmp_path / "whole", config)
-    started = []
-
-    def interrupt(phase, done, total, note):
-        if phase == "Diagonalising":
-            started.append(done)
-            if done == 2:
-                os.kill(os.getpid(), signal.SIGINT)
-
-    with pytest.raises(Interrupted):
-        run(tmp_path / "broken", config, on_progress=interrupt)
-    folder = RunFolder.open(tmp_path / "broken" / "00000-run")
-    resumed = []
-    generator = DoubleGenerator()
-    snapshots = discover(
-        generator,
-        config,
-        resume_from=state_of(folder),
-        on_progress=lambda phase, done, *_: resumed.append((phase, done)),
-    )
-    record_run(snapshots, generator, folder)
-    assert min(done for phase, done in resumed if phase == "Diagonalising") >= 2
-    assert outcome(folder.path) == outcome(whole.path)
-
-
 @pytest.mark.parametrize("short", [4, 5])
 def test_record_run_extended_equals_asked_at_once(tmp_path, short):
     """Also the recorded numbers and the configuration, wherever the first part ended."""
@@ -223,33 +194,6 @@ def test_record_run_keeps_the_last_good_state(tmp_path):
     assert state_of(folder)["record"]["step"] == 5
     assert state_of(folder)["A"].isfinite().all()
     assert "penalty became nan at step 6" in (folder.path / "log.txt").read_text()
-
-
-def test_record_run_on_a_full_disk_says_so_and_keeps_the_checkpoint(tmp_path, monkeypatch):
-    """The checkpoint before is whole, and the run can go on from it."""
-    whole, _ = run(tmp_path / "whole")
-    written = itertools.count()
-
-    def fill(path, data):
-        if path.name == "checkpoint.pt" and next(written) == 2:
-            raise UserError("Cannot write checkpoint.pt: No space left on device.")
-        path.write_bytes(data)
-
-    monkeypatch.setattr("directions.run.write_bytes", fill)
-    with pytest.raises(UserError, match="No space left"):
-        run(tmp_path / "full")
-    monkeypatch.undo()
-    folder = RunFolder.open(tmp_path / "full" / "00000-run")
-    assert state_of(folder)["record"]["step"] == 2
-    go_on(folder)
-    assert outcome(folder.path) == outcome(whole.path)
-
-
-def test_tensorboard_missing_names_the_extra(monkeypatch):
-    """The message is the command to type."""
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r'pip install "biggan-directions\[tensorboard\]"'):
-        require_tensorboard()
 
 
 def test_tensorboard_events_are_written(tmp_path):

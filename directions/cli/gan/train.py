@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import shlex
 import sys
 from collections.abc import Iterator
@@ -46,14 +45,14 @@ def train(
     quiet: common.Quiet = False,
 ) -> None:
     """Train a generator on a folder of images, with the Hessian Penalty or without."""
-    from directions.run import RunFolder, StopSignals, check_name, require_tensorboard
+    from directions.run import RunFolder, StopSignals, check_name, name_after, require_tensorboard
 
     with joined() as ranks, StopSignals(ranks), _denormals_restored():
         config = _new_config(given, ranks) if resume is None else _old_config(resume, given, ranks, out=out, name=name)
         if resume is None:
             out = out or Path("outputs")
             # The name of the data folder.
-            name = name or re.sub(r"[^A-Za-z0-9._-]+", "-", Path(config.data).resolve().name).strip("-._") or "gan"
+            name = name or name_after(config.data, "gan")
             check_name(name)
         if tensorboard:
             require_tensorboard()
