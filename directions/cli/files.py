@@ -19,7 +19,6 @@ from directions.cli.common import (
     GeneratorName,
     Weights,
     direction_file,
-    options_named,
     print_json,
     print_table,
 )
