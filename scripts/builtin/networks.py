@@ -1,4 +1,4 @@
-"""What the trainer of the packaged generators is made of: the package's BigGAN-deep, an opponent, and the losses."""
+"""The networks of the packaged generators: the package's BigGAN-deep, its opponent, and how it is packaged."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 import json
 import types
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from directions.generators.base import truncated_normal
 from directions.generators.weights import CONFIG, WEIGHTS
 from directions.sampling import derived_rng
 
-GREY_LEVELS = 127.5
 POWER_ITERATIONS = 100
 SMALL_BIGGAN: dict[str, object] = {
     "output_dim": 64,
@@ -149,7 +147,7 @@ class Discriminator(nn.Module):
         self, resolution: int, num_classes: int, width: int, channels: int = 3, fold: int = 1, together: int = 1
     ) -> None:
         super().__init__()
-        self.fold, self.num_classes = fold, num_classes
+        self.fold, self.num_classes, self.together = fold, num_classes, together
         blocks: list[nn.Module] = []
         inner, size, out = channels * together * fold**2, resolution // fold, width
         while size > 4:
@@ -161,9 +159,10 @@ class Discriminator(nn.Module):
         self.embedding = spectral_norm(nn.Embedding(num_classes * together, inner))
 
     def forward(self, images: Tensor, y: Tensor) -> Tensor:
-        """Score images (batch, together · channels, h, w) of classes ``y`` (batch, together): (batch,)."""
-        place = torch.arange(y.shape[1]) * self.num_classes
-        folded = F.pixel_unshuffle(images, self.fold) if self.fold > 1 else images
+        """Score images (batch · together, channels, h, w) of classes ``y`` (batch · together,): (batch,)."""
+        images, y = (tensor.unflatten(0, (-1, self.together)) for tensor in (images, y))
+        place = torch.arange(self.together) * self.num_classes
+        folded = F.pixel_unshuffle(images.flatten(1, 2), self.fold)
         features = F.relu(self.blocks(folded)).sum(dim=(2, 3))
         return self.linear(features).squeeze(1) + (self.embedding(y + place).sum(dim=1) * features).sum(dim=1)
 
@@ -177,68 +176,6 @@ def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
     return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
 
 
-@dataclass(frozen=True)
-class TextureStatistics:
-    """Mean and mean square of the high-pass of images, pixel by pixel: (channels, h, w), in grey levels of 255."""
-
-    mean: Tensor
-    square: Tensor
-
-    @classmethod
-    def of(cls, images: Tensor) -> TextureStatistics:
-        """Measure a batch of images in [-1, 1]: what is left without their mean over 3 by 3 pixels."""
-        padded = F.pad(images, (1, 1, 1, 1), mode="replicate")
-        residual = (images - F.avg_pool2d(padded, 3, stride=1)) * GREY_LEVELS
-        return cls(residual.mean(dim=0), residual.square().mean(dim=0))
-
-
-def texture_matching(fake: TextureStatistics, real: TextureStatistics) -> Tensor:
-    """How far the texture of generated images is from that of real ones: feature matching on the finest scale.
-
-    A grid that stays at the same pixels shows in the mean, grain in the mean square. The discriminator, smooth by its
-    spectral norm, gives a weak gradient for either; this gives a direct one.
-
-    References:
-        Salimans et al. 2016, arXiv:1606.03498, section 3.1 (feature matching).
-    """
-    means = (fake.mean - real.mean).square().mean()
-    squares = ((fake.square - real.square).abs() / (real.square + 1)).mean()
-    return means + squares
-
-
-def chroma(images: Tensor, angles: int = 8) -> Tensor:
-    """Mean colour of each image without its brightness, projected on axes around half a turn of the colour circle."""
-    red, green, blue = (images.mean(dim=(2, 3)) * GREY_LEVELS).unbind(dim=1)
-    plane = torch.stack(((2 * red - green - blue) / 6**0.5, (green - blue) / 2**0.5), dim=1)
-    angle = torch.arange(angles, device=images.device) * (torch.pi / angles)
-    return plane @ torch.stack((angle.cos(), angle.sin())).to(plane)
-
-
-def colour_matching(fake: Tensor, real: Tensor) -> Tensor:
-    """Squared sliced Wasserstein distance between two sets of mean colours, in variances of the real one.
-
-    The tails of a distribution are what a small generator leaves out first. Here each image is held against the real
-    one of its rank, so that the extremes are asked for.
-
-    References:
-        Bonneel et al. 2015, doi:10.1007/s10851-014-0506-3.
-    """
-    ranks = (torch.arange(len(fake), dtype=real.dtype, device=real.device) + 0.5) / len(fake)
-    wanted = torch.quantile(real, ranks, dim=0)
-    return ((fake.sort(dim=0).values - wanted).square().mean(dim=0) / real.var(dim=0)).mean()
-
-
-def rank_matching(values: Tensor, data: Tensor) -> Tensor:
-    """Squared Wasserstein distance between two sets of numbers: each against the one of the data at its rank.
-
-    Args:
-        values: (n,), any order.
-        data: (N,) sorted, of variance 1.
-    """
-    ranks = ((torch.arange(len(values)) + 0.5) / len(values) * len(data)).long()
-    return (values.sort().values - data[ranks]).square().mean()
-
-
 @torch.no_grad()
 def settle_spectral_norm(model: BigGAN) -> None:
     """Iterate every layer's singular vectors to convergence: averaged weights have others than the live ones."""
@@ -249,6 +186,25 @@ def settle_spectral_norm(model: BigGAN) -> None:
             for _ in range(POWER_ITERATIONS):
                 v.copy_(F.normalize(matrix.mT @ u, dim=0))
                 u.copy_(F.normalize(matrix @ v, dim=0))
+
+
+@torch.no_grad()
+def scale_latents(model: BigGAN, scale: float) -> None:
+    """Make z do what ``scale`` times z did, in evaluation mode; exactly, and at no cost.
+
+    The columns of every layer that takes z are scaled, and its right singular vector the other way, which leaves the
+    norm that the layer is divided by as it was.
+
+    Args:
+        model: Its singular vectors are settled; changed in place.
+        scale: Factor of z.
+    """
+    layers = [model.generator.gen_z]
+    for module in model.modules():
+        layers += [module.scale, module.offset] if isinstance(module, BigGANBatchNorm) and module.conditional else []
+    for layer in layers:
+        layer.weight_orig[:, : model.config.z_dim] *= scale
+        layer.weight_v[: model.config.z_dim] /= scale
 
 
 @torch.no_grad()
