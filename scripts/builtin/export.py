@@ -12,27 +12,27 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import torch
 from figures import figures_of, table_of
 from images import Images
 from networks import (
-    build_generator,
     measure_statistics,
     scale_latents,
     settle_spectral_norm,
-    tie_colours,
     write_generator,
 )
 from pytorch_pretrained_biggan import BigGAN
 from tqdm import tqdm
-from train import Settings, generator_config
+from train import Settings, generator_for
 
 from directions.files import write_text
 from directions.gan.recording import sample_sheet
 from directions.generators.registry import load_generator
 from directions.generators.weights import WEIGHTS
+from directions.run import RunFolder
 
 PACKAGED = Path(__file__).parents[2] / "directions" / "generators"
 KINDS = {
@@ -43,34 +43,33 @@ KINDS = {
 
 def finished(run: Path, data: Images) -> BigGAN:
     """The averaged generator of a run, its spectral norms settled; statistics are still to be measured."""
-    settings = json.loads((run / "settings.json").read_text())
-    model = build_generator(generator_config(data, settings["dim_z"], settings["channel_width"]))
+    settings = read_settings(run)
+    model = generator_for(data, settings["dim_z"], settings["channel_width"])
     model.load_state_dict(torch.load(run / "checkpoint.pt", weights_only=True)["networks"]["average"])
-    if data.channels == 1:
-        tie_colours(model)
     settle_spectral_norm(model)
-    scale_latents(model, settings.get("scale", 1.0))
+    scale_latents(model, settings["scale"])
     return model
 
 
-def stage(run: Path, settings: dict[str, object], folder: Path, steps: int) -> str:
+def read_settings(run: Path) -> dict[str, Any]:
+    """What a run records; options that are newer than it have their defaults."""
+    return asdict(Settings()) | json.loads((run / "settings.json").read_text())
+
+
+def stage(run: Path, steps: int, folder: str) -> str:
     """One stage of training as a line of the card: its command with the options that differ from the defaults."""
-    words = [] if folder == Path(KINDS["scenes"][1]) else ["--data", str(folder)]
+    settings = read_settings(run)
+    words = [] if folder == KINDS["scenes"][1] else ["--data", folder]
     words += ["--out", f"outputs/{run.name}"]
     words += ["--start", *(f"outputs/{start}" for start in settings["start"])] if settings["start"] else []
     for name, default in asdict(Settings()).items():
-        value, option = settings.get(name, default), name.replace("_", "-")
+        value, option = settings[name], name.replace("_", "-")
         if value != default:
             words += (
-                [f"--{option}"]
-                if value is True
-                else [f"--no-{option}"]
-                if value is False
-                else [f"--{option}", str(value)]
+                [f"--{option}", str(value)] if not isinstance(value, bool) else [f"--{'' if value else 'no-'}{option}"]
             )
     words += ["--until", str(steps)] if steps < settings["steps"] else []
-    together = settings.get("together", 1)
-    batch = f"{settings['batch_size']} × {together}" if together > 1 else settings["batch_size"]
+    batch = f"{settings['batch_size']}" + (f" × {settings['together']}" if settings["together"] > 1 else "")
     return f"`python scripts/builtin/train.py {' '.join(words)}`: {steps} steps of batch {batch}"
 
 
@@ -83,37 +82,30 @@ def export(kind: str, runs: list[Path], folder: Path, out: Path, samples: int) -
     out.mkdir(parents=True, exist_ok=True)
     digest = write_generator(model, out, data.class_names)
     generator = load_generator(str(out))
-    z = generator.sample_z(10, seed=0)
     with torch.no_grad():
-        sheet = torch.cat([generator(z, name) for name in data.class_names])
+        sheet = torch.cat([generator(generator.sample_z(10, seed=0), name) for name in data.class_names])
     sample_sheet(sheet, columns=10).quantize(64).save(out / "samples.png", optimize=True)
-    settings = [json.loads((run / "settings.json").read_text()) for run in runs]
-    lines = [[json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()] for run in runs]
-    facts = {
-        "kind": kind,
-        "name": out.name,
-        "side": data.images.shape[1],
-        "dim_z": model.config.z_dim,
-        "class_names": data.class_names,
-        "parameters": f"{sum(parameter.numel() for parameter in model.parameters()) / 1e6:.2f}",
-        "count": f"{len(data):,}",
-        "dataset": json.loads((folder / "dataset.json").read_text()),
-        "settings": settings[-1],
-        "hours": f"{sum(line['seconds'] for run in lines for line in run) / 3600:.2f}",
-        "cores": os.cpu_count(),
-        "stages": [
-            stage(*each, Path(KINDS[kind][1]), len(run)) for *each, run in zip(runs, settings, lines, strict=True)
-        ],
-        "samples": samples,
-        "digest": digest,
-        "megabytes": f"{(out / WEIGHTS).stat().st_size / 1e6:.2f}",
-        "table": table_of(figures_of(generator, data)),
-    }
-    template = jinja2.Template(
-        Path(__file__).with_name("card.md.j2").read_text(), trim_blocks=True, keep_trailing_newline=True
+    steps = [RunFolder(run).read_stats() for run in runs]
+    table = table_of(figures_of(generator, data))
+    template = jinja2.Template((Path(__file__).parent / "card.md.j2").read_text(), trim_blocks=True)
+    card = template.render(
+        kind=kind,
+        name=out.name,
+        data=data,
+        config=model.config,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        dataset=json.loads((folder / "dataset.json").read_text()),
+        settings=read_settings(runs[-1]),
+        seconds=sum(line["seconds"] for lines in steps for line in lines),
+        cores=os.cpu_count(),
+        stages=[stage(run, len(lines), KINDS[kind][1]) for run, lines in zip(runs, steps, strict=True)],
+        samples=samples,
+        digest=digest,
+        bytes=(out / WEIGHTS).stat().st_size,
+        table=table,
     )
-    write_text(out / "card.md", template.render(facts))
-    return facts["table"]
+    write_text(out / "card.md", card + "\n")
+    return table
 
 
 def main(argv: list[str] | None = None) -> int:

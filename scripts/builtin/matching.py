@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import torch
 from images import Images
 from torch import Tensor
 from torch.nn import functional as F
 
-from directions.evaluation.letter_factors import LetterJudge, letter_factors, seen_in
+from directions.evaluation.letter_factors import LETTER_FACTORS, LetterJudge, letter_factors, seen_in
 from directions.sampling import derived_rng
+
+if TYPE_CHECKING:
+    from train import Settings
 
 GREY_LEVELS = 127.5
 RECENT = 40  # steps among whose factors those of a new one are ranked
@@ -24,7 +30,9 @@ class TextureMatching:
         Salimans et al. 2016, arXiv:1606.03498, section 3.1 (feature matching).
     """
 
-    def __init__(self, data: Images) -> None:
+    recent: Sequence[Tensor] = ()  # what a resumed run must know
+
+    def __init__(self, data: Images, settings: Settings) -> None:
         sums = data.measured(lambda images, y: texture(images)[None] * len(images))
         self.wanted = sums.sum(dim=0) / len(data)
 
@@ -51,7 +59,9 @@ class ColourMatching:
         Bonneel et al. 2015, doi:10.1007/s10851-014-0506-3.
     """
 
-    def __init__(self, data: Images) -> None:
+    recent: Sequence[Tensor] = ()
+
+    def __init__(self, data: Images, settings: Settings) -> None:
         self.real = data.measured(lambda images, y: chroma(images))
 
     def __call__(self, images: Tensor, y: Tensor) -> Tensor:
@@ -77,32 +87,34 @@ class FactorMatching:
 
     Args:
         data: Letters.
-        together: Letters of one z that follow one another; 1 leaves out the differences.
-        agree: What part of the data's differences is asked for.
+        settings: ``together`` letters of one z follow one another; ``agree`` is what part of the data's differences is
+            asked for.
     """
 
-    def __init__(self, data: Images, together: int, agree: float) -> None:
+    def __init__(self, data: Images, settings: Settings) -> None:
         values = data.measured(letter_factors)
-        self.judge, self.together = LetterJudge.of(values, data.labels), together
+        self.judge, self.together = LetterJudge.of(values, data.labels), settings.together
         standard = self._standard(values, data.labels)
         others = data.of_same_face(torch.arange(len(data)), derived_rng(0, 0, "pairs"))
+        # The height of a crossbar is more the letter's than the face's, in the data too.
+        agree = torch.tensor([1.0 if name == "crossbar" else settings.agree for name in LETTER_FACTORS])
         differences = (standard - standard[others]) * agree
-        self.wanted = [standard, differences] if together > 1 else [standard]
+        self.wanted = [standard, differences] if self.together > 1 else [standard]
         self.recent = [values[:0] for _ in self.wanted]
 
     def __call__(self, images: Tensor, y: Tensor) -> Tensor:
         """Squared Wasserstein distances, one for each factor, in variances of the data's; the mean of those."""
         values = self._standard(letter_factors(images, y), y)
         pairs = values.unflatten(0, (-1, self.together))
-        parts = []
+        total = values.new_zeros(())
         for index, now in enumerate([values, pairs[:, 0] - pairs[:, -1]][: len(self.wanted)]):
             self.recent[index] = torch.cat((self.recent[index], now.detach()))[-RECENT * len(now) :]
             columns = zip(now.unbind(1), self.recent[index].unbind(1), self.wanted[index].unbind(1), strict=True)
             for column in columns:
                 own, among, wanted = (values[~values.isnan()] for values in column)
                 if len(own) and len(among) >= RECENT:  # a crossbar is seldom in both letters
-                    parts.append(rank_matching(own, among, wanted))
-        return torch.stack(parts).sum() / values.shape[1]
+                    total = total + rank_matching(own, among, wanted)
+        return total / values.shape[1]
 
     def _standard(self, values: Tensor, y: Tensor) -> Tensor:
         """In standard deviations over the letters of the data, NaN where a letter does not show the factor."""
@@ -123,5 +135,6 @@ def rank_matching(values: Tensor, among: Tensor, data: Tensor) -> Tensor:
     ranks = (among < values.detach()[:, None]).double().mean(dim=1)
     wanted = data.sort().values[(ranks * len(data)).long()]
     # Opponents pull to the middle; with one weight for all, what a generator finds hard would stay half as wide.
-    lack = (data.std() / among.std()).clamp(1, 2) ** 4
-    return lack * (values - wanted).square().mean()
+    tenths = torch.tensor((0.1, 0.9))  # without the tails, where a stain is read as a crossbar
+    lack = (data.quantile(tenths).diff() / among.quantile(tenths).diff()).clamp(1, 2) ** 2
+    return lack[0] * (values - wanted).square().mean()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +31,7 @@ SMALL_BIGGAN: dict[str, object] = {
     "channel_width": 24,
     "num_classes": 3,
     # Rows are (upsample?, input width, output width), widths in channel_width.
-    "layers": [
-        [False, 16, 16],
-        [True, 16, 8],
-        [False, 8, 8],
-        [True, 8, 4],
-        [False, 4, 4],
-        [True, 4, 2],
-        [False, 2, 2],
-        [True, 2, 1],
-    ],
+    "layers": [row for width in (16, 8, 4, 2) for row in ([False, width, width], [True, width, width // 2])],
     "attention_layer_position": -1,
     "eps": 1e-4,
     "n_stats": 51,
@@ -62,10 +54,10 @@ def build_generator(config: dict[str, object] | None = None) -> BigGAN:
             nn.init.orthogonal_(weight)
         if isinstance(module, nn.Conv2d) and module.bias is not None:
             nn.init.zeros_(module.bias)
+        if isinstance(module, BigGANBatchNorm) and not module.conditional:
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
         if isinstance(module, BigGANBatchNorm):
-            if not module.conditional:
-                nn.init.ones_(module.weight)
-                nn.init.zeros_(module.bias)
             # The package never normalises by batch; in evaluation mode the function stays its own.
             module.forward = types.MethodType(_batch_norm, module)
     model.generator.conv_to_rgb.forward = types.MethodType(_to_colours, model.generator.conv_to_rgb)
@@ -232,7 +224,7 @@ def measure_statistics(model: BigGAN, *, samples: int, batch_size: int = 128, se
     for row in range(model.config.n_stats):
         truncation = row / (model.config.n_stats - 1)
         sums = {norm: torch.zeros(2, norm.num_features, dtype=torch.float64) for norm in norms}
-        hooks = [norm.register_forward_pre_hook(_accumulate(sums[norm])) for norm in norms]
+        hooks = [norm.register_forward_pre_hook(functools.partial(_accumulate, sums)) for norm in norms]
         rng = derived_rng(seed, row, "statistics")
         # At truncation 0 there is one z: every class once is all there is to see.
         batches = samples // batch_size if row else 1
@@ -244,19 +236,14 @@ def measure_statistics(model: BigGAN, *, samples: int, batch_size: int = 128, se
             hook.remove()
         for norm in norms:
             mean, square = sums[norm] / batches
-            norm.running_means[row] = mean
-            norm.running_vars[row] = square - mean**2
+            norm.running_means[row], norm.running_vars[row] = mean, square - mean**2
         yield truncation
     model.eval()
 
 
-def _accumulate(total: Tensor) -> Callable[[Any, tuple[Any, ...]], None]:
-    def hook(module: Any, inputs: tuple[Any, ...]) -> None:
-        x = inputs[0].double()
-        total[0] += x.mean(dim=(0, 2, 3))
-        total[1] += x.square().mean(dim=(0, 2, 3))
-
-    return hook
+def _accumulate(sums: dict[nn.Module, Tensor], norm: nn.Module, inputs: tuple[Any, ...]) -> None:
+    x = inputs[0].double()
+    sums[norm] += torch.stack((x.mean(dim=(0, 2, 3)), x.square().mean(dim=(0, 2, 3))))
 
 
 def write_generator(model: BigGAN, folder: Path, class_names: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -21,6 +21,7 @@ import torch
 from images import Images
 from matching import ColourMatching, FactorMatching, TextureMatching
 from networks import SMALL_BIGGAN, Discriminator, build_generator, hinge_discriminator, images_of, tie_colours
+from pytorch_pretrained_biggan import BigGAN
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -62,13 +63,15 @@ class Settings:
     seed: int = 0
 
 
-def generator_config(data: Images, dim_z: int, channel_width: int) -> dict[str, object]:
-    """What of the generator's configuration follows from data and settings; a class's embedding is as long as z."""
-    sizes = {"z_dim": dim_z, "class_embed_dim": dim_z, "channel_width": channel_width}
-    layers = SMALL_BIGGAN["layers"]
-    if data.images.shape[1] == 32:
-        layers = [*layers[:6], [False, 2, 1]]
-    return {**sizes, "output_dim": data.images.shape[1], "num_classes": len(data.class_names), "layers": layers}
+def generator_for(data: Images, dim_z: int, channel_width: int) -> BigGAN:
+    """Make a fresh generator of the size that data and settings ask for; a class's embedding is as long as z."""
+    side, layers = data.images.shape[1], SMALL_BIGGAN["layers"]
+    config = {"z_dim": dim_z, "class_embed_dim": dim_z, "channel_width": channel_width, "output_dim": side}
+    config |= {"layers": [*layers[:6], [False, 2, 1]]} if side == 32 else {}
+    model = build_generator({**config, "num_classes": len(data.class_names)})
+    if data.channels == 1:
+        tie_colours(model)
+    return model
 
 
 class Trainer:
@@ -81,21 +84,16 @@ class Trainer:
         self.settings, self.data = settings, data
         self.classes, self.channels = len(data.class_names), data.channels
         torch.manual_seed(settings.seed)
-        self.generator = build_generator(generator_config(data, settings.dim_z, settings.channel_width))
-        seen_together = {"discriminator": settings.together} | ({"alone": 1} if settings.alone else {})
-        self.opponents = {
-            name: Discriminator(
-                data.images.shape[1], self.classes, settings.discriminator_width, self.channels, settings.fold, together
-            )
-            for name, together in seen_together.items()
-        }
+        self.generator = generator_for(data, settings.dim_z, settings.channel_width)
+        sizes = data.images.shape[1], self.classes, settings.discriminator_width, self.channels, settings.fold
+        self.opponents = nn.ModuleDict({"discriminator": Discriminator(*sizes, settings.together)})
+        if settings.alone:
+            self.opponents["alone"] = Discriminator(*sizes)
         learning: dict[str, nn.Module] = {"generator": self.generator, **self.opponents}
         for network in learning.values():
             for parameter in network.parameters():
                 if parameter.ndim == 4:  # about a fifth faster on a CPU
                     parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-        if self.channels == 1:
-            tie_colours(self.generator)
         self.average = copy.deepcopy(self.generator).requires_grad_(False)
         self.networks = {**learning, "average": self.average}
         self.rates = dict.fromkeys(learning, settings.discriminator_rate) | {"generator": settings.generator_rate}
@@ -104,14 +102,8 @@ class Trainer:
             for name, network in learning.items()
         }
         self.step, self.fine_tuned = 0, False
-        self.matching: dict[str, Callable[[Tensor, Tensor], Tensor]] = {}
-        if settings.texture:
-            self.matching["texture"] = TextureMatching(data)
-        if settings.colour:
-            self.matching["colour"] = ColourMatching(data)
-        self.factors = FactorMatching(data, settings.together, settings.agree) if settings.factors else None
-        if self.factors:
-            self.matching["factors"] = self.factors
+        kinds = {"texture": TextureMatching, "colour": ColourMatching, "factors": FactorMatching}
+        self.matching = {name: kind(data, settings) for name, kind in kinds.items() if getattr(settings, name)}
 
     def state_dict(self) -> dict[str, object]:
         """Return everything that a resumed run needs."""
@@ -119,7 +111,7 @@ class Trainer:
             "step": self.step,
             "data": self.data.digest,
             "fine_tuned": self.fine_tuned,
-            "recent": self.factors.recent if self.factors else [],
+            "recent": {name: matching.recent for name, matching in self.matching.items()},
             "networks": {name: network.state_dict() for name, network in self.networks.items()},
             "optimisers": {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
         }
@@ -129,8 +121,8 @@ class Trainer:
         if state["data"] != self.data.digest:
             raise SystemExit("Error: the checkpoint was trained on other images. Give --out another folder.")
         self.step, self.fine_tuned = state["step"], state["fine_tuned"]
-        if self.factors:
-            self.factors.recent = state["recent"]
+        for name, matching in self.matching.items():
+            matching.recent = state["recent"][name]
         for name, network in self.networks.items():
             network.load_state_dict(state["networks"][name])
         for name, optimiser in self.optimisers.items():
@@ -165,10 +157,9 @@ class Trainer:
         for name, opponent in self.opponents.items():
             with self._autocast():
                 of_real, of_fake = opponent(torch.cat((real, fake)), torch.cat((labels, y))).float().chunk(2)
-            loss_d = hinge_discriminator(of_real, of_fake)
+            loss_d, end = hinge_discriminator(of_real, of_fake), "" if name == "discriminator" else f"_{name}"
             self._descend(name, loss_d)
-            of = {"loss_d": loss_d, "score_real": of_real.mean(), "score_fake": of_fake.mean()}
-            terms |= of if name == "discriminator" else {f"{key}_{name}": value for key, value in of.items()}
+            terms |= {f"loss_d{end}": loss_d, f"score_real{end}": of_real.mean(), f"score_fake{end}": of_fake.mean()}
         if self.step >= settings.warm_up:  # before, a new discriminator would mislead a generator that can do much
             terms |= self._generator_step(rng)
         self.step += 1
@@ -178,40 +169,37 @@ class Trainer:
     def _generator_step(self, rng: torch.Generator) -> dict[str, Tensor]:
         settings, terms = self.settings, {}
         z, y = self._draw(rng)
-        for opponent in self.opponents.values():
-            opponent.requires_grad_(False)
+        self.opponents.requires_grad_(False)
         with self._autocast():
             made = images_of(self.generator, z, y, self.channels).float()
-            terms["loss_g"] = torch.stack(
-                [-opponent(made, y).float().mean() for opponent in self.opponents.values()]
-            ).sum()
-        loss_g = terms["loss_g"]
+            loss_g = terms["loss_g"] = -sum(opponent(made, y).float().mean() for opponent in self.opponents.values())
         for name, matching in self.matching.items():
             terms[name] = matching(made, y)
             loss_g = loss_g + getattr(settings, name) * terms[name]
         self._descend("generator", loss_g)
-        for opponent in self.opponents.values():
-            opponent.requires_grad_(True)
+        self.opponents.requires_grad_(True)
         if self.channels == 1:
             tie_colours(self.generator)
         self._average()
         return terms
 
     @torch.no_grad()
-    def samples(self, columns: int = SHEET_COLUMNS) -> Tensor:
+    def samples(self) -> Tensor:
         """Images of the average at latents that never change, a row for each class, normalised by their own batch."""
-        z = truncated_normal(columns, self.settings.dim_z, derived_rng(0, 0, "sheet")) * self.settings.scale
+        dim, sizes = self.settings.dim_z, (SHEET_COLUMNS, COMPANIONS)
+        rows, companions = (truncated_normal(n, dim, derived_rng(0, i, "sheet")) for i, n in enumerate(sizes))
+        y = torch.cat(
+            (torch.arange(self.classes).repeat_interleave(SHEET_COLUMNS), torch.arange(COMPANIONS) % self.classes)
+        )
         # A few images have no statistics to be normalised by, so they are given company.
-        extra = truncated_normal(COMPANIONS, self.settings.dim_z, derived_rng(0, 1, "sheet")) * self.settings.scale
-        y = torch.arange(self.classes).repeat_interleave(columns)
-        latents = torch.cat((z.repeat(self.classes, 1), extra))
-        classes = torch.cat((y, torch.arange(COMPANIONS) % self.classes))
-        return images_of(self.average, latents, classes, self.channels)[: len(y)]
+        z = torch.cat((rows.repeat(self.classes, 1), companions)) * self.settings.scale
+        return images_of(self.average, z, y, self.channels)[:-COMPANIONS]
 
     def _draw(self, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        z = truncated_normal(self.settings.batch_size, self.settings.dim_z, rng) * self.settings.scale
-        y = torch.randint(self.classes, (self.settings.batch_size * self.settings.together,), generator=rng)
-        return z.repeat_interleave(self.settings.together, dim=0), y
+        settings = self.settings
+        z = truncated_normal(settings.batch_size, settings.dim_z, rng) * settings.scale
+        y = torch.randint(self.classes, (settings.batch_size * settings.together,), generator=rng)
+        return z.repeat_interleave(settings.together, dim=0), y
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast("cpu", torch.bfloat16, enabled=self.settings.bfloat16)
@@ -267,8 +255,8 @@ def run(trainer: Trainer, out: Path, *, until: int, sheet_kimg: float, checkpoin
     return 0
 
 
-def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line; every field of ``Settings`` is an option."""
+def main(argv: list[str] | None = None) -> int:
+    """Train; 130 or 143 after a signal, 1 after bad input or if a loss is not finite."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("data/clevr-simple-64"), help="folder of scenes or letters")
     parser.add_argument("--out", type=Path, default=Path("outputs/builtin"), help="folder of the run")
@@ -277,17 +265,9 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--sheet-kimg", type=float, default=8.0, help="thousands of images from sheet to sheet")
     parser.add_argument("--checkpoint-minutes", type=float, default=5.0, help="minutes from checkpoint to checkpoint")
     for field in fields(Settings):
-        name = "--" + field.name.replace("_", "-")
-        if field.type == "bool":
-            parser.add_argument(name, action=argparse.BooleanOptionalAction, default=field.default, help=" ")
-        else:
-            parser.add_argument(name, type=type(field.default), default=field.default, help=" ")
-    return parser.parse_args(argv)
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Train; 130 or 143 after a signal, 1 after bad input or if a loss is not finite."""
-    arguments = parse_arguments(argv)
+        kind = {"action": argparse.BooleanOptionalAction} if field.type == "bool" else {"type": type(field.default)}
+        parser.add_argument("--" + field.name.replace("_", "-"), default=field.default, help=" ", **kind)
+    arguments = parser.parse_args(argv)
     torch.set_flush_denormal(True)
     settings = Settings(**{field.name: getattr(arguments, field.name) for field in fields(Settings)})
     data = Images(arguments.data)
