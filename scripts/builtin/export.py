@@ -35,15 +35,15 @@ from directions.generators.weights import WEIGHTS
 from directions.run import RunFolder
 
 PACKAGED = Path(__file__).parents[2] / "directions" / "generators"
+LATER_STAGES = ("-pairs", "-clean", "-wide", "-wide-2", "-last")
 KINDS = {
     "scenes": ("builtin", "data/clevr-simple-64", ["builtin", "builtin-fine", "builtin-colour"]),
-    "letters": ("letters", "data/letters-64", ["letters", "letters-pairs", "letters-clean", "letters-wide"]),
+    "letters": ("letters", "data/letters-64", [f"letters{end}" for end in ("", *LATER_STAGES)]),
 }
 
 
-def finished(run: Path, data: Images) -> BigGAN:
-    """The averaged generator of a run, its spectral norms settled; statistics are still to be measured."""
-    settings = read_settings(run)
+def finished(run: Path, data: Images, settings: dict[str, Any]) -> BigGAN:
+    """The averaged generator of a run, for z that is not scaled; statistics are still to be measured."""
     model = generator_for(data, settings["dim_z"], settings["channel_width"])
     model.load_state_dict(torch.load(run / "checkpoint.pt", weights_only=True)["networks"]["average"])
     settle_spectral_norm(model)
@@ -65,9 +65,8 @@ def stage(run: Path, steps: int, folder: str) -> str:
     for name, default in asdict(Settings()).items():
         value, option = settings[name], name.replace("_", "-")
         if value != default:
-            words += (
-                [f"--{option}", str(value)] if not isinstance(value, bool) else [f"--{'' if value else 'no-'}{option}"]
-            )
+            flag = f"--no-{option}" if value is False else f"--{option}"
+            words += [flag] if isinstance(value, bool) else [flag, str(value)]
     words += ["--until", str(steps)] if steps < settings["steps"] else []
     batch = f"{settings['batch_size']}" + (f" × {settings['together']}" if settings["together"] > 1 else "")
     return f"`python scripts/builtin/train.py {' '.join(words)}`: {steps} steps of batch {batch}"
@@ -75,8 +74,8 @@ def stage(run: Path, steps: int, folder: str) -> str:
 
 def export(kind: str, runs: list[Path], folder: Path, out: Path, samples: int) -> str:
     """Write weights, configuration, samples and card; return the table of figures."""
-    data = Images(folder)
-    model = finished(runs[-1], data)
+    data, settings = Images(folder), read_settings(runs[-1])
+    model = finished(runs[-1], data, settings)
     for _ in tqdm(measure_statistics(model, samples=samples), total=51, desc="Statistics", unit="row", disable=None):
         pass
     out.mkdir(parents=True, exist_ok=True)
@@ -95,7 +94,7 @@ def export(kind: str, runs: list[Path], folder: Path, out: Path, samples: int) -
         config=model.config,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         dataset=json.loads((folder / "dataset.json").read_text()),
-        settings=read_settings(runs[-1]),
+        settings=settings,
         seconds=sum(line["seconds"] for lines in steps for line in lines),
         cores=os.cpu_count(),
         stages=[stage(run, len(lines), KINDS[kind][1]) for run, lines in zip(runs, steps, strict=True)],
