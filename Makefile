@@ -79,7 +79,7 @@ letters: $(VENV)/.ready-test data/letters-64/dataset.json ## Render letters and 
 	@$(BIN)/python scripts/builtin/train.py --out outputs/letters-last --start outputs/letters-wide-2 $(ALONE) --scale 1.25 \
 		--steps 340 --factors 5 --agree 0.7 --decay-from 0.2
 	@$(BIN)/python scripts/builtin/figures.py --judge
-	@$(BIN)/python scripts/builtin/export.py letters --samples 256
+	@$(BIN)/python scripts/builtin/export.py letters --samples 256 --scale 1.3
 
 data/letters-64/dataset.json: scripts/render_letters.py | $(VENV)/.ready-test
 	@echo "==> Rendering letters of open fonts to data/letters-64"

@@ -42,12 +42,12 @@ KINDS = {
 }
 
 
-def finished(run: Path, data: Images, settings: dict[str, Any]) -> BigGAN:
-    """The averaged generator of a run, for z that is not scaled; statistics are still to be measured."""
+def finished(run: Path, data: Images, settings: dict[str, Any], scale: float) -> BigGAN:
+    """The averaged generator of a run, which takes ``scale`` times z; statistics are still to be measured."""
     model = generator_for(data, settings["dim_z"], settings["channel_width"])
     model.load_state_dict(torch.load(run / "checkpoint.pt", weights_only=True)["networks"]["average"])
     settle_spectral_norm(model)
-    scale_latents(model, settings["scale"])
+    scale_latents(model, scale)
     return model
 
 
@@ -72,10 +72,10 @@ def stage(run: Path, steps: int, folder: str) -> str:
     return f"`python scripts/builtin/train.py {' '.join(words)}`: {steps} steps of batch {batch}"
 
 
-def export(kind: str, runs: list[Path], folder: Path, out: Path, samples: int) -> str:
+def export(kind: str, runs: list[Path], folder: Path, out: Path, samples: int, scale: float | None = None) -> str:
     """Write weights, configuration, samples and card; return the table of figures."""
     data, settings = Images(folder), read_settings(runs[-1])
-    model = finished(runs[-1], data, settings)
+    model = finished(runs[-1], data, settings, scale or settings["scale"])
     for _ in tqdm(measure_statistics(model, samples=samples), total=51, desc="Statistics", unit="row", disable=None):
         pass
     out.mkdir(parents=True, exist_ok=True)
@@ -95,6 +95,7 @@ def export(kind: str, runs: list[Path], folder: Path, out: Path, samples: int) -
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         dataset=json.loads((folder / "dataset.json").read_text()),
         settings=settings,
+        scale=scale,
         seconds=sum(line["seconds"] for lines in steps for line in lines),
         cores=os.cpu_count(),
         stages=[stage(run, len(lines), KINDS[kind][1]) for run, lines in zip(runs, steps, strict=True)],
@@ -115,11 +116,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, help="the renders")
     parser.add_argument("--out", type=Path, help="folder to write (the package's)")
     parser.add_argument("--samples", type=int, default=512, help="images a truncation, a multiple of 128")
+    parser.add_argument("--scale", type=float, help="factor of z in the packaged weights (that of the last run)")
     arguments = parser.parse_args(argv)
     name, folder, runs = KINDS[arguments.kind]
     chosen = arguments.runs or [Path("outputs", run) for run in runs]
     out = arguments.out or PACKAGED / name
-    print(export(arguments.kind, chosen, arguments.data or Path(folder), out, arguments.samples))
+    print(export(arguments.kind, chosen, arguments.data or Path(folder), out, arguments.samples, arguments.scale))
     return 0
 
 
