@@ -7,6 +7,7 @@ SCENES_VENV := .venv-scenes
 # 64 pixels on one core: the discriminator looks at 2 x 2 pixels as channels; float32, for CPUs without bfloat16
 LETTERS := --data data/letters-64 --dim-z 20 --discriminator-width 32 --fold 2 --no-bfloat16
 PAIRS := $(LETTERS) --batch-size 24 --together 2 --discriminator-rate 0.0006
+ALONE := $(PAIRS) --alone --warm-up 20 --ema 0.99
 PYTHON ?=
 
 .DEFAULT_GOAL := help
@@ -71,8 +72,14 @@ letters: $(VENV)/.ready-test data/letters-64/dataset.json ## Render letters and 
 		--until 1719 --factors 2 --warm-up 200 --decay-from 0.6 --ema 0.998
 	@$(BIN)/python scripts/builtin/train.py --out outputs/letters-clean --start outputs/letters-pairs $(PAIRS) \
 		--steps 560 --until 387 --factors 0.4 --decay-from 0.4 --ema 0.99
+	@$(BIN)/python scripts/builtin/train.py --out outputs/letters-wide --start outputs/letters-clean outputs/letters \
+		$(ALONE) --scale 1.2 --steps 1400 --until 435 --factors 2 --agree 0.75 --decay-from 0.4
+	@$(BIN)/python scripts/builtin/train.py --out outputs/letters-wide-2 --start outputs/letters-wide $(ALONE) --scale 1.2 \
+		--steps 580 --until 242 --factors 3 --agree 0.7 --decay-from 0.3
+	@$(BIN)/python scripts/builtin/train.py --out outputs/letters-last --start outputs/letters-wide-2 $(ALONE) --scale 1.25 \
+		--steps 340 --factors 5 --agree 0.7 --decay-from 0.2
 	@$(BIN)/python scripts/builtin/figures.py --judge
-	@$(BIN)/python scripts/builtin/export.py letters --blend 0.4 --samples 256
+	@$(BIN)/python scripts/builtin/export.py letters --samples 256 --scale 1.3
 
 data/letters-64/dataset.json: scripts/render_letters.py | $(VENV)/.ready-test
 	@echo "==> Rendering letters of open fonts to data/letters-64"

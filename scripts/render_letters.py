@@ -24,6 +24,7 @@ import re
 import subprocess
 import sys
 import urllib.request
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,6 +33,7 @@ import torch
 from fontTools.ttLib import TTFont
 from PIL import Image, ImageDraw, ImageFont, features
 from scipy import ndimage
+from torch import Tensor
 from tqdm import tqdm
 
 from directions.evaluation.letter_factors import LETTER_FACTORS, LetterJudge, letter_factors, seen_in
@@ -109,14 +111,8 @@ def fetch_fonts(cache: Path) -> Path:
 
 def licences_of(fonts: Path) -> dict[str, str]:
     """TeX packages and the licence that Debian's list names for each; empty for other folders."""
-    lists = list(fonts.glob("usr/share/doc/*/Licenses.gz"))
-    found: dict[str, str] = {}
-    for path in lists:
-        for line in gzip.decompress(path.read_bytes()).decode("utf-8", "replace").splitlines():
-            match = re.match(r"^([\w.-]+): (\S+)", line)
-            if match:
-                found[match[1]] = match[2]
-    return found
+    lists = [gzip.decompress(path.read_bytes()) for path in fonts.glob("usr/share/doc/*/Licenses.gz")]
+    return dict(re.findall(r"^([\w.-]+): (\S+)", b"\n".join(lists).decode("utf-8", "replace"), re.MULTILINE))
 
 
 def licence_name(address: str, listed: str, text: str) -> str:
@@ -132,20 +128,18 @@ def describe(path: Path, fonts: Path, licences: dict[str, str]) -> tuple[dict[st
     """Read a font's own tables: names, weight class, italic angle, licence; and whether it has A–Z."""
     with path.open("rb") as file, TTFont(file, fontNumber=0, lazy=True) as font:
         names = {key: (font["name"].getDebugName(key) or "").strip().replace("\n", " ") for key in (1, 2, 4, 13, 14)}
-        covered = font.getBestCmap() or {}
-        package = path.parent.name
         record: dict[str, str | float] = {
             "file": path.relative_to(fonts).as_posix(),
-            "package": package,
+            "package": path.parent.name,
             "family": names[1],
             "style": names[2],
             "full_name": names[4],
             "weight_class": int(font["OS/2"].usWeightClass) if "OS/2" in font else 0,
             "italic_angle": float(font["post"].italicAngle) if "post" in font else 0.0,
-            "licence": licence_name(names[14], licences.get(package, ""), names[13]),
+            "licence": licence_name(names[14], licences.get(path.parent.name, ""), names[13]),
             "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         }
-        return record, all(ord(letter) in covered for letter in LETTERS)
+        return record, set(map(ord, LETTERS)) <= set(font.getBestCmap() or {})
 
 
 def render_face(path: Path, side: int) -> np.ndarray:
@@ -170,12 +164,11 @@ def render_face(path: Path, side: int) -> np.ndarray:
     for image, letter in zip(images, LETTERS, strict=True):
         left, top, right, bottom = font.getbbox(letter, anchor="ls")  # with the room that it takes in a line
         x, y = (scale - (right - left)) / 2 - left, BASELINE * scale
-        margin = SUPERSAMPLING
-        if right - left > scale - 2 * margin or y + top < margin or y + bottom > scale - margin or right <= left:
-            continue
-        canvas = Image.new("L", (scale, scale), 255)
-        ImageDraw.Draw(canvas).text((round(x), round(y)), letter, fill=0, font=font, anchor="ls")
-        image[:] = np.asarray(canvas.reduce(SUPERSAMPLING))
+        room = scale - 2 * SUPERSAMPLING
+        if 0 < right - left <= room and y + top >= SUPERSAMPLING and y + bottom <= room + SUPERSAMPLING:
+            canvas = Image.new("L", (scale, scale), 255)
+            ImageDraw.Draw(canvas).text((round(x), round(y)), letter, fill=0, font=font, anchor="ls")
+            image[:] = np.asarray(canvas.reduce(SUPERSAMPLING))
     return images
 
 
@@ -199,77 +192,74 @@ def odd_letters(images: np.ndarray) -> int:
     return odd
 
 
+def reduced(faces: list[Face], side: int) -> np.ndarray:
+    """The letters of faces, made smaller: (faces, 26, side · side), 1 is white."""
+    images = np.stack([face.images for face in faces]).astype(np.float32) / 255
+    factor = images.shape[2] // side
+    return images.reshape(len(faces), 26, side, factor, side, factor).mean(axis=(3, 5)).reshape(len(faces), 26, -1)
+
+
 def misread_letters(faces: list[Face]) -> np.ndarray:
     """Count each face's letters that a linear reader takes for others; it is fitted to the other four fifths."""
-    small = np.stack([face.images for face in faces]).astype(np.float32) / 255
-    count, _, side, _ = small.shape
-    small = small.reshape(count, 26, 16, side // 16, 16, side // 16).mean(axis=(3, 5)).reshape(count, 26, -1)
-    fitted = (small < 1).any(axis=2)
-    misread = np.zeros(count, dtype=int)
+    small, truth = reduced(faces, 16), np.broadcast_to(np.arange(26), (len(faces), 26))
+    drawn = (small < 1).any(axis=2)
+    misread = np.zeros(len(faces), dtype=int)
     for fold in range(5):
-        out = np.arange(count) % 5 == fold
-        x, target = small[~out][fitted[~out]], np.tile(np.eye(26), (int((~out).sum()), 1, 1))[fitted[~out]]
+        out = np.arange(len(faces)) % 5 == fold
+        x, target = small[~out][drawn[~out]], np.eye(26)[truth[~out][drawn[~out]]]
         mean = x.mean(axis=0)
         gram = (x - mean).T @ (x - mean) + 3.0 * np.eye(x.shape[1])
         weights = np.linalg.solve(gram, (x - mean).T @ (target - 1 / 26))
         read = ((small[out] - mean) @ weights).argmax(axis=2)
-        misread[out] = ((read != np.arange(26)) & fitted[out]).sum(axis=1)
+        misread[out] = ((read != truth[out]) & drawn[out]).sum(axis=1)
     return misread
 
 
-def near_duplicates(faces: list[Face]) -> list[int]:
-    """For each face the index of an earlier kept one that it repeats, or -1."""
-    coarse = np.stack([face.images for face in faces]).astype(np.float32) / 255
-    count, _, side, _ = coarse.shape
-    # Where ink is drawn somewhere: white margins would make all faces near.
-    coarse = coarse.reshape(count, 26, side // 2, 2, side // 2, 2).mean(axis=(3, 5)).reshape(count, -1)
+def near_duplicates(faces: list[Face]) -> list[bool]:
+    """For each face whether it repeats an earlier one that does not."""
+    coarse = reduced(faces, faces[0].images.shape[1] // 2).reshape(len(faces), -1)
     kept: list[int] = []
-    repeats = [-1] * count
-    for index in range(count):
-        if kept:
-            distances = np.abs(coarse[kept] - coarse[index]).mean(axis=1)
-            if distances.min() < NEAR:
-                repeats[index] = kept[int(distances.argmin())]
-                continue
-        kept.append(index)
-    return repeats
+    for index, face in enumerate(coarse):
+        if not kept or np.abs(coarse[kept] - face).mean(axis=1).min() >= NEAR:
+            kept.append(index)
+    return [index not in kept for index in range(len(faces))]
+
+
+def draw_face(path: Path, fonts: Path, licences: dict[str, str], side: int) -> Face:
+    """Render a font file and ask the rules that look at one face alone."""
+    face = Face(path, f"{path.parent.name}/{path.name}")
+    try:
+        face.record, whole = describe(path, fonts, licences)
+        if not whole:
+            face.rejected = "not all of A–Z"
+            return face
+        face.images = render_face(path, side)
+    except Exception as error:  # noqa: BLE001 - a broken font file can raise anything
+        face.rejected = f"not readable ({type(error).__name__})"
+        return face
+    ink = (255 - face.images.astype(np.float32)).mean(axis=(1, 2)) / 255
+    # W and M of wide faces do not fit, and are left out one by one.
+    if (ink < 0.004).sum() > 4 or ink.max() > 0.45 or np.unique(face.images, axis=0).shape[0] < 23:
+        face.rejected = "letters that do not fit, that are empty or the same"
+    elif rule := named_rule(face):
+        face.rejected = rule
+    elif odd_letters(face.images) >= ODD_LETTERS:
+        face.rejected = f"{ODD_LETTERS} letters or more in other pieces than plain capitals"
+    return face
 
 
 def collect(fonts: Path, side: int) -> list[Face]:
     """Render every font file under a folder and ask the rules; faces that are not kept say why."""
     paths = sorted(path for path in fonts.rglob("*") if path.suffix.lower() in (".otf", ".ttf") and path.is_file())
     licences = licences_of(fonts)
-    faces = []
-    for path in tqdm(paths, desc="Rendering", unit="face", disable=None):
-        face = Face(path, f"{path.parent.name}/{path.name}")
-        faces.append(face)
-        try:
-            face.record, whole = describe(path, fonts, licences)
-            if not whole:
-                face.rejected = "not all of A–Z"
-                continue
-            face.images = render_face(path, side)
-        except Exception as error:  # noqa: BLE001 - a broken font file can raise anything
-            face.rejected = f"not readable ({type(error).__name__})"
-            continue
-        ink = (255 - face.images.astype(np.float32)).mean(axis=(1, 2)) / 255
-        empty = int((ink < 0.004).sum())
-        # W and M of wide faces do not fit, and are left out one by one.
-        if empty > 4 or ink.max() > 0.45 or np.unique(face.images, axis=0).shape[0] < 23:
-            face.rejected = "letters that do not fit, that are empty or the same"
-        else:
-            face.rejected = named_rule(face)
-            if not face.rejected and odd_letters(face.images) >= ODD_LETTERS:
-                face.rejected = f"{ODD_LETTERS} letters or more in other pieces than plain capitals"
-    plain = [face for face in faces if not face.rejected]
-    for face, misread in zip(plain, misread_letters(plain) if plain else [], strict=True):
-        if misread >= MISREAD_LETTERS:
-            face.rejected = f"{MISREAD_LETTERS} letters or more that a linear reader takes for others"
-    plain = [face for face in plain if not face.rejected]
-    for face, repeated in zip(plain, near_duplicates(plain) if plain else [], strict=True):
-        if repeated >= 0:
-            face.rejected = "near-duplicate"
-            face.record["repeats"] = plain[repeated].name
+    bar = tqdm(paths, desc="Rendering", unit="face", disable=None)
+    faces = [draw_face(path, fonts, licences, side) for path in bar]
+    strange = f"{MISREAD_LETTERS} letters or more that a linear reader takes for others"
+    compared = {strange: lambda plain: misread_letters(plain) >= MISREAD_LETTERS, "near-duplicate": near_duplicates}
+    for reason, rule in compared.items():
+        plain = [face for face in faces if not face.rejected]
+        for face, met in zip(plain, rule(plain) if plain else [], strict=True):
+            face.rejected = reason if met else ""
     return faces
 
 
@@ -291,20 +281,21 @@ def contact_sheet(faces: list[Face], columns: int = 5) -> Image.Image:
     return sheet
 
 
-def factors_of(images: np.ndarray, pairs: list[tuple[int, int]]) -> list[dict[str, float]]:
-    """For each face the mean of its letters' measured factors, in standard deviations over the faces."""
-    y = torch.tensor([letter for _, letter in pairs])
-    ink = torch.from_numpy(images)[:, None]
-    parts = [letter_factors(i / 127.5 - 1, k) for i, k in zip(ink.split(500), y.split(500), strict=True)]
-    values, seen = torch.cat(parts), seen_in()[y]
-    judge = LetterJudge.of(values, y)
-    scores = (values - judge.means[y]) / judge.deviations[y] * seen
-    faces = torch.tensor([face for face, _ in pairs])
-    rows = []
-    for face in range(int(faces.max()) + 1):
-        means = scores[faces == face].sum(dim=0) / seen[faces == face].sum(dim=0).clamp(min=1)
-        rows.append({name: round(float(mean), 3) for name, mean in zip(LETTER_FACTORS, means, strict=True)})
-    return rows
+def factors_of(images: np.ndarray, pairs: Tensor) -> list[list[float]]:
+    """For each face the mean of its letters' measured factors, in standard deviations over the faces.
+
+    Args:
+        images: (N, side, side).
+        pairs: (N, 2), the face and the letter of each.
+    """
+    face, y = pairs.unbind(1)
+    parts = zip(torch.from_numpy(images)[:, None].split(500), y.split(500), strict=True)
+    values = torch.cat([letter_factors(ink / 127.5 - 1, letter) for ink, letter in parts])
+    scores = LetterJudge.of(values, y).standard(values, y)
+    sums, counts = (
+        torch.zeros(int(face.max()) + 1, 6).index_add_(0, face, of) for of in (scores, seen_in()[y].float())
+    )
+    return [[round(mean, 3) for mean in row] for row in (sums / counts.clamp(min=1)).tolist()]
 
 
 def write_csv(path: Path, rows: list[dict[str, str | float]]) -> None:
@@ -324,21 +315,19 @@ def write_dataset(faces: list[Face], out: Path, settings: dict[str, object]) -> 
     images = np.stack([kept[f].images[k] for f, k in pairs])
     out.mkdir(parents=True, exist_ok=True)
     np.save(out / "images.npy", images)
-    letters = [{"letter": LETTERS[k], "face": f} for f, k in pairs]
-    records = [{key: value for key, value in face.record.items() if key != "repeats"} for face in kept]
-    write_csv(out / "letters.csv", letters)
-    for record, factors in zip(records, factors_of(images, pairs), strict=True):
-        record.update(factors)
+    write_csv(out / "letters.csv", [{"letter": LETTERS[k], "face": f} for f, k in pairs])
+    factors = factors_of(images, torch.tensor(pairs))
+    records = [
+        face.record | dict(zip(LETTER_FACTORS, row, strict=True)) for face, row in zip(kept, factors, strict=True)
+    ]
     write_csv(out / "faces.csv", records)
     digest = hashlib.sha256((out / "letters.csv").read_bytes() + images.tobytes()).hexdigest()
-    licences = sorted({str(record["licence"]) for record in records})
-    reasons = sorted({face.rejected for face in faces if face.rejected})
     summary = {
         **settings,
         "faces": len(kept),
         "images": len(images),
-        "not_kept": {reason: sum(face.rejected == reason for face in faces) for reason in reasons},
-        "licences": {name: sum(record["licence"] == name for record in records) for name in licences},
+        "not_kept": dict(sorted(Counter(face.rejected for face in faces if face.rejected).items())),
+        "licences": dict(sorted(Counter(record["licence"] for record in records).items())),
         "freetype": features.version("freetype2"),
         "sha256": digest,
     }
@@ -349,20 +338,15 @@ def write_dataset(faces: list[Face], out: Path, settings: dict[str, object]) -> 
     return summary
 
 
-def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
+def main(argv: list[str] | None = None) -> int:
+    """Render; 2 if there is no such folder."""
     cache = Path(os.environ.get("DIRECTIONS_CACHE") or Path.home() / ".cache" / "directions") / "fonts"
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fonts", type=Path, help=f"folder of .otf and .ttf files (default: fetch {PACKAGE})")
     parser.add_argument("--out", type=Path, default=Path("data/letters-64"), help="folder to write (%(default)s)")
     parser.add_argument("--side", type=int, default=64, help="height and width, a multiple of 16 (%(default)s)")
     parser.add_argument("--cache", type=Path, default=cache, help="where the package is kept (%(default)s)")
-    return parser.parse_args(argv)
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Render; 2 if there is no such folder."""
-    arguments = parse_arguments(argv)
+    arguments = parser.parse_args(argv)
     if arguments.fonts is not None and not arguments.fonts.is_dir():
         print(f"Error: there is no folder {arguments.fonts}. Give one with .otf or .ttf files.", file=sys.stderr)
         return 2

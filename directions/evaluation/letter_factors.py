@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from directions.errors import UserError
 
@@ -46,8 +47,7 @@ def letter_factors(images: Tensor, y: Tensor) -> Tensor:
     area = ink.sum(dim=(1, 2)).clamp(min=1e-3)
     # A hairline thinner than a pixel is grey; its edges are as long as those of a black one.
     peak = ink.flatten(1).amax(dim=1).clamp(min=1e-3)
-    ends = torch.nn.functional.pad(ink, (0, 1, 0, 1))
-    across, down = ends[:, :-1, 1:] - ink, ends[:, 1:, :-1] - ink
+    across, down = F.pad(ink, (0, 1)).diff(dim=2), F.pad(ink, (0, 0, 0, 1)).diff(dim=1)
     # A stroke of length L and thickness t has area L t and, being long, edges 2 L; |∇ink| sums to their length.
     edges = (across.square() + down.square() + 1e-10).sqrt().sum(dim=(1, 2)).clamp(min=1e-3)
     weight = 2 * area * peak / edges
@@ -80,9 +80,9 @@ def letter_factors(images: Tensor, y: Tensor) -> Tensor:
     low, high = left[:, span(0.15, 0.25)].mean(dim=1), left[:, span(0.75, 0.85)].mean(dim=1)
     slope = (low - high) / 0.6
     stands_out = low + 0.2 * slope - left[:, below].amin(dim=1) + high - 0.2 * slope - left[:, above].amin(dim=1)
-    counts = torch.tensor([[letter in ENDS_BELOW, letter in ENDS_ABOVE, letter in LEFT_STEM] for letter in LETTERS])
-    used = counts.to(ink)[y.to(ink.device)]
-    serif = (used * torch.stack((widest_below, widest_above, stands_out), dim=1)).sum(dim=1)
+    where = torch.tensor([[letter in ends for ends in (ENDS_BELOW, ENDS_ABOVE, LEFT_STEM)] for letter in LETTERS])
+    y = y.to(ink.device)
+    serif = (where.to(ink)[y] * torch.stack((widest_below, widest_above, stands_out), dim=1)).sum(dim=1)
 
     middle = span(0.2, 0.8)
     excess = (rows[:, middle] - rows[:, middle].median(dim=1, keepdim=True).values).clamp(min=0).square() + 1e-6
@@ -90,7 +90,7 @@ def letter_factors(images: Tensor, y: Tensor) -> Tensor:
     crossbar = (BASELINE * side - centre - 0.5) / cap
 
     values = torch.stack((weight / cap, slant, width / cap, contrast, serif / cap, crossbar), dim=1)
-    return torch.where(seen_in().to(ink.device)[y.to(ink.device)], values, 0.0)
+    return torch.where(seen_in().to(ink.device)[y], values, 0.0)
 
 
 def seen_in() -> Tensor:
@@ -119,11 +119,11 @@ class LetterJudge:
     """
 
     names: tuple[str, ...] = LETTER_FACTORS
+    spread: Mapping[str, float] = {name: len(letters) / len(LETTERS) for name, letters in SEEN_IN.items()}
     periods: Mapping[str, float] = {}
 
     def __init__(self, means: Tensor, deviations: Tensor) -> None:
         self.means, self.deviations = means, deviations
-        self.spread: Mapping[str, float] = {name: len(SEEN_IN[name]) / len(LETTERS) for name in LETTER_FACTORS}
 
     @torch.no_grad()
     def read(self, images: Tensor, y: Tensor | None) -> Tensor:
@@ -157,27 +157,9 @@ class LetterJudge:
         deviations = torch.stack([part.std(dim=0) for part in parts])
         return cls(means, torch.where(seen_in(), deviations, 1.0))
 
-    def save(self, path: Path) -> None:
-        """Write the table of means and deviations as JSON."""
-        table = {
-            letter: {
-                name: [round(float(self.means[k, i]), 5), round(float(self.deviations[k, i]), 5)]
-                for i, name in enumerate(LETTER_FACTORS)
-                if letter in SEEN_IN[name]
-            }
-            for k, letter in enumerate(LETTERS)
-        }
-        rows = ",\n".join(f"  {json.dumps(letter)}: {json.dumps(row)}" for letter, row in table.items())
-        path.write_text("{\n" + rows + "\n}\n")
-
-    @classmethod
-    def load(cls, path: Path) -> LetterJudge:
-        """Read what `save` wrote."""
-        table = json.loads(path.read_text())
-        values = torch.tensor([[table[letter].get(name, [0.0, 1.0]) for name in LETTER_FACTORS] for letter in LETTERS])
-        return cls(values[..., 0], values[..., 1])
-
 
 def load_letter_judge() -> LetterJudge:
     """Load the judge of letters, with the table of the package."""
-    return LetterJudge.load(TABLE)
+    table = json.loads(TABLE.read_text())
+    values = torch.tensor([[table[letter].get(name, [0.0, 1.0]) for name in LETTER_FACTORS] for letter in LETTERS])
+    return LetterJudge(*values.unbind(-1))

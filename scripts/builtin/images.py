@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import string
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ class Images:
         images: (N, size, size, 3) or (N, size, size) uint8, memory-mapped.
         labels: (N,) int64 class indices.
         class_names: Of the classes.
+        faces: (N,) index of the typeface.
         channels: 3 for scenes, 1 for letters.
         digest: SHA-256 that the renderer recorded.
 
@@ -47,10 +49,10 @@ class Images:
         if len(self.rows) != len(self.images):
             raise SystemExit(f"Error: {folder} is not whole: {len(self.rows)} rows, {len(self.images)} images.")
         self.labels = torch.tensor([self.class_names.index(row[column]) for row in self.rows])
+        self.faces = torch.tensor([int(row.get("face", index)) for index, row in enumerate(self.rows)])
         # Where the images of a typeface begin, which stand together; every scene stands for itself.
-        faces = torch.tensor([int(row.get("face", index)) for index, row in enumerate(self.rows)])
-        self.first = torch.searchsorted(faces, faces)
-        self.count = torch.searchsorted(faces, faces, right=True) - self.first
+        self.first = torch.searchsorted(self.faces, self.faces)
+        self.count = torch.searchsorted(self.faces, self.faces, right=True) - self.first
         self.digest: str = json.loads((folder / "dataset.json").read_text())["sha256"]
 
     def __len__(self) -> int:
@@ -70,6 +72,10 @@ class Images:
         pixels = torch.from_numpy(self.images[indices.numpy()].astype(np.float32)) / 127.5 - 1
         images = pixels[:, None] if self.channels == 1 else pixels.permute(0, 3, 1, 2).contiguous()
         return images, self.labels[indices]
+
+    def measured(self, function: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        """Apply a function of images and classes to all, in parts, and join what it returns."""
+        return torch.cat([function(*self.batch(part)) for part in torch.arange(len(self)).split(500)])
 
     def of_same_face(self, indices: Tensor, rng: torch.Generator) -> Tensor:
         """Draw for each image another of its typeface, or the same: (batch,) to (batch,)."""

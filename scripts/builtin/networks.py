@@ -1,12 +1,12 @@
-"""What the trainer of the packaged generators is made of: the package's BigGAN-deep, an opponent, and the losses."""
+"""The networks of the packaged generators: the package's BigGAN-deep, its opponent, and how it is packaged."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import types
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ from directions.generators.base import truncated_normal
 from directions.generators.weights import CONFIG, WEIGHTS
 from directions.sampling import derived_rng
 
-GREY_LEVELS = 127.5
 POWER_ITERATIONS = 100
 SMALL_BIGGAN: dict[str, object] = {
     "output_dim": 64,
@@ -32,16 +31,7 @@ SMALL_BIGGAN: dict[str, object] = {
     "channel_width": 24,
     "num_classes": 3,
     # Rows are (upsample?, input width, output width), widths in channel_width.
-    "layers": [
-        [False, 16, 16],
-        [True, 16, 8],
-        [False, 8, 8],
-        [True, 8, 4],
-        [False, 4, 4],
-        [True, 4, 2],
-        [False, 2, 2],
-        [True, 2, 1],
-    ],
+    "layers": [row for width in (16, 8, 4, 2) for row in ([False, width, width], [True, width, width // 2])],
     "attention_layer_position": -1,
     "eps": 1e-4,
     "n_stats": 51,
@@ -64,10 +54,10 @@ def build_generator(config: dict[str, object] | None = None) -> BigGAN:
             nn.init.orthogonal_(weight)
         if isinstance(module, nn.Conv2d) and module.bias is not None:
             nn.init.zeros_(module.bias)
+        if isinstance(module, BigGANBatchNorm) and not module.conditional:
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
         if isinstance(module, BigGANBatchNorm):
-            if not module.conditional:
-                nn.init.ones_(module.weight)
-                nn.init.zeros_(module.bias)
             # The package never normalises by batch; in evaluation mode the function stays its own.
             module.forward = types.MethodType(_batch_norm, module)
     model.generator.conv_to_rgb.forward = types.MethodType(_to_colours, model.generator.conv_to_rgb)
@@ -149,7 +139,7 @@ class Discriminator(nn.Module):
         self, resolution: int, num_classes: int, width: int, channels: int = 3, fold: int = 1, together: int = 1
     ) -> None:
         super().__init__()
-        self.fold, self.num_classes = fold, num_classes
+        self.fold, self.num_classes, self.together = fold, num_classes, together
         blocks: list[nn.Module] = []
         inner, size, out = channels * together * fold**2, resolution // fold, width
         while size > 4:
@@ -161,9 +151,10 @@ class Discriminator(nn.Module):
         self.embedding = spectral_norm(nn.Embedding(num_classes * together, inner))
 
     def forward(self, images: Tensor, y: Tensor) -> Tensor:
-        """Score images (batch, together · channels, h, w) of classes ``y`` (batch, together): (batch,)."""
-        place = torch.arange(y.shape[1]) * self.num_classes
-        folded = F.pixel_unshuffle(images, self.fold) if self.fold > 1 else images
+        """Score images (batch · together, channels, h, w) of classes ``y`` (batch · together,): (batch,)."""
+        images, y = (tensor.unflatten(0, (-1, self.together)) for tensor in (images, y))
+        place = torch.arange(self.together) * self.num_classes
+        folded = F.pixel_unshuffle(images.flatten(1, 2), self.fold)
         features = F.relu(self.blocks(folded)).sum(dim=(2, 3))
         return self.linear(features).squeeze(1) + (self.embedding(y + place).sum(dim=1) * features).sum(dim=1)
 
@@ -177,68 +168,6 @@ def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
     return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
 
 
-@dataclass(frozen=True)
-class TextureStatistics:
-    """Mean and mean square of the high-pass of images, pixel by pixel: (channels, h, w), in grey levels of 255."""
-
-    mean: Tensor
-    square: Tensor
-
-    @classmethod
-    def of(cls, images: Tensor) -> TextureStatistics:
-        """Measure a batch of images in [-1, 1]: what is left without their mean over 3 by 3 pixels."""
-        padded = F.pad(images, (1, 1, 1, 1), mode="replicate")
-        residual = (images - F.avg_pool2d(padded, 3, stride=1)) * GREY_LEVELS
-        return cls(residual.mean(dim=0), residual.square().mean(dim=0))
-
-
-def texture_matching(fake: TextureStatistics, real: TextureStatistics) -> Tensor:
-    """How far the texture of generated images is from that of real ones: feature matching on the finest scale.
-
-    A grid that stays at the same pixels shows in the mean, grain in the mean square. The discriminator, smooth by its
-    spectral norm, gives a weak gradient for either; this gives a direct one.
-
-    References:
-        Salimans et al. 2016, arXiv:1606.03498, section 3.1 (feature matching).
-    """
-    means = (fake.mean - real.mean).square().mean()
-    squares = ((fake.square - real.square).abs() / (real.square + 1)).mean()
-    return means + squares
-
-
-def chroma(images: Tensor, angles: int = 8) -> Tensor:
-    """Mean colour of each image without its brightness, projected on axes around half a turn of the colour circle."""
-    red, green, blue = (images.mean(dim=(2, 3)) * GREY_LEVELS).unbind(dim=1)
-    plane = torch.stack(((2 * red - green - blue) / 6**0.5, (green - blue) / 2**0.5), dim=1)
-    angle = torch.arange(angles, device=images.device) * (torch.pi / angles)
-    return plane @ torch.stack((angle.cos(), angle.sin())).to(plane)
-
-
-def colour_matching(fake: Tensor, real: Tensor) -> Tensor:
-    """Squared sliced Wasserstein distance between two sets of mean colours, in variances of the real one.
-
-    The tails of a distribution are what a small generator leaves out first. Here each image is held against the real
-    one of its rank, so that the extremes are asked for.
-
-    References:
-        Bonneel et al. 2015, doi:10.1007/s10851-014-0506-3.
-    """
-    ranks = (torch.arange(len(fake), dtype=real.dtype, device=real.device) + 0.5) / len(fake)
-    wanted = torch.quantile(real, ranks, dim=0)
-    return ((fake.sort(dim=0).values - wanted).square().mean(dim=0) / real.var(dim=0)).mean()
-
-
-def rank_matching(values: Tensor, data: Tensor) -> Tensor:
-    """Squared Wasserstein distance between two sets of numbers: each against the one of the data at its rank.
-
-    Args:
-        values: (n,), any order.
-        data: (N,) sorted, of variance 1.
-    """
-    ranks = ((torch.arange(len(values)) + 0.5) / len(values) * len(data)).long()
-    return (values.sort().values - data[ranks]).square().mean()
-
-
 @torch.no_grad()
 def settle_spectral_norm(model: BigGAN) -> None:
     """Iterate every layer's singular vectors to convergence: averaged weights have others than the live ones."""
@@ -249,6 +178,25 @@ def settle_spectral_norm(model: BigGAN) -> None:
             for _ in range(POWER_ITERATIONS):
                 v.copy_(F.normalize(matrix.mT @ u, dim=0))
                 u.copy_(F.normalize(matrix @ v, dim=0))
+
+
+@torch.no_grad()
+def scale_latents(model: BigGAN, scale: float) -> None:
+    """Make z do what ``scale`` times z did, in evaluation mode; exactly, and at no cost.
+
+    The columns of every layer that takes z are scaled, and its right singular vector the other way, which leaves the
+    norm that the layer is divided by as it was.
+
+    Args:
+        model: Its singular vectors are settled; changed in place.
+        scale: Factor of z.
+    """
+    layers = [model.generator.gen_z]
+    for module in model.modules():
+        layers += [module.scale, module.offset] if isinstance(module, BigGANBatchNorm) and module.conditional else []
+    for layer in layers:
+        layer.weight_orig[:, : model.config.z_dim] *= scale
+        layer.weight_v[: model.config.z_dim] /= scale
 
 
 @torch.no_grad()
@@ -276,7 +224,7 @@ def measure_statistics(model: BigGAN, *, samples: int, batch_size: int = 128, se
     for row in range(model.config.n_stats):
         truncation = row / (model.config.n_stats - 1)
         sums = {norm: torch.zeros(2, norm.num_features, dtype=torch.float64) for norm in norms}
-        hooks = [norm.register_forward_pre_hook(_accumulate(sums[norm])) for norm in norms]
+        hooks = [norm.register_forward_pre_hook(functools.partial(_accumulate, sums)) for norm in norms]
         rng = derived_rng(seed, row, "statistics")
         # At truncation 0 there is one z: every class once is all there is to see.
         batches = samples // batch_size if row else 1
@@ -288,19 +236,14 @@ def measure_statistics(model: BigGAN, *, samples: int, batch_size: int = 128, se
             hook.remove()
         for norm in norms:
             mean, square = sums[norm] / batches
-            norm.running_means[row] = mean
-            norm.running_vars[row] = square - mean**2
+            norm.running_means[row], norm.running_vars[row] = mean, square - mean**2
         yield truncation
     model.eval()
 
 
-def _accumulate(total: Tensor) -> Callable[[Any, tuple[Any, ...]], None]:
-    def hook(module: Any, inputs: tuple[Any, ...]) -> None:
-        x = inputs[0].double()
-        total[0] += x.mean(dim=(0, 2, 3))
-        total[1] += x.square().mean(dim=(0, 2, 3))
-
-    return hook
+def _accumulate(sums: dict[nn.Module, Tensor], norm: nn.Module, inputs: tuple[Any, ...]) -> None:
+    x = inputs[0].double()
+    sums[norm] += torch.stack((x.mean(dim=(0, 2, 3)), x.square().mean(dim=(0, 2, 3))))
 
 
 def write_generator(model: BigGAN, folder: Path, class_names: Sequence[str]) -> str:

@@ -8,43 +8,33 @@ checkpoint.pt, settings.json, stats.jsonl, and a sheet of samples for every few 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import copy
 import json
-import signal
+import math
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import torch
 from images import Images
-from networks import (
-    SMALL_BIGGAN,
-    Discriminator,
-    TextureStatistics,
-    build_generator,
-    chroma,
-    colour_matching,
-    hinge_discriminator,
-    images_of,
-    rank_matching,
-    texture_matching,
-    tie_colours,
-)
-from PIL import Image
+from matching import ColourMatching, FactorMatching, TextureMatching
+from networks import SMALL_BIGGAN, Discriminator, build_generator, hinge_discriminator, images_of, tie_colours
+from pytorch_pretrained_biggan import BigGAN
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from directions.evaluation.letter_factors import LetterJudge, letter_factors, seen_in
-from directions.files import atomic_write
+from directions.errors import Interrupted
+from directions.files import atomic_write, write_text
+from directions.gan.recording import sample_sheet
 from directions.generators.base import truncated_normal
+from directions.run import RunFolder, StopSignals
 from directions.sampling import derived_rng
 
 EMA_RAMP = 0.05  # the average's half-life is at most this part of the images seen
 SHEET_COLUMNS = 10
 COMPANIONS = 128
-CHUNK = 500
 
 
 @dataclass(frozen=True)
@@ -58,6 +48,7 @@ class Settings:
     discriminator_width: int = 24
     fold: int = 1
     together: int = 1
+    alone: bool = False
     generator_rate: float = 2e-4
     discriminator_rate: float = 4e-4
     decay_from: float = 0.5
@@ -65,18 +56,22 @@ class Settings:
     texture: float = 0.0
     colour: float = 0.0
     factors: float = 0.0
+    agree: float = 1.0
+    scale: float = 1.0
     warm_up: int = 0
     bfloat16: bool = True
     seed: int = 0
 
 
-def generator_config(data: Images, dim_z: int, channel_width: int) -> dict[str, object]:
-    """What of the generator's configuration follows from data and settings; a class's embedding is as long as z."""
-    sizes = {"z_dim": dim_z, "class_embed_dim": dim_z, "channel_width": channel_width}
-    layers = SMALL_BIGGAN["layers"]
-    if data.images.shape[1] == 32:
-        layers = [*layers[:6], [False, 2, 1]]
-    return {**sizes, "output_dim": data.images.shape[1], "num_classes": len(data.class_names), "layers": layers}
+def generator_for(data: Images, dim_z: int, channel_width: int) -> BigGAN:
+    """Make a fresh generator of the size that data and settings ask for; a class's embedding is as long as z."""
+    side, layers = data.images.shape[1], SMALL_BIGGAN["layers"]
+    config = {"z_dim": dim_z, "class_embed_dim": dim_z, "channel_width": channel_width, "output_dim": side}
+    config |= {"layers": [*layers[:6], [False, 2, 1]]} if side == 32 else {}
+    model = build_generator({**config, "num_classes": len(data.class_names)})
+    if data.channels == 1:
+        tie_colours(model)
+    return model
 
 
 class Trainer:
@@ -88,33 +83,27 @@ class Trainer:
     def __init__(self, settings: Settings, data: Images) -> None:
         self.settings, self.data = settings, data
         self.classes, self.channels = len(data.class_names), data.channels
-        resolution = data.images.shape[1]
         torch.manual_seed(settings.seed)
-        self.generator = build_generator(generator_config(data, settings.dim_z, settings.channel_width))
-        self.discriminator = Discriminator(
-            resolution, self.classes, settings.discriminator_width, self.channels, settings.fold, settings.together
-        )
-        for network in (self.generator, self.discriminator):
+        self.generator = generator_for(data, settings.dim_z, settings.channel_width)
+        sizes = data.images.shape[1], self.classes, settings.discriminator_width, self.channels, settings.fold
+        self.opponents = nn.ModuleDict({"discriminator": Discriminator(*sizes, settings.together)})
+        if settings.alone:
+            self.opponents["alone"] = Discriminator(*sizes)
+        learning: dict[str, nn.Module] = {"generator": self.generator, **self.opponents}
+        for network in learning.values():
             for parameter in network.parameters():
                 if parameter.ndim == 4:  # about a fifth faster on a CPU
                     parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-        if self.channels == 1:
-            tie_colours(self.generator)
         self.average = copy.deepcopy(self.generator).requires_grad_(False)
-        self.networks: dict[str, nn.Module] = {
-            "generator": self.generator,
-            "discriminator": self.discriminator,
-            "average": self.average,
-        }
-        self.rates = {"generator": settings.generator_rate, "discriminator": settings.discriminator_rate}
+        self.networks = {**learning, "average": self.average}
+        self.rates = dict.fromkeys(learning, settings.discriminator_rate) | {"generator": settings.generator_rate}
         self.optimisers = {
-            name: torch.optim.Adam(self.networks[name].parameters(), rate, (0.0, 0.99), fused=True)
-            for name, rate in self.rates.items()
+            name: torch.optim.Adam(network.parameters(), self.rates[name], (0.0, 0.99), fused=True)
+            for name, network in learning.items()
         }
         self.step, self.fine_tuned = 0, False
-        self.texture = texture_of(data) if settings.texture else None
-        self.chroma = chroma_of(data) if settings.colour else None
-        self.judge, self.factors = factors_of(data) if settings.factors else (None, [])
+        kinds = {"texture": TextureMatching, "colour": ColourMatching, "factors": FactorMatching}
+        self.matching = {name: kind(data, settings) for name, kind in kinds.items() if getattr(settings, name)}
 
     def state_dict(self) -> dict[str, object]:
         """Return everything that a resumed run needs."""
@@ -122,6 +111,7 @@ class Trainer:
             "step": self.step,
             "data": self.data.digest,
             "fine_tuned": self.fine_tuned,
+            "recent": {name: matching.recent for name, matching in self.matching.items()},
             "networks": {name: network.state_dict() for name, network in self.networks.items()},
             "optimisers": {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
         }
@@ -131,18 +121,23 @@ class Trainer:
         if state["data"] != self.data.digest:
             raise SystemExit("Error: the checkpoint was trained on other images. Give --out another folder.")
         self.step, self.fine_tuned = state["step"], state["fine_tuned"]
+        for name, matching in self.matching.items():
+            matching.recent = state["recent"][name]
         for name, network in self.networks.items():
             network.load_state_dict(state["networks"][name])
         for name, optimiser in self.optimisers.items():
             optimiser.load_state_dict(state["optimisers"][name])
 
-    def start_from(self, state: dict) -> None:
-        """Take the networks of another run, but not a discriminator that sees other images; all else starts anew."""
+    def start_from(self, states: Sequence[dict]) -> None:
+        """Take the generator of the first run, and discriminators of the first that saw as many images together."""
         self.fine_tuned = True
         for name, network in self.networks.items():
-            theirs, own = state["networks"][name], network.state_dict()
-            if name != "discriminator" or all(theirs[key].shape == value.shape for key, value in own.items()):
-                network.load_state_dict(theirs)
+            own = {key: value.shape for key, value in network.state_dict().items()}
+            for state in states:
+                theirs = state["networks"].get(name) or state["networks"]["discriminator"]
+                if own == {key: value.shape for key, value in theirs.items()}:
+                    network.load_state_dict(theirs)
+                    break
 
     def train_step(self) -> dict[str, float]:
         """Take one step of the discriminator and one of the generator; return what is to be logged."""
@@ -156,15 +151,15 @@ class Trainer:
         indices += [self.data.of_same_face(indices[0], rng) for _ in range(settings.together - 1)]
         real, labels = self.data.batch(torch.stack(indices, dim=1).flatten())
         z, y = self._draw(rng)
-        with self._autocast():
-            with torch.no_grad():
-                fake = images_of(self.generator, z, y, self.channels).to(real)
-            scores = self._score(torch.cat((real, fake)), torch.cat((labels, y)))
-        of_real, of_fake = scores.chunk(2)
-        loss_d = hinge_discriminator(of_real, of_fake)
-        self._descend("discriminator", loss_d)
-        terms = {"loss_d": loss_d, "score_real": of_real.mean(), "score_fake": of_fake.mean()}
-        terms["diversity"] = fake.std(dim=0).mean() / real.std(dim=0).mean()
+        with torch.no_grad(), self._autocast():
+            fake = images_of(self.generator, z, y, self.channels).to(real)
+        terms = {"diversity": fake.std(dim=0).mean() / real.std(dim=0).mean()}
+        for name, opponent in self.opponents.items():
+            with self._autocast():
+                of_real, of_fake = opponent(torch.cat((real, fake)), torch.cat((labels, y))).float().chunk(2)
+            loss_d, end = hinge_discriminator(of_real, of_fake), "" if name == "discriminator" else f"_{name}"
+            self._descend(name, loss_d)
+            terms |= {f"loss_d{end}": loss_d, f"score_real{end}": of_real.mean(), f"score_fake{end}": of_fake.mean()}
         if self.step >= settings.warm_up:  # before, a new discriminator would mislead a generator that can do much
             terms |= self._generator_step(rng)
         self.step += 1
@@ -174,62 +169,37 @@ class Trainer:
     def _generator_step(self, rng: torch.Generator) -> dict[str, Tensor]:
         settings, terms = self.settings, {}
         z, y = self._draw(rng)
-        self.discriminator.requires_grad_(False)
+        self.opponents.requires_grad_(False)
         with self._autocast():
             made = images_of(self.generator, z, y, self.channels).float()
-            terms["loss_g"] = -self._score(made, y).mean()
-        loss_g = terms["loss_g"]
-        if self.texture is not None:
-            terms["texture"] = texture_matching(TextureStatistics.of(made), self.texture)
-            loss_g = loss_g + settings.texture * terms["texture"]
-        if self.chroma is not None:
-            terms["colour"] = colour_matching(chroma(made), self.chroma)
-            loss_g = loss_g + settings.colour * terms["colour"]
-        if self.judge is not None:
-            terms["factors"] = self._factor_matching(self.judge.standard(letter_factors(made, y), y), seen_in()[y])
-            loss_g = loss_g + settings.factors * terms["factors"]
+            loss_g = terms["loss_g"] = -sum(opponent(made, y).float().mean() for opponent in self.opponents.values())
+        for name, matching in self.matching.items():
+            terms[name] = matching(made, y)
+            loss_g = loss_g + getattr(settings, name) * terms[name]
         self._descend("generator", loss_g)
-        self.discriminator.requires_grad_(True)
+        self.opponents.requires_grad_(True)
         if self.channels == 1:
             tie_colours(self.generator)
         self._average()
         return terms
 
-    def _factor_matching(self, values: Tensor, seen: Tensor) -> Tensor:
-        """Each factor against the data's, and its difference between two letters of one z against that of one face.
-
-        The first asks for the spread, tails too, which a small generator leaves out; the second that it comes from z.
-        """
-        values, pairs = values.clamp(-5, 5), values.clamp(-5, 5).unflatten(0, (-1, self.settings.together))
-        both = seen.unflatten(0, (-1, self.settings.together)).all(dim=1)
-        parts = []
-        for k, (single, difference) in enumerate(self.factors):
-            parts.append(rank_matching(values[seen[:, k], k], single))
-            if self.settings.together > 1 and both[:, k].any():
-                parts.append(rank_matching((pairs[:, 0] - pairs[:, 1])[both[:, k], k], difference))
-        return torch.stack(parts).sum() / len(self.factors)
-
-    def _score(self, images: Tensor, y: Tensor) -> Tensor:
-        """Scores of images that are seen together, (batch · together, …) to (batch,)."""
-        together = self.settings.together
-        grouped = images.unflatten(0, (-1, together)).flatten(1, 2)
-        return self.discriminator(grouped, y.unflatten(0, (-1, together))).float()
-
     @torch.no_grad()
-    def samples(self, columns: int = SHEET_COLUMNS) -> Tensor:
+    def samples(self) -> Tensor:
         """Images of the average at latents that never change, a row for each class, normalised by their own batch."""
-        z = truncated_normal(columns, self.settings.dim_z, derived_rng(0, 0, "sheet"))
+        dim, sizes = self.settings.dim_z, (SHEET_COLUMNS, COMPANIONS)
+        rows, companions = (truncated_normal(n, dim, derived_rng(0, i, "sheet")) for i, n in enumerate(sizes))
+        y = torch.cat(
+            (torch.arange(self.classes).repeat_interleave(SHEET_COLUMNS), torch.arange(COMPANIONS) % self.classes)
+        )
         # A few images have no statistics to be normalised by, so they are given company.
-        extra = truncated_normal(COMPANIONS, self.settings.dim_z, derived_rng(0, 1, "sheet"))
-        y = torch.arange(self.classes).repeat_interleave(columns)
-        latents = torch.cat((z.repeat(self.classes, 1), extra))
-        classes = torch.cat((y, torch.arange(COMPANIONS) % self.classes))
-        return images_of(self.average, latents, classes, self.channels)[: len(y)]
+        z = torch.cat((rows.repeat(self.classes, 1), companions)) * self.settings.scale
+        return images_of(self.average, z, y, self.channels)[:-COMPANIONS]
 
     def _draw(self, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        z = truncated_normal(self.settings.batch_size, self.settings.dim_z, rng)
-        y = torch.randint(self.classes, (self.settings.batch_size * self.settings.together,), generator=rng)
-        return z.repeat_interleave(self.settings.together, dim=0), y
+        settings = self.settings
+        z = truncated_normal(settings.batch_size, settings.dim_z, rng) * settings.scale
+        y = torch.randint(self.classes, (settings.batch_size * settings.together,), generator=rng)
+        return z.repeat_interleave(settings.together, dim=0), y
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast("cpu", torch.bfloat16, enabled=self.settings.bfloat16)
@@ -249,104 +219,55 @@ class Trainer:
             mean.copy_(now)
 
 
-def texture_of(data: Images) -> TextureStatistics:
-    """Texture of a whole data set."""
-    chunks = torch.arange(len(data)).split(CHUNK)
-    parts = [TextureStatistics.of(data.batch(chunk)[0]) for chunk in chunks]
-    weights = torch.tensor([len(chunk) for chunk in chunks]) / len(data)
-    mean, square = (
-        torch.einsum("p,pchw->chw", weights, torch.stack([getattr(part, name) for part in parts]))
-        for name in ("mean", "square")
-    )
-    return TextureStatistics(mean, square)
-
-
-def chroma_of(data: Images) -> Tensor:
-    """Mean colours of a whole data set, (images, angles)."""
-    return torch.cat([chroma(data.batch(chunk)[0]) for chunk in torch.arange(len(data)).split(CHUNK)])
-
-
-def factors_of(data: Images) -> tuple[LetterJudge, list[tuple[Tensor, Tensor]]]:
-    """The judge of a set of letters; and of each factor, sorted, its values and differences within a face.
-
-    Both are in standard deviations over the set.
-    """
-    values = torch.cat([letter_factors(*data.batch(chunk)) for chunk in torch.arange(len(data)).split(CHUNK)])
-    judge = LetterJudge.of(values, data.labels)
-    standard, seen = judge.standard(values, data.labels), seen_in()[data.labels]
-    other = data.of_same_face(torch.arange(len(data)), derived_rng(0, 0, "pairs"))
-    both = seen & seen[other]
-    difference = standard - standard[other]
-    columns = range(standard.shape[1])
-    return judge, [(standard[seen[:, k], k].sort().values, difference[both[:, k], k].sort().values) for k in columns]
-
-
-def sample_sheet(images: Tensor, columns: int, gap: int = 2) -> Image.Image:
-    """Lay (batch, channels, height, width) images in [-1, 1] out in rows."""
-    pixels = ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).expand(-1, 3, -1, -1)
-    height, width = pixels.shape[2:]
-    rows = -(-len(pixels) // columns)
-    sheet = Image.new("RGB", (columns * (width + gap) + gap, rows * (height + gap) + gap), "white")
-    for index, image in enumerate(pixels.permute(0, 2, 3, 1).numpy()):
-        place = (gap + index % columns * (width + gap), gap + index // columns * (height + gap))
-        sheet.paste(Image.fromarray(image), place)
-    return sheet
-
-
 def run(trainer: Trainer, out: Path, *, until: int, sheet_kimg: float, checkpoint_minutes: float) -> int:
     """Train to the end, writing checkpoints, figures and sheets; return the exit code of a signal, or 0."""
-    stopped: list[int] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, frame: stopped.append(number))
-    checkpoint, kept = out / "checkpoint.pt", time.monotonic()
+    settings, folder = trainer.settings, RunFolder(out)
     (out / "sheets").mkdir(parents=True, exist_ok=True)
-    settings, stats = trainer.settings, out / "stats.jsonl"
     # Lines after the checkpoint, from before an interruption, are dropped: these steps are taken again.
-    lines = stats.read_text().splitlines()[: trainer.step] if stats.exists() else []
-    stats.write_text("".join(line + "\n" for line in lines))
+    folder.keep_stats(lambda line: line["step"] <= trainer.step)
+
+    def save() -> float:
+        with atomic_write(folder.checkpoint_path) as partial:
+            torch.save(trainer.state_dict(), partial)
+        return time.monotonic()
+
     bar = tqdm(total=settings.steps, initial=trainer.step, unit="step", desc="Training", disable=None)
-    end = min(settings.steps, until)
-    while trainer.step < end and not stopped:
-        record = trainer.train_step()
-        if not all(map(torch.isfinite, map(torch.tensor, record.values()))):
-            print(f"Error: a loss is not finite after step {trainer.step}.", file=sys.stderr)
-            return 1
-        with stats.open("a") as file:
-            file.write(json.dumps(record) + "\n")
-        bar.update()
-        last = trainer.step == end
-        if last or stopped or time.monotonic() - kept > 60 * checkpoint_minutes:
-            with atomic_write(checkpoint) as partial:
-                torch.save(trainer.state_dict(), partial)
-            kept = time.monotonic()
-        images = round(1000 * sheet_kimg)
-        seen = trainer.step * settings.batch_size
-        if last or seen // images != (seen - settings.batch_size) // images:
-            sample_sheet(trainer.samples(), SHEET_COLUMNS).save(out / "sheets" / f"step-{trainer.step:06d}.png")
-    return 128 + stopped[0] if stopped else 0
-
-
-def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line; every field of ``Settings`` is an option."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path("data/clevr-simple-64"), help="folder of scenes or letters")
-    parser.add_argument("--out", type=Path, default=Path("outputs/builtin"), help="folder of the run")
-    parser.add_argument("--start", type=Path, help="--out of the run whose trained networks to start from")
-    parser.add_argument("--until", type=int, help="step at which to end, as if interrupted (--steps)")
-    parser.add_argument("--sheet-kimg", type=float, default=8.0, help="thousands of images from sheet to sheet")
-    parser.add_argument("--checkpoint-minutes", type=float, default=5.0, help="minutes from checkpoint to checkpoint")
-    for field in fields(Settings):
-        name = "--" + field.name.replace("_", "-")
-        if field.type == "bool":
-            parser.add_argument(name, action=argparse.BooleanOptionalAction, default=field.default, help=" ")
-        else:
-            parser.add_argument(name, type=type(field.default), default=field.default, help=" ")
-    return parser.parse_args(argv)
+    end, images, kept = min(settings.steps, until), round(1000 * sheet_kimg), time.monotonic()
+    with StopSignals() as signals:
+        try:
+            while trainer.step < end:
+                with signals.deferred():
+                    record = trainer.train_step()
+                    if not all(map(math.isfinite, record.values())):
+                        print(f"Error: a loss is not finite after step {trainer.step}.", file=sys.stderr)
+                        return 1
+                    folder.append_stats(record)
+                    bar.update()
+                    last, seen = trainer.step == end, trainer.step * settings.batch_size
+                    if last or time.monotonic() - kept > 60 * checkpoint_minutes:
+                        kept = save()
+                    if last or seen // images != (seen - settings.batch_size) // images:
+                        sheet = sample_sheet(trainer.samples().expand(-1, 3, -1, -1), columns=SHEET_COLUMNS)
+                        sheet.save(out / "sheets" / f"step-{trainer.step:06d}.png")
+        except Interrupted as interrupted:
+            save()
+            return interrupted.exit_code
+    return 0
 
 
 def main(argv: list[str] | None = None) -> int:
     """Train; 130 or 143 after a signal, 1 after bad input or if a loss is not finite."""
-    arguments = parse_arguments(argv)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("data/clevr-simple-64"), help="folder of scenes or letters")
+    parser.add_argument("--out", type=Path, default=Path("outputs/builtin"), help="folder of the run")
+    parser.add_argument("--start", type=Path, nargs="+", default=[], help="--out of runs whose networks to start from")
+    parser.add_argument("--until", type=int, help="step at which to end, as if interrupted (--steps)")
+    parser.add_argument("--sheet-kimg", type=float, default=8.0, help="thousands of images from sheet to sheet")
+    parser.add_argument("--checkpoint-minutes", type=float, default=5.0, help="minutes from checkpoint to checkpoint")
+    for field in fields(Settings):
+        kind = {"action": argparse.BooleanOptionalAction} if field.type == "bool" else {"type": type(field.default)}
+        parser.add_argument("--" + field.name.replace("_", "-"), default=field.default, help=" ", **kind)
+    arguments = parser.parse_args(argv)
     torch.set_flush_denormal(True)
     settings = Settings(**{field.name: getattr(arguments, field.name) for field in fields(Settings)})
     data = Images(arguments.data)
@@ -356,19 +277,12 @@ def main(argv: list[str] | None = None) -> int:
     checkpoint = arguments.out / "checkpoint.pt"
     if checkpoint.is_file():
         trainer.load_state_dict(torch.load(checkpoint, weights_only=True))
-    elif arguments.start is not None:
-        trainer.start_from(torch.load(arguments.start / "checkpoint.pt", weights_only=True))
-    recorded = {**asdict(settings), "start": arguments.start and arguments.start.name, "data": data.digest}
-    (arguments.out / "settings.json").write_text(json.dumps(recorded, indent=2) + "\n")
-    with contextlib.suppress(KeyboardInterrupt):
-        return run(
-            trainer,
-            arguments.out,
-            until=arguments.until or settings.steps,
-            sheet_kimg=arguments.sheet_kimg,
-            checkpoint_minutes=arguments.checkpoint_minutes,
-        )
-    return 130
+    elif arguments.start:
+        trainer.start_from([torch.load(start / "checkpoint.pt", weights_only=True) for start in arguments.start])
+    recorded = {**asdict(settings), "start": [start.name for start in arguments.start], "data": data.digest}
+    write_text(arguments.out / "settings.json", json.dumps(recorded, indent=2) + "\n")
+    until, minutes = arguments.until or settings.steps, arguments.checkpoint_minutes
+    return run(trainer, arguments.out, until=until, sheet_kimg=arguments.sheet_kimg, checkpoint_minutes=minutes)
 
 
 if __name__ == "__main__":

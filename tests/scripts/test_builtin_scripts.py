@@ -19,8 +19,12 @@ def scripts(monkeypatch):
     """The folder of scripts on the path, as it is for one that is run."""
     monkeypatch.syspath_prepend(str(SCRIPTS))
     monkeypatch.setattr(torch, "set_flush_denormal", lambda on: on)
+    import train
+
+    monkeypatch.setattr(train, "SHEET_COLUMNS", 1)
+    monkeypatch.setattr(train, "COMPANIONS", 2)
     yield
-    for name in ("networks", "images", "train", "export", "figures"):
+    for name in ("networks", "matching", "images", "train", "export", "figures"):
         sys.modules.pop(name, None)
 
 
@@ -65,8 +69,9 @@ def test_second_stage_sees_letters_of_one_face_together(scripts, tmp_path):
     data, first, second = write_letters(tmp_path / "data"), tmp_path / "first", tmp_path / "second"
     command = ["--data", str(data), *OPTIONS, "--fold", "2"]
     assert train.main([*command, "--out", str(first), "--steps", "2"]) == 0
-    pairs = [*command, "--out", str(second), "--start", str(first), "--together", "2", "--factors", "1"]
-    assert train.main([*pairs, "--steps", "3", "--warm-up", "2"]) == 0
+    pairs = [*command, "--out", str(second), "--start", str(first), "--together", "2", "--factors", "1", "--alone"]
+    for steps in ("2", "3"):  # interrupted before the last step
+        assert train.main([*pairs, "--steps", steps, "--warm-up", "2"]) == 0
     lines = [json.loads(line) for line in (second / "stats.jsonl").read_text().splitlines()]
     assert ["factors" in line for line in lines] == [False, False, True]
     images = train.Images(data)
@@ -75,13 +80,28 @@ def test_second_stage_sees_letters_of_one_face_together(scripts, tmp_path):
 
 
 def test_rank_matching_is_the_wasserstein_distance(scripts):
-    """Against itself 0, against itself moved by 2 it is 4, whatever the order."""
-    from networks import rank_matching
+    """Against itself 0, against itself moved by 2 it is 4, whatever the order and how few are looked at."""
+    from matching import rank_matching
 
-    data = torch.randn(1000, generator=torch.Generator().manual_seed(0)).sort().values
+    data = torch.randn(1000, generator=torch.Generator().manual_seed(0))
     mixed = data[torch.randperm(1000)]
-    assert float(rank_matching(mixed, data)) == 0
-    assert float(rank_matching(mixed + 2, data)) == pytest.approx(4)
+    assert float(rank_matching(mixed[:10], mixed, data)) == 0
+    assert float(rank_matching(mixed[:10] + 2, mixed + 2, data)) == pytest.approx(4)
+    # Half as wide: each value is half of what is wanted there, and that counts four times.
+    assert float(rank_matching(mixed / 2, mixed / 2, data)) == pytest.approx(float(data.square().mean()), rel=1e-5)
+
+
+def test_scaled_latents_are_the_same_network(scripts, tmp_path):
+    """What is packaged makes of z what training's network makes of ``scale`` times z."""
+    import train
+    from networks import images_of, scale_latents, settle_spectral_norm
+
+    model = train.generator_for(train.Images(write_letters(tmp_path / "data")), 4, 4)
+    settle_spectral_norm(model)
+    z, y = torch.randn(5, 4, generator=torch.Generator().manual_seed(0)), torch.arange(5)
+    wanted = images_of(model.eval(), 1.2 * z, y)
+    scale_latents(model, 1.2)
+    assert torch.allclose(images_of(model, z, y), wanted, atol=1e-5)
 
 
 def test_export_writes_a_generator_of_grey_letters(scripts, tmp_path, monkeypatch):
