@@ -7,11 +7,11 @@ import json
 from pathlib import Path
 
 import pytest
+from closed import ClosedFormGenerator
 
 from directions.direction_file import Directions
 from directions.direction_file.format import make_header
 from directions.evaluation.report import FileEvaluation
-from directions.generators.closed_form import ClosedFormGenerator
 
 FAST = ["--seeds", "2", "--samples", "2"]
 

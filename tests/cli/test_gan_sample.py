@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from closed import DoubleGenerator
+from closed import ClosedFormGenerator, DoubleGenerator
 from PIL import Image
 
 from directions.cli.gan.sample import component_directions
 from directions.evaluation.activeness import ComponentActiveness
 from directions.evaluation.named_metrics import METRICS
-from directions.generators.closed_form import ClosedFormGenerator
 from directions.rendering.frames import to_uint8
 
 

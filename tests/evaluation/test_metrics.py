@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from closed import ClosedFormGenerator
 
 from directions.errors import UserError
 from directions.evaluation import metrics
@@ -17,7 +18,6 @@ from directions.evaluation.activeness import component_activeness
 from directions.evaluation.diagonalness import diagonalness
 from directions.evaluation.metrics import Measuring, MetricFile, Result
 from directions.evaluation.named_metrics import METRICS, find_metrics
-from directions.generators.closed_form import ClosedFormGenerator
 
 
 class Pixels(torch.nn.Module):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from closed import ClosedFormGenerator
 
 from directions.evaluation.factors import measure_factors
 from directions.evaluation.statistics import ENDS, Statistics, describe, image_statistics
-from directions.generators.closed_form import ClosedFormGenerator
 from directions.sampling import derived_rng
 
 
