@@ -35,7 +35,7 @@ _FAULTS = (
 """How files begin that are found in place of weights, and what they are."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Published:
     """A published BigGAN: a BigGAN-deep, or the paper's plain one, which no address gives directly.
 
@@ -60,16 +60,13 @@ class Published:
     hub_sha256: str | None = None
 
     @property
-    def layers(self) -> list[list[Any]]:
-        """(upsample?, width in, width out) of each block."""
-        return [[sign == "+", int(a), int(b)] for a, sign, b in re.findall(r"(\d+)([+-])(\d+)", self.blocks)]
-
-    @property
     def config(self) -> dict[str, Any]:
-        """Fields of ``BigGANConfig``."""
+        """Fields of ``BigGANConfig``; its layers are (upsample?, width in, width out) of each block."""
+        blocks = re.findall(r"(\d+)([+-])(\d+)", self.blocks)
         return {
             "output_dim": self.resolution, "z_dim": self.dim_z, "class_embed_dim": 128, "channel_width": 128,
-            "num_classes": 1000, "layers": self.layers, "attention_layer_position": 8, "eps": 1e-4, "n_stats": 51,
+            "num_classes": 1000, "layers": [[sign == "+", int(a), int(b)] for a, sign, b in blocks],
+            "attention_layer_position": 8, "eps": 1e-4, "n_stats": 51,
         }  # fmt: skip
 
     @property
@@ -102,29 +99,21 @@ PUBLISHED = {
     published.name: published
     for published in (
         Published(
-            name="biggan-deep-128",
-            resolution=128,
-            blocks="16-16 16+16 16-16 16+8 8-8 8+4 4-4 4+2 2-2 2+1",
-            least=210_749_700,
+            "biggan-deep-128", 128, blocks="16-16 16+16 16-16 16+8 8-8 8+4 4-4 4+2 2-2 2+1", least=210_749_700,
             hub="osanseviero/BigGAN-deep-128",
             hub_sha256="b86146a8cfcde4cda135adba4b2806f78b3abe2dac9d0fd090cc3ab318604ad9",
         ),
         Published(
-            name="biggan-deep-256",
-            resolution=256,
-            blocks="16-16 16+16 16-16 16+8 8-8 8+8 8-8 8+4 4-4 4+2 2-2 2+1",
-            least=234_292_740,
+            "biggan-deep-256", 256, blocks="16-16 16+16 16-16 16+8 8-8 8+8 8-8 8+4 4-4 4+2 2-2 2+1", least=234_292_740,
             sha256="5900ef4065047e3aa0d1b66197b7f2664dceb59b27080e414ad57e203c485bc5",
         ),
         Published(
-            name="biggan-deep-512",
-            resolution=512,
-            blocks="16-16 16+16 16-16 16+8 8-8 8+8 8-8 8+4 4-4 4+2 2-2 2+1 1-1 1+1",
+            "biggan-deep-512", 512, blocks="16-16 16+16 16-16 16+8 8-8 8+8 8-8 8+4 4-4 4+2 2-2 2+1 1-1 1+1",
             least=235_635_460,
         ),
-        Published(name="biggan-128", resolution=128, dim_z=120),
+        Published("biggan-128", 128, dim_z=120),
     )
-}
+}  # fmt: skip
 
 
 def weights_home() -> Path:
@@ -151,9 +140,8 @@ def given(path: Path, file_names: tuple[str, ...]) -> Path:
     """
     wanted = " or ".join(file_names)
     if path.is_dir():
-        for name in file_names:
-            if (path / name).is_file():
-                return path / name
+        if found := next((path / name for name in file_names if (path / name).is_file()), None):
+            return found
         raise UserError(f"Cannot read {path}: it is a folder without {wanted}.")
     if not path.is_file():
         raise UserError(f"Cannot read {path}: there is no such file or folder. It must have {wanted}.")

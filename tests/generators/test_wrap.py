@@ -229,7 +229,7 @@ def test_images_in_the_unit_range_are_mapped(finish):
 
 def under_autocast(x):
     with torch.autocast("cpu", torch.bfloat16):
-        return nn.Linear(4, 4).requires_grad_(False)(0 * x).float() + x.float().tanh()
+        return 0 * nn.Linear(4, 4).requires_grad_(False)(x).float() + x.float().tanh()
 
 
 def test_overshoot_is_clamped_and_half_precision_warned_of():
@@ -307,21 +307,14 @@ def test_scripted_module_is_wrapped():
     assert z.grad.abs().sum() > 0
 
 
-def without_gradients(kind):
-    if kind == "detached":
-        return load_generator(Images(lambda x: x.detach().tanh()))
-    return load_generator(Told(lambda z: pixels(torch.from_numpy(z.numpy()))))
-
-
-@pytest.mark.parametrize("kind", ["detached", "through NumPy"])
-def test_module_without_gradients_is_refused_where_they_are_needed(kind):
+def test_module_without_gradients_is_refused_where_they_are_needed():
     """Before the first step; measured by differences it does."""
-    generator = without_gradients(kind)
+    generator = load_generator(Told(lambda z: pixels(torch.from_numpy(z.numpy()))))
     for method in ({"method": "adam"}, {}, {"method": "joint", "measurement": "gradients"}):
         with pytest.raises(UserError, match=r"gives no gradients, which this method needs: .* --measurement diff"):
             discover(generator, DiscoverConfig(**method))
     config = DiscoverConfig(method="joint", measurement="differences", base_points=1, held_out=2, starts=1)
-    *_, last = discover(generator, config)
+    *_, last = discover(load_generator(Images(lambda x: x.detach().tanh())), config)
     assert last.joint is not None
 
 
@@ -333,7 +326,6 @@ def test_module_without_gradients_is_refused_where_they_are_needed(kind):
         ("mine:images", "mine:images takes no weights, got 9"),
         ("not_there:function", r"there is no module 'not_there'\. It is looked for in"),
         ("not_there.py:function", r"there is no file not_there\.py\. It is looked for from"),
-        ("mine.sub:function", r"there is no module 'mine"),
         ("needs:function", r"there is no module 'not_installed'\. needs needs it"),
         ("broken:function", r"importing broken raised RuntimeError: at import\. \(.*broken.py, line 2\)"),
         ("mine:exits", r"mine:exits raised SystemExit: 3\. \(.*mine.py, line \d+\)"),
@@ -348,6 +340,11 @@ def test_reference_that_does_not_do_is_refused(name, message, folder):
         load_generator(name, weights="9" if "takes" in message else None)
 
 
+class AnyClass(Images):
+    def forward(self, z, y):
+        return super().forward(z + 0 * y[:, None])
+
+
 LAZY = nn.Sequential(nn.LazyLinear(48), nn.Unflatten(1, (3, 4, 4)), nn.Tanh())
 CHANGING = Told(lambda z: torch.zeros(len(z), 3, len(z), len(z)))
 
@@ -355,34 +352,27 @@ CHANGING = Told(lambda z: torch.zeros(len(z), 3, len(z), len(z)))
 @pytest.mark.parametrize(
     ("made", "message"),
     [
+        (AnyClass(), "takes a class, and how many there are cannot be found out"),
         (LAZY, r"weights that are not made yet, such as 0\.weight: .* Call the module once"),
         (lambda: None, "must return a torch module .* got a NoneType"),
         (Told(pixels, dim_z=None), r"\|z\| tried: none that could be read .* Give the module an attribute dim_z"),
         (Images(classes=7, one_hot=True), "could not be called with z .* num_classes if it has classes"),
         (Images(classes=30, num_classes=31), "says that it has 31 classes, but with class 30 it raises IndexError"),
-        (Images(lambda x: x + 3), r"images in \[-1, 1\], got values from \d.* Scale them"),
         (Images(lambda x: 127 * (1 + x.tanh())), r"such as images / 127\.5 - 1"),
         (Images(lambda x: x / 0), "gives NaN or infinity"),
         (Told(lambda z: pixels(z + torch.randn_like(z))), "gives other images each time .* draws noise of its own"),
         (Told(lambda z: pixels(z - z.mean(0))), "another image for the same z when it comes with other latents"),
         (CHANGING, r"shape \(1, 3, 8, 8\) for 1 latents .*: the size of an image must not change"),
-        (Told(lambda z: torch.zeros(len(z), 3, 2, 4)), r"square images, .* got torch.float32 \(8, 3, 2, 4\)"),
         (
             Told(lambda z: (pixels(z), pixels(z))),
             r"floats, got a tuple of \[0\] torch.float32 \(8, 3, 2, 2\), \[1\]",
         ),
         (Told(lambda z: pixels(z) if not z.any() else {}["key"]), r"called with z of shape \(8, 6\), raised KeyError"),
         (Bare(lambda z: torch.zeros(len(z), 3, 4, 4)), r"images of shape \(8, 3, 2, 2\) for 8 latents"),
-        (Bare(lambda z: torch.full((len(z), 3, 2, 2), 255.0)), r"bare must give images in \[-1, 1\], got values"),
-        (Bare(lambda z: torch.rand(len(z), 3, 2, 2)), "bare gives other images each time for the same z"),
-        (Bare(lambda z: {}["key"]), r"bare, called with z of shape \(8, 2\), raised KeyError: 'key'"),
-        (Bare(lambda z: None), "bare must give square images, .* got NoneType"),
         (Bare(lambda z: Bare().finish(z.mul_(2))), "bare changes the z that it is given. Let it work on a copy"),
         (Bare(sample_z=lambda n, **_: torch.zeros(n, 3)), r"sample_z\(8\) of bare must give floats .* got .* \(8, 3\)"),
         (Bare(sample_z_from=lambda *_: None), r"sample_z_from\(8, rng\) of bare must give floats .*got NoneType"),
         (Bare(device="cpu"), r"Of the generator Bare, device must be a torch.device, .* got 'cpu'"),
-        (Bare(num_classes=None), "num_classes must be a whole number, at least 0, got None"),
-        (Bare(digest=None), "digest must be text, got None"),
         (Bare(dim_z=2.0), "dim_z must be a whole number, at least 1, got 2.0"),
         (
             Bare(num_classes=2, class_names=("one",)),
@@ -395,17 +385,6 @@ def test_what_does_not_do_is_refused(made, message):
     with pytest.raises(UserError, match=message) as error:
         load_generator(made)
     assert "tanh" not in str(error.value)
-
-
-def test_module_whose_classes_cannot_be_counted_is_refused():
-    """An index of any size does."""
-
-    class Any(Images):
-        def forward(self, z, y):
-            return super().forward(z + 0 * y[:, None])
-
-    with pytest.raises(UserError, match="takes a class, and how many there are cannot be found out"):
-        load_generator(Any())
 
 
 def test_size_that_changes_later_is_refused():
