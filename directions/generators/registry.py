@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -179,13 +180,27 @@ def _load_plain(name: str, path: Path) -> FrozenBigGAN:
 
 def _load_deep(name: str, path: Path, config: Mapping[str, Any], where: str) -> FrozenBigGAN:
     """Load a BigGAN-deep with a configuration from somewhere."""
-    from directions.generators.biggan_deep import BigGANDeep, read_model
+    with _some_home():
+        from directions.generators.biggan_deep import BigGANDeep, read_model
 
     model = read_model(path, config, where)
     file_digest = files.checked_digest(path, claim=config.get("sha256"), by=where)
     named = _names(config["num_classes"], config.get("class_names"), where)
     generator = BigGANDeep(model, name=name, digest="", **named)
     return _identified(generator, path, file_digest, model.state_dict())
+
+
+@contextlib.contextmanager
+def _some_home() -> Iterator[None]:
+    """Within the block there is a home folder: ``pytorch_pretrained_biggan`` asks for one when it is imported."""
+    if os.path.expanduser("~") != "~":  # noqa: PTH111 - Path.expanduser raises without one
+        yield
+        return
+    os.environ["HOME"] = os.sep
+    try:
+        yield
+    finally:
+        del os.environ["HOME"]
 
 
 def _names(count: int, own: Any = None, where: str = "") -> dict[str, Any]:

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import types
@@ -300,6 +301,15 @@ def test_list_is_quick():
     code = "import sys; from directions.generators import registry as r; r.list_generators(); "
     code += "sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_no_home_is_needed_for_what_is_here():
+    """Of a user whom the system does not know, without HOME; a download is refused, as it could not be kept."""
+    code = "import pwd\npwd.getpwuid = {}.__getitem__\nfrom directions import load_generator\nload_generator()\n"
+    code += "try: load_generator('biggan-deep-128')\nexcept ValueError as error: print(error)"
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HOME", "XDG", "DIRECTIONS"))}
+    result = subprocess.run([sys.executable, "-c", code], env=kept, capture_output=True, text=True, check=True)
+    assert "There is no home folder to keep a download in: set DIRECTIONS_CACHE" in result.stdout
 
 
 class Evil:
