@@ -22,8 +22,9 @@ from torch.nn import functional as F
 
 from directions.basis import gram_schmidt, initial_matrix
 from directions.discovery import penalty_and_gradient
+from directions.generators.biggan_deep import read_model
 from directions.generators.registry import PACKAGED, load_generator
-from directions.generators.weights import CONFIG, WEIGHTS, read_config, read_model
+from directions.generators.weights import CONFIG, WEIGHTS, read_config
 from directions.sampling import derived_rng
 from directions.search import Search, draw_batch
 from directions.settings.discover import DiscoverConfig
@@ -50,7 +51,7 @@ def main() -> None:
     config = DiscoverConfig()
     generator = load_generator("builtin")
     folder = PACKAGED["builtin"]
-    package_model, _ = read_model(folder / WEIGHTS, read_config(folder / CONFIG))
+    package_model = read_model(folder / WEIGHTS, read_config(folder / CONFIG), CONFIG)
     package_model.requires_grad_(False)
     search = Search.resolve(generator, config)
     batch = draw_batch(generator, config, search, step=1)

@@ -17,10 +17,9 @@ from torch import Tensor
 from directions.basis import gram_schmidt, initial_matrix
 from directions.device import explained, multiplying
 from directions.errors import NonFiniteError, OutOfMemoryError, UserError
-from directions.generators.base import Generator
+from directions.generators.base import Generator, check_gradients, check_images
 from directions.generators.layers import chosen_layers
 from directions.generators.registry import load_generator
-from directions.generators.wrap import check_gradients, check_images
 from directions.held_out import HeldOutHessians, HeldOutSet, draw_held_out, held_out_penalty
 from directions.joint.measure import measure, planned_measurements
 from directions.joint.moments import JoinedMoments, Moments
@@ -150,9 +149,9 @@ def discover(
 
     Example:
         >>> from directions import DiscoverConfig, discover
-        >>> from directions.generators.closed_form import ClosedFormGenerator
-        >>> config = DiscoverConfig(method="adam", steps=2)
-        >>> snapshots = list(discover(ClosedFormGenerator(dim_z=4, resolution=8), config))
+        >>> from torch import nn
+        >>> module = nn.Sequential(nn.Linear(4, 48), nn.Tanh(), nn.Unflatten(1, (3, 4, 4)))
+        >>> snapshots = list(discover(module, DiscoverConfig(method="adam", steps=2)))
         >>> [snapshot.record.step for snapshot in snapshots]
         [0, 1, 2]
     """

@@ -163,7 +163,7 @@ def activations(generator: Generator, layer: str | None) -> Callable[..., Tensor
         elif int(layer or 0) == 0:
             hook = generator.layers[0].register_forward_pre_hook(stop)
         else:
-            hook = generator.layers[generator._positions[int(layer or 0) - 1]].register_forward_hook(stop)
+            hook = generator.layers[int(layer or 0) - 1].get_submodule("attention").register_forward_pre_hook(stop)
         try:
             generator(z, y, truncation=truncation)
         except _Reached:

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from closed import ClosedFormGenerator
 from torch import Tensor
 
 from directions import Directions, load_generator
@@ -31,7 +32,6 @@ from directions.direction_file.format import make_header
 from directions.explorer.app import listen, make_app, make_server
 from directions.explorer.file import OpenFile, direction_id
 from directions.explorer.snippet import Origin
-from directions.generators.closed_form import ClosedFormGenerator
 
 SECONDS_AN_IMAGE = 0.02
 SCREEN = 12

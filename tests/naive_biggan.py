@@ -25,7 +25,7 @@ def random_state(
     seed=0,
 ) -> dict[str, Tensor]:
     """Weights in the names that ajbrock/BigGAN-PyTorch writes, in float64."""
-    rng = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(0)
     state: dict[str, Tensor] = {}
 
     def normal(*shape):
@@ -50,14 +50,13 @@ def random_state(
         layer(f"blocks.{i}.0.conv2", after, after, 3, 3)
         layer(f"blocks.{i}.0.conv_sc", after, before, 1, 1)
         for norm, channels in (("bn1", before), ("bn2", after)):
-            layer(f"blocks.{i}.0.{norm}.gain", channels, condition, bias=False)
-            layer(f"blocks.{i}.0.{norm}.bias", channels, condition, bias=False)
+            for part in ("gain", "bias"):
+                layer(f"blocks.{i}.0.{norm}.{part}", channels, condition, bias=False)
             statistics(f"blocks.{i}.0.{norm}", channels)
         if i in attention:
-            layer(f"blocks.{i}.1.theta", after // 8, after, 1, 1, bias=False)
-            layer(f"blocks.{i}.1.phi", after // 8, after, 1, 1, bias=False)
-            layer(f"blocks.{i}.1.g", after // 2, after, 1, 1, bias=False)
-            layer(f"blocks.{i}.1.o", after, after // 2, 1, 1, bias=False)
+            sizes = {"theta": (after // 8, after), "phi": (after // 8, after), "g": (after // 2, after)}
+            for part, size in (sizes | {"o": (after, after // 2)}).items():
+                layer(f"blocks.{i}.1.{part}", *size, 1, 1, bias=False)
             state[f"blocks.{i}.1.gamma"] = torch.tensor(0.7, dtype=torch.float64)
     state["output_layer.0.gain"] = normal(widths[-1])
     state["output_layer.0.bias"] = normal(widths[-1])

@@ -6,11 +6,10 @@ import math
 
 import pytest
 import torch
-from closed import DoubleGenerator
+from closed import ClosedFormGenerator, DoubleGenerator
 
 from directions.discovery import discover
 from directions.errors import NonFiniteError
-from directions.generators.closed_form import ClosedFormGenerator
 from directions.joint.measure import measurement_report, planned_measurements
 from directions.plan import in_words, is_planned, make_plan, passes, with_plan
 from directions.run import RunFolder, finished_run, record_run

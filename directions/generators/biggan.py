@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -15,75 +15,9 @@ from torch.nn import functional as F
 from directions.errors import UserError
 from directions.generators import frozen
 from directions.generators.base import normal
-from directions.generators.operations import affine_relu
-from directions.generators.weights import first_difference, shapes
-
-State = Mapping[str, Tensor]
 
 _EPS = 1e-5
 """Added to the variances of the batch norms; the repository has no option that the published weights change."""
-_SPECTRAL = re.compile(r"\.(u|sv)\d+$")
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """The sizes of a plain BigGAN, which users of the repository set with fifteen flags and which are read off here.
-
-    Attributes:
-        widths: Channels before the first block and after each one.
-        attention: Blocks, counted from 0, that attention follows.
-        bottom_width: Height and width, in pixels, of what the first layer gives.
-        chunk: Components of z that the first layer sees.
-        hierarchical: Whether each block sees a chunk of z of its own; if not, all of z goes into the first layer.
-        shared: Width of the class embedding.
-        num_classes: Number of classes.
-    """
-
-    widths: tuple[int, ...]
-    attention: tuple[int, ...]
-    bottom_width: int
-    chunk: int
-    hierarchical: bool
-    shared: int
-    num_classes: int
-
-    @property
-    def blocks(self) -> int:
-        """Number of blocks; each doubles the resolution."""
-        return len(self.widths) - 1
-
-    @property
-    def resolution(self) -> int:
-        """Height and width of the images, in pixels."""
-        return int(self.bottom_width * 2**self.blocks)
-
-    @property
-    def dim_z(self) -> int:
-        """|z|."""
-        return self.chunk * (1 + self.blocks) if self.hierarchical else self.chunk
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Name and shape of every tensor that is not spectral norm's."""
-        condition = self.shared + (self.chunk if self.hierarchical else 0)
-        first, last = self.widths[0] * self.bottom_width**2, self.widths[-1]
-        needed: dict[str, tuple[int, ...]] = {
-            "shared.weight": (self.num_classes, self.shared), "linear.weight": (first, self.chunk),
-            "linear.bias": (first,), "output_layer.2.weight": (3, last, 3, 3), "output_layer.2.bias": (3,),
-        }  # fmt: skip
-        needed |= {f"output_layer.0.{part}": (last,) for part in ("gain", "bias", "stored_mean", "stored_var")}
-        for index, (before, after) in enumerate(zip(self.widths[:-1], self.widths[1:], strict=True)):
-            block = f"blocks.{index}.0"
-            for name, channels in (("bn1", before), ("bn2", after)):
-                needed |= {f"{block}.{name}.{part}.weight": (channels, condition) for part in ("gain", "bias")}
-                needed |= {f"{block}.{name}.{part}": (channels,) for part in ("stored_mean", "stored_var")}
-            for name, channels, size in (("conv1", before, 3), ("conv2", after, 3), ("conv_sc", before, 1)):
-                needed |= {f"{block}.{name}.weight": (after, channels, size, size), f"{block}.{name}.bias": (after,)}
-            if index in self.attention:
-                block = f"blocks.{index}.1"
-                needed |= {f"{block}.{name}.weight": (after // 8, after, 1, 1) for name in ("theta", "phi")}
-                needed |= {f"{block}.g.weight": (after // 2, after, 1, 1), f"{block}.gamma": ()}
-                needed[f"{block}.o.weight"] = (after, after // 2, 1, 1)
-        return needed
 
 
 def looks_like_plain_biggan(state: Mapping[str, object]) -> bool:
@@ -91,64 +25,7 @@ def looks_like_plain_biggan(state: Mapping[str, object]) -> bool:
     return "linear.weight" in state and "blocks.0.0.conv1.weight" in state
 
 
-def read_architecture(state: State, where: str) -> Architecture:
-    """Read the sizes of a generator off its state dict.
-
-    Args:
-        state: In the names that the repository writes.
-        where: Where it comes from, for messages.
-
-    Returns:
-        The sizes.
-
-    Raises:
-        UserError: If it is no plain BigGAN's generator with a shared class embedding, or has other tensors.
-    """
-    if not looks_like_plain_biggan(state):
-        is_deep = any(name.startswith("generator.gen_z") for name in state)
-        deep = " It looks like a BigGAN-deep: load it as biggan-deep-128, -256 or -512." if is_deep else ""
-        raise UserError(
-            f"{where} is no plain BigGAN's generator: it has no linear.weight and blocks.0.0.conv1.weight, but "
-            f"{', '.join(sorted(state)[:3])}, ….{deep} The file to give is G_ema.pth of ajbrock/BigGAN-PyTorch."
-        )
-    if "shared.weight" not in state:
-        raise UserError(
-            f"{where} has no shared.weight: only generators with a shared class embedding (G_shared) can be loaded."
-        )
-    found = shapes(state)
-
-    def shape_of(name: str, axes: int) -> tuple[int, ...]:
-        if len(found.get(name, ())) != axes:
-            problem = f"must have {axes} dimensions, got shape {found[name]}" if name in found else "is missing"
-            raise UserError(f"{where} is no whole generator of a plain BigGAN: {name} {problem}.")
-        return found[name]
-
-    count = 1 + max(int(match[1]) for name in state if (match := re.match(r"blocks\.(\d+)\.0\.conv1\.weight", name)))
-    convolutions = [shape_of(f"blocks.{index}.0.conv1.weight", 4) for index in range(count)]
-    widths = (convolutions[0][1], *(shape[0] for shape in convolutions))
-    num_classes, shared = shape_of("shared.weight", 2)
-    out, chunk = shape_of("linear.weight", 2)
-    sizes = Architecture(
-        widths=widths,
-        attention=tuple(index for index in range(count) if f"blocks.{index}.1.theta.weight" in state),
-        bottom_width=max(1, math.isqrt(out // max(1, widths[0]))),
-        chunk=chunk,
-        hierarchical=shape_of("blocks.0.0.bn1.gain.weight", 2)[1] != shared,
-        shared=shared,
-        num_classes=num_classes,
-    )
-    needed = sizes.shapes()
-    for name in filter(_SPECTRAL.search, found):  # what spectral norm keeps of a layer that there is
-        layer, _, kind = name.rpartition(".")
-        if f"{layer}.weight" in needed:
-            needed[name] = (1, needed[f"{layer}.weight"][0]) if kind.startswith("u") else (1,)
-    difference = first_difference(needed, found)
-    if difference:
-        raise UserError(f"{where} is no whole generator of a plain BigGAN of {sizes.resolution} pixels: {difference}.")
-    return sizes
-
-
-def normal_names(state: State) -> dict[str, Tensor]:
+def normal_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Bring the statistics of all kinds of batch norm that the repository has under one name, in float32 or more."""
     renamed = {}
     for name, tensor in state.items():
@@ -158,16 +35,97 @@ def normal_names(state: State) -> dict[str, Tensor]:
     return renamed
 
 
-def _folded(state: State, name: str) -> Tensor:
-    """A layer's weight with its spectral norm divided out, as the repository does it in evaluation."""
-    # One step of the power iteration from the kept left singular vector u0 gives the norm; sv0 is only a log.
-    weight = state[f"{name}.weight"]
-    u = state.get(f"{name}.u0")
-    if u is None:
-        return weight
-    matrix = weight.flatten(1)
-    v = F.normalize(u.to(weight) @ matrix, dim=1)
-    return weight / torch.linalg.vector_norm(v @ matrix.mT)
+class _Reader:
+    """Reads a generator off its state dict; tensors are taken one by one, so that each that does not fit is noticed.
+
+    Args:
+        state: In the names that the repository writes.
+        where: Where it comes from, for messages.
+    """
+
+    def __init__(self, state: Mapping[str, Tensor], where: str) -> None:
+        self.where = where
+        # sv0 is a log, and only the first left singular vector of spectral norm counts.
+        unused = re.compile(r"\.(sv\d+|u[1-9]\d*)$")
+        self.left = {name: tensor for name, tensor in normal_names(state).items() if not unused.search(name)}
+        if not looks_like_plain_biggan(state):
+            is_deep = any(name.startswith("generator.gen_z") for name in state)
+            deep = " It looks like a BigGAN-deep: load it as biggan-deep-128, -256 or -512." if is_deep else ""
+            raise UserError(
+                f"{where} is no plain BigGAN's generator: it has no linear.weight and blocks.0.0.conv1.weight, but "
+                f"{', '.join(sorted(state)[:3])}, ….{deep} The file to give is G_ema.pth of ajbrock/BigGAN-PyTorch."
+            )
+        if "shared.weight" not in state:
+            raise UserError(
+                f"{where} has no shared.weight: only generators with a shared class embedding (G_shared) can be loaded."
+            )
+        count = sum(re.fullmatch(r"blocks\.\d+\.0\.conv1\.weight", name) is not None for name in self.left)
+        convolutions = [self.shape(f"blocks.{index}.0.conv1.weight", 4) for index in range(count)]
+        self.widths = (convolutions[0][1], *(shape[0] for shape in convolutions))
+        self.num_classes, self.shared = self.shape("shared.weight", 2)
+        out, self.chunk = self.shape("linear.weight", 2)
+        self.bottom_width = max(1, math.isqrt(out // max(1, self.widths[0])))
+        # Each block sees a chunk of z of its own, or all of z goes into the first layer.
+        self.own = self.chunk if self.shape("blocks.0.0.bn1.gain.weight", 2)[1] != self.shared else 0
+        self.dim_z = self.chunk + self.own * count
+        self.norms: dict[str, list[Tensor]] = defaultdict(list)  # what all norms have, in the order of use
+        # What the biases of the convolutions would have added to the input of each norm.
+        self.carried, self.added = torch.zeros(self.widths[0]).to(self.left["linear.weight"]), list[Tensor]()
+
+    def fail(self, problem: str) -> NoReturn:
+        """Raise a `UserError`."""
+        raise UserError(f"{self.where} is no whole generator of a plain BigGAN: {problem}.")
+
+    def shape(self, name: str, axes: int) -> tuple[int, ...]:
+        """Return a tensor's shape, from which sizes are read."""
+        if name not in self.left:
+            self.fail(f"{name} is missing")
+        shape = tuple(self.left[name].shape)
+        return shape if len(shape) == axes else self.fail(f"{name} must have {axes} dimensions, got shape {shape}")
+
+    def take(self, name: str, *shape: int) -> Tensor:
+        """Take a tensor that must have a shape."""
+        if (got := self.shape(name, len(shape))) != shape:
+            self.fail(f"{name}: {shape} is needed, got {got}")
+        return self.left.pop(name)
+
+    def folded(self, name: str, *shape: int) -> Tensor:
+        """Take a layer's weight with its spectral norm divided out, as the repository does it in evaluation."""
+        weight = self.take(f"{name}.weight", *shape)
+        if f"{name}.u0" not in self.left:
+            return weight
+        # One step of the power iteration from the kept left singular vector gives the norm.
+        matrix = weight.flatten(1)
+        v = F.normalize(self.take(f"{name}.u0", 1, shape[0]) @ matrix, dim=1)
+        return weight / torch.linalg.vector_norm(v @ matrix.mT)
+
+    def statistics(self, norm: str, channels: int) -> None:
+        """Take the mean and variance of a norm."""
+        for kind in ("stored_mean", "stored_var"):
+            self.norms[kind].append(self.take(f"{norm}.{kind}", channels))
+
+    def block(self, index: int) -> _Block:
+        """Take a block, its norms, and the attention after it."""
+        name, (before, after) = f"blocks.{index}.0", self.widths[index : index + 2]
+        start = self.chunk + self.own * index
+        for norm, channels in (("bn1", before), ("bn2", after)):
+            self.statistics(f"{name}.{norm}", channels)
+            for kind in ("gain", "bias"):
+                # Columns (class, the block's own chunk of z) become columns (all of z, class), 0 for other chunks.
+                columns = self.folded(f"{name}.{norm}.{kind}", channels, self.shared + self.own)
+                own = F.pad(columns[:, self.shared :], (start, self.dim_z - start - self.own))
+                self.norms[kind].append(torch.cat((own, columns[:, : self.shared]), dim=1))
+        block = _Block(self, name, before, after)
+        self.added += [self.carried, self.take(f"{name}.conv1.bias", after)]
+        carried = block.shortcut.weight.flatten(1) @ self.carried
+        self.carried = carried + self.take(f"{name}.conv2.bias", after) + self.take(f"{name}.conv_sc.bias", after)
+        name = f"blocks.{index}.1"
+        if f"{name}.theta.weight" in self.left:
+            maps = [self.folded(f"{name}.{kind}", after // 8, after, 1, 1) for kind in ("theta", "phi")]
+            maps.append(self.folded(f"{name}.g", after // 2, after, 1, 1))
+            maps.append(self.folded(f"{name}.o", after, after // 2, 1, 1))
+            block.attention = frozen.FrozenAttention(maps, self.take(f"{name}.gamma"), self.carried)
+        return block
 
 
 class _Block(frozen.FrozenBlock):
@@ -176,42 +134,23 @@ class _Block(frozen.FrozenBlock):
     The biases of the convolutions are not added: a norm follows each of them, whose mean is lowered by as much.
     """
 
-    def __init__(self, state: State, name: str) -> None:
+    def __init__(self, weights: _Reader, name: str, before: int, after: int) -> None:
         super().__init__()
-        self.first = frozen.FrozenDoubling(_folded(state, f"{name}.conv1"))
-        self.second = frozen.FrozenConvolution(_folded(state, f"{name}.conv2"))
-        self.shortcut = frozen.FrozenConvolution(_folded(state, f"{name}.conv_sc"))
-        self.widths = (self.first.weight.shape[0], self.second.weight.shape[1])
+        self.first = frozen.FrozenConvolution(weights.folded(f"{name}.conv1", after, before, 3, 3), doubled=True)
+        self.second = frozen.FrozenConvolution(weights.folded(f"{name}.conv2", after, after, 3, 3))
+        self.shortcut = frozen.FrozenConvolution(weights.folded(f"{name}.conv_sc", after, before, 1, 1))
+        self.widths = (before, after)
         self.upsample = True
 
-    def forward(self, x: Tensor, affines: Sequence[frozen.Affine]) -> Tensor:
-        residual = self.first(affine_relu(x, *affines[0]))
-        residual = self.second(affine_relu(residual, *affines[1]))
+    def residual(self, x: Tensor, affines: Sequence[frozen.Affine]) -> Tensor:
+        residual = self.first(frozen.affine_relu(x, *affines[0]))
+        residual = self.second(frozen.affine_relu(residual, *affines[1]))
         # A 1×1 convolution of repeated pixels is the repeated convolution, at a quarter of the cost.
         return residual.add_(F.interpolate(self.shortcut(x), scale_factor=2, mode="nearest"))
 
 
-def _layers(state: State, sizes: Architecture) -> tuple[list[frozen.FrozenBlock | frozen.FrozenAttention], Tensor]:
-    """The layers, and what their biases would have added to the input of each norm, the last one included."""
-    layers: list[frozen.FrozenBlock | frozen.FrozenAttention] = []
-    carried = torch.zeros_like(state["blocks.0.0.bn1.stored_mean"])
-    added = []
-    for index in range(sizes.blocks):
-        name = f"blocks.{index}.0"
-        block = _Block(state, name)
-        layers.append(block)
-        added += [carried, state[f"{name}.conv1.bias"]]
-        carried = block.shortcut.weight.flatten(1) @ carried
-        carried = carried + state[f"{name}.conv2.bias"] + state[f"{name}.conv_sc.bias"]
-        if index in sizes.attention:
-            name = f"blocks.{index}.1"
-            projections = (_folded(state, f"{name}.{part}") for part in ("theta", "phi", "g", "o"))
-            layers.append(frozen.FrozenAttention(projections, state[f"{name}.gamma"], carried))
-    return layers, torch.cat([*added, carried])
-
-
 class BigGAN(frozen.FrozenBigGAN):
-    """A frozen plain BigGAN.
+    """A frozen plain BigGAN; its sizes, which users of the repository set with fifteen flags, are read off the weights.
 
     z is not cut off at 2, as the generator was trained without; ``truncation`` is a factor of z, and changes nothing
     in the normalisation.
@@ -225,53 +164,31 @@ class BigGAN(frozen.FrozenBigGAN):
         UserError: If it is a state dict of something else; the message says what differs.
     """
 
-    def __init__(self, state: State, *, where: str = "the state dict", **identity: Any) -> None:
-        state = normal_names(state)
-        self.architecture = sizes = read_architecture(state, where)
-        layers, added = _layers(state, sizes)
-        to_rgb = frozen.FrozenConvolution(_folded(state, "output_layer.2"), state["output_layer.2.bias"])
-        sides = {"bottom_width": sizes.bottom_width, "resolution": sizes.resolution}
-        super().__init__(layers, to_rgb, _conditioning(state, sizes, added), **sides, **identity)
+    draw = staticmethod(normal)
 
-    def sample_z_from(self, n: int, rng: torch.Generator, truncation: float = 1.0) -> Tensor:
-        """Draw latents from a source of randomness.
-
-        Args:
-            n: Number of latents, at least 1.
-            rng: On the CPU.
-            truncation: Factor, in (0, 1].
-
-        Returns:
-            (n, dim_z) float32 on the CPU, normal with standard deviation ``truncation``.
-        """
-        return normal(n, self.dim_z, rng, truncation)
-
-
-def _conditioning(state: State, sizes: Architecture, added: Tensor) -> frozen.Conditioning:
-    names = [f"blocks.{index}.0.{norm}" for index in range(sizes.blocks) for norm in ("bn1", "bn2")]
-    every = [*names, "output_layer.0"]
-    # The repository's first layer gives channel, height, width; ours height, width, channel.
-    order = torch.arange(len(state["linear.bias"])).view(sizes.widths[0], -1).mT.flatten()
-    first = F.pad(_folded(state, "linear"), (0, sizes.dim_z - sizes.chunk + sizes.shared))
-    return frozen.Conditioning(
-        dim_z=sizes.dim_z,
-        embeddings=state["shared.weight"],
-        first_weight=first[order],
-        first_bias=state["linear.bias"][order],
-        scales=torch.cat([_columns(_folded(state, f"{norm}.gain"), norm, sizes) for norm in names]),
-        shifts=torch.cat([_columns(_folded(state, f"{norm}.bias"), norm, sizes) for norm in names]),
-        means=torch.cat([state[f"{norm}.stored_mean"] for norm in every])[None] - added,
-        variances=torch.cat([state[f"{norm}.stored_var"] for norm in every])[None],
-        last_affine=torch.stack((state["output_layer.0.gain"], state["output_layer.0.bias"])),
-        eps=_EPS,
-    )
-
-
-def _columns(weight: Tensor, norm: str, sizes: Architecture) -> Tensor:
-    """Turn columns (class, the block's own chunk of z) into columns (all of z, class), zero for the other chunks."""
-    full = weight.new_zeros(len(weight), sizes.dim_z + sizes.shared)
-    full[:, sizes.dim_z :] = weight[:, : sizes.shared]
-    if sizes.hierarchical:
-        start = sizes.chunk * (1 + int(norm.split(".")[1]))
-        full[:, start : start + sizes.chunk] = weight[:, sizes.shared :]
-    return full
+    def __init__(self, state: Mapping[str, Tensor], *, where: str = "the state dict", **identity: Any) -> None:
+        reader = _Reader(state, where)
+        count, channels, last = len(reader.widths) - 1, reader.widths[0], reader.widths[-1]
+        blocks = [reader.block(index) for index in range(count)]
+        reader.statistics("output_layer.0", last)
+        weight, bias = reader.folded("output_layer.2", 3, last, 3, 3), reader.take("output_layer.2.bias", 3)
+        # The repository's first layer gives channel, height, width; ours height, width, channel.
+        order = torch.arange(channels * reader.bottom_width**2).view(channels, -1).mT.flatten()
+        first = reader.folded("linear", len(order), reader.chunk)[order]
+        tensors = {
+            "embeddings": reader.take("shared.weight", reader.num_classes, reader.shared),
+            "first_weight": F.pad(first, (0, reader.dim_z - reader.chunk + reader.shared)),
+            "first_bias": reader.take("linear.bias", len(order))[order],
+            "scales": torch.cat(reader.norms["gain"]),
+            "shifts": torch.cat(reader.norms["bias"]),
+            "means": torch.cat(reader.norms["stored_mean"])[None] - torch.cat([*reader.added, reader.carried]),
+            "variances": torch.cat(reader.norms["stored_var"])[None],
+            "last_affine": torch.stack([reader.take(f"output_layer.0.{kind}", last) for kind in ("gain", "bias")]),
+        }
+        if surplus := sorted(reader.left):
+            shape = tuple(reader.left[surplus[0]].shape)
+            reader.fail(f"{len(surplus)} are not of this architecture, such as {surplus[0]} {shape}")
+        super().__init__(
+            blocks, frozen.FrozenConvolution(weight, bias), dim_z=reader.dim_z, bottom_width=reader.bottom_width,
+            resolution=reader.bottom_width * 2**count, eps=_EPS, tensors=tensors, **identity,
+        )  # fmt: skip

@@ -1,11 +1,10 @@
-"""The frozen form that BigGAN-deep and plain BigGAN share: one function of z, with everything folded that is not."""
+"""The frozen form that BigGAN-deep and plain BigGAN share: one function of z, folded, with fast backward passes."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,57 +15,175 @@ from directions.errors import UserError
 from directions.generators.base import ClassConditional, Labels, check_truncation
 from directions.generators.base import compiled as compile_function
 from directions.generators.layers import LayerRange, Layers
-from directions.generators.operations import affine_relu, attend, convolve, convolve_doubled, doubling_weight
 
 # z enters through a first linear layer and through the scales and shifts of conditional batch norms; here the rows of
 # all those layers are one matrix, so that a single product gives every scale and shift of the network. Spectral norm is
 # divided out, the statistics of a truncation are fixed, and what the class contributes is computed once for a class.
+#
+# Torch keeps the input of each convolution for a gradient of its weights, and both sides of each rectifier; here a norm
+# keeps its input and a convolution keeps nothing, which halves what is held for the backward pass. The values and
+# gradients are those of the plain operations, which are used where these will not do: inside ``torch.func`` transforms
+# and autocast.
 
 _CLASSES_KEPT = 64
-
+_CHUNK = 2**19
+"""Elements that several operations in a row work on, so that they find them in a core's cache."""
+_QUERIES = 256
+"""Rows of the attention's matrix that are made at once."""
 
 Affine = tuple[Tensor, Tensor]
 """Scale and shift of one batch norm, (batch, channels, 1, 1) each."""
+
+
+def affine_relu(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """Scale and shift each channel of each sample, and rectify.
+
+    Args:
+        x: (batch, channels, height, width).
+        scale: (batch or 1, channels, 1, 1).
+        shift: As ``scale``.
+
+    Returns:
+        ``max(0, x · scale + shift)``, of the shape of ``x``.
+    """
+    if torch.compiler.is_compiling() or _is_special(x):
+        return torch.relu(torch.addcmul(shift, x, scale))
+    return _AffineRelu.apply(x, scale, shift)
+
+
+def _is_special(x: Tensor) -> bool:
+    """Tell whether only plain operations will do: torch.func looks into them, autocast changes their types."""
+    kind = x.device.type
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+        return True
+    return not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
+
+
+class _AffineRelu(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        ctx.save_for_backward(x, scale, shift)
+        return torch.addcmul(shift, x, scale).relu_()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        x, scale, shift = ctx.saved_tensors
+        needs_x, needs_scale, needs_shift = ctx.needs_input_grad
+        in_rows = x.device.type == "cpu" and x.is_contiguous(memory_format=torch.channels_last)
+        if in_rows and not torch.is_grad_enabled() and len(scale) == len(x):
+            return _affine_relu_backward(x, scale, shift, grad, needs_x, needs_affine=needs_scale or needs_shift)
+        grad = grad * (torch.addcmul(shift, x, scale) > 0)
+        return (
+            grad * scale if needs_x else None,
+            (grad * x).sum_to_size(scale.shape) if needs_scale else None,
+            grad.sum_to_size(shift.shape) if needs_shift else None,
+        )
+
+
+def _affine_relu_backward(
+    x: Tensor, scale: Tensor, shift: Tensor, grad: Tensor, needs_x: bool, *, needs_affine: bool
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """The same, a few samples or rows (pixels) at a time, which stay in the cache from one operation to the next."""
+    batch, channels = x.shape[:2]
+    grad = grad.contiguous(memory_format=torch.channels_last)
+    x_rows, grad_rows = (tensor.permute(0, 2, 3, 1).reshape(batch, -1, channels) for tensor in (x, grad))
+    scale_rows, shift_rows = scale.view(batch, 1, channels), shift.view(batch, 1, channels)
+    pixels = x_rows.shape[1]
+    rows = min(pixels, max(1, _CHUNK // channels))
+    samples = max(1, _CHUNK // (channels * pixels))
+    grad_x = torch.empty_like(grad_rows) if needs_x else None
+    grad_scale, grad_shift = x.new_zeros(2, batch, channels)
+    for first in range(0, batch, samples):
+        those = slice(first, first + samples)
+        a, b = scale_rows[those], shift_rows[those]
+        for start in range(0, pixels, rows):
+            part = slice(start, start + rows)
+            values = x_rows[those, part]
+            kept = torch.ops.aten.threshold_backward(grad_rows[those, part], torch.addcmul(b, values, a), 0)
+            if grad_x is not None:
+                torch.mul(kept, a, out=grad_x[those, part])
+            if needs_affine:
+                grad_shift[those] += kept.sum(1)
+                grad_scale[those] += kept.mul_(values).sum(1)
+    if grad_x is not None:
+        grad_x = grad_x.view(batch, *x.shape[2:], channels).permute(0, 3, 1, 2)
+    if not needs_affine:
+        return grad_x, None, None
+    return grad_x, grad_scale[..., None, None], grad_shift[..., None, None]
 
 
 class FrozenConvolution(nn.Module):
     """A convolution whose weight is a buffer: nothing in a frozen generator has a gradient of its own.
 
     Args:
-        weight: (out, in, size, size), as the layer uses it; copied.
+        weight: (out, in, size, size), as the layer uses it; the size is odd, and 3 where pixels are doubled. Copied.
         bias: (out,) or ``None``; copied.
+        doubled: Whether each pixel is repeated in a 2×2 square first, which is computed without the repeated image.
     """
 
     weight: Tensor
     bias: Tensor | None
 
-    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None = None, *, doubled: bool = False) -> None:
         super().__init__()
-        self.register_buffer("weight", weight.detach().clone(memory_format=torch.channels_last))
+        self.doubled = doubled
+        weight = _doubling_weight(weight.detach()) if doubled else weight.detach()
+        self.register_buffer("weight", weight.clone(memory_format=torch.channels_last))
         self.register_buffer("bias", None if bias is None else bias.detach().clone())
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve, keeping height and width."""
-        return convolve(x, self.weight, self.bias)
+        """Convolve (batch, in, height, width), keeping height and width or doubling them."""
+        convolve = _convolve if _is_special(x) else _Convolution.apply
+        return convolve(x, self.weight, self.bias, self.doubled)
 
 
-class FrozenDoubling(nn.Module):
-    """A convolution of repeated pixels: height and width double.
+def _doubling_weight(weight: Tensor) -> Tensor:
+    """The weight (in, out, 4, 4) of a transposed convolution that does what (out, in, 3, 3) does to repeated pixels."""
+    # Of the nine products for a pixel, several meet the same repeated pixel: summing their weights first leaves four.
+    # Tap t is met by taps 2 - t and 3 - t of the original, where there are such.
+    for dim in (2, 3):
+        first, middle, last = weight.unbind(dim)
+        weight = torch.stack((last, middle + last, first + middle, first), dim)
+    return weight.transpose(0, 1)
+
+
+def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, doubled: bool) -> Tensor:
+    if doubled:
+        return F.conv_transpose2d(x, weight, bias, stride=2, padding=1)
+    return F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
+
+
+class _Convolution(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, doubled: bool) -> Tensor:
+        ctx.save_for_backward(weight)
+        ctx.doubled = doubled
+        return _convolve(x, weight, bias, doubled)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        (weight,) = ctx.saved_tensors
+        if ctx.doubled:
+            return F.conv2d(grad, weight, stride=2, padding=1), None, None, None
+        return F.conv_transpose2d(grad, weight, padding=weight.shape[-1] // 2), None, None, None
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Attention with one head and without a scale: ``softmax(query · keyᵀ) · value``.
 
     Args:
-        weight: (out, in, 3, 3), as the layer uses it on the repeated pixels.
+        query: (batch, places, width).
+        key: (batch, other places, width).
+        value: (batch, other places, other width).
+
+    Returns:
+        (batch, places, other width).
     """
-
-    weight: Tensor
-
-    def __init__(self, weight: Tensor) -> None:
-        super().__init__()
-        doubled = doubling_weight(weight.detach())
-        self.register_buffer("weight", doubled.clone(memory_format=torch.channels_last))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Repeat each pixel in a 2×2 square and convolve."""
-        return convolve_doubled(x, self.weight)
+    on_cpu = query.device.type in ("cpu", "meta")  # tensors without values tell how much a CPU would hold
+    if on_cpu and not torch.compiler.is_compiling() and not _is_special(query):
+        return _Attention.apply(query, key, value)
+    # With a dimension of heads, the fused kernels of GPUs apply.
+    return F.scaled_dot_product_attention(query[:, None], key[:, None], value[:, None], scale=1.0)[:, 0]
 
 
 class FrozenAttention(nn.Module):
@@ -96,20 +213,69 @@ class FrozenAttention(nn.Module):
         return self.out(gathered.unflatten(1, (height, width)).permute(0, 3, 1, 2)).add_(x)
 
 
+class _Attention(torch.autograd.Function):
+    """Attention on a CPU, a few rows of the matrix at a time; the matrix is made anew for the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        ctx.save_for_backward(query, key, value)
+        out = value.new_empty(*query.shape[:2], value.shape[2])
+        weights = query.new_empty(min(_QUERIES, query.shape[1]), key.shape[1])
+        for q, k, v, gathered in zip(query, key, value, out, strict=True):
+            for rows, target in zip(q.split(_QUERIES), gathered.split(_QUERIES), strict=True):
+                part = weights[: len(rows)]
+                torch.mm(rows, k.mT, out=part)
+                torch.softmax(part, dim=1, out=part)
+                torch.mm(part, v, out=target)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        query, key, value = ctx.saved_tensors
+        if torch.is_grad_enabled():  # somebody wants the derivative of this one
+            all_weights = torch.softmax(query @ key.mT, dim=2)
+            all_changes = grad @ value.mT
+            inner = all_weights * (all_changes - (all_changes * all_weights).sum(dim=2, keepdim=True))
+            return inner @ key, inner.mT @ query, all_weights.mT @ grad
+        grads = torch.empty_like(query), torch.zeros_like(key), torch.zeros_like(value)
+        weights, changes = query.new_empty(2, min(_QUERIES, query.shape[1]), key.shape[1])
+        for q, k, v, g, grad_q, grad_k, grad_v in zip(query, key, value, grad, *grads, strict=True):
+            for rows, change, target in zip(q.split(_QUERIES), g.split(_QUERIES), grad_q.split(_QUERIES), strict=True):
+                part, other = weights[: len(rows)], changes[: len(rows)]
+                torch.mm(rows, k.mT, out=part)
+                torch.softmax(part, dim=1, out=part)
+                grad_v.addmm_(part.mT, change)
+                torch.mm(change, v.mT, out=other)
+                torch.ops.aten._softmax_backward_data.out(other, part, 1, part.dtype, grad_input=other)
+                torch.mm(other, k, out=target)
+                grad_k.addmm_(other.mT, rows)
+        return grads
+
+
 class FrozenBlock(nn.Module):
     """A residual block; the scales and shifts of its norms come from outside, computed for all blocks at once.
 
     Attributes:
         widths: Channels of each of its norms, in the order of use.
         upsample: Whether it doubles height and width.
+        attention: What follows it.
     """
 
     widths: tuple[int, ...]
     upsample: bool
 
-    def forward(self, x: Tensor, affines: Sequence[Affine]) -> Tensor:
-        """Apply the block."""
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention: nn.Module = nn.Identity()
+
+    def residual(self, x: Tensor, affines: Sequence[Affine]) -> Tensor:
+        """Apply the block itself."""
         raise NotImplementedError
+
+    def forward(self, x: Tensor, affines: Sequence[Affine]) -> Tensor:
+        """Apply the block, and the attention after it."""
+        images: Tensor = self.attention(self.residual(x, affines))
+        return images
 
 
 def truncation_statistics(means: Tensor, variances: Tensor, truncation: float) -> Affine:
@@ -136,37 +302,7 @@ def truncation_statistics(means: Tensor, variances: Tensor, truncation: float) -
     return torch.lerp(means[row], means[row + 1], share), torch.lerp(variances[row], variances[row + 1], share)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Conditioning:
-    """How z and the class enter: everything linear, as matrices whose columns are z and then the class embedding.
-
-    Attributes:
-        dim_z: Number of columns for z.
-        embeddings: (classes, width of the embedding).
-        first_weight: (pixels · channels, columns), rows in the order height, width, channel.
-        first_bias: (pixels · channels,).
-        scales: (channels of all conditional norms, columns); 1 is added to what they give.
-        shifts: (channels of all conditional norms, columns).
-        means: (rows, channels of all norms, the last one included); a row for each truncation, or one for all.
-        variances: As ``means``.
-        last_affine: (2, channels of the last norm), gain and bias.
-        eps: Added to the variances.
-    """
-
-    dim_z: int
-    embeddings: Tensor
-    first_weight: Tensor
-    first_bias: Tensor
-    scales: Tensor
-    shifts: Tensor
-    means: Tensor
-    variances: Tensor
-    last_affine: Tensor
-    eps: float
-
-
-@dataclass(frozen=True)
-class _Fixed:
+class _Fixed(NamedTuple):
     """What a call computes before z: the class parts, a row a sample, and the statistics."""
 
     first: Tensor
@@ -175,21 +311,24 @@ class _Fixed:
     rate: Tensor
     mean: Tensor
 
-    def repeat(self, times: int) -> _Fixed:
-        first, scales, shifts = (part.repeat(times, 1) for part in (self.first, self.scales, self.shifts))
-        return _Fixed(first, scales, shifts, self.rate, self.mean)
-
 
 class FrozenBigGAN(ClassConditional):
     """A frozen BigGAN.
 
-    Layers are the places where z enters: layer 0 is the first linear one, layer i is the i-th block.
+    Layers are the places where z enters: layer 0 is the first linear one, layer i is the i-th block. How z and the
+    class enter is linear, given as matrices whose columns are z and then the class embedding.
 
     Args:
-        layers: Blocks, and attention between them.
+        blocks: With the attention between them.
         to_rgb: The last convolution, to three channels.
-        conditioning: How z and the class enter.
+        dim_z: Number of columns for z.
         bottom_width: Height and width, in pixels, of what the first layer gives.
+        eps: Added to the variances.
+        tensors: ``embeddings``, (classes, width of the embedding); ``first_weight``, (pixels · channels, columns), rows
+            in the order height, width, channel; ``first_bias``, (pixels · channels,); ``scales`` and ``shifts``,
+            (channels of all conditional norms, columns), 1 is added to what the scales give; ``means`` and
+            ``variances``, (rows, channels of all norms, the last one included), a row for each truncation or one for
+            all; ``last_affine``, (2, channels of the last norm), gain and bias.
         **identity: ``name``, ``digest``, ``resolution``, ``class_names`` and ``class_synonyms`` of `ClassConditional`.
     """
 
@@ -203,30 +342,18 @@ class FrozenBigGAN(ClassConditional):
     last_affine: Tensor
 
     def __init__(
-        self,
-        layers: Sequence[FrozenBlock | FrozenAttention],
-        to_rgb: FrozenConvolution,
-        conditioning: Conditioning,
-        *,
-        bottom_width: int,
-        **identity: Any,
-    ) -> None:
-        positions = [position for position, layer in enumerate(layers) if isinstance(layer, FrozenBlock)]
-        super().__init__(
-            dim_z=conditioning.dim_z,
-            num_classes=len(conditioning.embeddings),
-            num_layers=1 + len(positions),
-            **identity,
-        )
-        self.bottom_width, self.eps = bottom_width, conditioning.eps
-        self.layers, self.to_rgb = nn.ModuleList(layers), to_rgb
-        self._positions = positions
-        self._widths = widths = [layer.widths for layer in layers if isinstance(layer, FrozenBlock)]
-        self._starts = [sum(map(sum, widths[:block])) for block in range(len(widths) + 1)]
-        for label, tensor in vars(conditioning).items():
-            if isinstance(tensor, Tensor):
-                self.register_buffer(label, tensor.detach().clone())
-        self._class_parts: dict[tuple[int, ...], tuple[Tensor, Tensor, Tensor]] = {}
+        self, blocks: Sequence[FrozenBlock], to_rgb: FrozenConvolution, *, dim_z: int, bottom_width: int, eps: float,
+        tensors: Mapping[str, Tensor], **identity: Any,
+    ) -> None:  # fmt: skip
+        classes = len(tensors["embeddings"])
+        super().__init__(dim_z=dim_z, num_classes=classes, num_layers=1 + len(blocks), **identity)
+        self.bottom_width, self.eps = bottom_width, eps
+        self.layers, self.to_rgb = nn.ModuleList(blocks), to_rgb
+        self._widths = [block.widths for block in blocks]
+        self._starts = [sum(map(sum, self._widths[:block])) for block in range(len(blocks) + 1)]
+        for label, tensor in tensors.items():
+            self.register_buffer(label, tensor.detach().clone())
+        self._class_parts: dict[tuple[int, ...], tuple[Tensor, ...]] = {}
         self._statistics: dict[float, Affine] = {}
         self._recompute = False
         self._program: Callable[..., Tensor] | None = None
@@ -253,14 +380,14 @@ class FrozenBigGAN(ClassConditional):
         self.check_z(z)
         fixed = self._fix(y, len(z), truncation)
         z = z.to(self.scales)
-        return self._finish(self._start(z, fixed), self._affines(z, fixed, 0, len(self._widths)), 0, fixed)
+        return self._finish(self._start(z, fixed), self._affines(z, fixed, 0, len(self.layers)), 0, fixed)
 
     @property
     def layer_sizes(self) -> tuple[int, ...]:
         """Height and width, in pixels, of what each layer gives."""
         sizes = [self.bottom_width]
-        for position in self._positions:
-            sizes.append(sizes[-1] * (2 if self.layers[position].upsample else 1))
+        for block in self.layers:
+            sizes.append(sizes[-1] * (2 if block.upsample else 1))
         return tuple(sizes)
 
     def components(self, layers: LayerRange) -> tuple[int, int]:
@@ -273,16 +400,16 @@ class FrozenBigGAN(ClassConditional):
             The first, and one past the last; both 0 if they see none. BigGAN-deep's layers see all of z, plain BigGAN's
             a chunk each.
         """
-        seen = torch.zeros(self.dim_z, dtype=torch.bool, device=self.scales.device)
-        if layers.start == 0:
-            seen |= self.first_weight[:, : self.dim_z].any(dim=0)
         rows = slice(self._starts[max(layers.start, 1) - 1], self._starts[layers.stop - 1])
-        for weight in (self.scales, self.shifts):
-            seen |= weight[rows, : self.dim_z].any(dim=0)
-        positions = seen.nonzero()[:, 0].tolist()
+        weights = [self.scales[rows], self.shifts[rows]]
+        if layers.start == 0:
+            weights.append(self.first_weight)
+        positions = torch.cat(weights)[:, : self.dim_z].any(dim=0).nonzero()[:, 0].tolist()
         return (positions[0], positions[-1] + 1) if positions else (0, 0)
 
-    def prefix(self, z: Tensor, y: Labels | None = 0, *, layers: Layers, truncation: float = 1.0) -> Prefix:
+    def prefix(
+        self, z: Tensor, y: Labels | None = 0, *, layers: Layers, truncation: float = 1.0
+    ) -> Callable[[Tensor], Tensor]:
         """Compute what lies before some layers, so that only they and what follows is computed for each edit.
 
         Args:
@@ -292,39 +419,54 @@ class FrozenBigGAN(ClassConditional):
             truncation: As for a call.
 
         Returns:
-            A map from edited latents to images.
+            A map from edited latents, (m · batch, dim_z), whose row r is an edit of sample r % batch, to as many
+            images. It raises a `UserError` if there is no whole number of edits for each sample.
 
         Raises:
             UserError: If the generator has no such layers.
         """
         self.check_z(z)
         layers = LayerRange.of(layers, self.num_layers)
-        fixed = self._fix(y, len(z), truncation)
+        fixed, batch = self._fix(y, len(z), truncation), len(z)
         z = z.to(self.scales)
-        first_block, stop_block = max(layers.start, 1) - 1, layers.stop - 1
-        x = None
-        if layers.start > 0:
-            x = self._run(self._start(z, fixed), self._affines(z, fixed, 0, first_block), 0)
-        after = self._affines(z, fixed, stop_block, len(self._widths))
-        return Prefix(self, fixed, x, first_block, stop_block, after)
+        first, stop = max(layers.start, 1) - 1, layers.stop - 1
+        x = self._run(self._start(z, fixed), self._affines(z, fixed, 0, first), 0) if layers.start > 0 else None
+        after = self._affines(z, fixed, stop, len(self.layers))
+
+        def images(edits: Tensor) -> Tensor:
+            self.check_z(edits)
+            times, rest = divmod(len(edits), batch)
+            if rest:
+                what = f"a whole number of rows for each of the {batch} samples"
+                raise UserError(f"z must have {what}, got {len(edits)}.")
+            edits = edits.to(self.scales)
+            class_parts = {part: getattr(fixed, part).repeat(times, 1) for part in ("first", "scales", "shifts")}
+            repeated = fixed._replace(**class_parts)
+            if x is None:
+                inputs = self._start(edits, repeated)
+            else:
+                inputs = x.repeat(times, 1, 1, 1).contiguous(memory_format=torch.channels_last)
+            affines = self._affines(edits, repeated, first, stop)
+            affines += [[(a.repeat(times, 1, 1, 1), b.repeat(times, 1, 1, 1)) for a, b in norms] for norms in after]
+            return self._finish(inputs, affines, first, fixed)
+
+        return images
 
     def _fix(self, y: Labels | None, batch: int, truncation: float) -> _Fixed:
         """The class parts of every sample, and the statistics of a truncation."""
         check_truncation(truncation)
         classes, rows = self.class_indices(y, batch).unique(return_inverse=True)
         key = tuple(classes.tolist())
+        # What is kept is needed where gradients are taken, so it is never made in inference mode.
         if key not in self._class_parts:
             if len(self._class_parts) >= _CLASSES_KEPT:
                 self._class_parts.clear()
-            embedded = self.embeddings[classes]
+            weights = ((self.first_weight, self.first_bias), (self.scales, None), (self.shifts, None))
             with self._in_full(), torch.inference_mode(False):
-                self._class_parts[key] = (
-                    F.linear(embedded, self.first_weight[:, self.dim_z :], self.first_bias),
-                    F.linear(embedded, self.scales[:, self.dim_z :]),
-                    F.linear(embedded, self.shifts[:, self.dim_z :]),
-                )
+                embedded = self.embeddings[classes]
+                self._class_parts[key] = tuple(F.linear(embedded, w[:, self.dim_z :], bias) for w, bias in weights)
         if truncation not in self._statistics:
-            with torch.inference_mode(False):  # kept, and needed where gradients are taken
+            with torch.inference_mode(False):
                 mean, variance = truncation_statistics(self.means, self.variances, truncation)
                 self._statistics[truncation] = ((variance + self.eps).rsqrt(), mean)
         first, scales, shifts = (part[rows] for part in self._class_parts[key])
@@ -349,9 +491,7 @@ class FrozenBigGAN(ClassConditional):
         scale = torch.addcmul(rate, scale, rate)
         shift = torch.addcmul(shift, scale, fixed.mean[rows], value=-1)
         widths = [width for norms in self._widths[block:stop] for width in norms]
-        pairs = zip(
-            scale[..., None, None].split(widths, dim=1), shift[..., None, None].split(widths, dim=1), strict=True
-        )
+        pairs = zip(*(part[..., None, None].split(widths, dim=1) for part in (scale, shift)), strict=True)
         return [[next(pairs) for _ in norms] for norms in self._widths[block:stop]]
 
     def prepare_steps(self, *, compiled: bool, recompute: bool) -> None:
@@ -371,8 +511,7 @@ class FrozenBigGAN(ClassConditional):
         scale = gain * fixed.rate[rows]
         shift = bias - fixed.mean[rows] * scale
         body = self._body if self._program is None or not torch.is_grad_enabled() else self._program
-        images: Tensor = body(x, [*affines, [(scale[None, :, None, None], shift[None, :, None, None])]], block)
-        return images
+        return body(x, [*affines, [(scale[None, :, None, None], shift[None, :, None, None])]], block)
 
     def _body(self, x: Tensor, affines: Sequence[Sequence[Affine]], block: int) -> Tensor:
         """The blocks from one on, and the last norm and convolution: nothing but tensors, so that it can compile."""
@@ -380,22 +519,16 @@ class FrozenBigGAN(ClassConditional):
         x = self._run(x, others, block)
         with self._in_full():  # a small layer, whose rounding would be seen at once
             x = affine_relu(x.to(scale), scale, shift)
-            return self.to_rgb(x).tanh()
+            images: Tensor = self.to_rgb(x).tanh()
+        return images
 
     def _run(self, x: Tensor, affines: Sequence[Sequence[Affine]], block: int) -> Tensor:
-        """Apply as many blocks as there are affines, from ``block`` on, and the attention before each of them."""
-        stop = block + len(affines)
-        first = self._positions[block - 1] + 1 if block else 0
-        last = self._positions[stop - 1] + 1 if stop else 0
-        if stop == len(self._widths):
-            last = len(self.layers)
-        remaining = iter(affines)
-        for layer in self.layers[first:last]:
-            inputs = (x, next(remaining)) if isinstance(layer, FrozenBlock) else (x,)
+        """Apply as many blocks as there are affines, from ``block`` on."""
+        for layer, its_affines in zip(self.layers[block:], affines, strict=False):
             if self._recompute and torch.is_grad_enabled():
-                x = checkpoint(layer, *inputs, use_reentrant=False, preserve_rng_state=False)
+                x = checkpoint(layer, x, its_affines, use_reentrant=False, preserve_rng_state=False)
             else:
-                x = layer(*inputs)
+                x = layer(x, its_affines)
         return x
 
     def _in_full(self) -> contextlib.AbstractContextManager[object]:
@@ -404,45 +537,3 @@ class FrozenBigGAN(ClassConditional):
         if not torch.amp.is_autocast_available(kind):
             return contextlib.nullcontext()
         return torch.autocast(kind, enabled=False)
-
-
-@dataclass(frozen=True, eq=False)
-class Prefix:
-    """A generator whose first layers have been computed; made by `FrozenBigGAN.prefix`."""
-
-    generator: FrozenBigGAN
-    fixed: _Fixed
-    x: Tensor | None
-    first_block: int
-    stop_block: int
-    after: list[list[Affine]]
-
-    def __call__(self, z: Tensor) -> Tensor:
-        """Generate images with other latents in the layers of the range.
-
-        Args:
-            z: (m · batch, dim_z); row r is an edit of sample r % batch.
-
-        Returns:
-            (m · batch, 3, resolution, resolution) in [-1, 1].
-
-        Raises:
-            UserError: If there is no whole number of edits for each sample.
-        """
-        generator, batch = self.generator, len(self.fixed.first)
-        generator.check_z(z)
-        if len(z) % batch:
-            raise UserError(f"z must have a whole number of rows for each of the {batch} samples, got {len(z)}.")
-        times = len(z) // batch
-        fixed = self.fixed.repeat(times)
-        z = z.to(generator.scales)
-        if self.x is None:
-            x = generator._start(z, fixed)
-        else:
-            x = self.x.repeat(times, 1, 1, 1).contiguous(memory_format=torch.channels_last)
-        edited = generator._affines(z, fixed, self.first_block, self.stop_block)
-        after = [
-            [(scale.repeat(times, 1, 1, 1), shift.repeat(times, 1, 1, 1)) for scale, shift in norms]
-            for norms in self.after
-        ]
-        return generator._finish(x, [*edited, *after], self.first_block, fixed)

@@ -31,9 +31,9 @@ class LayerRange:
         UserError: If the range is empty or not within the generator.
 
     Example:
-        >>> LayerRange.parse("coarse", num_layers=11)
+        >>> LayerRange.of("coarse", num_layers=11)
         LayerRange(start=0, stop=4, num_layers=11)
-        >>> str(LayerRange.parse("4:", num_layers=11))
+        >>> str(LayerRange.of("4:", num_layers=11))
         '4:11'
     """
 
@@ -46,28 +46,13 @@ class LayerRange:
         _read_layers(str(self), self.num_layers)
 
     @classmethod
-    def parse(cls, text: str, num_layers: int) -> LayerRange:
-        """Read a range, or the name of a third.
-
-        Args:
-            text: Such as ``"0:4"``, ``"4:"``, ``"coarse"`` or ``"all"``; an end left out is that end of the generator.
-            num_layers: Layers that the generator has.
-
-        Returns:
-            The range.
-
-        Raises:
-            UserError: If the text is neither, or the range is not within the generator.
-        """
-        return cls(*_read_layers(text, num_layers), num_layers)
-
-    @classmethod
     def of(cls, layers: Layers, num_layers: int) -> LayerRange:
         """Take layers in any form.
 
         Args:
-            layers: Text as `parse` reads it; the layers in order and without gaps, as a direction file records
-                them; a range; or ``None`` for all.
+            layers: Text such as ``"0:4"``, ``"4:"`` (an end left out is that end of the generator), ``"coarse"`` or
+                ``"all"``; the layers in order and without gaps, as a direction file records them; a range; or ``None``
+                for all.
             num_layers: Layers that the generator has.
 
         Returns:
@@ -76,10 +61,8 @@ class LayerRange:
         Raises:
             UserError: If they are not layers of such a generator.
         """
-        if layers is None:
-            return cls(0, num_layers, num_layers)
-        if isinstance(layers, str):
-            return cls.parse(layers, num_layers)
+        if layers is None or isinstance(layers, str):
+            return cls(*_read_layers("all" if layers is None else layers, num_layers), num_layers)
         if isinstance(layers, LayerRange):
             if (own := layers.num_layers) != num_layers:
                 raise UserError(f"layers {layers} are of a generator with {own} layers, this one has {num_layers}.")
@@ -90,7 +73,7 @@ class LayerRange:
         return cls(listed[0], listed[-1] + 1, num_layers)
 
     def __str__(self) -> str:
-        """Write the range as `parse` reads it."""
+        """Write the range as `of` reads it."""
         return f"{self.start}:{self.stop}"
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from torch.nn import functional as F
 from directions.errors import UserError
 from directions.files import write_bytes
 from directions.generators.base import ClassConditional, Labels, check_truncation, normal
-from directions.generators.weights import CONFIG, checked_digest, first_difference, read_state_dict, shapes
+from directions.generators.weights import CONFIG, checked_digest, load_into
 
 ARCH = "progan"
 """What config.json calls it, and the key of the header in weights.safetensors."""
@@ -49,8 +50,7 @@ def pixel_norm(x: Tensor) -> Tensor:
         >>> pixel_norm(torch.tensor([[3.0, 4.0]])).square().mean().round(decimals=4)
         tensor(1.)
     """
-    normalised: Tensor = _PixelNorm.apply(x)
-    return normalised
+    return _PixelNorm.apply(x)
 
 
 class _PixelNorm(torch.autograd.Function):
@@ -281,24 +281,18 @@ class ProGAN(ClassConditional):
         digest: SHA-256 of the weights.
         level: How far the weights had grown; images of an earlier level are enlarged to the last one's resolution.
         alpha: Weight of the newest block, in [0, 1].
-        normalise: False for latents that have been normalised; see `after_norm`.
     """
 
     def __init__(
-        self, network: ProGANNetwork, *, name: str, digest: str,
-        level: int | None = None, alpha: float = 1.0, normalise: bool = True,
-    ) -> None:  # fmt: skip
+        self, network: ProGANNetwork, *, name: str, digest: str, level: int | None = None, alpha: float = 1.0
+    ) -> None:
         super().__init__(
-            name=name,
-            digest=digest,
-            dim_z=network.dim_z,
-            num_classes=0,
-            resolution=network.resolutions[-1],
+            name=name, digest=digest, dim_z=network.dim_z, num_classes=0, resolution=network.resolutions[-1],
             num_layers=1,
-        )
+        )  # fmt: skip
         self.network = network.requires_grad_(False)
         self.level = network.levels - 1 if level is None else level
-        self.alpha, self.normalise = alpha, normalise
+        self.alpha, self.normalise = alpha, True
         self.eval()
 
     def after_norm(self) -> ProGAN:
@@ -307,8 +301,9 @@ class ProGAN(ClassConditional):
         Its latents are normalised when they are drawn, to a mean square of 1, and taken as they are by a call. A
         component can then be set without the network's scaling all others.
         """
-        growth: dict[str, Any] = {"level": self.level, "alpha": self.alpha}
-        return ProGAN(self.network, name=self.name, digest=self.digest, normalise=False, **growth)
+        behind = copy.copy(self)
+        behind.normalise = False
+        return behind
 
     def sample_z_from(self, n: int, rng: torch.Generator, truncation: float = 1.0) -> Tensor:
         """Draw latents from a source of randomness.
@@ -382,11 +377,7 @@ def read_progan(path: Path, config: Mapping[str, Any], name: str) -> ProGAN:
             f"{where} is no ProGAN configuration: it must have dim_z, channels (one width for each of 4, 8, … pixels) "
             "and resolution (the last of these)."
         )
-    state = read_state_dict(path)
-    difference = first_difference(shapes(network.state_dict()), shapes(state))
-    if difference:
-        raise UserError(f"{path} does not fit {where}: {difference}.")
-    network.load_state_dict(state)
+    load_into(network, path, str(where))
     with safe_open(path, "pt") as file:
         header = json.loads((file.metadata() or {}).get(ARCH, "{}"))  # weights from elsewhere are taken for grown ones
     growth = {"level": header.get("level", network.levels - 1), "alpha": header.get("alpha", 1.0)}

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from directions.errors import UserError, nearest
+from directions.files import user_path
 from directions.generators import weights as files
-from directions.generators.weights import CONFIG, PUBLISHED, WEIGHTS, Published
+from directions.generators.weights import CONFIG, PUBLISHED, WEIGHTS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -89,7 +91,7 @@ def load_generator(
     from directions.generators import wrap
 
     where = resolve_device(device)
-    path = None if weights is None else Path(weights).expanduser()
+    path = None if weights is None else user_path(weights)
     generator = _load(name, path) if isinstance(name, str) else wrap.load_object(name, path)
     with contextlib.suppress(AttributeError):  # an object of a user's may refuse attributes
         generator.source = _source(generator.name)  # type: ignore[attr-defined]
@@ -105,11 +107,11 @@ def _source(name: str) -> str:
     """What `load_generator` finds a generator by from any folder."""
     if name in PACKAGED or name in PUBLISHED:
         return name
-    if (path := Path(name).expanduser()).exists():
+    if (path := user_path(name)).exists():
         return str(path.resolve())
     module_name, _, function = name.rpartition(":")
     if module_name.endswith(".py"):
-        return f"{Path(module_name).expanduser().resolve()}:{function}"
+        return f"{user_path(module_name).resolve()}:{function}"
     file = getattr(sys.modules.get(module_name), "__file__", None)
     # A module from the folder that the user is in is found there only, an installed one everywhere.
     return f"{file}:{function}" if file and Path(file).is_relative_to(Path.cwd()) else name
@@ -117,11 +119,16 @@ def _source(name: str) -> str:
 
 def _load(name: str, weights: Path | None) -> Generator:
     if name in PACKAGED:
-        return _load_deep(name, files.given(weights or PACKAGED[name], _DEEP.file_names))
+        return _load_path(name, weights or PACKAGED[name])
     if name in PUBLISHED:
         published = PUBLISHED[name]
         path = files.obtain(published) if weights is None else files.given(weights, published.file_names)
-        generator = _load_deep(name, path, published) if published.blocks else _load_plain(name, path)
+        if not published.blocks:
+            generator = _load_plain(name, path)
+        elif (beside := path.with_name(CONFIG)).is_file():
+            generator = _load_deep(name, path, files.read_config(beside), str(beside))
+        else:
+            generator = _load_deep(name, path, published.config, f"the architecture of {name}")
         if generator.resolution != published.resolution:
             sizes = f"{generator.resolution} pixels, {name} has {published.resolution}"
             raise UserError(f"{path} makes images of {sizes}. Load it by its path: --generator {path}")
@@ -130,8 +137,10 @@ def _load(name: str, weights: Path | None) -> Generator:
             what = f"{path} was found as the weights of {name}, and is used"
             warnings.warn(f"{what}, but is not the published file: its SHA-256 is {own}, not {known}.", stacklevel=3)
         return generator
-    if Path(name).expanduser().exists():
-        return _load_path(name, weights or Path(name).expanduser())
+    if (path := user_path(name)).exists():
+        if path.suffix == ".py":
+            raise UserError(f"{name} is a Python file: name its function, such as {name}:load.")
+        return _load_path(name, weights or path)
     installed = _entry_points()
     if name in installed or _REFERENCE.fullmatch(name):
         from directions.generators.wrap import load_reference
@@ -152,48 +161,60 @@ def _load_path(name: str, path: Path) -> Generator:
     if holds_plain and not (folder / CONFIG).exists():
         return _load_plain(name, files.given(path, _PLAIN.file_names))
     found = files.given(path, _DEEP.file_names)
-    config = files.read_json(folder / CONFIG)
+    config = files.read_config(folder / CONFIG)
     if config.get("arch") == "progan":
         from directions.generators.progan import read_progan
 
         return read_progan(found, config, name)
-    return _load_deep(name, found)
+    return _load_deep(name, found, config, str(folder / CONFIG))
 
 
 def _load_plain(name: str, path: Path) -> FrozenBigGAN:
     from directions.generators.biggan import BigGAN, looks_like_plain_biggan, normal_names
 
     state = files.read_state_dict(path, looks_like_plain_biggan)
-    file_digest = files.checked_digest(path)
     classes = next((shape[0] for name, shape in files.shapes(state).items() if name == "shared.weight" and shape), 0)
-    generator = BigGAN(state, where=str(path), name=name, digest=file_digest, **_imagenet(classes))
-    return _identified(generator, path, file_digest, normal_names(state))
+    generator = BigGAN(state, where=str(path), name=name, digest="", **_names(classes))
+    return _identified(generator, path, files.checked_digest(path), normal_names(state))
 
 
-def _load_deep(name: str, path: Path, published: Published | None = None) -> FrozenBigGAN:
-    from directions.generators.biggan_deep import BigGANDeep
+def _load_deep(name: str, path: Path, config: Mapping[str, Any], where: str) -> FrozenBigGAN:
+    """Load a BigGAN-deep with a configuration from somewhere."""
+    with _some_home():
+        from directions.generators.biggan_deep import BigGANDeep, read_model
 
-    beside = path.with_name(CONFIG)
-    if published is not None and not beside.is_file():
-        config, config_name = published.config, f"the architecture of {name}"
-    else:
-        config, config_name = files.read_config(beside), str(beside)
-    if published is not None and files.config_resolution(config) != published.resolution:
-        sizes = f"{files.config_resolution(config)} pixels, {name} has {published.resolution}"
-        raise UserError(f"{config_name} is of a generator of {sizes}. Load the folder by its path.")
-    model, file_digest = files.read_model(path, config, config_name=config_name)
-    own = tuple(config.get("class_names") or ())
-    named = {"class_names": own} if own else _imagenet(config["num_classes"])
-    generator = BigGANDeep(model, name=name, digest=file_digest, **named)
+    model = read_model(path, config, where)
+    file_digest = files.checked_digest(path, claim=config.get("sha256"), by=where)
+    named = _names(config["num_classes"], config.get("class_names"), where)
+    generator = BigGANDeep(model, name=name, digest="", **named)
     return _identified(generator, path, file_digest, model.state_dict())
 
 
-def _imagenet(num_classes: int) -> dict[str, Any]:
-    """ImageNet's names where there are as many classes."""
-    from directions.generators.class_names import NUM_CLASSES, imagenet_names
+@contextlib.contextmanager
+def _some_home() -> Iterator[None]:
+    """Within the block there is a home folder: ``pytorch_pretrained_biggan`` asks for one when it is imported."""
+    if os.path.expanduser("~") != "~":  # noqa: PTH111 - Path.expanduser raises without one
+        yield
+        return
+    os.environ["HOME"] = os.sep
+    try:
+        yield
+    finally:
+        del os.environ["HOME"]
 
+
+def _names(count: int, own: Any = None, where: str = "") -> dict[str, Any]:
+    """The names of classes that a configuration has, or ImageNet's where there are as many classes."""
+    from directions.generators.base import imagenet_names
+
+    if own:
+        are_names = isinstance(own, list) and all(isinstance(name, str) and name.strip() for name in own)
+        if not (are_names and len(own) == len(set(own)) == count):
+            wanted = f"class_names must be a list of {count} different names, one for each of its num_classes"
+            raise UserError(f"{where}: {wanted}, got {own!r}. Correct it, or remove it from the file.")
+        return {"class_names": tuple(own)}
     names, synonyms = imagenet_names()
-    return {"class_names": names, "class_synonyms": synonyms} if num_classes == NUM_CLASSES else {}
+    return {"class_names": names, "class_synonyms": synonyms} if count == len(names) else {}
 
 
 def _entry_points() -> dict[str, str]:
@@ -207,8 +228,9 @@ def _identified(generator: FrozenBigGAN, path: Path, file_digest: str, state: Ma
         with contextlib.suppress(UserError):  # a folder that cannot be written is no reason not to go on
             files.write_record(path, file_digest)
     generator.file_digest = file_digest
-    if path.suffix != ".safetensors":  # torch.save wraps the same weights in many ways, in other bytes each time
-        generator.digest = files.tensors_digest(sorted(state.items()))
+    # torch.save wraps the same weights in many ways, in other bytes each time.
+    is_plain = path.suffix == ".safetensors"
+    generator.digest = file_digest if is_plain else files.tensors_digest(sorted(state.items()))
     return generator
 
 
@@ -218,29 +240,22 @@ def list_generators() -> list[GeneratorStatus]:
     Returns:
         One entry a name.
     """
-    installed = [
-        GeneratorStatus(name, "installed", f"{reference}, tried out when it is loaded")
-        for name, reference in _entry_points().items()
-    ]
-    return [*map(_packaged_status, PACKAGED), *map(_published_status, PUBLISHED.values()), *installed]
-
-
-def _packaged_status(name: str) -> GeneratorStatus:
-    try:
-        files.require_whole(PACKAGED[name] / WEIGHTS)
-        config = files.read_config(PACKAGED[name] / CONFIG)
-    except UserError as error:
-        return GeneratorStatus(name, "damaged", str(error))
-    sizes = config["z_dim"], config["num_classes"], config["output_dim"]
-    return GeneratorStatus(name, "ready", f"sha256 {config.get('sha256')}", *sizes)
-
-
-def _published_status(published: Published) -> GeneratorStatus:
-    found, faults = files.find(published)
-    if found is not None:
-        recorded = files.recorded_digest(found)
-        state, detail = "ready", f"{f'sha256 {recorded}' if recorded else 'digest not recorded yet'}, {found}"
-    else:
-        use = ["Downloaded on first use. Without network:"] if published.blocks else []
-        state, detail = "damaged" if faults else "missing", " ".join([*faults, *use, published.by_hand])
-    return GeneratorStatus(published.name, state, detail, published.dim_z, 1000, published.resolution)
+    statuses = []
+    for name, folder in PACKAGED.items():
+        config = files.read_config(folder / CONFIG)
+        sizes = config["z_dim"], config["num_classes"], config["output_dim"]
+        fault = files.quick_fault(folder / WEIGHTS)
+        detail = f"{folder / WEIGHTS} {fault}. Install the package anew." if fault else f"sha256 {config['sha256']}"
+        statuses.append(GeneratorStatus(name, "damaged" if fault else "ready", detail, *sizes))
+    for name, published in PUBLISHED.items():
+        found, faults = files.find(published)
+        if found is not None:
+            recorded = files.recorded_digest(found)
+            state, detail = "ready", f"{f'sha256 {recorded}' if recorded else 'digest not recorded yet'}, {found}"
+        else:
+            use = ["Downloaded on first use. Without network:"] if published.blocks else []
+            state, detail = "damaged" if faults else "missing", " ".join([*faults, *use, published.by_hand])
+        statuses.append(GeneratorStatus(name, state, detail, published.dim_z, 1000, published.resolution))
+    for name, reference in _entry_points().items():
+        statuses.append(GeneratorStatus(name, "installed", f"{reference}, tried out when it is loaded"))
+    return statuses

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import hashlib
 import itertools
 import json
 import os
+import pathlib
 import pickle
 import re
 import warnings
@@ -17,10 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from directions.errors import UserError
-from directions.files import write_text
+from directions.files import user_path, write_text
 
 if TYPE_CHECKING:  # torch is imported only where a file is read: the list of generators is to be quick
-    from pytorch_pretrained_biggan import BigGAN
     from torch import Tensor, nn
 
 CONFIG = "config.json"
@@ -34,7 +35,7 @@ _FAULTS = (
 """How files begin that are found in place of weights, and what they are."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Published:
     """A published BigGAN: a BigGAN-deep, or the paper's plain one, which no address gives directly.
 
@@ -59,16 +60,13 @@ class Published:
     hub_sha256: str | None = None
 
     @property
-    def layers(self) -> list[list[Any]]:
-        """(upsample?, width in, width out) of each block."""
-        return [[sign == "+", int(a), int(b)] for a, sign, b in re.findall(r"(\d+)([+-])(\d+)", self.blocks)]
-
-    @property
     def config(self) -> dict[str, Any]:
-        """Fields of ``BigGANConfig``."""
+        """Fields of ``BigGANConfig``; its layers are (upsample?, width in, width out) of each block."""
+        blocks = re.findall(r"(\d+)([+-])(\d+)", self.blocks)
         return {
             "output_dim": self.resolution, "z_dim": self.dim_z, "class_embed_dim": 128, "channel_width": 128,
-            "num_classes": 1000, "layers": self.layers, "attention_layer_position": 8, "eps": 1e-4, "n_stats": 51,
+            "num_classes": 1000, "layers": [[sign == "+", int(a), int(b)] for a, sign, b in blocks],
+            "attention_layer_position": 8, "eps": 1e-4, "n_stats": 51,
         }  # fmt: skip
 
     @property
@@ -101,38 +99,30 @@ PUBLISHED = {
     published.name: published
     for published in (
         Published(
-            name="biggan-deep-128",
-            resolution=128,
-            blocks="16-16 16+16 16-16 16+8 8-8 8+4 4-4 4+2 2-2 2+1",
-            least=210_749_700,
+            "biggan-deep-128", 128, blocks="16-16 16+16 16-16 16+8 8-8 8+4 4-4 4+2 2-2 2+1", least=210_749_700,
             hub="osanseviero/BigGAN-deep-128",
             hub_sha256="b86146a8cfcde4cda135adba4b2806f78b3abe2dac9d0fd090cc3ab318604ad9",
         ),
         Published(
-            name="biggan-deep-256",
-            resolution=256,
-            blocks="16-16 16+16 16-16 16+8 8-8 8+8 8-8 8+4 4-4 4+2 2-2 2+1",
-            least=234_292_740,
+            "biggan-deep-256", 256, blocks="16-16 16+16 16-16 16+8 8-8 8+8 8-8 8+4 4-4 4+2 2-2 2+1", least=234_292_740,
             sha256="5900ef4065047e3aa0d1b66197b7f2664dceb59b27080e414ad57e203c485bc5",
         ),
         Published(
-            name="biggan-deep-512",
-            resolution=512,
-            blocks="16-16 16+16 16-16 16+8 8-8 8+8 8-8 8+4 4-4 4+2 2-2 2+1 1-1 1+1",
+            "biggan-deep-512", 512, blocks="16-16 16+16 16-16 16+8 8-8 8+8 8-8 8+4 4-4 4+2 2-2 2+1 1-1 1+1",
             least=235_635_460,
         ),
-        Published(name="biggan-128", resolution=128, dim_z=120),
+        Published("biggan-128", 128, dim_z=120),
     )
-}
+}  # fmt: skip
 
 
 def weights_home() -> Path:
     """Return the package's folder of weights: ``$DIRECTIONS_CACHE``, or ``directions`` in the user's cache folder."""
-    return Path(os.environ.get("DIRECTIONS_CACHE") or _user_cache() / "directions").expanduser()
+    return user_path(os.environ.get("DIRECTIONS_CACHE") or _user_cache() / "directions")
 
 
 def _user_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    return user_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
 
 
 def given(path: Path, file_names: tuple[str, ...]) -> Path:
@@ -150,9 +140,8 @@ def given(path: Path, file_names: tuple[str, ...]) -> Path:
     """
     wanted = " or ".join(file_names)
     if path.is_dir():
-        for name in file_names:
-            if (path / name).is_file():
-                return path / name
+        if found := next((path / name for name in file_names if (path / name).is_file()), None):
+            return found
         raise UserError(f"Cannot read {path}: it is a folder without {wanted}.")
     if not path.is_file():
         raise UserError(f"Cannot read {path}: there is no such file or folder. It must have {wanted}.")
@@ -182,7 +171,7 @@ def _candidates(published: Published) -> Iterator[Path]:
     yield from (weights_home() / published.name / name for name in published.file_names)
     # The cache of pytorch_pretrained_biggan names files by digests of the address and of the server's ETag. It writes
     # the record last, so a file without one was cut off.
-    folder = Path(os.environ.get("PYTORCH_PRETRAINED_BIGGAN_CACHE") or "~/.pytorch_pretrained_biggan").expanduser()
+    folder = user_path(os.environ.get("PYTORCH_PRETRAINED_BIGGAN_CACHE") or "~/.pytorch_pretrained_biggan")
     files = folder.glob(f"{hashlib.sha256(published.url.encode()).hexdigest()}*")
     whole = [path for path in files if path.suffix != ".json" and _record(path).is_file()]
     yield from sorted(whole, key=lambda path: path.stat().st_mtime, reverse=True)
@@ -210,6 +199,8 @@ def obtain(published: Published) -> Path:
     switches = (os.environ.get(name, "").lower() for name in ("HF_HUB_OFFLINE", "DIRECTIONS_OFFLINE"))
     if published.blocks and any(switch in ("1", "true", "yes", "on") for switch in switches):
         reasons.append("Downloads are switched off by HF_HUB_OFFLINE or DIRECTIONS_OFFLINE.")
+    elif published.blocks and str(weights_home()).startswith("~"):
+        reasons.append("There is no home folder to keep a download in: set DIRECTIONS_CACHE to a folder.")
     elif published.blocks:
         for fetch in (_from_hub, _from_address):
             try:
@@ -225,24 +216,22 @@ def _from_hub(published: Published) -> Path | None:
     import requests
 
     try:
-        import huggingface_hub
+        import huggingface_hub as client
     except ImportError:
         return None
     if published.hub is None:
         return None
-    hub = huggingface_hub.constants.ENDPOINT
+    hub = client.constants.ENDPOINT
     try:
         requests.head(hub, timeout=4)  # any answer will do: where there is none, the client tries for half a minute
-        path = Path(huggingface_hub.hf_hub_download(published.hub, TORCH_WEIGHTS, etag_timeout=10))
-        huggingface_hub.hf_hub_download(published.hub, CONFIG, etag_timeout=10)
+        path = Path(client.hf_hub_download(published.hub, TORCH_WEIGHTS, etag_timeout=10))
     except requests.RequestException as error:
         raise UserError(f"The Hub ({hub}) cannot be reached: {_cause(error)}.") from error
     except Exception as error:  # the client raises what it likes, and the other source may do
         first = str(error).partition("\n")[0] or type(error).__name__
         raise UserError(f"The Hub did not give the weights: {first.rstrip('.')}.") from error
-    digest = recorded_digest(path)
-    known = published.hub_sha256
-    if known is not None and digest not in (None, known):
+    digest, known = recorded_digest(path), published.hub_sha256
+    if known and digest not in (None, known):
         what = f"What the Hub has as {published.hub}"
         raise UserError(f"{what} is not the published file: its SHA-256 is {digest}, not {known}.")
     return path
@@ -260,10 +249,10 @@ def _from_address(published: Published) -> Path:
     store = pooch.create(target.parent, "", registry={partial.name: known}, urls={partial.name: url}, retry_if_failed=2)
     try:
         store.fetch(partial.name, downloader=pooch.HTTPDownloader(progressbar=True, timeout=10))
-        fault = quick_fault(partial, published.least)
-        if fault is None:
-            write_record(target, sha256_of(partial), size=partial.stat().st_size, url=url)
-            partial.replace(target)
+        if fault := quick_fault(partial, published.least):
+            raise ValueError(f"it {fault}.")  # as pooch does where the digest is another
+        write_record(target, sha256_of(partial), size=partial.stat().st_size, url=url)
+        return partial.replace(target)
     except requests.HTTPError as error:
         raise UserError(f"{url} answers {str(error).partition(' for url')[0]}.") from None
     except requests.RequestException as error:
@@ -271,14 +260,11 @@ def _from_address(published: Published) -> Path:
     except OSError as error:
         cause = f"Cannot write {error.filename or target}: {error.strerror}"
         raise UserError(f"{cause}. Free some space, or set DIRECTIONS_CACHE to another folder.") from None
-    except ValueError as error:  # pooch, of a digest
+    except ValueError as error:
         raise UserError(f"What {url} gives is not the published file: {error} It was deleted.") from None
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
-    if fault:
-        raise UserError(f"What {url} gives {fault}. It was deleted.")
-    return target
 
 
 def _cause(error: BaseException) -> str:
@@ -391,11 +377,11 @@ def require_whole(path: Path) -> None:
         raise UserError(f"{path} {fault}. Get it anew.")
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object of a generator.
+def read_config(path: Path) -> dict[str, Any]:
+    """Read the configuration of a generator.
 
     Args:
-        path: The file.
+        path: config.json.
 
     Returns:
         Its content; empty if it is JSON of another kind.
@@ -434,7 +420,10 @@ def read_tensors(path: Path) -> Any:
         is_torch = file.read(4).startswith((b"PK\x03\x04", b"\x80"))  # the zip format, or the older pickle
         file.seek(0)
         try:
-            return torch.load(file, map_location="cpu", weights_only=True) if is_torch else load_file(path)
+            if not is_torch:
+                return load_file(path)
+            with torch.serialization.safe_globals(_harmless()):
+                return torch.load(file, map_location="cpu", weights_only=True)
         except SafetensorError as error:
             raise UserError(f"{path} is no safetensors file, nor one of torch.save ({error}). Get it anew.") from None
         except Exception as error:  # noqa: BLE001 - torch raises whatever the damaged bytes lead to
@@ -447,6 +436,15 @@ def read_tensors(path: Path) -> Any:
             lines = str(error).rpartition("WeightsUnpickler error:")[2].strip().splitlines()  # without "trust the file"
             reason = (lines or [type(error).__name__])[0][:120]
             raise UserError(f"{path} is damaged or half a file ({reason}). Get it anew.") from None
+
+
+def _harmless() -> list[Any]:
+    """What checkpoints hold beside tensors, of types that can do nothing: options, paths, and NumPy's numbers."""
+    import numpy as np
+
+    functions = [value.__reduce__()[0] for value in (np.float64(0), np.zeros(1))]  # named otherwise in each NumPy
+    kinds = [getattr(np.dtypes, name) for name in np.dtypes.__all__]
+    return [argparse.Namespace, pathlib.PosixPath, np.dtype, np.ndarray, *functions, *kinds]
 
 
 def read_state_dict(path: Path, fits: Callable[[dict[str, Tensor]], bool] | None = None) -> dict[str, Tensor]:
@@ -483,6 +481,8 @@ def _state_dicts(key: str, content: object) -> Iterator[tuple[str, dict[str, Ten
     """The state dicts in nested dictionaries, each with its key: mappings of tensors alone, or with dotted names."""
     from torch import Tensor
 
+    if isinstance(content, (list, tuple)):
+        content = {str(index): part for index, part in enumerate(content)}
     if not isinstance(content, Mapping):
         return
     tensors = {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}
@@ -503,14 +503,15 @@ def _unlikeness(key: str) -> tuple[bool, bool, bool]:
 
 
 def _variants(state: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
-    """A state dict without what wrappers put before all names, as it is, and the parts under one first word."""
+    """A state dict without what wrappers put before all names, as it is, and the parts under each first word."""
     plain = {name.replace("_orig_mod.", ""): tensor for name, tensor in state.items() if name != "n_averaged"}
     while plain and all(name.startswith("module.") for name in plain):
         plain = {name.removeprefix("module."): tensor for name, tensor in plain.items()}
     yield plain
     yield state
-    for first in dict.fromkeys(name.partition(".")[0] for name in plain):
-        yield {name[len(first) + 1 :]: tensor for name, tensor in plain.items() if name.startswith(f"{first}.")}
+    for first in dict.fromkeys(name.partition(".")[0] for name in plain if "." in name):
+        inner = {name[len(first) + 1 :]: tensor for name, tensor in plain.items() if name.startswith(f"{first}.")}
+        yield from _variants(inner)
 
 
 def first_difference(wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> str | None:
@@ -534,66 +535,6 @@ def first_difference(wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, 
 def shapes(tensors: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     """Return the shape of each tensor; what else a state dict holds is left out."""
     return {name: tuple(tensor.shape) for name, tensor in tensors.items() if hasattr(tensor, "shape")}
-
-
-def config_resolution(config: Mapping[str, Any]) -> int:
-    """Return the height and width of the images that a BigGAN-deep's configuration makes, in pixels."""
-    return int(4 * 2 ** sum(bool(layer[0]) for layer in config["layers"]))
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """Read the configuration of a BigGAN-deep.
-
-    Args:
-        path: config.json.
-
-    Returns:
-        Fields of ``BigGANConfig``, and class_names and sha256 where they are recorded.
-
-    Raises:
-        UserError: If it is missing, no JSON, or lacks a field; or if its class_names are not names of its classes.
-    """
-    config = read_json(path)
-    missing = sorted(PUBLISHED["biggan-deep-128"].config.keys() - config.keys())
-    if missing:
-        raise UserError(f"{path} is no BigGAN-deep configuration: it lacks {', '.join(missing)}.")
-    try:
-        config_resolution(config)
-    except (TypeError, IndexError):
-        wanted = "layers must be a list of [upsample, width in, width out]"
-        raise UserError(f"{path} is no BigGAN-deep configuration: {wanted}, got {config['layers']!r}.") from None
-    names, count = config.get("class_names") or [], config["num_classes"]
-    are_names = isinstance(names, list) and all(isinstance(name, str) and name.strip() for name in names)
-    if names and not (are_names and len(names) == len(set(names)) == count):
-        wanted = f"class_names must be a list of {count} different names, one for each of its num_classes"
-        raise UserError(f"{path}: {wanted}, got {names!r}. Correct it, or remove it from the file.")
-    return config
-
-
-def read_model(path: Path, config: Mapping[str, Any], *, config_name: str = CONFIG) -> tuple[BigGAN, str]:
-    """Read the weights of a BigGAN-deep into the package's module.
-
-    Args:
-        path: The weights: safetensors, or what ``torch.save`` wrote of the package's state dict.
-        config: Fields of ``BigGANConfig``; a sha256 in it is what the weights must have.
-        config_name: Where the configuration comes from, for messages.
-
-    Returns:
-        The module in evaluation mode, and the SHA-256 of the file.
-
-    Raises:
-        UserError: If the file is missing or damaged, or does not fit the configuration.
-    """
-    from pytorch_pretrained_biggan import BigGAN, BigGANConfig
-
-    require_whole(path)
-    digest = checked_digest(path, claim=config.get("sha256"), by=config_name)
-    try:
-        model = BigGAN(BigGANConfig.from_dict({name: config[name] for name in BigGANConfig().__dict__}))
-    except (TypeError, ValueError, RuntimeError, IndexError, KeyError) as error:
-        raise UserError(f"{config_name} is no BigGAN-deep configuration: {error}.") from None
-    load_into(model, path, config_name)
-    return model.eval(), digest
 
 
 def unwrapped(module: nn.Module) -> nn.Module:
@@ -631,7 +572,7 @@ def load_weights(module: nn.Module, file: str | os.PathLike[str]) -> nn.Module:
         tensor([[1., 1.]], requires_grad=True)
     """
     inner = unwrapped(module)
-    load_into(inner, Path(file).expanduser(), type(inner).__qualname__)
+    load_into(inner, user_path(file), type(inner).__qualname__)
     return module
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from closed import ClosedFormGenerator
 
 from directions.cli.main import main
-from directions.generators.closed_form import ClosedFormGenerator
 
 FAST = "--method adam --steps 3 --batch-size 2 --held-out 3 --held-out-probes 2 --eval-every 2 --final-samples 2"
 

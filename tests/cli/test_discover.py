@@ -12,10 +12,10 @@ import time
 from pathlib import Path
 
 import pytest
+from closed import ClosedFormGenerator
 
 from directions.direction_file import load_directions
 from directions.errors import Interrupted, NonFiniteError
-from directions.generators.closed_form import ClosedFormGenerator
 from directions.run import RunFolder
 from directions.settings.discover import DiscoverConfig
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from closed import ClosedFormGenerator
 
 from directions import load_directions
 from directions.direction_file import Directions
 from directions.direction_file.format import make_header
 from directions.evaluation.activeness import activeness
 from directions.evaluation.report import FileEvaluation
-from directions.generators.closed_form import ClosedFormGenerator
 
 FAST = ["--seeds", "2", "--samples", "2"]
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from closed import ClosedFormGenerator
 from fakes import blob_directions
 from PIL import Image
 
 from directions.direction_file import Directions
 from directions.direction_file.format import make_header
-from directions.generators.closed_form import ClosedFormGenerator
 
 SIZE = 1 << 20
 PAGE = 4096

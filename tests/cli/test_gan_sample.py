@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from closed import DoubleGenerator
+from closed import ClosedFormGenerator, DoubleGenerator
 from PIL import Image
 
 from directions.cli.gan.sample import component_directions
 from directions.evaluation.metrics import METRICS
-from directions.generators.closed_form import ClosedFormGenerator
 from directions.rendering.frames import to_uint8
 
 

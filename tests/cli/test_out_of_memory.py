@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from closed import ClosedFormGenerator
 
 from directions.discovery import too_large
-from directions.generators.closed_form import ClosedFormGenerator
 from directions.run import RunFolder
 from directions.settings.discover import DiscoverConfig
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from closed import ClosedFormGenerator
 from fakes import blob_directions
 from PIL import Image
 
 from directions.direction_file import Directions, load_directions
 from directions.direction_file.format import make_header
-from directions.generators.class_names import ClassNames
-from directions.generators.closed_form import ClosedFormGenerator
+from directions.generators.base import ClassNames
 
 
 @pytest.fixture

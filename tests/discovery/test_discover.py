@@ -6,12 +6,11 @@ import math
 
 import pytest
 import torch
-from closed import DoubleGenerator
+from closed import ClosedFormGenerator, DoubleGenerator
 
 from directions.basis import check_orthonormal
 from directions.discovery import discover, penalty_and_gradient
 from directions.errors import NonFiniteError, UserError
-from directions.generators.closed_form import ClosedFormGenerator
 from directions.penalty import hessian_penalty
 from directions.sampling import image_map
 from directions.search import Search, draw_batch

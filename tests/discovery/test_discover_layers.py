@@ -8,6 +8,7 @@ import biggan_models
 import naive_biggan
 import pytest
 import torch
+from closed import ClosedFormGenerator
 from naive import textbook_variances
 
 from directions.discovery import discover, penalty_and_gradient
@@ -16,7 +17,6 @@ from directions.evaluation.activeness import activeness, penalty_shares, suggest
 from directions.evaluation.summary import summarise
 from directions.generators.biggan import BigGAN
 from directions.generators.biggan_deep import BigGANDeep
-from directions.generators.closed_form import ClosedFormGenerator
 from directions.generators.frozen import FrozenBlock
 from directions.generators.layers import LayerRange, chosen_layers, edited_images
 from directions.held_out import draw_held_out, held_out_penalty

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from closed import DoubleGenerator
+from closed import DoubleGenerator, Quadratic
 from scipy import stats
 
 from directions.evaluation.activeness import (
@@ -15,7 +15,6 @@ from directions.evaluation.activeness import (
     prior_radius,
     suggested_path_sizes,
 )
-from directions.generators.closed_form import Quadratic
 from directions.generators.progan import ProGAN, ProGANNetwork
 from directions.held_out import draw_held_out
 from directions.sampling import derived_rng, draw_points, move

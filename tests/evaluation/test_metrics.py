@@ -10,12 +10,12 @@ import sys
 import numpy as np
 import pytest
 import torch
+from closed import ClosedFormGenerator
 
 from directions.errors import UserError
 from directions.evaluation import image_metrics
 from directions.evaluation.activeness import component_activeness, diagonalness
 from directions.evaluation.metrics import METRICS, Measuring, MetricFile, Result, find_metrics
-from directions.generators.closed_form import ClosedFormGenerator
 
 
 class Pixels(torch.nn.Module):

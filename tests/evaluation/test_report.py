@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from closed import ClosedFormGenerator
 from fakes import BlobGenerator, blob_directions
 from scipy import stats
 
@@ -13,7 +14,6 @@ from directions.direction_file import Directions
 from directions.errors import UserError
 from directions.evaluation.plots import draw_evaluation
 from directions.evaluation.report import METRICS, NUMBERS, FileEvaluation, as_text, interval, text_tables, verdict
-from directions.generators.closed_form import ClosedFormGenerator
 
 FAST = {"seeds": 3, "samples": 8}
 

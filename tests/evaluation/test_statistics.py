@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from closed import ClosedFormGenerator
 
 from directions import Directions
 from directions.evaluation.factors import measure_factors
 from directions.evaluation.statistics import ENDS, Statistics, describe, image_statistics, suggest_names
-from directions.generators.closed_form import ClosedFormGenerator
 from directions.sampling import derived_rng
 
 

@@ -12,11 +12,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from closed import ClosedFormGenerator
 from PIL import Image
 
 from directions.direction_file import Directions, load_directions
 from directions.direction_file.format import make_header
-from directions.generators.closed_form import ClosedFormGenerator
 from directions.generators.registry import load_generator
 
 FOLDER = Path(__file__).parents[2] / "examples"

@@ -8,21 +8,13 @@ import torch
 
 from directions.evaluation.factors import judge_of, measure_factors
 from directions.evaluation.letter_factors import LETTER_FACTORS, LETTERS, LetterJudge
-from directions.generators.registry import list_generators, load_generator
+from directions.generators.registry import load_generator
 
 
 @pytest.fixture(scope="module")
 def letters():
     """The generator."""
     return load_generator("letters")
-
-
-def test_letters_are_listed_beside_the_scenes():
-    """Both are ready, with their sizes."""
-    found = {status.name: status for status in list_generators()}
-    assert found["letters"].state == "ready"
-    assert (found["letters"].num_classes, found["letters"].resolution) == (26, 64)
-    assert found["builtin"].state == "ready"
 
 
 def test_images_are_grey_letters_named_by_one_character(letters):

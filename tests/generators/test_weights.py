@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import types
@@ -13,6 +15,7 @@ from pathlib import Path
 
 import biggan_models
 import naive_biggan
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -28,10 +31,8 @@ from directions.generators.weights import (
     PUBLISHED,
     Published,
     find,
-    first_difference,
     obtain,
     read_state_dict,
-    read_tensors,
     shapes,
 )
 
@@ -135,18 +136,21 @@ def status(name=NAME):
     return next(status for status in list_generators() if status.name == name)
 
 
-@pytest.mark.parametrize(("name", "millions"), [*zip(DEEP, (50.4, 55.9, 56.2), strict=True)])
+@pytest.mark.parametrize(("name", "millions"), list(zip(DEEP, (50.4, 55.9, 56.2), strict=True)))
 def test_published_architecture_has_the_published_number_of_parameters(name, millions):
     """And its tensors take the bytes that a file must have."""
-    model = BigGAN(BigGANConfig.from_dict(PUBLISHED[name].config))
+    with torch.device("meta"):
+        model = BigGAN(BigGANConfig.from_dict(PUBLISHED[name].config))
     assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(millions, abs=0.05)
     assert 4 * sum(tensor.numel() for tensor in model.state_dict().values()) == PUBLISHED[name].least
-    assert 4 * 2 ** sum(up for up, _, _ in PUBLISHED[name].layers) == PUBLISHED[name].resolution
 
 
 def test_weights_are_found_in_order_and_loaded(home, publish, weights, model):
     """The package's own folder, the other package's cache, the Hub's; with the images of the model that was written."""
     published, digest = publish(), hashlib.sha256(weights).hexdigest()
+    path = place("package", home, published, weights)
+    path.with_name(path.name + ".json").unlink()  # the package writes the record last: the file was cut off
+    assert find(published) == (None, [])
     for kind in ("hub", "package", "own"):
         path = place(kind, home, published, weights)
         assert find(published) == (path, [])
@@ -158,16 +162,9 @@ def test_weights_are_found_in_order_and_loaded(home, publish, weights, model):
     z = generator.sample_z(2, seed=0)
     torch.testing.assert_close(generator(z, 1), model(z, torch.eye(2)[[1, 1]], 1.0), rtol=0, atol=1e-4)
     assert (status().state, status().detail) == ("ready", f"sha256 {digest}, {path}")  # recorded when first used
-    path.write_bytes(weights[:500] + b"X" + weights[501:])
+    torch.save({name: 2 * tensor for name, tensor in model.state_dict().items()}, path)
     with pytest.raises(UserError, match=r"is damaged .* its record has .* remove pytorch_model.bin.json beside it"):
         load_generator(NAME)
-
-
-def test_file_of_the_package_cache_without_record_is_not_used(home, publish, weights):
-    """The package writes the record last: without it the file was cut off."""
-    path = place("package", home, publish(), weights)
-    path.with_name(path.name + ".json").unlink()
-    assert find(PUBLISHED[NAME]) == (None, [])
 
 
 @pytest.mark.parametrize(
@@ -301,9 +298,18 @@ def test_file_that_is_not_the_published_one_is_loaded_with_a_warning(kind, home,
 
 def test_list_is_quick():
     """It neither imports torch nor reads a file of weights."""
-    code = "import sys\nfrom directions.generators import registry\nregistry.list_generators()\n"
+    code = "import sys; from directions.generators import registry as r; r.list_generators(); "
     code += "sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_no_home_is_needed_for_what_is_here():
+    """Of a user whom the system does not know, without HOME; a download is refused, as it could not be kept."""
+    code = "import pwd\npwd.getpwuid = {}.__getitem__\nfrom directions import load_generator\nload_generator()\n"
+    code += "try: load_generator('biggan-deep-128')\nexcept ValueError as error: print(error)"
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HOME", "XDG", "DIRECTIONS"))}
+    result = subprocess.run([sys.executable, "-c", code], env=kept, capture_output=True, text=True, check=True)
+    assert "There is no home folder to keep a download in: set DIRECTIONS_CACHE" in result.stdout
 
 
 class Evil:
@@ -342,6 +348,9 @@ WRAPPINGS = {
     "both": lambda state: {f"module._orig_mod.{name}": tensor for name, tensor in state.items()},
     "averaged": lambda state: {"n_averaged": torch.tensor(3), **WRAPPINGS["DataParallel"](state)},
     "checkpoint": lambda state: {"state_dict": dict(state), "epoch": 3, "rng": torch.zeros(3), "args": {"lr": 0.1}},
+    "options": lambda state: {"g": dict(state), "args": argparse.Namespace(out=Path("x")), "fid": np.float64(3)},
+    "two words": lambda state: {"state_dict": {f"net_g.model.{name}": tensor for name, tensor in state.items()}},
+    "tuple": lambda state: (dict(state), OTHER),
     "moving average": lambda state: {"G": OTHER, "D": OTHER, "G_ema": WRAPPINGS["DataParallel"](state)},
     "tutorial": lambda state: {
         "netD_state_dict": OTHER,
@@ -355,7 +364,8 @@ WRAPPINGS = {
 @pytest.mark.parametrize("wrapping", WRAPPINGS.values(), ids=WRAPPINGS)
 def test_same_weights_are_the_same_generator_however_saved(wrapping, tmp_path, small_deep):
     """One's own, a plain BigGAN and a BigGAN-deep: the tensors, and one digest."""
-    torch.testing.assert_close(dict(read_state_dict(write(tmp_path / "file", "zip", wrapping(STATE)))), STATE)
+    found = read_state_dict(write(tmp_path / "file", "zip", wrapping(STATE)), lambda state: "a.weight" in state)
+    torch.testing.assert_close(dict(found), STATE)
     trained = nn.Sequential(nn.Linear(5, 48), nn.BatchNorm1d(48))
     loaded = nn.Sequential(nn.Linear(5, 48), nn.BatchNorm1d(48))
     assert load_weights(loaded, write(tmp_path / "file", "zip", wrapping(trained.state_dict()))) is loaded
@@ -406,21 +416,3 @@ def test_something_else_is_named(content, message, tmp_path):
     path = put(tmp_path / "file", content) if isinstance(content, bytes) else write(tmp_path / "file", "zip", content)
     with pytest.raises(UserError, match=message):
         read_state_dict(path)
-
-
-def test_missing_file_and_folder_are_named(tmp_path):
-    """With the reason."""
-    with pytest.raises(UserError, match="cannot be read"):
-        read_tensors(tmp_path / "none")
-    with pytest.raises(UserError, match="is a folder"):
-        read_tensors(tmp_path)
-
-
-def test_differences_are_counted_and_shown():
-    """The first of each kind: missing, too many, of another shape."""
-    text = first_difference({"a": (1,), "b": (2, 3), "c": ()}, {"b": (3, 2), "c": (), "d": (4,)})
-    assert text == (
-        "1 tensors are missing, such as a (1,); 1 are not of this architecture, such as d (4,); "
-        "1 have other shapes, such as b: (2, 3) is needed, got (3, 2)"
-    )
-    assert first_difference({"a": (1,)}, {"a": (1,)}) is None

@@ -7,14 +7,13 @@ import math
 
 import pytest
 import torch
-from closed import DoubleGenerator
+from closed import DoubleGenerator, Quadratic, RotatedSeparable
 from joint_cases import MEASUREMENT as SIX_POINTS
 from joint_cases import last
 from naive import difference_hessian, textbook_gram_schmidt
 
 from directions.basis import SearchSpace, random_basis
 from directions.errors import NonFiniteError
-from directions.generators.closed_form import Quadratic, RotatedSeparable
 from directions.joint.measure import (
     difference_evaluations,
     difference_hessians,

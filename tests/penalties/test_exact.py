@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from closed import Quadratic, RotatedSeparable
 from naive import difference_hessian, textbook_gram_schmidt
 
 from directions.errors import UserError
-from directions.generators.closed_form import Quadratic, RotatedSeparable
 from directions.penalty import exact_hessian, hessian_penalty_exact, off_diagonal_sum
 
 

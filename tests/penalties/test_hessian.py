@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from closed import Quadratic, RotatedSeparable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from naive import all_signs, textbook_gram_schmidt, textbook_variances
 
 from directions.errors import UserError
-from directions.generators.closed_form import Quadratic, RotatedSeparable
 from directions.penalty import (
     hessian_penalty,
     hessian_penalty_exact,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from closed import ClosedFormGenerator
 
-from directions.generators.closed_form import ClosedFormGenerator
 from directions.joint.measure import measure, planned_measurement
 from directions.settings.discover import DiscoverConfig
 

