@@ -66,9 +66,29 @@ COLUMNS = {
     "active": f"active in {ACTIVE}", "agreement": "agreement", "factor": "on one factor", "dci": "DCI", "mig": "MIG",
     "statistic": "on one statistic", "seconds": "seconds", "images": "images",
 }  # fmt: skip
+SAMPLES: Mapping[str, int] = {"held_out": 32, "final_samples": 16}
+"""Of each run, where not given: what a run measures of its directions at the end is not what judges look at."""
+
 _SEEDLESS = ("axes", "sefa")
 _READINGS = 2000  # latents for MIG
 _PICTURES = 3  # samples of the page
+
+
+class _Both:
+    """Several judges as one, which is shown each picture once."""
+
+    def __init__(self, judges: Mapping[str, Judge]) -> None:
+        self._judges = judges.values()
+        self.names = tuple(f"{key}: {name}" for key, judge in judges.items() for name in judge.names)
+        self.spread: Mapping[str, float] = {
+            f"{key}: {name}": value for key, judge in judges.items() for name, value in judge.spread.items()
+        }
+        self.periods: Mapping[str, float] = {
+            f"{key}: {name}": value for key, judge in judges.items() for name, value in judge.periods.items()
+        }
+
+    def read(self, images: torch.Tensor, y: torch.Tensor | None) -> torch.Tensor:
+        return torch.cat([judge.read(images, y).double().cpu() for judge in self._judges], dim=1)
 
 
 @dataclass(eq=False)
@@ -90,7 +110,7 @@ class Comparison:
     methods: Sequence[str]
     seeds: Sequence[int]
     folder: Path
-    samples: int = 128
+    samples: int = 64
     on_progress: Progress = no_progress
     found: dict[str, list[Directions]] = field(default_factory=dict)
 
@@ -131,7 +151,9 @@ class Comparison:
 
     def _cell(self, label: str, seed: int) -> tuple[Directions, dict[str, Any]]:
         """The directions of a method and seed, and their scores: run, taken up again, or as they are there."""
-        config = DiscoverConfig(**{**self.settings, **PRESETS[label], "seed": seed})
+        # Without a time there is no plan either: what is compared does not depend on how busy the machine is.
+        planned = {} if self.settings.get("time") else {"free": ()}
+        config = DiscoverConfig(**{**SAMPLES, **planned, **self.settings, **PRESETS[label], "seed": seed})
         facts = json.dumps([config.to_dict() | {"device": None}, self.generator.digest], sort_keys=True)
         digest = hashlib.sha256(facts.encode()).hexdigest()[:8]
         folder = RunFolder(self.folder / "runs" / f"{label}-{seed}-{digest}")
@@ -140,7 +162,7 @@ class Comparison:
         found = finished_run(folder, config)
         if found is None:
             state = (folder.read_checkpoint() or {}).get("state")
-            steps = discover(self.generator, config, resume_from=state, on_progress=self.on_progress)
+            steps = discover(self.generator, config, resume_from=state, on_progress=self.on_progress, known=self._known)
             with contextlib.closing(self._metered(steps, folder.path / "used.json", config)) as snapshots:
                 found = record_run(snapshots, self.generator, folder, on_progress=self.on_progress)
         path = folder.path / f"scores-{self.samples}.json"
@@ -174,7 +196,13 @@ class Comparison:
 
     @functools.cached_property
     def _config(self) -> DiscoverConfig:
-        return DiscoverConfig(**self.settings)
+        return DiscoverConfig(**{**SAMPLES, **self.settings})
+
+    @functools.cached_property
+    def _known(self) -> dict[Any, Any]:
+        """What runs measure of the generator; the Hessians before the first of them, whose time they do not count."""
+        places = self._config.held_out_places
+        return {("hessians", places): HeldOutHessians.measure(self.generator, self._config, places=places)}
 
     @functools.cached_property
     def _search(self) -> Search:
@@ -216,12 +244,16 @@ class Comparison:
                 scores |= {"on_diagonal": score.share_on_diagonal, "on_diagonal_error": score.share_error}
         active = sorted((value or 0.0 for value in found.activeness), reverse=True)
         scores["active"] = sum(active[:ACTIVE]) / (sum(active) or 1.0)
-        for name, judge in self._judges.items():
-            table = measure_factors(
-                self.generator, basis[:JUDGED], judge, path_sizes=FACTOR_PATH, num_points=self.samples,
-                classes=self._search.classes or None, truncation=self._config.truncation, layers=self._config.layers,
-                seed=HELD_OUT_SEED,
-            )  # fmt: skip
+        together = measure_factors(
+            self.generator, basis[:JUDGED], _Both(self._judges), path_sizes=FACTOR_PATH, num_points=self.samples,
+            classes=self._search.classes or None, truncation=self._config.truncation, layers=self._config.layers,
+            seed=HELD_OUT_SEED,
+        )  # fmt: skip
+        for name in self._judges:
+            columns = [i for i, factor in enumerate(together.factors) if factor.startswith(f"{name}: ")]
+            table = dataclasses.replace(
+                together, effects=together.effects[:, columns], factors=tuple(together.factors[i] for i in columns)
+            )
             scores |= {name: table.single_factor_share, f"{name}_purities": table.purities.tolist()}
             if name == "factor":
                 scores["dci"] = table.disentanglement

@@ -84,8 +84,8 @@ class Snapshot:
     gain: dict[str, Any] | None = None
     """What the steps after a joint start gained, in the last one: ``taken``, ``kept`` (the step whose basis is kept),
     and the ``score`` (its name) at the ``start`` and of the ``best``."""
-    hessians: HeldOutHessians | None = None
-    """The Hessians at held-out places, in the last one."""
+    known: dict[Any, Any] = dataclasses.field(default_factory=dict)
+    """What was measured of the generator at held-out places, whatever the directions: as `discover` was given it."""
     plan: dict[str, Any] | None = None
     """How the run was to spend its time, and what was ``spent``."""
     config: DiscoverConfig
@@ -104,7 +104,7 @@ class Snapshot:
         from directions.evaluation.summary import summarise
 
         with explained(lambda: too_large(self.config, 1 if ranks is None else ranks.world_size)):
-            return summarise(_as_generator(generator), self.config, self, ranks=ranks, hessians=self.hessians)
+            return summarise(_as_generator(generator), self.config, self, ranks=ranks, known=self.known)
 
 
 def _as_generator(generator: Generator | torch.nn.Module) -> Generator:
@@ -118,6 +118,7 @@ def discover(
     resume_from: Mapping[str, Any] | None = None,
     ranks: Ranks | None = None,
     on_progress: Progress = no_progress,
+    known: dict[Any, Any] | None = None,
 ) -> Iterator[Snapshot]:
     """Learn directions, step by step; everything is checked before the first.
 
@@ -133,6 +134,8 @@ def discover(
         ranks: The processes that share the work; each of them calls this, with the same generator, configuration and
             state, and takes the snapshots, which are the same on all. ``None`` is this process alone.
         on_progress: Told what is being done.
+        known: What runs with the same generator and settings, up to seed, method and what only some methods have, have
+            measured of the generator, filled by them: each measures only what is not there. ``None`` is nothing.
 
     Returns:
         Snapshots: the starting point (step 0, or the one that is resumed from, as it was), then one for each step. With
@@ -179,6 +182,7 @@ def discover(
     dtype, device = held_out.points.z.dtype, held_out.points.z.device
     A = initial_matrix(search.ndirs, search.space.size, config.init, rng, dtype=dtype, device=device).requires_grad_()
     run = _Run(generator, asked, config, search, held_out, A, torch.optim.Adam([A]), ranks, on_progress, started)
+    run.known = {} if known is None else known
     if config.method == "voynov":
         run.reconstructor = Reconstructor(generator, config, search)
     if resume_from is not None:
@@ -213,6 +217,7 @@ class _Run:
     held_out_before: float = math.nan
     joint: JointSolution | None = None
     hessians: HeldOutHessians | None = None
+    known: dict[Any, Any] = dataclasses.field(default_factory=dict)
     reconstructor: Reconstructor | None = None
     """Of method ``"voynov"``, trained with A."""
     over: bool = False
@@ -243,9 +248,11 @@ class _Run:
 
     def measure_held_out(self) -> None:
         """Measure the Hessians by which bases are scored, and compared where sign vectors cannot."""
-        if self.hessians is not None:
-            return
         places = self.config.held_out_places
+        self.hessians = self.hessians or self.known.get(("hessians", places))
+        if self.hessians is not None:
+            self.known["hessians", len(self.hessians.places)] = self.hessians
+            return
         done, total = 0, HeldOutHessians.images(self.search.space.size, places)
 
         def count(images: int) -> None:
@@ -256,6 +263,7 @@ class _Run:
         self.hessians = HeldOutHessians.measure(
             self.generator, self.config, places=places, ranks=self.ranks, count=count
         )
+        self.known["hessians", places] = self.hessians
 
     def spent(self) -> float:
         """Seconds that the run has taken."""
@@ -352,7 +360,7 @@ class _Run:
             state=state | more,
             joint=self.joint,
             gain=gain,
-            hessians=self.hessians,
+            known=self.known,
             plan=plan,
             config=self.asked,
         )

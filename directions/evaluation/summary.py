@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -36,7 +37,7 @@ def summarise(
     snapshot: Any,
     *,
     ranks: Ranks | None = None,
-    hessians: HeldOutHessians | None = None,
+    known: dict[Any, Any] | None = None,
 ) -> Directions:
     """Turn the last snapshot of `discover` into directions.
 
@@ -48,7 +49,7 @@ def summarise(
         snapshot: The last one.
         ranks: As they were given to `discover`; each of them calls this, and gets the same. ``None`` is this process
             alone.
-        hessians: Measured before, for the same configuration; ``None`` measures them.
+        known: As `discover` was given it: what does not depend on the directions is measured once.
 
     Returns:
         The directions, most active first, named d0, d1, …; with path sizes and penalty shares; and in the header the
@@ -58,8 +59,14 @@ def summarise(
     """
     started, ranks = time.perf_counter(), ranks or Ranks()
     search = Search.resolve(generator, config)
-    held_out = draw_held_out(generator, shared_among(ranks, config))
+    held_out, known = draw_held_out(generator, shared_among(ranks, config)), {} if known is None else known
     where: dict[str, Any] = {"classes": search.classes, "truncation": config.truncation, "layers": search.layers}
+
+    def once(name: str, make: Callable[[], Any]) -> Any:
+        key = (name, len(snapshot.basis), config.held_out, config.final_samples)
+        if key not in known:
+            known[key] = make()
+        return known[key]
 
     def measured(rows: Tensor, samples: int) -> Tensor:
         mine = activeness(generator, ranks.share(rows), samples=samples, rows=held_out.rows, **where)
@@ -81,12 +88,16 @@ def summarise(
     )
     after = held_out_penalty(generator, basis, held_out, ranks=ranks)
     penalty: dict[str, Any] = {"before": snapshot.held_out_before, "after": after}
-    penalty |= baseline_penalties(generator, dataclasses.replace(search, ndirs=len(basis)), held_out, ranks=ranks)
-    hessians = hessians or HeldOutHessians.measure(generator, config, places=config.held_out_places, ranks=ranks)
+    all_found = dataclasses.replace(search, ndirs=len(basis))
+    penalty |= once("penalties", lambda: baseline_penalties(generator, all_found, held_out, ranks=ranks))
+    places = config.held_out_places
+    if ("hessians", places) not in known:
+        known["hessians", places] = HeldOutHessians.measure(generator, config, places=places, ranks=ranks)
+    hessians = known["hessians", places]
     scores = {
         "found": hessians.score(basis),
         "random": hessians.random(len(basis)),
-        "axes": hessians.score(axis_directions(dataclasses.replace(search, ndirs=len(basis)))),
+        "axes": hessians.score(axis_directions(all_found)),
     }
     joint, joint_columns = None, None
     if snapshot.joint is not None:
@@ -114,7 +125,7 @@ def summarise(
     )
     # How much of all the first directions do; of random ones too, those that turn out to be the most active.
     number = min(12, -(-len(basis) // 4))
-    chance = measured(random_directions(dataclasses.replace(search, ndirs=len(basis)), seed=0), max(2, few // 4))
+    chance = once("chance", lambda: measured(random_directions(all_found, seed=0), max(2, few // 4)))
     header["first"] = {"count": number}
     for name, values in (("found", active), ("random", chance)):
         share = values.sort(descending=True).values[:number].sum() / values.sum()
