@@ -30,8 +30,6 @@ from directions.files import write_bytes, write_text
 from directions.generators.base import Generator
 from directions.generators.layers import edited_images
 from directions.held_out import HeldOutHessians
-from directions.joint.measure import measure_point, planned_measurement
-from directions.joint.moments import symmetric_matrices
 from directions.joint.solve import match_directions
 from directions.ranks import Progress, no_progress
 from directions.rendering.frames import to_uint8
@@ -211,13 +209,8 @@ class Comparison:
     @functools.cached_property
     def _places(self) -> dict[str, HeldOutHessians]:
         """Hessians, and JᵀJ over its trace, each at eight places of their own."""
-        hessians = HeldOutHessians.measure(self.generator, self._config, seed=HELD_OUT_SEED)
-        drawn = torch.randint(2**62, (), generator=derived_rng(HELD_OUT_SEED, purpose="held-out Jacobians"))
-        plan = planned_measurement(self._config, self._search, kind="jacobian")
-        plan = dataclasses.replace(plan, seed=int(drawn))
-        halves = [measure_point(self.generator, plan, number) for number in range(len(hessians.places))]
-        jacobians = HeldOutHessians(self._search.space, tuple(symmetric_matrices(half).cpu() for half in halves))
-        return {"hessian_penalty": hessians, "jacobian_penalty": jacobians}
+        measure = functools.partial(HeldOutHessians.measure, self.generator, self._config, seed=HELD_OUT_SEED)
+        return {"hessian_penalty": measure(), "jacobian_penalty": measure(kind="jacobian")}
 
     @functools.cached_property
     def _judges(self) -> dict[str, Judge]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from directions.joint.measure import difference_evaluations, gradient_evaluations, planned_measurements
+from directions.joint.measure import evaluations_at, planned_measurements, suggested_kind
 from directions.search import Search
 from directions.settings.base import ConfigError
 from directions.settings.discover import COMPUTED, SIGN_VECTORS_UP_TO, DiscoverConfig
@@ -84,7 +84,7 @@ def passes(config: DiscoverConfig, search: Search) -> dict[str, int]:
     if n > 16:  # as `directions.evaluation.summary` does
         few = min(few, max(32, few // 8))
     active = 3 * (n * few + (16 * config.final_samples if few < config.final_samples else 0) + n * max(2, few // 4))
-    held_out = difference_evaluations(n) if n <= SIGN_VECTORS_UP_TO else gradient_evaluations(n, 4)
+    held_out = evaluations_at(n, suggested_kind(n), 4)
     joint = "joint" in config.method
     scores = (8 + joint + config.adam_steps // config.eval_every) * 2 * config.held_out_probes * config.held_out
     return {
@@ -191,10 +191,10 @@ def make_plan(config: DiscoverConfig, search: Search, *, spent: float, image: fl
         # Half of what is left for what comes after: Hessians beside the Jacobians, or steps.
         half = cost(chosen)[0] + (goal - cost(chosen)[0]) * (0.5 if criterion != "hessian" or not long else 1)
         fill("base_points", most[first], half)
-        if first == "jacobian" and "criterion" in config.free:
+        if criterion == "both" or (first == "jacobian" and "criterion" in config.free):
             alone = chosen
             fill("hessian_points", most["hessian"], goal, criterion="both", output_probes=4)
-            if chosen["hessian_points"] < 4 or cost(chosen)[0] > goal:
+            if "criterion" in config.free and (chosen["hessian_points"] < 4 or cost(chosen)[0] > goal):
                 chosen = {name: value for name, value in alone.items() if name != "hessian_points"}
             fill("base_points", most[first], goal)
     if not without_steps and config.method != "joint":

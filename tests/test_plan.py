@@ -11,7 +11,6 @@ from closed import DoubleGenerator
 from directions.discovery import discover
 from directions.errors import NonFiniteError
 from directions.generators.closed_form import ClosedFormGenerator
-from directions.joint.measure import measurement_report, planned_measurements
 from directions.plan import in_words, is_planned, make_plan, passes, with_plan
 from directions.run import RunFolder, finished_run, record_run
 from directions.search import Search
@@ -88,16 +87,6 @@ def test_what_is_given_is_kept():
     assert DiscoverConfig.from_dict(old).free == ()
 
 
-def test_both_criteria_are_measured_and_reported():
-    """Jacobians first, each at its own number of places."""
-    config = DiscoverConfig(criterion="both", base_points=6, hessian_points=2)
-    found = planned_measurements(config, Search.resolve(LONG, config))
-    assert {kind: one.base_points for kind, one in found.items()} == {"jacobian": 6, "hessian": 2}
-    report = measurement_report(found)
-    assert (report["base_points"], report["measurement"]) == (8, "jacobian and gradients")
-    assert report["evaluations"] == sum(one.evaluations for one in found.values())
-
-
 @pytest.mark.parametrize("criterion", ["jacobian", "both"])
 @pytest.mark.parametrize("stop", [1, 3, 5])
 def test_other_criteria_resume_bit_by_bit(criterion, stop):
@@ -109,17 +98,6 @@ def test_other_criteria_resume_bit_by_bit(criterion, stop):
     assert torch.equal(rest[-1].basis, whole[-1].basis)
     done = [s.record.base_points for s in whole if s.record.base_points is not None]
     assert sorted(set(done)) == list(range(5 if criterion == "jacobian" else 9))
-
-
-def test_adam_by_the_jacobian_penalty_is_another_loop():
-    """Its samples are the same, its penalty is not."""
-    config = DiscoverConfig(method="adam", steps=2, batch_size=2, **QUICK)
-    curves = [
-        [s.record.penalty for s in discover(DoubleGenerator(), config.replace(criterion=criterion))][1:]
-        for criterion in ("hessian", "jacobian")
-    ]
-    assert curves[0] != curves[1]
-    assert all(math.isfinite(value) for curve in curves for value in curve)
 
 
 def test_a_run_with_a_time_says_its_plan_and_keeps_it(tmp_path):

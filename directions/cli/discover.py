@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,7 +29,7 @@ from directions.cli.common import (
 )
 from directions.errors import UserError
 from directions.ranks import Ranks, joined
-from directions.settings.base import with_options
+from directions.settings.base import ConfigError, with_options
 from directions.settings.discover import RESUMABLE, DiscoverConfig
 
 if TYPE_CHECKING:
@@ -131,7 +132,14 @@ def discover(
         progress.say(f"Run folder: {folder.path}")
         progress.folder = folder
         with resumable(folder, ranks, "discover"), contextlib.closing(progress):
-            found = record_run(snapshots, generator, folder, tensorboard=tensorboard, on_progress=progress, ranks=ranks)
+            try:
+                found = record_run(
+                    snapshots, generator, folder, tensorboard=tensorboard, on_progress=progress, ranks=ranks
+                )
+            except ConfigError:  # the time is too short for any plan: nothing has been run
+                if resume is None and ranks.first:
+                    shutil.rmtree(folder.path)
+                raise
         if ranks.first:
             _print_result(found, folder, as_json)
 

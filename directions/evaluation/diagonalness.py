@@ -15,7 +15,7 @@ from directions.device import full_float32
 from directions.errors import NonFiniteError, UserError
 from directions.generators.base import Generator
 from directions.generators.layers import LayerRange
-from directions.joint.measure import difference_entries, difference_evaluations
+from directions.joint.measure import difference_entries, evaluations_at
 from directions.sampling import derived_rng, draw_points, image_map
 
 FLOOR = 1e-3
@@ -65,7 +65,7 @@ class Diagonalness:
 
 def diagonalness_evaluations(ndirs: int, samples: int) -> int:
     """Return the number of images that `diagonalness` makes: 2 ndirs² + 1 for each sample."""
-    return samples * difference_evaluations(ndirs)
+    return samples * evaluations_at(ndirs, "differences", 0)
 
 
 @torch.no_grad()

@@ -69,11 +69,6 @@ def test_discover_passes_every_option_on(command, loaded):
     assert not list(Path().iterdir())
 
 
-def test_discover_defaults_are_the_configuration_s(command):
-    """The help and the API name the same defaults."""
-    assert command("discover", "--dry-run").json["config"] == DiscoverConfig().to_dict()
-
-
 def test_discover_warns_in_a_sentence(discover):
     """A warning is for the user, not for the programmer."""
     result = discover("--ndirs", "2", "--dry-run")
@@ -176,15 +171,6 @@ def test_discover_resume_with_nothing_left_writes_nothing(discover, command, loa
     assert "after 3 steps" in result.out
     assert loaded == []
     assert {path: path.read_bytes() for path in Path("outputs/00000-a").iterdir()} == before
-
-
-def test_discover_resume_may_take_the_generator_from_elsewhere(discover, command, loaded):
-    """If its digest is that of the run; --starts and --final-samples may change as well."""
-    discover("--name", "a")
-    result = command("discover", "--resume", "outputs/00000-a", "--generator", "moved", "--final-samples", "3")
-    assert result.code == 0, result.err
-    assert loaded[-1][0] == "moved"
-    assert load_directions("outputs/00000-a/directions.safetensors").header["config"]["generator"] == "moved"
 
 
 def test_discover_resume_refuses_another_generator(discover, command, monkeypatch):
