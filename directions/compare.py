@@ -197,14 +197,19 @@ class Comparison:
         return DiscoverConfig(**{**SAMPLES, **self.settings})
 
     @functools.cached_property
+    def _search(self) -> Search:
+        return Search.resolve(self.generator, self._config)
+
+    @property
+    def _drawn(self) -> dict[str, Any]:
+        """What samples of the judges are drawn by."""
+        return {"classes": self._search.classes, "truncation": self._config.truncation}
+
+    @functools.cached_property
     def _known(self) -> dict[Any, Any]:
         """What runs measure of the generator; the Hessians before the first of them, whose time they do not count."""
         places = self._config.held_out_places
         return {("hessians", places): HeldOutHessians.measure(self.generator, self._config, places=places)}
-
-    @functools.cached_property
-    def _search(self) -> Search:
-        return Search.resolve(self.generator, self._config)
 
     @functools.cached_property
     def _places(self) -> dict[str, HeldOutHessians]:
@@ -214,16 +219,14 @@ class Comparison:
 
     @functools.cached_property
     def _judges(self) -> dict[str, Judge]:
-        where: dict[str, Any] = {"classes": self._search.classes, "truncation": self._config.truncation}
-        judges: dict[str, Judge] = {"statistic": Statistics.of(self.generator, seed=HELD_OUT_SEED, **where)}
+        statistics = Statistics.of(self.generator, seed=HELD_OUT_SEED, **self._drawn)
         known = judge_of(self.generator)
-        return judges if known is None else judges | {"factor": known}
+        return {"statistic": statistics} | ({} if known is None else {"factor": known})
 
     @functools.cached_property
     def _readings(self) -> LatentReadings:
-        where: dict[str, Any] = {"classes": self._search.classes, "truncation": self._config.truncation}
-        factors = self._judges["factor"]
-        return read_latents(self.generator, factors, samples=_READINGS, seed=HELD_OUT_SEED, **where)
+        judge = self._judges["factor"]
+        return read_latents(self.generator, judge, samples=_READINGS, seed=HELD_OUT_SEED, **self._drawn)
 
     def _scores(self, found: Directions) -> dict[str, Any]:
         """Judge directions, all methods' at the same places."""
@@ -301,9 +304,8 @@ class Comparison:
 
     def _picture(self, row: torch.Tensor, size: float, path: Path) -> str | None:
         """Write a direction's −, 0 and + ends at the samples that all methods have; return words for it."""
-        where: dict[str, Any] = {"classes": self._search.classes, "truncation": self._config.truncation}
         rng = derived_rng(HELD_OUT_SEED, purpose="pictures of a comparison")
-        points, layers = draw_points(self.generator, _PICTURES, rng, **where), self._search.layers
+        points, layers = draw_points(self.generator, _PICTURES, rng, **self._drawn), self._search.layers
         make_images = edited_images(
             self.generator, points.z, points.y, layers=layers, truncation=self._config.truncation
         )
@@ -314,8 +316,10 @@ class Comparison:
         write_bytes(path, iio.imwrite("<bytes>", np.concatenate(strips), plugin="pillow", extension=".webp"))
         judge = self._judges["statistic"]
         assert isinstance(judge, Statistics)
-        where |= {"path_size": size, "layers": layers, "seed": HELD_OUT_SEED}
-        return describe(judge.effects(self.generator, row[None], **where)[0])
+        effects = judge.effects(
+            self.generator, row[None], path_size=size, layers=layers, seed=HELD_OUT_SEED, **self._drawn
+        )
+        return describe(effects[0])
 
 
 def table(result: Mapping[str, Any]) -> list[list[str]]:

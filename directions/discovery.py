@@ -178,7 +178,7 @@ def discover(
     rng = derived_rng(config.seed, purpose="init")
     dtype, device = held_out.points.z.dtype, held_out.points.z.device
     A = initial_matrix(search.ndirs, search.space.size, config.init, rng, dtype=dtype, device=device).requires_grad_()
-    run = _Run(generator, asked, config, search, held_out, A, torch.optim.Adam([A]), ranks, on_progress, started)
+    run = _Run(generator, asked, search, held_out, A, torch.optim.Adam([A]), ranks, on_progress, started)
     run.known = {} if known is None else known
     if config.method == "voynov":
         run.reconstructor = Reconstructor(generator, config, search)
@@ -198,8 +198,7 @@ class _Run:
 
     generator: Generator
     asked: DiscoverConfig
-    config: DiscoverConfig
-    """With the micro-batch of a rank."""
+    """With what a plan has chosen."""
     search: Search
     held_out: HeldOutSet
     A: Tensor
@@ -219,6 +218,11 @@ class _Run:
     """Whether the time is up."""
     best: dict[str, Any] | None = None
     """After a joint start: the best A, its step and score, the score of the start, and whether to stop there."""
+
+    @property
+    def config(self) -> DiscoverConfig:
+        """The settings, with the micro-batch of a rank."""
+        return shared_among(self.ranks, self.asked)
 
     @torch.no_grad()
     def basis(self, A: Tensor | None = None) -> Tensor:
@@ -280,9 +284,7 @@ class _Run:
             seconds = time.perf_counter() - started
             image, taken = min(image, seconds / one.evaluations), taken + seconds
         spent = self.spent()
-        self.plan = self.ranks.from_first(lambda: make_plan(self.asked, self.search, spent=spent, image=image))
-        self.on_progress(self.plan.words, 0, 0, "")
-        self.apply_plan()
+        self.follow(self.ranks.from_first(lambda: make_plan(self.asked, self.search, spent=spent, image=image)))
         self.held_out = draw_held_out(self.generator, self.config)
 
     def adjust_plan(self, one: Measurement, base_points: int, seconds: float) -> bool:
@@ -308,24 +310,22 @@ class _Run:
         new = dataclasses.replace(new, settings=self.plan.settings | new.settings | least)
         changed = new.settings != self.plan.settings
         if changed:
-            self.plan = new
-            self.on_progress(new.words, 0, 0, "")
-            self.apply_plan()
+            self.follow(new)
         return changed
 
-    def apply_plan(self) -> None:
-        """Take over what the plan has chosen."""
-        assert self.plan is not None, "there is one"
-        self.asked = with_plan(self.asked, self.plan.to_dict())
-        self.config = shared_among(self.ranks, self.asked)
+    def follow(self, plan: Plan, *, say: bool = True) -> None:
+        """Take over what a plan has chosen, and say it."""
+        self.plan = plan
+        self.asked = with_plan(self.asked, plan.to_dict())
+        if say:
+            self.on_progress(plan.words, 0, 0, "")
 
     def shorten(self, kind: str, base_points: int) -> bool:
         """Be content with the base points that have been measured, if the time is up and their number was not given."""
         name = "hessian_points" if self.config.criterion == "both" and kind == "hessian" else "base_points"
         if self.plan is None or name not in self.asked.free or not self.late(self.plan.time - self.plan.measure_until):
             return False
-        self.plan = self.plan.shortened(**{name: base_points})
-        self.apply_plan()
+        self.follow(self.plan.shortened(**{name: base_points}), say=False)
         return True
 
     def shorten_finish(self) -> None:
@@ -333,8 +333,7 @@ class _Run:
         for part in (2, 4, 8):
             if self.plan is None or not self.late(self.plan.finish / part * 2):
                 return
-            self.plan = self.plan.shortened(final_samples=max(4, self.config.final_samples // 2))
-            self.apply_plan()
+            self.follow(self.plan.shortened(final_samples=max(4, self.config.final_samples // 2)), say=False)
 
     def snapshot(self, record: Record, *, last: bool = False, **more: Any) -> Snapshot:
         """A snapshot that later steps do not change."""

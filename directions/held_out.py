@@ -212,21 +212,6 @@ class HessianScore:
         # Of a ratio of two means, linearised.
         return _standard_error((self.per_place[:, 1] - self.share_on_diagonal * total) / total.mean())
 
-    def against(self, other: HessianScore) -> tuple[float, float]:
-        """Compare with another basis at the same places, place by place.
-
-        Args:
-            other: Scored by the same `HeldOutHessians`.
-
-        Returns:
-            The relative difference of the energy off the diagonal, negative if this basis has less, and its standard
-            error over places, which is far smaller than that of either score.
-        """
-        difference = self.per_place[:, 0] - other.per_place[:, 0]
-        relative = float(difference.mean()) / other.off_diagonal
-        error = _standard_error(difference - relative * other.per_place[:, 0]) / other.off_diagonal
-        return relative, error
-
     def to_dict(self) -> dict[str, Any]:
         """Return the four numbers as plain JSON types, ``None`` for NaN."""
         names = ("off_diagonal", "off_diagonal_error", "share_on_diagonal", "share_error")

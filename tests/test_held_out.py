@@ -142,9 +142,6 @@ def test_held_out_hessians_tell_true_from_random_directions(generator):
     true, random = measured.score(generator.directions), measured.random(bases=20)
     assert true.share_on_diagonal > 0.9999
     assert random.share_on_diagonal < 0.7
-    change, error = true.against(random)
-    assert change == pytest.approx(-1, abs=1e-3)
-    assert error < 0.01
     assert measured.random(2, bases=1).per_place.shape == (4, 2)
 
 
@@ -172,11 +169,10 @@ def test_held_out_hessians_can_be_interrupted_and_name_what_is_not_finite(genera
 
 
 def test_hessian_score_has_standard_errors():
-    """Of the mean over places, and of a ratio of two means; a comparison is made place by place."""
+    """Of the mean over places, and of a ratio of two means."""
     score = HessianScore(torch.tensor([[3.0, 1.0], [6.0, 2.0], [9.0, 3.0]]).double())
     assert score.off_diagonal == 6
     assert score.off_diagonal_error == pytest.approx(3 / 3**0.5)
     assert (score.share_on_diagonal, score.share_error) == (0.25, pytest.approx(0, abs=1e-12))
-    assert score.against(HessianScore(2 * score.per_place)) == pytest.approx((-0.5, 0), abs=1e-12)
     single = HessianScore(torch.zeros(1, 2).double())
     assert set(single.to_dict().values()) == {0.0, None}

@@ -164,3 +164,27 @@ def test_nan_in_the_middle_of_measuring_names_the_place_and_keeps_the_rest(tmp_p
 def test_durations_are_said(seconds, words):
     """In the unit that fits."""
     assert in_words(seconds) == words
+
+
+def test_a_plan_is_made_again_by_what_base_points_cost(monkeypatch):
+    """More of them where they are cheaper than the first; the time and what was begun stay."""
+    monkeypatch.setattr(
+        "directions.discovery.make_plan",
+        lambda config, search, spent, image: make_plan(config, search, spent=spent, image=slowness.pop(0)),
+    )
+    slowness = [0.05, 0.005]
+    said = []
+    config = DiscoverConfig(time=100.0, held_out_probes=2, method="joint", criterion="jacobian", starts=1)
+    generator = DoubleGenerator()
+    snapshots = discover(generator, config, on_progress=lambda phase, *_: said.append(phase))
+    planned, held_out = [], set()
+    for snapshot in snapshots:
+        if snapshot.joint is not None:
+            break
+        planned.append(snapshot.config.base_points)
+        held_out.add((snapshot.config.held_out, snapshot.config.final_samples, snapshot.plan["time"]))
+    assert not slowness
+    assert planned[0] < planned[-1] == snapshot.config.base_points
+    assert planned[:5] == planned[:1] * 5
+    assert len(held_out) == 1
+    assert sum(phase.startswith("Plan: ") for phase in said) == 2

@@ -12,7 +12,6 @@ from directions.sampling import (
     draw_points,
     draw_steps,
     image_map,
-    move,
     resolve_classes,
 )
 from directions.settings.base import ConfigError
@@ -91,13 +90,3 @@ def test_draw_steps_is_uniform_within_the_path_size():
     counts = torch.bincount(index, minlength=8) / 20_000
     torch.testing.assert_close(counts, torch.full((8,), 1 / 8), rtol=0, atol=0.012)
     assert abs(float(torch.corrcoef(torch.stack((index.double(), eta)))[0, 1])) < 0.03
-
-
-def test_move_adds_the_combination_of_rows():
-    """Row i of the result is z_i + Σ_j w_ij q_j."""
-    z, Q, w = (
-        torch.randn(shape, generator=derived_rng(s), dtype=torch.float64)
-        for s, shape in enumerate([(4, 5), (3, 5), (4, 3)])
-    )
-    expected = torch.stack([z[i] + sum(w[i, j] * Q[j] for j in range(3)) for i in range(4)])
-    torch.testing.assert_close(move(z, Q, w), expected)

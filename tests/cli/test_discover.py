@@ -209,17 +209,6 @@ def test_discover_stopped_by_nan_exits_1(discover, monkeypatch):
     assert "Error: The penalty became nan at step 7. Run folder: outputs/00000-builtin" in result.err
 
 
-def test_discover_dry_run_of_resume_changes_nothing(discover, command):
-    """It tells where the run would go on."""
-    discover("--name", "a")
-    config = Path("outputs/00000-a/config.json").read_text()
-    result = command("discover", "--resume", "outputs/00000-a", "--steps", "8", "--dry-run").json
-    assert result["resolved"]["first_step"] == 3
-    assert result["config"]["steps"] == 8
-    assert Path("outputs/00000-a/config.json").read_text() == config
-    assert json.loads(config)["steps"] == 3
-
-
 FAST = "--method adam --steps 3 --batch-size 2 --held-out 3 --held-out-probes 2 --eval-every 2 --final-samples 2"
 CLOSED = ["--generator", "closed:DoubleGenerator", *FAST.split(), "--quiet", "--out", "runs"]
 

@@ -100,3 +100,11 @@ def test_inspect_shows_how_sure_directions_are(joint, command):
     assert "method joint, seed 0" in out
     assert "joint start: 4 base points by differences, 2 of 2 starts agree" in out
     assert "halves agree" in out
+
+
+def test_a_time_too_short_leaves_nothing(joint):
+    """The least is said; no empty run folder stays."""
+    result = joint("--time", "0.001s")
+    assert result.code == 2
+    assert "Error: --time must be at least" in result.err
+    assert not list(Path("outputs").iterdir())

@@ -11,14 +11,12 @@ import torch
 from naive import textbook_variances
 
 from directions.discovery import discover, penalty_and_gradient
-from directions.errors import UserError
 from directions.evaluation.activeness import activeness, penalty_shares, suggested_path_sizes
 from directions.evaluation.summary import summarise
 from directions.generators.biggan import BigGAN
 from directions.generators.biggan_deep import BigGANDeep
-from directions.generators.closed_form import ClosedFormGenerator
 from directions.generators.frozen import FrozenBlock
-from directions.generators.layers import LayerRange, chosen_layers
+from directions.generators.layers import LayerRange
 from directions.held_out import draw_held_out, held_out_penalty
 from directions.joint.measure import measure, planned_measurement
 from directions.sampling import image_map
@@ -198,29 +196,3 @@ def test_what_lies_before_the_layers_is_computed_once_a_sample(deep):
     assert rows == [[2], [2], [2], [4, 4, 4], [4, 4, 4], [4, 4, 4]]
     for hook in hooks:
         hook.remove()
-
-
-@pytest.mark.parametrize(
-    ("layers", "message"),
-    [
-        ("0:8", r"STOP <= 7 .*, got 0:8. .* 7 layers: 0 is the first linear one .4 pixels., 1 to 6 are .*, 16 pixels"),
-        ((1, 3), r"layers must follow one another without gaps, got \[1, 3\]"),
-        ((), "without gaps, got"),
-        (LayerRange(0, 2, 11), "layers 0:2 are of a generator with 11 layers, this one has 7"),
-    ],
-)  # fmt: skip
-def test_layers_that_are_not_there_are_refused(deep, layers, message):
-    """With the number of layers, and which they are."""
-    with pytest.raises(UserError, match=message):
-        chosen_layers(deep, layers)
-
-
-def test_layers_of_a_generator_without_any_are_refused():
-    """One with a single layer has no thirds; one that cannot edit layers says so."""
-    generator = ClosedFormGenerator()
-    assert chosen_layers(generator, "0:1") is None
-    with pytest.raises(UserError, match=r"got 'mid': 1 layers have no thirds. .* has 1 layer\."):
-        chosen_layers(generator, "mid")
-    generator.num_layers = 3
-    with pytest.raises(UserError, match=r"layers 0:1 cannot be edited alone: .* 'closed-form' has no method prefix"):
-        chosen_layers(generator, "coarse")

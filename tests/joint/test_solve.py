@@ -124,14 +124,6 @@ def test_solve_idle_directions_are_not_determined():
     assert not solution.basis[:3, 3:].abs().gt(1e-6).any()
 
 
-def test_solve_a_space_of_one_component_has_one_direction():
-    """Which is the axis itself; there is no plane to rotate in."""
-    solution = solve(moments_of(torch.tensor([[[3.0]], [[-2.0]]], dtype=torch.float64)))
-    assert solution.basis.tolist() == [[1.0]]
-    assert (solution.penalty, solution.agreeing_starts, solution.converged) == (0.0, 3, True)
-    assert solution.confidence == (1.0,)
-
-
 def test_solve_halves_that_differ_lower_the_confidence():
     """Even base points prefer one basis, odd ones another: what they share is sure, the rest is doubted."""
     Q = rotation(4, 3)

@@ -63,21 +63,6 @@ def test_symmetric_sums_are_taken_in_float32_or_wider(output, wide):
     assert torch.equal(sums, plus + minus)
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.int64])
-def test_symmetric_sums_refuse_points_in_reduced_precision(dtype):
-    """In bfloat16, 3 ± 0.1 is not symmetric about 3, and the slope would pass for curvature."""
-    w = torch.ones(2, 3).to(dtype)
-    with pytest.raises(UserError, match=r"w must be float32 or float64, got .*Pass w\.float\(\)"):
-        symmetric_sums(torch.sin, w, torch.ones(2, 2, 3), epsilon=0.1)
-
-
-@pytest.mark.parametrize("shape", [(2, 4), (2, 3, 5), (2, 1, 4), (3, 4), (4,)])
-def test_symmetric_sums_refuse_probes_of_another_shape(shape):
-    """One probe for each point, no broadcasting by accident."""
-    with pytest.raises(UserError, match=r"probes must be \(k, \*w\.shape\)"):
-        symmetric_sums(torch.sin, points(), torch.ones(shape, dtype=torch.float64), epsilon=0.1)
-
-
 @pytest.mark.parametrize(
     ("f", "message"),
     [
@@ -117,13 +102,6 @@ def test_check_deterministic_refuses_noise(noise):
     source = rng(0)
     with pytest.raises(UserError, match=r"different outputs for the same input .*eval mode"):
         check_deterministic(lambda w: (w, w + noise * torch.randn(w.shape, generator=source, dtype=w.dtype)), points())
-
-
-def test_check_deterministic_sees_through_a_reused_buffer():
-    """A map that writes into one output tensor cannot hide its changes."""
-    buffer, count = torch.zeros(3, 4, dtype=torch.float64), iter(range(2))
-    with pytest.raises(UserError, match="different outputs"):
-        check_deterministic(lambda w: buffer.copy_(w + next(count)), points())
 
 
 def test_check_deterministic_refuses_changing_shapes_and_nan():
