@@ -177,7 +177,7 @@ def discover(
     prepare_steps(generator, config)  # last, because what is compiled is compiled at its first pass with gradients
     rng = derived_rng(config.seed, purpose="init")
     dtype, device = held_out.points.z.dtype, held_out.points.z.device
-    A = initial_matrix(search.ndirs, search.space.size, config.init, rng, dtype=dtype, device=device).requires_grad_()
+    A = initial_matrix(search.ndirs, search.space.size, config.init, rng, dtype=dtype).to(device).requires_grad_()
     run = _Run(generator, asked, search, held_out, A, torch.optim.Adam([A]), ranks, on_progress, started)
     run.known = {} if known is None else known
     if config.method == "voynov":
@@ -435,6 +435,7 @@ def _loop(run: _Run, state: Mapping[str, Any]) -> Iterator[Snapshot]:
         yield run.snapshot(record, last=_ended(run, record.step))
     else:
         yield from _joint_start(run, record, state)
+        config = run.config  # the plan may have been made again
 
     scored = run.held_out_before if record.held_out is None else record.held_out
     for step in range(record.step + 1, config.adam_steps + 1):

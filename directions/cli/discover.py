@@ -136,8 +136,8 @@ def discover(
                 found = record_run(
                     snapshots, generator, folder, tensorboard=tensorboard, on_progress=progress, ranks=ranks
                 )
-            except ConfigError:  # the time is too short for any plan: nothing has been run
-                if resume is None and ranks.first:
+            except ConfigError:  # the time is too short for any plan, say: nothing has been run
+                if resume is None and ranks.first and not folder.checkpoint_path.exists():
                     shutil.rmtree(folder.path)
                 raise
         if ranks.first:
