@@ -116,7 +116,7 @@ def bench(name: str, count: int, starts: int) -> dict[str, Any]:
         "agreeing_starts": solution.agreeing_starts,
         "largest_excess": max(solution.excess),
         "share_of_random": solution.penalty / solution.random_penalty,
-        "halves_agree": solution.agreement(),
+        "halves_agree": None if solution.confidence is None else sum(solution.confidence) / len(solution.basis),
         "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
     }
 

@@ -193,7 +193,6 @@ def initial_matrix(
     rng: torch.Generator | None = None,
     *,
     dtype: torch.dtype | None = None,
-    device: torch.device | str | None = None,
 ) -> Tensor:
     """Make the matrix that discovery starts from.
 
@@ -202,10 +201,8 @@ def initial_matrix(
         size: Width of the searched space.
         kind: ``"random"``: normal entries with standard deviation 1/√size, so that rows have a length of about 1, to
             which the learning rate is relative; ``"identity"``: the first axes of the space.
-        rng: Source of the entries; drawn where it lives, so that a CPU one gives the same matrix for every device.
-            ``None`` uses the global one.
+        rng: Source of the entries, on the CPU, so that they are the same for every device; ``None`` is the global one.
         dtype: Float type; ``None`` is torch's default.
-        device: Where the matrix goes; ``None`` is the CPU.
 
     Returns:
         (ndirs, size), not yet orthonormal.
@@ -221,18 +218,12 @@ def initial_matrix(
             "no more directions than that can be perpendicular."
         )
     if kind == "identity":
-        return torch.eye(ndirs, size, dtype=dtype, device=device)
-    source = rng.device if rng is not None else "cpu"
-    return torch.randn(ndirs, size, generator=rng, dtype=dtype, device=source).div_(size**0.5).to(device or "cpu")
+        return torch.eye(ndirs, size, dtype=dtype)
+    return torch.randn(ndirs, size, generator=rng, dtype=dtype).div_(size**0.5)
 
 
 def random_basis(
-    ndirs: int,
-    dim: int,
-    rng: torch.Generator | None = None,
-    *,
-    dtype: torch.dtype | None = None,
-    device: torch.device | str | None = None,
+    ndirs: int, dim: int, rng: torch.Generator | None = None, *, dtype: torch.dtype | None = None
 ) -> Tensor:
     """Draw orthonormal rows uniformly over all orthonormal frames: the baseline that learned directions must beat.
 
@@ -241,7 +232,6 @@ def random_basis(
         dim: Width of a row.
         rng: Source of the draw; ``None`` uses the global one.
         dtype: Float type of the result; ``None`` is torch's default. The draw is float64 in any case.
-        device: Where the result goes; ``None`` is the CPU.
 
     Returns:
         (ndirs, dim) orthonormal rows.
@@ -257,4 +247,4 @@ def random_basis(
     import torch
 
     normal = initial_matrix(ndirs, dim, "random", rng, dtype=torch.float64)
-    return gram_schmidt(normal).to(dtype=dtype or torch.get_default_dtype(), device=device)
+    return gram_schmidt(normal).to(dtype or torch.get_default_dtype())

@@ -29,8 +29,6 @@ from directions.files import write_bytes, write_text
 from directions.generators.base import Generator
 from directions.generators.layers import edited_images
 from directions.held_out import HeldOutHessians
-from directions.joint.measure import measure_point, planned_measurement
-from directions.joint.moments import symmetric_matrices
 from directions.joint.solve import match_directions
 from directions.ranks import Progress, no_progress
 from directions.rendering.frames import to_uint8
@@ -65,9 +63,29 @@ COLUMNS = {
     "active": f"active in {ACTIVE}", "agreement": "agreement", "factor": "on one factor", "dci": "DCI", "mig": "MIG",
     "statistic": "on one statistic", "seconds": "seconds", "images": "images",
 }  # fmt: skip
+SAMPLES: Mapping[str, int] = {"held_out": 32, "final_samples": 16}
+"""Of each run, where not given: what a run measures of its directions at the end is not what judges look at."""
+
 _SEEDLESS = ("axes", "sefa")
 _READINGS = 2000  # latents for MIG
 _PICTURES = 3  # samples of the page
+
+
+class _Both:
+    """Several judges as one, which is shown each picture once."""
+
+    def __init__(self, judges: Mapping[str, Judge]) -> None:
+        self._judges = judges.values()
+        self.names = tuple(f"{key}: {name}" for key, judge in judges.items() for name in judge.names)
+        self.spread: Mapping[str, float] = {
+            f"{key}: {name}": value for key, judge in judges.items() for name, value in judge.spread.items()
+        }
+        self.periods: Mapping[str, float] = {
+            f"{key}: {name}": value for key, judge in judges.items() for name, value in judge.periods.items()
+        }
+
+    def read(self, images: torch.Tensor, y: torch.Tensor | None) -> torch.Tensor:
+        return torch.cat([judge.read(images, y).double().cpu() for judge in self._judges], dim=1)
 
 
 @dataclass(eq=False)
@@ -89,7 +107,7 @@ class Comparison:
     methods: Sequence[str]
     seeds: Sequence[int]
     folder: Path
-    samples: int = 128
+    samples: int = 64
     on_progress: Progress = no_progress
     found: dict[str, list[Directions]] = field(default_factory=dict)
 
@@ -130,7 +148,9 @@ class Comparison:
 
     def _cell(self, label: str, seed: int) -> tuple[Directions, dict[str, Any]]:
         """The directions of a method and seed, and their scores: run, taken up again, or as they are there."""
-        config = DiscoverConfig(**{**self.settings, **PRESETS[label], "seed": seed})
+        # Without a time there is no plan either: what is compared does not depend on how busy the machine is.
+        planned = {} if self.settings.get("time") else {"free": ()}
+        config = DiscoverConfig(**{**SAMPLES, **planned, **self.settings, **PRESETS[label], "seed": seed})
         facts = json.dumps([config.to_dict() | {"device": None}, self.generator.digest], sort_keys=True)
         digest = hashlib.sha256(facts.encode()).hexdigest()[:8]
         folder = RunFolder(self.folder / "runs" / f"{label}-{seed}-{digest}")
@@ -139,7 +159,7 @@ class Comparison:
         found = finished_run(folder, config)
         if found is None:
             state = (folder.read_checkpoint() or {}).get("state")
-            steps = discover(self.generator, config, resume_from=state, on_progress=self.on_progress)
+            steps = discover(self.generator, config, resume_from=state, on_progress=self.on_progress, known=self._known)
             with contextlib.closing(self._metered(steps, folder.path / "used.json", config)) as snapshots:
                 found = record_run(snapshots, self.generator, folder, on_progress=self.on_progress)
         path = folder.path / f"scores-{self.samples}.json"
@@ -173,35 +193,39 @@ class Comparison:
 
     @functools.cached_property
     def _config(self) -> DiscoverConfig:
-        return DiscoverConfig(**self.settings)
+        return DiscoverConfig(**{**SAMPLES, **self.settings})
 
     @functools.cached_property
     def _search(self) -> Search:
         return Search.resolve(self.generator, self._config)
 
+    @property
+    def _drawn(self) -> dict[str, Any]:
+        """What samples of the judges are drawn by."""
+        return {"classes": self._search.classes, "truncation": self._config.truncation}
+
+    @functools.cached_property
+    def _known(self) -> dict[Any, Any]:
+        """What runs measure of the generator; the Hessians before the first of them, whose time they do not count."""
+        places = self._config.held_out_places
+        return {("hessians", places): HeldOutHessians.measure(self.generator, self._config, places=places)}
+
     @functools.cached_property
     def _places(self) -> dict[str, HeldOutHessians]:
         """Hessians, and JᵀJ over its trace, each at eight places of their own."""
-        hessians = HeldOutHessians.measure(self.generator, self._config, seed=HELD_OUT_SEED)
-        drawn = torch.randint(2**62, (), generator=derived_rng(HELD_OUT_SEED, purpose="held-out Jacobians"))
-        plan = planned_measurement(self._config, self._search, kind="jacobian")
-        plan = dataclasses.replace(plan, seed=int(drawn))
-        halves = [measure_point(self.generator, plan, number) for number in range(len(hessians.places))]
-        jacobians = HeldOutHessians(self._search.space, tuple(symmetric_matrices(half).cpu() for half in halves))
-        return {"hessian_penalty": hessians, "jacobian_penalty": jacobians}
+        measure = functools.partial(HeldOutHessians.measure, self.generator, self._config, seed=HELD_OUT_SEED)
+        return {"hessian_penalty": measure(), "jacobian_penalty": measure(kind="jacobian")}
 
     @functools.cached_property
     def _judges(self) -> dict[str, Judge]:
-        where: dict[str, Any] = {"classes": self._search.classes, "truncation": self._config.truncation}
-        judges: dict[str, Judge] = {"statistic": Statistics.of(self.generator, seed=HELD_OUT_SEED, **where)}
+        statistics = Statistics.of(self.generator, seed=HELD_OUT_SEED, **self._drawn)
         known = judge_of(self.generator)
-        return judges if known is None else judges | {"factor": known}
+        return {"statistic": statistics} | ({} if known is None else {"factor": known})
 
     @functools.cached_property
     def _readings(self) -> LatentReadings:
-        where: dict[str, Any] = {"classes": self._search.classes, "truncation": self._config.truncation}
-        factors = self._judges["factor"]
-        return read_latents(self.generator, factors, samples=_READINGS, seed=HELD_OUT_SEED, **where)
+        judge = self._judges["factor"]
+        return read_latents(self.generator, judge, samples=_READINGS, seed=HELD_OUT_SEED, **self._drawn)
 
     def _scores(self, found: Directions) -> dict[str, Any]:
         """Judge directions, all methods' at the same places."""
@@ -215,12 +239,16 @@ class Comparison:
                 scores |= {"on_diagonal": score.share_on_diagonal, "on_diagonal_error": score.share_error}
         active = sorted((value or 0.0 for value in found.activeness), reverse=True)
         scores["active"] = sum(active[:ACTIVE]) / (sum(active) or 1.0)
-        for name, judge in self._judges.items():
-            table = measure_factors(
-                self.generator, basis[:JUDGED], judge, path_sizes=FACTOR_PATH, num_points=self.samples,
-                classes=self._search.classes or None, truncation=self._config.truncation, layers=self._config.layers,
-                seed=HELD_OUT_SEED,
-            )  # fmt: skip
+        together = measure_factors(
+            self.generator, basis[:JUDGED], _Both(self._judges), path_sizes=FACTOR_PATH, num_points=self.samples,
+            classes=self._search.classes or None, truncation=self._config.truncation, layers=self._config.layers,
+            seed=HELD_OUT_SEED,
+        )  # fmt: skip
+        for name in self._judges:
+            columns = [i for i, factor in enumerate(together.factors) if factor.startswith(f"{name}: ")]
+            table = dataclasses.replace(
+                together, effects=together.effects[:, columns], factors=tuple(together.factors[i] for i in columns)
+            )
             scores |= {name: table.single_factor_share, f"{name}_purities": table.purities.tolist()}
             if name == "factor":
                 scores["dci"] = table.disentanglement
@@ -275,9 +303,8 @@ class Comparison:
 
     def _picture(self, row: torch.Tensor, size: float, path: Path) -> str | None:
         """Write a direction's −, 0 and + ends at the samples that all methods have; return words for it."""
-        where: dict[str, Any] = {"classes": self._search.classes, "truncation": self._config.truncation}
         rng = derived_rng(HELD_OUT_SEED, purpose="pictures of a comparison")
-        points, layers = draw_points(self.generator, _PICTURES, rng, **where), self._search.layers
+        points, layers = draw_points(self.generator, _PICTURES, rng, **self._drawn), self._search.layers
         make_images = edited_images(
             self.generator, points.z, points.y, layers=layers, truncation=self._config.truncation
         )
@@ -288,8 +315,10 @@ class Comparison:
         write_bytes(path, iio.imwrite("<bytes>", np.concatenate(strips), plugin="pillow", extension=".webp"))
         judge = self._judges["statistic"]
         assert isinstance(judge, Statistics)
-        where |= {"path_size": size, "layers": layers, "seed": HELD_OUT_SEED}
-        return describe(judge.effects(self.generator, row[None], **where)[0])
+        effects = judge.effects(
+            self.generator, row[None], path_size=size, layers=layers, seed=HELD_OUT_SEED, **self._drawn
+        )
+        return describe(effects[0])
 
 
 def table(result: Mapping[str, Any]) -> list[list[str]]:

@@ -7,7 +7,7 @@ import dataclasses
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,17 +21,11 @@ from directions.generators.base import Generator, check_gradients, check_images
 from directions.generators.layers import chosen_layers
 from directions.generators.registry import load_generator
 from directions.held_out import HeldOutHessians, HeldOutSet, draw_held_out, held_out_penalty
-from directions.joint.measure import measure, planned_measurements
+from directions.joint.measure import Measurement, measure, measure_point, planned_measurement, planned_measurements
 from directions.joint.moments import JoinedMoments, Moments
 from directions.joint.solve import JointSolution, Solving, solution_state, solve_in_steps
 from directions.methods import Reconstructor, computed_basis
-from directions.penalty import (
-    check_deterministic,
-    hessian_penalty,
-    jacobian_penalty,
-    jacobian_penalty_per_sample,
-    penalty_per_sample,
-)
+from directions.penalty import check_deterministic, penalty_per_sample
 from directions.plan import Plan, is_planned, make_plan, with_plan
 from directions.ranks import Progress, Ranks, no_progress
 from directions.sampling import derived_rng, image_map
@@ -41,6 +35,9 @@ from directions.settings.discover import COMPUTED, SIGN_VECTORS_UP_TO, DiscoverC
 
 if TYPE_CHECKING:
     from directions.direction_file import Directions
+
+# The base point after which the run is planned again: the first, by which it was planned, may not be like the others.
+_PACED = 4
 
 WORTH_WHILE = 1e-3
 """Steps go on as long as the score falls by this share from one evaluation to the next."""
@@ -83,8 +80,8 @@ class Snapshot:
     gain: dict[str, Any] | None = None
     """What the steps after a joint start gained, in the last one: ``taken``, ``kept`` (the step whose basis is kept),
     and the ``score`` (its name) at the ``start`` and of the ``best``."""
-    hessians: HeldOutHessians | None = None
-    """The Hessians at held-out places, in the last one."""
+    known: dict[Any, Any] = dataclasses.field(default_factory=dict)
+    """What was measured of the generator at held-out places, whatever the directions: as `discover` was given it."""
     plan: dict[str, Any] | None = None
     """How the run was to spend its time, and what was ``spent``."""
     config: DiscoverConfig
@@ -103,7 +100,7 @@ class Snapshot:
         from directions.evaluation.summary import summarise
 
         with explained(lambda: too_large(self.config, 1 if ranks is None else ranks.world_size)):
-            return summarise(_as_generator(generator), self.config, self, ranks=ranks, hessians=self.hessians)
+            return summarise(_as_generator(generator), self.config, self, ranks=ranks, known=self.known)
 
 
 def _as_generator(generator: Generator | torch.nn.Module) -> Generator:
@@ -117,6 +114,7 @@ def discover(
     resume_from: Mapping[str, Any] | None = None,
     ranks: Ranks | None = None,
     on_progress: Progress = no_progress,
+    known: dict[Any, Any] | None = None,
 ) -> Iterator[Snapshot]:
     """Learn directions, step by step; everything is checked before the first.
 
@@ -132,6 +130,8 @@ def discover(
         ranks: The processes that share the work; each of them calls this, with the same generator, configuration and
             state, and takes the snapshots, which are the same on all. ``None`` is this process alone.
         on_progress: Told what is being done.
+        known: What runs with the same generator and settings, up to seed, method and what only some methods have, have
+            measured of the generator, filled by them: each measures only what is not there. ``None`` is nothing.
 
     Returns:
         Snapshots: the starting point (step 0, or the one that is resumed from, as it was), then one for each step. With
@@ -176,8 +176,9 @@ def discover(
     prepare_steps(generator, config)  # last, because what is compiled is compiled at its first pass with gradients
     rng = derived_rng(config.seed, purpose="init")
     dtype, device = held_out.points.z.dtype, held_out.points.z.device
-    A = initial_matrix(search.ndirs, search.space.size, config.init, rng, dtype=dtype, device=device).requires_grad_()
-    run = _Run(generator, asked, config, search, held_out, A, torch.optim.Adam([A]), ranks, on_progress, started)
+    A = initial_matrix(search.ndirs, search.space.size, config.init, rng, dtype=dtype).to(device).requires_grad_()
+    run = _Run(generator, asked, search, held_out, A, torch.optim.Adam([A]), ranks, on_progress, started)
+    run.known = {} if known is None else known
     if config.method == "voynov":
         run.reconstructor = Reconstructor(generator, config, search)
     if resume_from is not None:
@@ -196,8 +197,7 @@ class _Run:
 
     generator: Generator
     asked: DiscoverConfig
-    config: DiscoverConfig
-    """With the micro-batch of a rank."""
+    """With what a plan has chosen."""
     search: Search
     held_out: HeldOutSet
     A: Tensor
@@ -207,17 +207,21 @@ class _Run:
     started: float
     """When it was started, on `time.perf_counter`; for a resumed one earlier by what had been spent."""
     plan: Plan | None = None
-    pilot: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """What the first base point, by which the run was planned, has added to the moments."""
     held_out_before: float = math.nan
     joint: JointSolution | None = None
     hessians: HeldOutHessians | None = None
+    known: dict[Any, Any] = dataclasses.field(default_factory=dict)
     reconstructor: Reconstructor | None = None
     """Of method ``"voynov"``, trained with A."""
     over: bool = False
     """Whether the time is up."""
     best: dict[str, Any] | None = None
     """After a joint start: the best A, its step and score, the score of the start, and whether to stop there."""
+
+    @property
+    def config(self) -> DiscoverConfig:
+        """The settings, with the micro-batch of a rank."""
+        return shared_among(self.ranks, self.asked)
 
     @torch.no_grad()
     def basis(self, A: Tensor | None = None) -> Tensor:
@@ -242,9 +246,11 @@ class _Run:
 
     def measure_held_out(self) -> None:
         """Measure the Hessians by which bases are scored, and compared where sign vectors cannot."""
-        if self.hessians is not None:
-            return
         places = self.config.held_out_places
+        self.hessians = self.hessians or self.known.get(("hessians", places))
+        if self.hessians is not None:
+            self.known["hessians", len(self.hessians.places)] = self.hessians
+            return
         done, total = 0, HeldOutHessians.images(self.search.space.size, places)
 
         def count(images: int) -> None:
@@ -255,6 +261,7 @@ class _Run:
         self.hessians = HeldOutHessians.measure(
             self.generator, self.config, places=places, ranks=self.ranks, count=count
         )
+        self.known["hessians", places] = self.hessians
 
     def spent(self) -> float:
         """Seconds that the run has taken."""
@@ -268,43 +275,64 @@ class _Run:
     def make_plan(self) -> None:
         """Time the first base point, and choose what was not given."""
         self.on_progress("Measuring the first base point", 0, 0, "")
-        one = dataclasses.replace(
-            planned_measurements(self.config.replace(criterion="jacobian"), self.search)["jacobian"], base_points=1
-        )
+        one = dataclasses.replace(planned_measurement(self.config, self.search, "jacobian"), base_points=1)
         image, taken = math.inf, 0.0
         while taken < 0.5:  # the first passes are slower
             started = time.perf_counter()
-            *_, moments = measure(self.generator, one)
+            measure_point(self.generator, one, 0)
             seconds = time.perf_counter() - started
             image, taken = min(image, seconds / one.evaluations), taken + seconds
         spent = self.spent()
-        self.plan = self.ranks.from_first(lambda: make_plan(self.asked, self.search, spent=spent, image=image))
-        self.on_progress(self.plan.words, 0, 0, "")
-        self.apply_plan()
-        if self.config.criterion != "hessian" and "joint" in self.config.method:
-            self.pilot = {"jacobian": moments.state_dict()}
+        self.follow(self.ranks.from_first(lambda: make_plan(self.asked, self.search, spent=spent, image=image)))
         self.held_out = draw_held_out(self.generator, self.config)
 
-    def apply_plan(self) -> None:
-        """Take over what the plan has chosen."""
-        assert self.plan is not None, "there is one"
-        self.asked = with_plan(self.asked, self.plan.to_dict())
-        self.config = shared_among(self.ranks, self.asked)
+    def adjust_plan(self, one: Measurement, base_points: int, seconds: float) -> bool:
+        """Plan again by what base points cost, within the time that was said; what was begun stays as it is.
 
-    def shorten(self, kind: str, base_points: int) -> None:
-        """Be content with the base points that have been measured, because the time is up."""
+        Args:
+            one: What is being measured.
+            base_points: How many have been measured.
+            seconds: What each took, without the first.
+
+        Returns:
+            Whether that changes the plan.
+        """
+        assert self.plan is not None, "made before the first base point"
+        begun = ("criterion", "held_out", "final_samples", "output_probes", "starts")
+        config = self.asked.replace(time=self.plan.time, **{name: getattr(self.asked, name) for name in begun})
+        image, spent = seconds * one.base_points / one.evaluations, self.spent() - base_points * seconds
+        try:
+            new = self.ranks.from_first(lambda: make_plan(config, self.search, spent=spent, image=image))
+        except ConfigError:
+            return False  # measuring ends when the time is up
+        least = {"base_points": max(base_points, new.settings.get("base_points", 0))}
+        new = dataclasses.replace(new, settings=self.plan.settings | new.settings | least)
+        changed = new.settings != self.plan.settings
+        if changed:
+            self.follow(new)
+        return changed
+
+    def follow(self, plan: Plan, *, say: bool = True) -> None:
+        """Take over what a plan has chosen, and say it."""
+        self.plan = plan
+        self.asked = with_plan(self.asked, plan.to_dict())
+        if say:
+            self.on_progress(plan.words, 0, 0, "")
+
+    def shorten(self, kind: str, base_points: int) -> bool:
+        """Be content with the base points that have been measured, if the time is up and their number was not given."""
         name = "hessian_points" if self.config.criterion == "both" and kind == "hessian" else "base_points"
-        if self.plan is not None and base_points > 1:
-            self.plan = self.plan.shortened(**{name: base_points})
-            self.apply_plan()
+        if self.plan is None or name not in self.asked.free or not self.late(self.plan.time - self.plan.measure_until):
+            return False
+        self.follow(self.plan.shortened(**{name: base_points}), say=False)
+        return True
 
     def shorten_finish(self) -> None:
         """Take fewer samples for what comes last, if they would not fit into the time any more."""
         for part in (2, 4, 8):
             if self.plan is None or not self.late(self.plan.finish / part * 2):
                 return
-            self.plan = self.plan.shortened(final_samples=max(4, self.config.final_samples // 2))
-            self.apply_plan()
+            self.follow(self.plan.shortened(final_samples=max(4, self.config.final_samples // 2)), say=False)
 
     def snapshot(self, record: Record, *, last: bool = False, **more: Any) -> Snapshot:
         """A snapshot that later steps do not change."""
@@ -351,7 +379,7 @@ class _Run:
             state=state | more,
             joint=self.joint,
             gain=gain,
-            hessians=self.hessians,
+            known=self.known,
             plan=plan,
             config=self.asked,
         )
@@ -400,12 +428,13 @@ def _loop(run: _Run, state: Mapping[str, Any]) -> Iterator[Snapshot]:
                 A.copy_(run.ranks.from_first(lambda: found))
         run.on_progress("Scoring at the held-out places", 0, 0, "")
         score = run.held_out_before = run.score(step=0)
-        base_points = len(run.pilot) if "joint" in config.method else None
+        base_points = 0 if "joint" in config.method else None
         record = Record(step=0, held_out=score, seconds=time.perf_counter() - started, base_points=base_points)
     if record.base_points is None:
         yield run.snapshot(record, last=_ended(run, record.step))
     else:
         yield from _joint_start(run, record, state)
+        config = run.config  # the plan may have been made again
 
     scored = run.held_out_before if record.held_out is None else record.held_out
     for step in range(record.step + 1, config.adam_steps + 1):
@@ -448,10 +477,14 @@ def _ended(run: _Run, step: int) -> bool:
 def _joint_start(run: _Run, record: Record, state: Mapping[str, Any]) -> Iterator[Snapshot]:
     """Measure and diagonalise; A is then the solution. The first snapshot has the record as it is."""
     started = time.perf_counter()
-    known = state.get("moments") or run.pilot
+    known = state.get("moments") or {}
     known = {"hessian": known} if "base_points" in known else dict(known)  # of before there were other criteria
     measured: list[Moments] = []
-    for kind, one in planned_measurements(run.config, run.search).items():
+    kinds = list(planned_measurements(run.config, run.search))
+    while len(measured) < len(kinds):
+        kind = kinds[len(measured)]
+        one = planned_measurements(run.config, run.search)[kind]
+        paced, adjusted = math.inf, False
         for moments in measure(run.generator, one, resume_from=known.get(kind), ranks=run.ranks):
             known[kind] = moments.state_dict()
             done = sum(part["base_points"] for part in known.values())
@@ -462,10 +495,16 @@ def _joint_start(run: _Run, record: Record, state: Mapping[str, Any]) -> Iterato
             yield run.snapshot(record, moments=dict(known))
             run.on_progress(f"Measuring {kind.capitalize()}s", moments.base_points, one.base_points, "")
             started = time.perf_counter()
-            if run.plan and moments.base_points < one.base_points and run.late(run.plan.time - run.plan.measure_until):
-                run.shorten(kind, moments.base_points)
+            if moments.base_points == 1:
+                paced = started
+            if not run.plan or not 1 < moments.base_points < one.base_points:
+                continue
+            if moments.base_points == _PACED and kind == kinds[0] and paced < started:
+                adjusted = run.adjust_plan(one, _PACED, (started - paced) / (_PACED - 1))
+            if adjusted or run.shorten(kind, moments.base_points):
                 break
-        measured.append(moments)
+        if not adjusted:
+            measured.append(moments)
     joined = measured[0] if len(measured) == 1 else JoinedMoments(tuple(measured))
     config = run.config
 
@@ -522,10 +561,6 @@ def penalty_and_gradient(
     ranks = ranks or Ranks()
     Q = Q.detach().requires_grad_()
     layers = chosen_layers(generator, config.layers)
-    per_sample: Callable[..., Tensor] = penalty_per_sample
-    of_all: Callable[..., Tensor] = hessian_penalty
-    if config.criterion == "jacobian":
-        per_sample, of_all = jacobian_penalty_per_sample, jacobian_penalty
     size = config.micro_batch or config.batch_size
     penalty = -math.inf if config.reduction == "max" else 0.0
     gradient = torch.zeros_like(Q)
@@ -533,15 +568,16 @@ def penalty_and_gradient(
         for start in ranks.share(range(0, config.batch_size, size)):
             part = slice(start, start + size)
             f = image_map(generator, batch.points[part], Q, config.truncation, layers, precision=config.precision)
-            w, probes = batch.w[part], batch.probes[:, part]
+            each = penalty_per_sample(
+                f, batch.w[part], criterion="jacobian" if config.criterion == "jacobian" else "hessian",
+                epsilon=config.epsilon, reduction=config.reduction, probes=batch.probes[:, part],
+            )  # fmt: skip
             if config.reduction == "mean":
-                share = per_sample(f, w, epsilon=config.epsilon, probes=probes).sum() / config.batch_size
+                share = each.sum() / config.batch_size
                 gradient += torch.autograd.grad(share, Q)[0]
                 penalty += share.item()
-                continue
-            largest = of_all(f, w, epsilon=config.epsilon, probes=probes, reduction="max")
-            if not largest.item() <= penalty:  # also true for NaN, which then ends the run
-                penalty, gradient = largest.item(), torch.autograd.grad(largest, Q)[0]
+            elif not each.amax().item() <= penalty:  # also true for NaN, which then ends the run
+                penalty, gradient = each.amax().item(), torch.autograd.grad(each.amax(), Q)[0]
                 if math.isnan(penalty):
                     break
     # Of several ranks, the sum, or what belongs to the largest.

@@ -16,16 +16,9 @@ from directions.device import full_float32
 from directions.errors import NonFiniteError
 from directions.generators.base import Generator
 from directions.generators.layers import LayerRange, chosen_layers
-from directions.joint.measure import (
-    difference_evaluations,
-    difference_hessians,
-    draw_base_point,
-    gradient_hessians,
-    planned_measurement,
-    suggested_kind,
-)
+from directions.joint.measure import Kind, evaluations_at, measure_point, planned_measurement, suggested_kind
 from directions.joint.moments import Moments
-from directions.penalty import hessian_penalty, penalty_per_sample
+from directions.penalty import penalty_per_sample
 from directions.ranks import Ranks
 from directions.sampling import Points, derived_rng, draw_points, image_map, one_hot_steps, resolve_classes
 from directions.search import Search
@@ -144,12 +137,8 @@ def held_out_penalty(generator: Generator, basis: Tensor, held_out: HeldOutSet, 
         for start in ranks.share(range(0, len(w), chunk)):
             part = slice(start, start + chunk)
             f = image_map(generator, held_out.points[part], basis, held_out.truncation, held_out.layers)
-            probes = all_probes[:, part]
-            if held_out.reduction == "mean":
-                scores.append(penalty_per_sample(f, w[part], epsilon=held_out.epsilon, probes=probes).tolist())
-            else:
-                largest = hessian_penalty(f, w[part], epsilon=held_out.epsilon, probes=probes, reduction="max")
-                scores.append([float(largest)])
+            settings: dict[str, Any] = {"epsilon": held_out.epsilon, "reduction": held_out.reduction}
+            scores.append(penalty_per_sample(f, w[part], probes=all_probes[:, part], **settings).tolist())
     every = [score for part in ranks.collect(scores) for score in part]
     # Summed exactly, so that the score does not depend on the order or the chunks; max() would pass over NaN.
     if held_out.reduction == "mean" or not all(map(math.isfinite, every)):
@@ -223,21 +212,6 @@ class HessianScore:
         # Of a ratio of two means, linearised.
         return _standard_error((self.per_place[:, 1] - self.share_on_diagonal * total) / total.mean())
 
-    def against(self, other: HessianScore) -> tuple[float, float]:
-        """Compare with another basis at the same places, place by place.
-
-        Args:
-            other: Scored by the same `HeldOutHessians`.
-
-        Returns:
-            The relative difference of the energy off the diagonal, negative if this basis has less, and its standard
-            error over places, which is far smaller than that of either score.
-        """
-        difference = self.per_place[:, 0] - other.per_place[:, 0]
-        relative = float(difference.mean()) / other.off_diagonal
-        error = _standard_error(difference - relative * other.per_place[:, 0]) / other.off_diagonal
-        return relative, error
-
     def to_dict(self) -> dict[str, Any]:
         """Return the four numbers as plain JSON types, ``None`` for NaN."""
         names = ("off_diagonal", "off_diagonal_error", "share_on_diagonal", "share_error")
@@ -273,6 +247,7 @@ class HeldOutHessians:
         config: DiscoverConfig,
         *,
         places: int = 8,
+        kind: Kind | None = None,
         output_probes: int = 4,
         seed: int = 0,
         ranks: Ranks | None = None,
@@ -284,6 +259,7 @@ class HeldOutHessians:
             generator: Frozen and in eval mode.
             config: Classes, truncation, space, layers, path size and epsilon; the places are where the penalty looks.
             places: Number of places.
+            kind: ``"jacobian"`` measures JᵀJ over its trace instead, at places of its own; ``None`` is Hessians.
             output_probes: Random combinations of the outputs at each place, where the space has more than 24
                 components. In smaller ones the Hessians of all outputs are measured.
             seed: Which places.
@@ -300,31 +276,19 @@ class HeldOutHessians:
         ranks = ranks or Ranks()
         search = Search.resolve(generator, config)
         size = search.space.size
-        drawn = torch.randint(2**62, (), generator=derived_rng(seed, purpose="held-out Hessians"))
-        plan = dataclasses.replace(planned_measurement(config, search), kind=suggested_kind(size), seed=int(drawn))
-        basis = search.space.embed(torch.eye(size))
+        what = "Jacobian" if kind == "jacobian" else "Hessian"
+        drawn = torch.randint(2**62, (), generator=derived_rng(seed, purpose=f"held-out {what}s"))
+        plan = planned_measurement(config, search, kind or suggested_kind(size))
+        plan = dataclasses.replace(plan, output_probes=output_probes, seed=int(drawn))
 
         def matrices(number: int) -> Tensor:
-            points, w = draw_base_point(generator, plan, number)
-            make_images = image_map(generator, points, basis.to(points.z), plan.truncation, plan.layers)
-
-            def f(w: Tensor) -> Tensor:
-                images = make_images(w)
-                count(len(images))
-                return images
-
-            with full_float32():
-                if plan.kind == "differences":
-                    moments, found = Moments(size), difference_hessians(f, w, step=plan.step, rows=plan.rows)
-                else:
-                    rng = derived_rng(plan.seed, number, "output probes")
-                    moments = Moments(size, output_probes)
-                    found = gradient_hessians(f, w, num_probes=output_probes, step=plan.step, rng=rng, rows=plan.rows)
+            found = measure_point(generator, plan, number, count=count)
             if not bool(found.isfinite().all()):
                 raise NonFiniteError(
-                    f"The Hessian at held-out place {number} is not finite. Make sure that the generator computes in "
+                    f"The {what} at held-out place {number} is not finite. Make sure that the generator computes in "
                     "float32 and its weights are sound, or start a new run with a larger --epsilon."
                 )
+            moments = Moments(size, len(found))
             moments.add(found)
             return moments.matrices().float()
 
@@ -334,7 +298,7 @@ class HeldOutHessians:
     @staticmethod
     def images(size: int, places: int = 8) -> int:
         """Return the number of images that `measure` makes in a space of ``size`` components."""
-        return places * (difference_evaluations(size) if suggested_kind(size) == "differences" else 2 * size)
+        return places * evaluations_at(size, suggested_kind(size), 0)
 
     def score(self, basis: Tensor) -> HessianScore:
         """Score a basis.

@@ -85,23 +85,26 @@ def penalty_per_sample(
     f: Callable[[Tensor], Outputs],
     w: Tensor,
     *,
+    criterion: Literal["hessian", "jacobian"] = "hessian",
     num_probes: int = 2,
     epsilon: float = 0.1,
     reduction: Reduction = "mean",
     rng: torch.Generator | None = None,
     probes: Tensor | None = None,
 ) -> Tensor:
-    """Estimate the Hessian Penalty of each sample by itself.
+    """Estimate the Hessian Penalty or the Jacobian penalty of each sample by itself.
 
-    With reduction mean the mean over samples is `hessian_penalty`; with max and one tensor, the largest is.
+    With reduction mean the mean over samples is `hessian_penalty` or `jacobian_penalty`; with max and one tensor, the
+    largest is.
     For micro-batches, whose sums give a batch's penalty and gradient exactly, and for scores with a standard error.
 
     Args:
         f: As for `hessian_penalty`.
         w: (batch, …) points, float32 or float64.
+        criterion: Which of the two.
         num_probes: Number of probes k, at least 2.
         epsilon: Finite-difference step, in units of ``w``.
-        reduction: ``"mean"`` or ``"max"``, over the outputs of a sample.
+        reduction: ``"mean"`` or ``"max"``, over the outputs of a sample; Jacobians are of all outputs together.
         rng: Source of the probes; ``None`` uses the global one.
         probes: (k, *w.shape) to use in place of a draw.
 
@@ -121,6 +124,8 @@ def penalty_per_sample(
     _check_reduction(reduction)
     w = torch.as_tensor(w)
     probes = _probes(w, num_probes, epsilon, rng, probes)
+    if criterion == "jacobian":
+        return _total(_jacobian_variances(f, w, probes, epsilon))
     rows = [_variance(sums).reshape(len(w), -1) for sums in symmetric_sums(f, w, probes, epsilon)]
     return _total([row.mean(dim=1) if reduction == "mean" else row.amax(dim=1) for row in rows]) / epsilon**4
 
@@ -204,34 +209,6 @@ def jacobian_penalty(
     _check_reduction(reduction)
     w = torch.as_tensor(w)
     return _over_all(_jacobian_variances(f, w, _probes(w, num_probes, epsilon, rng, probes), epsilon), reduction)
-
-
-def jacobian_penalty_per_sample(
-    f: Callable[[Tensor], Outputs],
-    w: Tensor,
-    *,
-    num_probes: int = 2,
-    epsilon: float = 0.1,
-    rng: torch.Generator | None = None,
-    probes: Tensor | None = None,
-) -> Tensor:
-    """Estimate the Jacobian penalty of each sample by itself; the mean over samples is `jacobian_penalty`.
-
-    Args:
-        f: As for `jacobian_penalty`.
-        w: (batch, …) points, float32 or float64.
-        num_probes: Number of probes k, at least 2.
-        epsilon: Finite-difference step, in units of ``w``.
-        rng: Source of the probes; ``None`` uses the global one.
-        probes: (k, *w.shape) to use in place of a draw.
-
-    Returns:
-        (batch,); for several tensors their sum.
-
-    Raises:
-        UserError: As for `hessian_penalty`.
-    """
-    return _total(_jacobian_variances(f, w, _probes(w, num_probes, epsilon, rng, probes), epsilon))
 
 
 def jacobian_penalty_exact(f: Callable[[Tensor], Outputs], w: Tensor, *, reduction: Reduction = "mean") -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from directions.joint.measure import difference_evaluations, gradient_evaluations, planned_measurements
+from directions.joint.measure import evaluations_at, planned_measurements, suggested_kind
 from directions.search import Search
 from directions.settings.base import ConfigError
 from directions.settings.discover import COMPUTED, SIGN_VECTORS_UP_TO, DiscoverConfig
@@ -84,7 +84,7 @@ def passes(config: DiscoverConfig, search: Search) -> dict[str, int]:
     if n > 16:  # as `directions.evaluation.summary` does
         few = min(few, max(32, few // 8))
     active = 3 * (n * few + (16 * config.final_samples if few < config.final_samples else 0) + n * max(2, few // 4))
-    held_out = difference_evaluations(n) if n <= SIGN_VECTORS_UP_TO else gradient_evaluations(n, 4)
+    held_out = evaluations_at(n, suggested_kind(n), 4)
     joint = "joint" in config.method
     scores = (8 + joint + config.adam_steps // config.eval_every) * 2 * config.held_out_probes * config.held_out
     return {
@@ -133,27 +133,9 @@ def make_plan(config: DiscoverConfig, search: Search, *, spent: float, image: fl
     Raises:
         ConfigError: If the time is too short even for a single base point.
     """
-    long, product = search.space.size > SIGN_VECTORS_UP_TO, product_seconds(search.space.size)
-    # Small batches of the paper's steps make a good start worse where z is long (docs/joint.md).
-    without_steps: dict[str, Any] = (
-        {"steps": 0} if long and config.method == "joint+adam" and config.reduction == "mean" else {}
-    )
-    start: dict[str, Any] = {"criterion": "jacobian"} if long and "joint" in config.method else {}
-
-    def cost(chosen: dict[str, Any]) -> tuple[float, dict[str, float]]:
-        planned = with_plan(config, {"settings": without_steps | start | chosen})
-        by_phase = {name: image * count for name, count in passes(planned, search).items()}
-        by_phase["diagonalising"] = product * products(planned, search)
-        return spent + sum(by_phase.values()), by_phase
-
-    def level(number: int) -> dict[str, int]:
-        return dict(zip(("held_out", "final_samples"), _LEVELS[number], strict=True))
-
-    one: dict[str, Any] = (
-        {"base_points": 1, "steps": 1} | ({"hessian_points": 1, "output_probes": 1} if long else {}) | without_steps
-    )
-    least = cost(level(-1) | one | {"starts": 1})[0]
-    trusted = cost(level(-1) | one | {"base_points": _TRUSTED})[0]
+    trial = _Trial(config, search, spent, image)
+    least = trial.cost(**_levels(-1), **trial.one | {"starts": 1})
+    trusted = trial.cost(**_levels(-1), **trial.one | {"base_points": _TRUSTED})
     limit = config.time or min(max(_USUAL, trusted / _FILLED), max(_LONGEST, least))
     goal = max(least, _FILLED * limit)
     if config.time is not None and least > limit:
@@ -163,56 +145,86 @@ def make_plan(config: DiscoverConfig, search: Search, *, spent: float, image: fl
             f"{image:.2g} s), got {in_words(limit)}.",
         )
     # What is not measuring gets half of the time at most, if that leaves a choice.
-    chosen: dict[str, Any] = {}
     for number in range(len(_LEVELS)):
-        chosen = level(number) | one
-        if cost(chosen)[0] - spent <= (limit - spent) / 2:
+        trial.chosen |= _levels(number) | trial.one
+        if trial.cost() - spent <= (limit - spent) / 2:
             break
-    if cost(chosen)[0] > limit:
-        chosen = chosen | {"starts": 1}
-    most = {kind: 3 * count if config.time else count for kind, count in _ENOUGH.items()}
-
-    def fill(name: str, highest: int, seconds: float, **more: Any) -> None:
-        """Set a number as high as it can be within a time."""
-        nonlocal chosen
-        low, high = chosen.get(name, 1), highest
-        while low < high:
-            middle = (low + high + 1) // 2
-            fits = cost(chosen | more | {name: middle})[0] <= seconds
-            low, high = (middle, high) if fits else (low, middle - 1)
-        chosen = chosen | more | {name: low}
-
+    if trial.cost() > limit:
+        trial.chosen["starts"] = 1
     if "joint" in config.method:
-        criterion = with_plan(config, {"settings": start}).criterion
-        first = "hessian" if criterion == "hessian" else "jacobian"
-        if criterion != "jacobian" and long:
-            four = {"output_probes": 4}
-            chosen = chosen | (four if cost(chosen | four | {"base_points": 8})[0] <= limit else {})
-        # Half of what is left for what comes after: Hessians beside the Jacobians, or steps.
-        half = cost(chosen)[0] + (goal - cost(chosen)[0]) * (0.5 if criterion != "hessian" or not long else 1)
-        fill("base_points", most[first], half)
-        if first == "jacobian" and "criterion" in config.free:
-            alone = chosen
-            fill("hessian_points", most["hessian"], goal, criterion="both", output_probes=4)
-            if chosen["hessian_points"] < 4 or cost(chosen)[0] > goal:
-                chosen = {name: value for name, value in alone.items() if name != "hessian_points"}
-            fill("base_points", most[first], goal)
-    if not without_steps and config.method != "joint":
-        fill("steps", 2000 if config.method == "voynov" else 400, goal)
-    settings = start | chosen | without_steps
-    expected, by_phase = cost(settings)
-    planned = with_plan(config, {"settings": settings})
-    finish = by_phase["directions"] + by_phase["held-out Hessians"] + by_phase["scores"] * 0.8
-    settings = {name: getattr(planned, name) for name in settings} | without_steps
+        trial.choose_base_points(limit, goal)
+    if config.method != "joint" and not trial.without_steps:
+        trial.fill("steps", 2000 if config.method == "voynov" else 400, goal)
+    planned, expected, by_phase = trial.config(), trial.cost(), trial.phases()
+    settings = {name: getattr(planned, name) for name in trial.chosen} | trial.without_steps
     return Plan(
         time=limit,
         expected=expected,
         image=image,
         measure_until=limit - (expected - spent - by_phase["measuring"]),
-        finish=finish,
+        finish=by_phase["directions"] + by_phase["held-out Hessians"] + by_phase["scores"] * 0.8,
         settings=settings,
         words=_in_a_line(planned, search, expected, by_phase, image, limit if config.time else None),
     )
+
+
+def _levels(number: int) -> dict[str, int]:
+    return dict(zip(("held_out", "final_samples"), _LEVELS[number], strict=True))
+
+
+class _Trial:
+    """Settings on trial, and what they cost."""
+
+    def __init__(self, asked: DiscoverConfig, search: Search, spent: float, image: float) -> None:
+        self.asked, self.search, self.spent, self.image = asked, search, spent, image
+        self.long = search.space.size > SIGN_VECTORS_UP_TO
+        self.product = product_seconds(search.space.size)
+        # Small batches of the paper's steps make a good start worse where z is long (docs/joint.md).
+        stepless = self.long and asked.method == "joint+adam" and asked.reduction == "mean"
+        self.without_steps: dict[str, Any] = {"steps": 0} if stepless else {}
+        self.chosen: dict[str, Any] = {"criterion": "jacobian"} if self.long and "joint" in asked.method else {}
+        self.one: dict[str, Any] = {"base_points": 1, "steps": 1}
+        self.one |= ({"hessian_points": 1, "output_probes": 1} if self.long else {}) | self.without_steps
+
+    def config(self, **more: Any) -> DiscoverConfig:
+        """The configuration with what is chosen so far, and more."""
+        return with_plan(self.asked, {"settings": self.without_steps | self.chosen | more})
+
+    def phases(self, **more: Any) -> dict[str, float]:
+        """Seconds of each phase."""
+        planned = self.config(**more)
+        seconds = {name: self.image * count for name, count in passes(planned, self.search).items()}
+        return seconds | {"diagonalising": self.product * products(planned, self.search)}
+
+    def cost(self, **more: Any) -> float:
+        """Seconds from the start of the run to its end."""
+        return self.spent + sum(self.phases(**more).values())
+
+    def fill(self, name: str, highest: int, seconds: float, **more: Any) -> None:
+        """Choose a number as high as it can be within a time, together with other settings."""
+        self.chosen |= more
+        low, high = self.chosen.get(name, 1), highest
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if self.cost(**{name: middle}) <= seconds else (low, middle - 1)
+        self.chosen[name] = low
+
+    def choose_base_points(self, limit: float, goal: float) -> None:
+        """Choose how many there are, of which criterion."""
+        criterion, free = self.config().criterion, "criterion" in self.asked.free
+        first = "hessian" if criterion == "hessian" else "jacobian"
+        most = {kind: 3 * count if self.asked.time else count for kind, count in _ENOUGH.items()}
+        if criterion != "jacobian" and self.long and self.cost(output_probes=4, base_points=8) <= limit:
+            self.chosen["output_probes"] = 4
+        # Half of what is left for what comes after: Hessians beside the Jacobians, or steps.
+        share = 0.5 if criterion != "hessian" or not self.long else 1
+        self.fill("base_points", most[first], self.cost() + (goal - self.cost()) * share)
+        if criterion == "both" or (first == "jacobian" and free):
+            alone = dict(self.chosen)
+            self.fill("hessian_points", most["hessian"], goal, criterion="both", output_probes=4)
+            if free and (self.chosen["hessian_points"] < 4 or self.cost() > goal):
+                self.chosen = {name: value for name, value in alone.items() if name != "hessian_points"}
+            self.fill("base_points", most[first], goal)
 
 
 def _in_a_line(

@@ -109,13 +109,7 @@ def draw_points(
 
 
 def draw_steps(
-    n: int,
-    ndirs: int,
-    path_size: float,
-    rng: torch.Generator | None = None,
-    *,
-    dtype: torch.dtype | None = None,
-    device: torch.device | str | None = None,
+    n: int, ndirs: int, path_size: float, rng: torch.Generator | None = None, *, dtype: torch.dtype | None = None
 ) -> tuple[Tensor, Tensor]:
     """Draw ``n`` steps, each along one direction.
 
@@ -123,19 +117,15 @@ def draw_steps(
         n: Number of steps.
         ndirs: Number of directions ``N``; each is drawn equally often in the long run.
         path_size: Bound of the step length, in latent units.
-        rng: Source of the draw; drawn where it lives, so that a CPU one gives the same steps for every device.
-            ``None`` uses the global one.
+        rng: Source of the draw, on the CPU, which gives the same steps for every device; ``None`` is the global one.
         dtype: Float type of the lengths; ``None`` is torch's default.
-        device: Where the result goes; ``None`` is the CPU.
 
     Returns:
         Direction indices (n,), int64, uniform over 0 … ndirs − 1, and lengths eta (n,), uniform on
         [−path_size, path_size).
     """
-    source = rng.device if rng is not None else "cpu"
-    index = torch.randint(ndirs, (n,), generator=rng, device=source)
-    eta = torch.rand(n, generator=rng, dtype=dtype, device=source).mul_(2).sub_(1).mul_(path_size)
-    return index.to(device or "cpu"), eta.to(device or "cpu")
+    index = torch.randint(ndirs, (n,), generator=rng)
+    return index, torch.rand(n, generator=rng, dtype=dtype).mul_(2).sub_(1).mul_(path_size)
 
 
 def one_hot_steps(index: Tensor, eta: Tensor, ndirs: int) -> Tensor:

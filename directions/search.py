@@ -173,6 +173,6 @@ def draw_batch(generator: Generator, config: DiscoverConfig, search: Search, ste
     n = config.batch_size
     points = draw_points(generator, n, rng, classes=search.classes, truncation=config.truncation)
     dtype, device = points.z.dtype, points.z.device
-    index, eta = draw_steps(n, search.ndirs, config.path_size, rng, dtype=dtype, device=device)
+    index, eta = draw_steps(n, search.ndirs, config.path_size, rng, dtype=dtype)
     probes = rademacher((config.num_probes, n, search.ndirs), rng, dtype=dtype, device=device)
-    return Batch(points, one_hot_steps(index, eta, search.ndirs), probes)
+    return Batch(points, one_hot_steps(index, eta, search.ndirs).to(device), probes)

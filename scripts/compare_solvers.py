@@ -119,7 +119,7 @@ def run_joint(target: Target, cell: Cell, folder: Path) -> dict[str, Any]:
 
 def passes_of(plan: Measurement, base_points: int) -> dict[str, int]:
     """Images that went through the generator, forwards and backwards."""
-    n = plan.space.size
+    n = plan.size
     if plan.kind == "differences":
         return {"forwards": base_points * (2 * n * n + 1), "backwards": 0}
     return {"forwards": base_points * 2 * n, "backwards": base_points * 2 * n * plan.output_probes}

@@ -8,21 +8,15 @@ from collections.abc import Iterable
 import torch
 
 from directions.basis import SearchSpace, random_basis
-from directions.joint.measure import Measurement
+from directions.joint.measure import planned_measurement
 from directions.joint.moments import Moments, half_vectors
+from directions.search import Search
+from directions.settings.discover import DiscoverConfig
 
-MEASUREMENT = Measurement(
-    space=SearchSpace(0, 4, 4),
-    classes=(0, 1, 2),
-    truncation=1.0,
-    path_size=3.0,
-    base_points=6,
-    kind="differences",
-    output_probes=3,
-    step=1e-3,
-    seed=0,
-    rows=16,
+CONFIG = DiscoverConfig(
+    path_size=3.0, epsilon=1e-3 / math.sqrt(2), batch_size=4, base_points=6, output_probes=3, measurement="differences"
 )
+MEASUREMENT = planned_measurement(CONFIG, Search(SearchSpace(0, 4, 4), 4, (0, 1, 2)))
 
 
 def last(stream: Iterable[Moments]) -> Moments:

@@ -67,15 +67,6 @@ def test_sefa_is_the_right_singular_vectors_of_the_first_layer(net):
     assert_same_rows(basis_of(net, method="sefa"), rows)
 
 
-@pytest.mark.parametrize(("kind", "axis"), [(nn.Conv2d, 1), (nn.ConvTranspose2d, 0)])
-def test_sefa_of_a_convolution_that_sees_z_as_channels(kind, axis):
-    net = Net()
-    net.first = kind(4, 5, 3).double()
-    weight = net.first.weight.movedim(axis, 0).flatten(1)
-    found = methods.sefa_weights(net)
-    torch.testing.assert_close(found.mT @ found, weight @ weight.mT)
-
-
 def test_sefa_of_a_biggan_stacks_every_layer_that_sees_z():
     model = random_model()
     generator, inner = BigGANDeep(model, name="tiny", digest="0"), model.generator

@@ -10,7 +10,6 @@ from closed import ClosedFormGenerator, DoubleGenerator
 
 from directions.discovery import discover
 from directions.errors import NonFiniteError
-from directions.joint.measure import measurement_report, planned_measurements
 from directions.plan import in_words, is_planned, make_plan, passes, with_plan
 from directions.run import RunFolder, finished_run, record_run
 from directions.search import Search
@@ -87,16 +86,6 @@ def test_what_is_given_is_kept():
     assert DiscoverConfig.from_dict(old).free == ()
 
 
-def test_both_criteria_are_measured_and_reported():
-    """Jacobians first, each at its own number of places."""
-    config = DiscoverConfig(criterion="both", base_points=6, hessian_points=2)
-    found = planned_measurements(config, Search.resolve(LONG, config))
-    assert {kind: one.base_points for kind, one in found.items()} == {"jacobian": 6, "hessian": 2}
-    report = measurement_report(found)
-    assert (report["base_points"], report["measurement"]) == (8, "jacobian and gradients")
-    assert report["evaluations"] == sum(one.evaluations for one in found.values())
-
-
 @pytest.mark.parametrize("criterion", ["jacobian", "both"])
 @pytest.mark.parametrize("stop", [1, 3, 5])
 def test_other_criteria_resume_bit_by_bit(criterion, stop):
@@ -108,17 +97,6 @@ def test_other_criteria_resume_bit_by_bit(criterion, stop):
     assert torch.equal(rest[-1].basis, whole[-1].basis)
     done = [s.record.base_points for s in whole if s.record.base_points is not None]
     assert sorted(set(done)) == list(range(5 if criterion == "jacobian" else 9))
-
-
-def test_adam_by_the_jacobian_penalty_is_another_loop():
-    """Its samples are the same, its penalty is not."""
-    config = DiscoverConfig(method="adam", steps=2, batch_size=2, **QUICK)
-    curves = [
-        [s.record.penalty for s in discover(DoubleGenerator(), config.replace(criterion=criterion))][1:]
-        for criterion in ("hessian", "jacobian")
-    ]
-    assert curves[0] != curves[1]
-    assert all(math.isfinite(value) for curve in curves for value in curve)
 
 
 def test_a_run_with_a_time_says_its_plan_and_keeps_it(tmp_path):
@@ -146,7 +124,7 @@ def test_steps_end_when_their_time_is_up(monkeypatch):
         patch.setattr("directions.discovery._Run.late", lambda self, needed: True)
         *_, last = discover(DoubleGenerator(), config)
     assert last.record.step == 1
-    assert last.hessians is not None
+    assert ("hessians", last.config.held_out_places) in last.known
     *_, again = discover(DoubleGenerator(), config, resume_from=last.state)
     assert again.record.step == 1
     longer = config.replace(time=900.0, steps=3)
@@ -185,3 +163,27 @@ def test_nan_in_the_middle_of_measuring_names_the_place_and_keeps_the_rest(tmp_p
 def test_durations_are_said(seconds, words):
     """In the unit that fits."""
     assert in_words(seconds) == words
+
+
+def test_a_plan_is_made_again_by_what_base_points_cost(monkeypatch):
+    """More of them where they are cheaper than the first; the time and what was begun stay."""
+    monkeypatch.setattr(
+        "directions.discovery.make_plan",
+        lambda config, search, spent, image: make_plan(config, search, spent=spent, image=slowness.pop(0)),
+    )
+    slowness = [0.05, 0.005]
+    said = []
+    config = DiscoverConfig(time=100.0, held_out_probes=2, method="joint", criterion="jacobian", starts=1)
+    generator = DoubleGenerator()
+    snapshots = discover(generator, config, on_progress=lambda phase, *_: said.append(phase))
+    planned, held_out = [], set()
+    for snapshot in snapshots:
+        if snapshot.joint is not None:
+            break
+        planned.append(snapshot.config.base_points)
+        held_out.add((snapshot.config.held_out, snapshot.config.final_samples, snapshot.plan["time"]))
+    assert not slowness
+    assert planned[0] < planned[-1] == snapshot.config.base_points
+    assert planned[:5] == planned[:1] * 5
+    assert len(held_out) == 1
+    assert sum(phase.startswith("Plan: ") for phase in said) == 2

@@ -12,8 +12,6 @@ from directions.sampling import (
     draw_points,
     draw_steps,
     image_map,
-    move,
-    one_hot_steps,
     resolve_classes,
 )
 from directions.settings.base import ConfigError
@@ -39,14 +37,6 @@ def test_derived_rng_is_the_same_everywhere():
 
 
 GOLDEN = [0.8168539763267473, 0.19008095729267616]
-
-
-def test_resolve_classes_knows_indices_names_and_all():
-    """Users' classes become indices, in their order."""
-    generator = ClosedFormGenerator(num_classes=3)
-    assert resolve_classes(generator, "all") == (0, 1, 2)
-    assert resolve_classes(generator, ("class 2", 0)) == (2, 0)
-    assert resolve_classes(ClosedFormGenerator(num_classes=0), "all") == ()
 
 
 @pytest.mark.parametrize(
@@ -100,49 +90,3 @@ def test_draw_steps_is_uniform_within_the_path_size():
     counts = torch.bincount(index, minlength=8) / 20_000
     torch.testing.assert_close(counts, torch.full((8,), 1 / 8), rtol=0, atol=0.012)
     assert abs(float(torch.corrcoef(torch.stack((index.double(), eta)))[0, 1])) < 0.03
-
-
-def test_draw_steps_is_determined_by_the_derived_rng():
-    """The same seed gives the same steps."""
-    for first, second in zip(draw_steps(7, 3, 2.0, derived_rng(4)), draw_steps(7, 3, 2.0, derived_rng(4)), strict=True):
-        assert torch.equal(first, second)
-    assert not torch.equal(draw_steps(7, 3, 2.0, derived_rng(4))[1], draw_steps(7, 3, 2.0, derived_rng(5))[1])
-
-
-def test_draw_steps_scales_with_the_path_size():
-    """The path size is a unit: the same draw, stretched."""
-    torch.testing.assert_close(draw_steps(9, 3, 6.0, derived_rng(1))[1], 3 * draw_steps(9, 3, 2.0, derived_rng(1))[1])
-
-
-def test_one_hot_steps_equals_the_loop():
-    """w is zero but for η at the chosen direction."""
-    index, eta = draw_steps(50, 6, 5.0, derived_rng(2), dtype=torch.float64)
-    expected = torch.zeros(50, 6, dtype=torch.float64)
-    for row, (i, length) in enumerate(zip(index, eta, strict=True)):
-        expected[row, i] = length
-    assert torch.equal(one_hot_steps(index, eta, 6), expected)
-
-
-def test_one_hot_steps_is_differentiable():
-    """Step lengths may be optimised."""
-    eta = torch.tensor([1.0, 2.0], dtype=torch.float64, requires_grad=True)
-    weights = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], dtype=torch.float64)
-    (one_hot_steps(torch.tensor([2, 0]), eta, 3) * weights).sum().backward()
-    assert eta.grad.tolist() == [3.0, 4.0]
-
-
-def test_move_adds_the_combination_of_rows():
-    """Row i of the result is z_i + Σ_j w_ij q_j."""
-    z, Q, w = (
-        torch.randn(shape, generator=derived_rng(s), dtype=torch.float64)
-        for s, shape in enumerate([(4, 5), (3, 5), (4, 3)])
-    )
-    expected = torch.stack([z[i] + sum(w[i, j] * Q[j] for j in range(3)) for i in range(4)])
-    torch.testing.assert_close(move(z, Q, w), expected)
-
-
-def test_move_broadcasts_batches():
-    """One latent along many steps, and many latents along one."""
-    Q = torch.eye(2, 3, dtype=torch.float64)
-    assert move(torch.zeros(3, dtype=torch.float64), Q, torch.ones(7, 2, dtype=torch.float64)).shape == (7, 3)
-    assert move(torch.zeros(5, 1, 3, dtype=torch.float64), Q, torch.ones(7, 2, dtype=torch.float64)).shape == (5, 7, 3)

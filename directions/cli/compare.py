@@ -14,6 +14,7 @@ from directions.settings.base import setting, with_options
 from directions.settings.discover import DiscoverConfig
 
 _WHAT = "What to compare"
+_RUNS = "Scores and checkpoints"
 
 
 class Shared(DiscoverConfig):
@@ -25,6 +26,8 @@ class Shared(DiscoverConfig):
     pca_of: Any = setting("activations", "", hidden=True)
     ndirs: int | None = setting(None, "", hidden=True)
     seed: int = setting(0, "", hidden=True)
+    held_out: int = setting(32, "Samples in each run's own held-out set.", panel=_RUNS, ge=1)
+    final_samples: int = setting(16, "Samples by which a run measures its directions.", panel=_RUNS, ge=1)
 
 
 @with_options(Shared)
@@ -37,7 +40,7 @@ def compare(
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each method: seeds 0, 1, ….", rich_help_panel=_WHAT)] = 3,
     samples: Annotated[
         int, typer.Option(min=8, help="Base points at which pictures are judged.", rich_help_panel=_WHAT)
-    ] = 128,
+    ] = 64,
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder; what is there is used again.", rich_help_panel=OUTPUT)
     ] = Path("comparison"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,7 +28,7 @@ from directions.cli.common import (
 )
 from directions.errors import UserError
 from directions.ranks import Ranks, joined
-from directions.settings.base import with_options
+from directions.settings.base import ConfigError, with_options
 from directions.settings.discover import RESUMABLE, DiscoverConfig
 
 if TYPE_CHECKING:
@@ -133,7 +134,14 @@ def discover(
         progress.say(f"Run folder: {folder.path}")
         progress.folder = folder
         with resumable(folder, ranks, "discover"), contextlib.closing(progress):
-            found = record_run(snapshots, generator, folder, tensorboard=tensorboard, on_progress=progress, ranks=ranks)
+            try:
+                found = record_run(
+                    snapshots, generator, folder, tensorboard=tensorboard, on_progress=progress, ranks=ranks
+                )
+            except ConfigError:  # the time is too short for any plan, say: nothing has been run
+                if resume is None and ranks.first and not folder.checkpoint_path.exists():
+                    shutil.rmtree(folder.path)
+                raise
             if ranks.first:
                 _picture(found, generator, folder, progress)
         if ranks.first:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from statistics import NormalDist
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from directions.generators.base import Generator
 from directions.generators.layers import LayerRange, edited_images
 from directions.generators.progan import ProGAN
 from directions.held_out import HeldOutSet
-from directions.joint.measure import difference_entries, difference_evaluations
+from directions.joint.measure import difference_entries, evaluations_at
 from directions.penalty import symmetric_sums
 from directions.ranks import Ranks
 from directions.sampling import derived_rng, draw_points, image_map
@@ -27,7 +28,7 @@ FLOOR = 1e-3
 """Curvature, in image / latent², below which an output is taken for flat: half of it, the change of the second order
 over a step of 1, is less than a tenth of a grey level of 255; and it is far above rounding in float32."""
 
-_DRAWS = 20_000  # of z: the 95% quantile of squared lengths is then known to 1%
+_DRAWS = 20_000  # of z, for its deviation
 
 _STAGES = 4
 _STILL_CHANGING = 0.25  # of the fastest stage's rate; well above the noise of the mean, well below a visible slowdown
@@ -143,27 +144,28 @@ def components_carrying(values: Sequence[float], share: float = CARRIED) -> int:
 def prior_radius(
     generator: Generator, truncation: float = 1.0, *, space: SearchSpace | None = None, likely: float = 0.95
 ) -> float:
-    r"""Return how far a typical z may go along one direction and still be as likely as most draws of the prior.
+    r"""Return how far z may go along one direction and still be where the prior draws.
 
-    The priors fall off with the length of z. Paths go from a z without its part along the direction q, whose coordinate
-    is set to t: the mean of its squared length over n components is :math:`(1 - 1/n)\,E|z|^2 + t^2`, for any q. t is
-    where that is the square of the length that a share ``likely`` of the draws does not exceed. The prior is the
-    generator's own, truncation included; its cut at single components, if it has one, counts by shorter lengths only.
+    Along n orthonormal directions a draw has n coordinates; how far z may go is what the largest of them reaches in
+    all but a share of the draws: beyond that, the prior hardly ever goes, along whichever direction. Coordinates along
+    directions other than the axes are sums of many components, and nearly normal with the prior's deviation σ, which
+    gives :math:`σ\,Φ^{-1}\bigl((1 + p^{1/n})/2\bigr)`. The length of z alone would allow more where z is long: its
+    square varies by :math:`\sqrt{2n}`, so that one coordinate could take up what the others leave.
 
     Args:
         generator: Draws z.
         truncation: Spread of z, in (0, 1].
-        space: The components of z that are moved, whose length counts; ``None`` is all.
-        likely: Share of the draws that may be more likely than the moved z.
+        space: The components of z that are moved; ``None`` is all.
+        likely: Share p of the draws that stay within it along all directions.
 
     Returns:
-        Distance in units of z. For the normal prior 3.17 for 12 dimensions, 5.03 for 100; for the one that is cut off
-        at 2, 2.51 for 12.
+        Distance in units of z. For the normal prior 2.86 for 12 dimensions, 3.47 for 100; for the one that is cut off
+        at 2, 2.52 for 12.
     """
     z = generator.sample_z_from(_DRAWS, derived_rng(0, purpose="prior radius"), truncation).double()
-    squares = (z if space is None else z[:, space.start : space.stop]).square()
-    lengths = squares.sum(dim=1)
-    return math.sqrt(max(0.0, float(lengths.quantile(likely) - lengths.mean() + squares.mean())))
+    z = z if space is None else z[:, space.start : space.stop]
+    deviation = float(z.square().mean().sqrt())
+    return deviation * NormalDist().inv_cdf((1 + likely ** (1 / z.shape[1])) / 2)
 
 
 @torch.no_grad()
@@ -265,7 +267,7 @@ def penalty_shares(
 
 def diagonalness_evaluations(ndirs: int, samples: int) -> int:
     """Return the number of images that `diagonalness` makes: 2 ndirs² + 1 for each sample."""
-    return samples * difference_evaluations(ndirs)
+    return samples * evaluations_at(ndirs, "differences", 0)
 
 
 @torch.no_grad()

@@ -171,7 +171,7 @@ def with_columns(directions: Directions, columns: Mapping[str, Sequence[float]])
 
 def summarise(
     generator: Generator, config: DiscoverConfig, snapshot: Any, *, ranks: Ranks | None = None,
-    hessians: HeldOutHessians | None = None,
+    known: dict[Any, Any] | None = None,
 ) -> Directions:  # fmt: skip
     """Turn the last snapshot of `discover` into directions.
 
@@ -183,7 +183,7 @@ def summarise(
         snapshot: The last one.
         ranks: As they were given to `discover`; each of them calls this, and gets the same. ``None`` is this process
             alone.
-        hessians: Measured before, for the same configuration; ``None`` measures them.
+        known: As `discover` was given it: what does not depend on the directions is measured once.
 
     Returns:
         The directions, most active first, named d0, d1, …; with path sizes and penalty shares; and in the header the
@@ -192,19 +192,29 @@ def summarise(
         found: the most active are kept, and penalties and shares are those of all, which belong together.
     """
     started, ranks = time.perf_counter(), ranks or Ranks()
-    columns = Columns(generator, config, ranks=ranks)
+    columns, known = Columns(generator, config, ranks=ranks), {} if known is None else known
     search, held_out = columns.search, columns.held_out
     active = columns.activeness(snapshot.basis)
     order = torch.argsort(active, descending=True, stable=True)
     basis = snapshot.basis[order.to(snapshot.basis.device)]
     kept, every = basis[: search.ndirs], dataclasses.replace(search, ndirs=len(basis))
+
+    def once(name: str, make: Callable[[], Any]) -> Any:
+        key = (name, len(basis), config.held_out, config.final_samples)
+        if key not in known:
+            known[key] = make()
+        return known[key]
+
     sizes = columns.path_sizes(kept)
     penalty: dict[str, Any] = {
         "before": snapshot.held_out_before,
         "after": held_out_penalty(generator, basis, held_out, ranks=ranks),
-        **baseline_penalties(generator, every, held_out, ranks=ranks),
+        **once("penalties", lambda: baseline_penalties(generator, every, held_out, ranks=ranks)),
     }
-    hessians = hessians or HeldOutHessians.measure(generator, config, places=config.held_out_places, ranks=ranks)
+    places = config.held_out_places
+    if ("hessians", places) not in known:
+        known["hessians", places] = HeldOutHessians.measure(generator, config, places=places, ranks=ranks)
+    hessians = known["hessians", places]
     scores = {
         "found": hessians.score(basis),
         "random": hessians.random(len(basis)),
@@ -236,7 +246,8 @@ def summarise(
     )
     # How much of all the first directions do; of random ones too, those that turn out to be the most active.
     number = min(12, -(-len(basis) // 4))
-    chance = columns.activeness_by(random_directions(every, seed=0), max(2, columns.few_samples(len(basis)) // 4))
+    few = max(2, columns.few_samples(len(basis)) // 4)
+    chance = once("chance", lambda: columns.activeness_by(random_directions(every, seed=0), few))
     header["first"] = {"count": number}
     for name, values in (("found", active), ("random", chance)):
         share = values.sort(descending=True).values[:number].sum() / values.sum()

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from directions.basis import SearchSpace
 from directions.device import full_float32
 from directions.errors import NonFiniteError
 from directions.joint.moments import Moments, half_size, half_vectors
@@ -20,7 +19,6 @@ from directions.settings.discover import DiscoverConfig
 
 if TYPE_CHECKING:
     from directions.generators.base import Generator
-    from directions.generators.layers import LayerRange
     from directions.search import Search
 
 Kind = Literal["differences", "gradients", "jacobian"]
@@ -34,42 +32,41 @@ class Measurement:
     """Where and how matrices are measured.
 
     Attributes:
-        space: The components of z that directions may use.
-        classes: Class indices to draw from, uniformly; empty for a generator without classes.
-        truncation: Spread of z and the generator's truncation setting, in (0, 1].
-        layers: The layers that directions act on; ``None`` is all.
-        path_size: Base points are moved by up to this far, in units of z.
-        base_points: Number of base points.
+        config: Truncation, path size, by up to which base points are moved, and epsilon.
+        search: The components of z that directions may use, classes and layers.
         kind: Hessians by ``"differences"`` of images, for all outputs, or by ``"gradients"``, for random combinations
             of them; ``"jacobian"``: JᵀJ by differences of images.
+        base_points: Number of base points.
         output_probes: Combinations of the outputs at each base point; for gradients only.
-        step: Finite-difference step along an axis of z, in units of z.
         seed: Seed of base points and combinations.
-        rows: Images to make at once, at most.
     """
 
-    space: SearchSpace
-    classes: tuple[int, ...]
-    truncation: float
-    layers: LayerRange | None = None
-    path_size: float
-    base_points: int
+    config: DiscoverConfig
+    search: Search
     kind: Kind
+    base_points: int
     output_probes: int
-    step: float
     seed: int
-    rows: int
+
+    @property
+    def size(self) -> int:
+        """Number of components of the searched space."""
+        return self.search.space.size
+
+    @property
+    def step(self) -> float:
+        """Finite-difference step along an axis of z, in units of z."""
+        return matching_step(self.config.epsilon, self.size)
+
+    @property
+    def rows(self) -> int:
+        """Images to make at once, at most."""
+        return 2 * self.config.num_probes * (self.config.micro_batch or self.config.batch_size)
 
     @property
     def evaluations(self) -> int:
         """Passes through the generator for one image, forward or backward, in all."""
-        n = self.space.size
-        each = {
-            "differences": difference_evaluations(n),
-            "gradients": gradient_evaluations(n, self.output_probes),
-            "jacobian": 2 * n,
-        }
-        return self.base_points * each[self.kind]
+        return self.base_points * evaluations_at(self.size, self.kind, self.output_probes)
 
     def report(self) -> dict[str, Any]:
         """Return what the direction file keeps of the measurement, as plain JSON types."""
@@ -93,19 +90,14 @@ def planned_measurement(config: DiscoverConfig, search: Search, kind: Kind | Non
     Returns:
         Where and how matrices will be measured.
     """
-    size = search.space.size
+    measuring = suggested_kind(search.space.size) if config.measurement == "auto" else config.measurement
     return Measurement(
-        space=search.space,
-        classes=search.classes,
-        truncation=config.truncation,
-        layers=search.layers,
-        path_size=config.path_size,
+        config=config,
+        search=search,
+        kind=kind or measuring,
         base_points=config.base_points,
-        kind=kind or (suggested_kind(size) if config.measurement == "auto" else config.measurement),
         output_probes=config.output_probes,
-        step=matching_step(config.epsilon, size),
         seed=config.seed,
-        rows=2 * config.num_probes * (config.micro_batch or config.batch_size),
     )
 
 
@@ -185,7 +177,7 @@ def measure(
     """
     ranks = ranks or Ranks()
     each = {"differences": None, "gradients": measurement.output_probes, "jacobian": 1}[measurement.kind]
-    moments = Moments(measurement.space.size, None if each is None else each * measurement.base_points)
+    moments = Moments(measurement.size, None if each is None else each * measurement.base_points)
     if resume_from is not None:
         moments.load_state_dict(resume_from)
     yield moments
@@ -204,21 +196,34 @@ def measure(
         yield moments
 
 
-def measure_point(generator: Generator, measurement: Measurement, number: int) -> Tensor:
+def measure_point(
+    generator: Generator,
+    measurement: Measurement,
+    number: int,
+    count: Callable[[int], object] = lambda images: None,
+) -> Tensor:
     """Measure the matrices at one base point.
 
     Args:
         generator: Frozen and in eval mode.
         measurement: Where and how.
         number: Which base point, counted from 0.
+        count: Called with the number of images after each batch of them; what it raises ends the measurement.
 
     Returns:
         (matrices, n(n+1)/2) half-vectors: Hessians of the outputs or of combinations of them, or the one JᵀJ over its
         trace, so that places where images change much do not outweigh the others.
     """
     points, w = draw_base_point(generator, measurement, number)
-    basis = measurement.space.embed(torch.eye(w.shape[1]).to(w))
-    f = image_map(generator, points, basis, measurement.truncation, measurement.layers)
+    search = measurement.search
+    basis = search.space.embed(torch.eye(measurement.size).to(w))
+    make_images = image_map(generator, points, basis, measurement.config.truncation, search.layers)
+
+    def f(w: Tensor) -> Tensor:
+        images = make_images(w)
+        count(len(images))
+        return images
+
     step, rows = measurement.step, measurement.rows
     with full_float32():
         if measurement.kind == "differences":
@@ -246,15 +251,16 @@ def draw_base_point(generator: Generator, measurement: Measurement, number: int)
         A latent of the prior with its class, and the step from there in coordinates of the searched space, (1, size).
     """
     rng = derived_rng(measurement.seed, number, "base point")
-    points = draw_points(generator, 1, rng, classes=measurement.classes, truncation=measurement.truncation)
-    direction = torch.randn(1, measurement.space.size, generator=rng, dtype=torch.float64)
-    eta = measurement.path_size * (2 * torch.rand((), generator=rng, dtype=torch.float64) - 1)
+    config = measurement.config
+    points = draw_points(generator, 1, rng, classes=measurement.search.classes, truncation=config.truncation)
+    direction = torch.randn(1, measurement.size, generator=rng, dtype=torch.float64)
+    eta = config.path_size * (2 * torch.rand((), generator=rng, dtype=torch.float64) - 1)
     return points, (eta * direction / torch.linalg.vector_norm(direction)).to(points.z)
 
 
-def difference_evaluations(n: int) -> int:
-    """Return the number of evaluations at a point in n dimensions for Hessians of all outputs."""
-    return 2 * n * n + 1
+def evaluations_at(n: int, kind: Kind, output_probes: int) -> int:
+    """Return the number of passes at a point in n dimensions, forward or backward, through one image each."""
+    return {"differences": 2 * n * n + 1, "gradients": 2 * n * (1 + output_probes), "jacobian": 2 * n}[kind]
 
 
 @torch.no_grad()
@@ -319,11 +325,6 @@ def difference_entries(
             i, j = axes[first[part]], axes[second[part]]
             along, across = sums(torch.cat((i + j, i - j))).chunk(2)
             yield part, (along - across) * (2**0.5 / (4 * step**2))
-
-
-def gradient_evaluations(n: int, num_probes: int) -> int:
-    """Return the number of forward and backward passes at a point, a pass through one image counting as one each."""
-    return 2 * n * (1 + num_probes)
 
 
 def gradient_hessians(

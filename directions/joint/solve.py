@@ -13,7 +13,7 @@ from torch import Tensor
 from directions.basis import random_basis
 from directions.joint.diagonalise import Diagonalisation, joint_diagonalise, plane_stiffness
 from directions.joint.moments import JoinedMoments, Moments
-from directions.joint.notes import SAME, weighted_agreement
+from directions.joint.notes import SAME
 from directions.ranks import Ranks
 from directions.sampling import derived_rng
 
@@ -60,19 +60,6 @@ class JointSolution:
     def agreeing_starts(self) -> int:
         """Number of starts that reached the best penalty to 0.1%, the best one included."""
         return sum(excess <= SAME for excess in self.excess)
-
-    def agreement(self, weights: Tensor | Sequence[float] | None = None) -> float | None:
-        """Summarise how well the two halves of the base points agree.
-
-        Args:
-            weights: For each direction, in the order of the basis, such as its activeness: directions that do nothing
-                are found by chance, and should not count. ``None`` weighs all alike.
-
-        Returns:
-            Weighted mean of `confidence`, in [0, 1]; ``None`` if there are no halves, or no weight.
-        """
-        weights = [1.0] * len(self.basis) if weights is None else [float(weight) for weight in weights]
-        return None if self.confidence is None else weighted_agreement(self.confidence, weights)
 
     def report(self) -> dict[str, Any]:
         """Return what is known about the solution as a whole, as plain JSON types."""

@@ -69,11 +69,6 @@ def test_discover_passes_every_option_on(command, loaded):
     assert not list(Path().iterdir())
 
 
-def test_discover_defaults_are_the_configuration_s(command):
-    """The help and the API name the same defaults."""
-    assert command("discover", "--dry-run").json["config"] == DiscoverConfig().to_dict()
-
-
 def test_discover_warns_in_a_sentence(discover):
     """A warning is for the user, not for the programmer."""
     result = discover("--ndirs", "2", "--dry-run")
@@ -178,15 +173,6 @@ def test_discover_resume_with_nothing_left_writes_nothing(discover, command, loa
     assert {path: path.read_bytes() for path in Path("outputs/00000-a").iterdir()} == before
 
 
-def test_discover_resume_may_take_the_generator_from_elsewhere(discover, command, loaded):
-    """If its digest is that of the run; --starts and --final-samples may change as well."""
-    discover("--name", "a")
-    result = command("discover", "--resume", "outputs/00000-a", "--generator", "moved", "--final-samples", "3")
-    assert result.code == 0, result.err
-    assert loaded[-1][0] == "moved"
-    assert load_directions("outputs/00000-a/directions.safetensors").header["config"]["generator"] == "moved"
-
-
 def test_discover_resume_refuses_another_generator(discover, command, monkeypatch):
     """Other weights under the same name are another generator."""
     discover("--name", "a")
@@ -221,17 +207,6 @@ def test_discover_stopped_by_nan_exits_1(discover, monkeypatch):
     result = discover()
     assert result.code == 1
     assert "Error: The penalty became nan at step 7. Run folder: outputs/00000-builtin" in result.err
-
-
-def test_discover_dry_run_of_resume_changes_nothing(discover, command):
-    """It tells where the run would go on."""
-    discover("--name", "a")
-    config = Path("outputs/00000-a/config.json").read_text()
-    result = command("discover", "--resume", "outputs/00000-a", "--steps", "8", "--dry-run").json
-    assert result["resolved"]["first_step"] == 3
-    assert result["config"]["steps"] == 8
-    assert Path("outputs/00000-a/config.json").read_text() == config
-    assert json.loads(config)["steps"] == 3
 
 
 FAST = "--method adam --steps 3 --batch-size 2 --held-out 3 --held-out-probes 2 --eval-every 2 --final-samples 2"

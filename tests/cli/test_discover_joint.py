@@ -45,30 +45,6 @@ def test_joint_json_has_the_report(joint):
     assert isinstance(result.json["notes"], list)
 
 
-def test_joint_keeps_the_most_active(joint):
-    """And says that there are more."""
-    result = joint("--ndirs", "2")
-    assert "2 directions of 4 found, most active first" in result.out
-    assert "Warning" not in result.err
-
-
-@pytest.mark.parametrize("measurement", ["differences", "gradients"])
-def test_joint_takes_a_space_of_one_component(joint, measurement):
-    """Its direction is the axis."""
-    result = joint("--space", "1:2", "--measurement", measurement)
-    assert result.code == 0, result.err
-    assert load_directions("outputs/00000-builtin/directions.safetensors").matrix.tolist() == [[0, 1, 0, 0]]
-
-
-def test_joint_then_adam(command):
-    """Both stages have their bar."""
-    result = command("discover", "--method", "joint+adam", *SMALL.split(), "--steps", "3", "--batch-size", "2")
-    assert result.code == 0, result.err
-    assert "3 steps gained" in result.out
-    assert "Measuring Hessians: 100%" in result.err
-    assert "Steps: 100%" in result.err
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -124,3 +100,11 @@ def test_inspect_shows_how_sure_directions_are(joint, command):
     assert "method joint, seed 0" in out
     assert "joint start: 4 base points by differences, 2 of 2 starts agree" in out
     assert "halves agree" in out
+
+
+def test_a_time_too_short_leaves_nothing(joint):
+    """The least is said; no empty run folder stays."""
+    result = joint("--time", "0.001s")
+    assert result.code == 2
+    assert "Error: --time must be at least" in result.err
+    assert not list(Path("outputs").iterdir())

@@ -105,20 +105,6 @@ def test_penalty_and_gradient_equal_one_differentiated_call(generator, reduction
     torch.testing.assert_close(gradient, Q.grad, rtol=1e-10, atol=1e-12)
 
 
-def test_draw_batch_depends_on_seed_and_step_only(generator):
-    """Not on the micro-batch, the number of steps, or what was drawn before."""
-    search = Search.resolve(generator, SMALL)
-    one = draw_batch(generator, SMALL, search, step=4)
-    torch.rand(5)
-    other = draw_batch(generator, SMALL.replace(steps=50, micro_batch=2), search, step=4)
-    assert torch.equal(one.points.z, other.points.z)
-    assert torch.equal(one.points.y, other.points.y)
-    assert torch.equal(one.w, other.w)
-    assert torch.equal(one.probes, other.probes)
-    another = draw_batch(generator, SMALL, search, step=5)
-    assert not torch.equal(one.points.z, another.points.z)
-
-
 def test_discover_keeps_to_its_space(generator):
     """Directions are zero outside the searched components, and orthonormal inside."""
     basis = last(discover(generator, SMALL.replace(space="1:3"))).basis
@@ -143,13 +129,6 @@ def test_discover_freezes_the_generator():
     assert not generator.training
     assert not generator.gain.requires_grad
     assert generator.gain.grad is None
-
-
-def test_discover_warns_of_too_few_directions(generator):
-    """And says why; the run goes on."""
-    with pytest.warns(UserWarning, match="ndirs 2 is smaller than the searched space 0:4 .* change nothing"):
-        snapshots = discover(generator, SMALL.replace(ndirs=2))
-    assert last(snapshots).basis.shape == (2, 4)
 
 
 @pytest.mark.parametrize(

@@ -8,17 +8,15 @@ import biggan_models
 import naive_biggan
 import pytest
 import torch
-from closed import ClosedFormGenerator
 from naive import textbook_variances
 
 from directions.discovery import discover, penalty_and_gradient
-from directions.errors import UserError
 from directions.evaluation.activeness import activeness, penalty_shares, suggested_path_sizes
 from directions.evaluation.summary import summarise
 from directions.generators.biggan import BigGAN
 from directions.generators.biggan_deep import BigGANDeep
 from directions.generators.frozen import FrozenBlock
-from directions.generators.layers import LayerRange, chosen_layers, edited_images
+from directions.generators.layers import LayerRange
 from directions.held_out import draw_held_out, held_out_penalty
 from directions.joint.measure import measure, planned_measurement
 from directions.sampling import image_map
@@ -139,16 +137,6 @@ def test_penalty_is_the_textbook_s_with_a_z_for_each_layer(deep, model):
     assert penalty_and_gradient(deep, Q, batch, config)[0] == pytest.approx(float(expected), rel=1e-7)
 
 
-@pytest.mark.parametrize("layers", ["0:7", "all", ":"])
-def test_all_layers_are_none_at_all(deep, layers):
-    """A run on all layers is the run without layers, bit by bit, and its file says so."""
-    runs = [list(discover(deep, CONFIG.replace(layers=choice)))[-1] for choice in (None, layers)]
-    assert torch.equal(runs[0].basis, runs[1].basis)
-    assert runs[0].record.penalty == runs[1].record.penalty
-    assert runs[0].record.held_out == runs[1].record.held_out
-    assert summarise(deep, CONFIG.replace(layers=layers), runs[1]).layers is None
-
-
 @pytest.mark.parametrize("method", ["adam", "joint+adam"])
 @pytest.mark.parametrize(("kind", "layers", "expected"), [("deep", "mid", (2, 3, 4)), ("plain", "2:4", (2, 3))])
 def test_discover_on_layers_ends_in_a_file_that_names_them(request, method, kind, layers, expected):
@@ -171,14 +159,6 @@ def test_layers_of_a_plain_biggan_search_the_chunks_that_they_see(plain):
     assert str(Search.resolve(plain, DiscoverConfig(layers="1:3", space="4:6")).space) == "4:6"
     with pytest.raises(ConfigError, match=r"space must lie within 3:9, .* layers 1:3 of 'plain' see, got 0:4"):
         Search.resolve(plain, DiscoverConfig(layers="1:3", space="coarse"))
-
-
-def test_layers_that_see_no_z_are_refused():
-    """A plain BigGAN whose z enters the first layer only."""
-    generator = BigGAN(naive_biggan.random_state(hierarchical=False, chunk=7), name="flat", digest="")
-    with pytest.raises(ConfigError, match=r"layers 1:3 of 'flat' see no z. Generator 'flat' has 4 layers: 0 is"):
-        Search.resolve(generator, DiscoverConfig(layers="1:3"))
-    assert str(Search.resolve(generator, DiscoverConfig(layers="0:2")).space) == "0:7"
 
 
 def test_thirds_of_z_are_pointed_at_layers_where_z_has_none(deep, plain, recwarn):
@@ -216,39 +196,3 @@ def test_what_lies_before_the_layers_is_computed_once_a_sample(deep):
     assert rows == [[2], [2], [2], [4, 4, 4], [4, 4, 4], [4, 4, 4]]
     for hook in hooks:
         hook.remove()
-
-
-def test_layers_in_any_form(deep):
-    """Text, a name, what a file records, a range."""
-    for layers in ("2:5", "mid", (2, 3, 4), [2, 3, 4], LayerRange(2, 5, 7)):
-        assert chosen_layers(deep, layers) == LayerRange(2, 5, 7)
-    for layers in (None, "all", "0:7", range(7)):
-        assert chosen_layers(deep, layers) is None
-    z = deep.sample_z(2, seed=0)
-    torch.testing.assert_close(edited_images(deep, z, 1)(z), deep(z, 1))
-
-
-@pytest.mark.parametrize(
-    ("layers", "message"),
-    [
-        ("0:8", r"STOP <= 7 .*, got 0:8. .* 7 layers: 0 is the first linear one .4 pixels., 1 to 6 are .*, 16 pixels"),
-        ((1, 3), r"layers must follow one another without gaps, got \[1, 3\]"),
-        ((), "without gaps, got"),
-        (LayerRange(0, 2, 11), "layers 0:2 are of a generator with 11 layers, this one has 7"),
-    ],
-)  # fmt: skip
-def test_layers_that_are_not_there_are_refused(deep, layers, message):
-    """With the number of layers, and which they are."""
-    with pytest.raises(UserError, match=message):
-        chosen_layers(deep, layers)
-
-
-def test_layers_of_a_generator_without_any_are_refused():
-    """One with a single layer has no thirds; one that cannot edit layers says so."""
-    generator = ClosedFormGenerator()
-    assert chosen_layers(generator, "0:1") is None
-    with pytest.raises(UserError, match=r"got 'mid': 1 layers have no thirds. .* has 1 layer\."):
-        chosen_layers(generator, "mid")
-    generator.num_layers = 3
-    with pytest.raises(UserError, match=r"layers 0:1 cannot be edited alone: .* 'closed-form' has no method prefix"):
-        chosen_layers(generator, "coarse")

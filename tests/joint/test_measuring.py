@@ -7,7 +7,7 @@ import math
 
 import pytest
 import torch
-from closed import DoubleGenerator, Quadratic, RotatedSeparable
+from closed import DoubleGenerator, RotatedSeparable
 from joint_cases import MEASUREMENT as SIX_POINTS
 from joint_cases import last
 from naive import difference_hessian, textbook_gram_schmidt
@@ -15,15 +15,11 @@ from naive import difference_hessian, textbook_gram_schmidt
 from directions.basis import SearchSpace, random_basis
 from directions.errors import NonFiniteError
 from directions.joint.measure import (
-    difference_evaluations,
     difference_hessians,
     draw_base_point,
-    gradient_evaluations,
     gradient_hessians,
     jacobian_matrix,
-    matching_step,
     measure,
-    suggested_kind,
 )
 from directions.joint.moments import (
     Moments,
@@ -34,6 +30,7 @@ from directions.joint.moments import (
 )
 from directions.penalty import hessian_penalty, hessian_penalty_exact, jacobian_penalty_exact, rademacher
 from directions.sampling import image_map
+from directions.search import Search
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -80,21 +77,6 @@ def test_difference_hessians_equal_the_naive_ones(rows):
     torch.testing.assert_close(H, difference_hessian(small_network, w)[0], rtol=1e-5, atol=1e-5)
 
 
-def test_difference_hessians_of_a_quadratic_are_exact_for_any_step():
-    """Differences leave out nothing of second order."""
-    f = Quadratic(normal(3, 5, 5))
-    w = normal(1, 5, seed=1)
-    torch.testing.assert_close(symmetric_matrices(difference_hessians(f, w, step=0.7)), f.hessian(w)[0])
-
-
-def test_difference_hessians_make_as_many_images_as_announced():
-    """And not more at once than asked for."""
-    f = Counted(small_network)
-    difference_hessians(f, normal(1, 4), step=0.1, rows=8)
-    assert f.rows == difference_evaluations(4) == 33
-    assert f.largest == 8
-
-
 def test_gradient_hessians_are_those_of_the_combinations():
     """Of ⟨r, f⟩ with r drawn from the source and divided by the square root of the number of outputs."""
     w = normal(1, 4, seed=3)
@@ -103,26 +85,6 @@ def test_gradient_hessians_are_those_of_the_combinations():
     probes = torch.randn(3, 6, generator=torch.Generator().manual_seed(5), dtype=torch.float64) / math.sqrt(6)
     expected = torch.einsum("kp,pij->kij", probes, difference_hessian(small_network, w)[0])
     torch.testing.assert_close(symmetric_matrices(H), expected, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("rows", [1, 3, 8])
-def test_gradient_hessians_do_not_depend_on_batches(rows):
-    """How many images are made at once is a matter of memory."""
-    w = normal(1, 4, seed=3)
-
-    def at_once(rows):
-        rng = torch.Generator().manual_seed(0)
-        return gradient_hessians(small_network, w, num_probes=2, step=0.1, rng=rng, rows=rows)
-
-    torch.testing.assert_close(at_once(rows), at_once(100), rtol=1e-10, atol=1e-12)
-
-
-def test_gradient_hessians_share_forward_passes():
-    """Two a coordinate, for any number of combinations."""
-    f = Counted(small_network)
-    gradient_hessians(f, normal(1, 4), num_probes=3, step=0.1, rng=torch.Generator().manual_seed(0), rows=4)
-    assert (f.rows, f.largest) == (8, 4)
-    assert gradient_evaluations(4, 3) == 8 + 3 * 8
 
 
 def test_gradient_moments_converge_to_those_of_differences():
@@ -207,16 +169,6 @@ def test_moments_halves_make_the_whole():
     assert quadratic_penalty(alone[0].matrices(), Q) == pytest.approx(quadratic_penalty(alone[0].matrices(0), Q))
 
 
-@pytest.mark.parametrize("measurement", [MEASUREMENT, GRADIENTS], ids=["differences", "gradients"])
-def test_moments_take_the_smaller_form(measurement):
-    """A sum for many vectors, the vectors themselves for few; in both, no more matrices than a Hessian has entries."""
-    generator = DoubleGenerator()
-    for base_points in (2, 20):
-        moments = last(measure(generator, dataclasses.replace(measurement, base_points=base_points)))
-        assert moments.stacked == (measurement.kind == "gradients" and base_points == 2)
-        assert len(moments.matrices()) <= 10
-
-
 def test_moments_of_the_sum_equal_those_of_the_stack():
     """The two forms hold the same."""
     vectors = normal(6, 10)
@@ -254,14 +206,14 @@ def test_measure_more_points_begin_with_the_same_ones():
 def test_measure_keeps_to_its_space():
     """Only the searched components are moved, by whole Hessians of their size."""
     generator = DoubleGenerator()
-    part = dataclasses.replace(MEASUREMENT, space=SearchSpace(1, 3, 4))
+    part = dataclasses.replace(MEASUREMENT, search=Search(SearchSpace(1, 3, 4), 2, (0, 1, 2)))
     moments = last(measure(generator, part))
     assert moments.size == 2
     whole = 0.0
     Q = torch.eye(2, dtype=torch.float64)
     for number in range(part.base_points):
         points, w = draw_base_point(generator, part, number)
-        z = points.z + part.space.embed(w)
+        z = points.z + part.search.space.embed(w)
         H = generator.hessian(z, points.y)[0, :, 1:3, 1:3]
         whole += float(4 * H[:, 0, 1].square().mean()) / part.base_points
     assert quadratic_penalty(moments.matrices(), Q) == pytest.approx(whole, rel=1e-5)
@@ -289,15 +241,3 @@ def test_measure_stops_at_what_is_not_finite():
 
     with pytest.raises(NonFiniteError, match=r"base point 0 is not finite.*larger --epsilon"):
         last(measure(Broken(), MEASUREMENT))
-
-
-def test_measurement_announces_its_cost():
-    """Passes through the generator, forward and backward, for one image each."""
-    assert MEASUREMENT.evaluations == 5 * 33
-    assert GRADIENTS.evaluations == 5 * 8 * 3
-
-
-def test_suggestions():
-    """All outputs where that is cheap; a step as long as the penalty's mixed differences."""
-    assert [suggested_kind(size) for size in (12, 24, 25, 128)] == ["differences"] * 2 + ["gradients"] * 2
-    assert matching_step(0.1, 12) == pytest.approx(0.1 * math.sqrt(6))

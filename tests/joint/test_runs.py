@@ -16,11 +16,10 @@ from killed import spawn
 from directions.basis import check_orthonormal
 from directions.direction_file import load_directions
 from directions.discovery import discover
-from directions.errors import NonFiniteError
 from directions.evaluation.activeness import activeness
 from directions.evaluation.summary import summarise
 from directions.held_out import draw_held_out, held_out_penalty
-from directions.joint.measure import matching_step, planned_measurement
+from directions.joint.measure import planned_measurement
 from directions.joint.notes import joint_notes
 from directions.joint.solve import match_directions
 from directions.run import Interrupted, RunFolder, record_run
@@ -94,15 +93,6 @@ def test_discover_yields_base_points_the_solution_and_steps(config):
     torch.testing.assert_close(solved.basis, solved.joint.basis)
 
 
-def test_discover_before_is_that_of_the_start_without_a_joint_one():
-    """The same seed, the same A to begin with, the same number to compare with."""
-    adam = BOTH.replace(method="adam", learning_rate=0.1)
-    assert (
-        next(discover(DoubleGenerator(), adam)).held_out_before
-        == next(discover(DoubleGenerator(), BOTH)).held_out_before
-    )
-
-
 @METHODS
 def test_discover_resumed_is_bit_identical(config):
     """From the state of any snapshot: while measuring, at the solution, between steps."""
@@ -114,34 +104,6 @@ def test_discover_resumed_is_bit_identical(config):
         assert numbers(rest) == numbers(whole[stop:])
         assert torch.equal(rest[-1].basis, whole[-1].basis)
         assert rest[-1].joint.report() == whole[-1].joint.report()
-
-
-def test_discover_snapshots_are_copies():
-    """Later base points do not change a state that was kept."""
-    snapshots = discover(DoubleGenerator(), JOINT)
-    next(snapshots)
-    kept = next(snapshots).state["moments"]["hessian"]
-    before = [part.clone() for part in kept["sums"]]
-    next(snapshots)
-    assert all(torch.equal(a, b) for a, b in zip(kept["sums"], before, strict=True))
-    assert kept["base_points"] == 1
-
-
-def test_discover_stops_where_a_hessian_is_not_finite():
-    """As it does where a penalty is not; the generator turns bad after its first images have been checked."""
-    generator = DoubleGenerator()
-    snapshots = discover(generator, JOINT)
-    next(snapshots)
-    generator.map.weights.fill_(torch.nan)
-    with pytest.raises(NonFiniteError, match="Hessian at base point 0"):
-        next(snapshots)
-
-
-def test_joint_start_keeps_to_its_space():
-    """Zero outside the searched components."""
-    *_, snapshot = discover(DoubleGenerator(), JOINT.replace(space="1:3"))
-    assert snapshot.basis.shape == (2, 4)
-    assert not snapshot.basis[:, [0, 3]].any()
 
 
 def test_fewer_directions_are_the_most_active_of_all():
@@ -181,16 +143,6 @@ def test_summarise_says_how_sure_it_is(config):
     expected = [snapshot.joint.confidence[index] for index in partners.tolist()]
     assert [entry["confidence"] for entry in header["directions"]] == expected
     assert all("starts reached" not in note for note in joint_notes(joint, header["directions"]))
-
-
-def test_planned_measurement_follows_the_penalty():
-    """The same places and the same scale as the penalty, in the space that is searched."""
-    generator = DoubleGenerator()
-    config = JOINT.replace(epsilon=0.3, path_size=2.0, classes=(1,), space="1:4", seed=3)
-    plan = planned_measurement(config, Search.resolve(generator, config))
-    assert (plan.path_size, plan.classes, str(plan.space), plan.seed) == (2.0, (1,), "1:4", 3)
-    assert plan.step == matching_step(0.3, 3)
-    assert plan.kind == "differences"
 
 
 @METHODS

@@ -29,19 +29,6 @@ class Recorder:
         return self.f(w)
 
 
-def test_symmetric_sums_give_the_second_difference():
-    """Less the centre and over ε², they are vᵀHv of a quadratic, exactly."""
-    H = torch.tensor([[2.0, 3.0], [3.0, -1.0]], dtype=torch.float64)
-
-    def f(w):
-        return 0.5 * torch.einsum("bi,ij,bj->b", w, H, w)
-
-    w, probes = points(5, 2), rademacher((3, 5, 2), rng(1), dtype=torch.float64)
-    (sums,) = symmetric_sums(f, w, probes, epsilon=0.1)
-    expected = torch.einsum("kbi,ij,kbj->kb", probes, H, probes)
-    torch.testing.assert_close((sums - 2 * f(w)) / 0.1**2, expected, rtol=1e-10, atol=1e-10)
-
-
 def test_symmetric_sums_call_f_once_in_the_documented_order():
     """Row (s·k + j)·batch + b is sample b, moved along probe j, forwards for s = 0 and backwards for s = 1."""
     w, probes = points(3, 4), rademacher((2, 3, 4), rng(1), dtype=torch.float64)
@@ -74,21 +61,6 @@ def test_symmetric_sums_are_taken_in_float32_or_wider(output, wide):
     plus, minus = torch.sin(f.calls[0]).to(output).to(wide).reshape(2, 2, 3, 4)
     assert sums.dtype == wide
     assert torch.equal(sums, plus + minus)
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.int64])
-def test_symmetric_sums_refuse_points_in_reduced_precision(dtype):
-    """In bfloat16, 3 ± 0.1 is not symmetric about 3, and the slope would pass for curvature."""
-    w = torch.ones(2, 3).to(dtype)
-    with pytest.raises(UserError, match=r"w must be float32 or float64, got .*Pass w\.float\(\)"):
-        symmetric_sums(torch.sin, w, torch.ones(2, 2, 3), epsilon=0.1)
-
-
-@pytest.mark.parametrize("shape", [(2, 4), (2, 3, 5), (2, 1, 4), (3, 4), (4,)])
-def test_symmetric_sums_refuse_probes_of_another_shape(shape):
-    """One probe for each point, no broadcasting by accident."""
-    with pytest.raises(UserError, match=r"probes must be \(k, \*w\.shape\)"):
-        symmetric_sums(torch.sin, points(), torch.ones(shape, dtype=torch.float64), epsilon=0.1)
 
 
 @pytest.mark.parametrize(
@@ -124,40 +96,12 @@ def test_check_deterministic_passes_fixed_functions(f):
     check_deterministic(f, points())
 
 
-def test_check_deterministic_passes_rounding():
-    """Another kernel for the same sum is no noise."""
-    count = iter(range(2))
-    check_deterministic(lambda w: w * (1 + 1e-7 * next(count)), points().float())
-
-
-def test_check_deterministic_needs_no_gradient():
-    """The check leaves no graph behind."""
-    seen = []
-    check_deterministic(lambda w: seen.append((w * 2).requires_grad) or w, points().requires_grad_())
-    assert seen == [False, False]
-
-
 @pytest.mark.parametrize("noise", [1.0, 1e-3])
 def test_check_deterministic_refuses_noise(noise):
     """Noise that would drown the second difference is found, in any of several outputs."""
     source = rng(0)
     with pytest.raises(UserError, match=r"different outputs for the same input .*eval mode"):
         check_deterministic(lambda w: (w, w + noise * torch.randn(w.shape, generator=source, dtype=w.dtype)), points())
-
-
-def test_check_deterministic_refuses_dropout_in_train_mode():
-    """The usual cause, and the remedy that the message names."""
-    layer = torch.nn.Dropout(0.5)
-    with pytest.raises(UserError, match="eval mode"):
-        check_deterministic(layer, torch.ones(4, 50))
-    check_deterministic(layer.eval(), torch.ones(4, 50))
-
-
-def test_check_deterministic_sees_through_a_reused_buffer():
-    """A map that writes into one output tensor cannot hide its changes."""
-    buffer, count = torch.zeros(3, 4, dtype=torch.float64), iter(range(2))
-    with pytest.raises(UserError, match="different outputs"):
-        check_deterministic(lambda w: buffer.copy_(w + next(count)), points())
 
 
 def test_check_deterministic_refuses_changing_shapes_and_nan():

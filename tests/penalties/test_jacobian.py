@@ -6,12 +6,11 @@ import pytest
 import torch
 from naive import all_signs
 
-from directions.errors import UserError
 from directions.penalty import (
     jacobian_penalty,
     jacobian_penalty_exact,
-    jacobian_penalty_per_sample,
     off_diagonal_sum,
+    penalty_per_sample,
     rademacher,
 )
 
@@ -68,7 +67,7 @@ def test_jacobian_penalty_equals_the_textbook(epsilon):
     w, probes = normal(3, 4).requires_grad_(), rademacher((3, 3, 4), torch.Generator().manual_seed(1)).double()
     expected = textbook(network, w, probes, epsilon)
     arguments = {"epsilon": epsilon, "probes": probes}
-    torch.testing.assert_close(jacobian_penalty_per_sample(network, w, **arguments), expected)
+    torch.testing.assert_close(penalty_per_sample(network, w, criterion="jacobian", **arguments), expected)
     torch.testing.assert_close(jacobian_penalty(network, w, **arguments, reduction="max"), expected.max())
     mean = jacobian_penalty(network, w, **arguments)
     torch.testing.assert_close(mean, expected.mean())
@@ -89,31 +88,3 @@ def test_f_is_called_once_with_the_points_first():
     jacobian_penalty(lambda w: calls.append(w) or torch.sin(w), w, epsilon=0.25, probes=probes)
     (points,) = calls
     torch.testing.assert_close(points, torch.cat((w, w + 0.25 * probes[0], w + 0.25 * probes[1])))
-
-
-@pytest.mark.parametrize("reduction", ["mean", "max"])
-def test_several_outputs_add_up(reduction):
-    """Each with its own number of outputs."""
-    w, probes = normal(3, 4), rademacher((2, 3, 4), torch.Generator().manual_seed(1)).double()
-
-    def both(w):
-        return network(w), torch.sin(w)
-
-    for penalty, arguments in ((jacobian_penalty, {"probes": probes}), (jacobian_penalty_exact, {})):
-        parts = [penalty(lambda w, i=i: both(w)[i], w, reduction=reduction, **arguments) for i in (0, 1)]
-        torch.testing.assert_close(penalty(both, w, reduction=reduction, **arguments), parts[0] + parts[1])
-
-
-@pytest.mark.parametrize(
-    ("f", "arguments", "message"),
-    [
-        (torch.sin, {"num_probes": 1}, "num_probes must be at least 2"),
-        (torch.sin, {"epsilon": -1.0}, "epsilon must be a positive number"),
-        (torch.sin, {"reduction": "men"}, "Did you mean 'mean'"),
-        (torch.sum, {}, r"it got 6 rows \(1 \+ 2 probes, × 2 points\) and returned a tensor of shape \(\)"),
-    ],
-)
-def test_jacobian_penalty_refuses(f, arguments, message):
-    """As the Hessian Penalty does."""
-    with pytest.raises(UserError, match=message):
-        jacobian_penalty(f, torch.zeros(2, 3), **arguments)

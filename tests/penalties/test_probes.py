@@ -33,11 +33,3 @@ def test_rademacher_is_determined_by_the_rng():
     assert torch.equal(rademacher((5, 5), rng(3)), rademacher((5, 5), rng(3), dtype=torch.float64).float())
     assert not torch.equal(rademacher((5, 5), rng(3)), rademacher((5, 5), rng(4)))
     assert rademacher((2,), rng(0)).dtype == torch.get_default_dtype()
-
-
-def test_rademacher_without_rng_follows_the_global_seed():
-    """None means torch's global source."""
-    torch.manual_seed(7)
-    first = rademacher((8, 8))
-    torch.manual_seed(7)
-    assert torch.equal(first, rademacher((8, 8)))
