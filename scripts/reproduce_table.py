@@ -4,6 +4,7 @@
     python scripts/reproduce_table.py --seeds 0,1 --jobs 2             # a second seed; what is there is not run again
     python scripts/reproduce_table.py --scale paper --device cuda      # the paper's setting, for GPUs
     python scripts/reproduce_table.py --report                         # table from the cells that are there
+    python scripts/reproduce_table.py --scale long --seeds 0,1         # 16 pixels, days: curves, see table_curves.py
 
 A cell is a row of the table on one data set with one seed. Each runs in a process of its own with one thread, in a
 folder of its own, and goes on where it was stopped (Ctrl-C, kill, a reboot): run the same command again. The rows:
@@ -35,6 +36,7 @@ from types import FrameType
 from typing import Any
 
 import torch
+from table_curves import Curves, write_curves
 from table_report import ROWS, write_report
 from table_scores import metrics_for, score_run
 
@@ -327,7 +329,9 @@ def _trained(cell: Cell, arguments: argparse.Namespace) -> bool:
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """Read and check the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scale", choices=sorted(SCALES), default="small", help="how much is trained (default: small)")
+    parser.add_argument(
+        "--scale", choices=[*sorted(SCALES), "long"], default="small", help="how much is trained (default: small)"
+    )
     parser.add_argument("--kimg", type=float, help="budget of a cell in kimg (default: small 60, paper 50000)")
     parser.add_argument(
         "--penalty-factor", type=float, help="λ is the paper's times this (default: small 0.0002, paper 1)"
@@ -344,7 +348,10 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:N or auto (default: cpu)")
     parser.add_argument("--folder", type=Path, help="folder of the cells (default: outputs/gan_table-SCALE)")
-    parser.add_argument("--out", type=Path, default=Path("docs/gan_table"), help="report, without suffix")
+    parser.add_argument(
+        "--out", type=Path, help="report, without suffix (default: docs/gan_table; long: docs/gan_curves)"
+    )
+    parser.add_argument("--reader", type=Path, help="long: scene reader trained at 16 pixels (default: the package's)")
     parser.add_argument(
         "--others", nargs="*", default=[], type=Path, metavar="FOLDER",
         help="folders of cells with another --penalty-factor, for the report",
@@ -370,7 +377,8 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error(f"--{error}")
     if arguments.jobs < 1 or (arguments.kimg is not None and arguments.kimg <= 0):
         parser.error("--jobs must be at least 1, --kimg above 0.")
-    arguments.folder = arguments.folder or Path(f"outputs/gan_table-{arguments.scale}")
+    arguments.folder = (arguments.folder or Path(f"outputs/gan_table-{arguments.scale}")).absolute()
+    arguments.out = arguments.out or Path("docs/gan_curves" if arguments.scale == "long" else "docs/gan_table")
     return arguments
 
 
@@ -382,6 +390,11 @@ def main(argv: list[str] | None = None) -> int:
             data, _, rest = arguments.cell.partition("/")
             row, _, seed = rest.rpartition("-")
             run_cell(Cell(data, row, int(seed)), arguments)
+            return 0
+        if arguments.scale == "long":
+            if not arguments.report:
+                Curves(arguments).walk()
+            write_curves(arguments.folder, arguments.out)
             return 0
         codes = [0]
         if not arguments.report:

@@ -130,7 +130,7 @@ def _table(cells: Sequence[dict[str, Any]], data: str) -> str:
                 f"{paper[1]:g}",
             )
         )
-    return _markdown(rows) + (
+    return markdown(rows) + (
         "\n\nPPL and FD: lower is better. On the diagonal: share of the outputs whose Hessian by z has its largest "
         "entry there. DCI D, MIG: disentanglement of the factors that the scene reader sees, higher is better. "
         "Components: how many carry 95 % of the activeness. Several seeds: mean (least to most). "
@@ -187,7 +187,7 @@ def _weights(cells: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]]) 
                 _shares(cell),
             )
         )
-    return _markdown(rows) + (
+    return markdown(rows) + (
         "\n\nPenalty and diversity: means over the last tenth of the training. Made by the same command with "
         "`--sets`, `--rows`, `--penalty-factor` and another `--folder`."
     )
@@ -207,7 +207,7 @@ def _components(cells: Sequence[dict[str, Any]]) -> str:
                 ", ".join(f"{name} {value:.2f}" for name, value in read.items()),
             )
         )
-    return _markdown(rows)
+    return markdown(rows)
 
 
 def _costs(cells: Sequence[dict[str, Any]]) -> str:
@@ -222,7 +222,7 @@ def _costs(cells: Sequence[dict[str, Any]]) -> str:
         )
         for cell in cells
     ]
-    return _markdown(rows) + (
+    return markdown(rows) + (
         "\n\nMinutes are of the cell's own part: those of ProGAN+ and of fine-tuning come on top of ProGAN's."
     )
 
@@ -260,7 +260,8 @@ def _mean(values: Iterable[float | None]) -> str:
     return f"{statistics.fmean(known):.3g}{spread}"
 
 
-def _markdown(rows: Sequence[Sequence[str]]) -> str:
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows as a table, the first as its head."""
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
 

@@ -131,7 +131,7 @@ class GrowingGAN:
         }
 
     def penalty(self, z: Tensor, probes: Tensor, stage: Stage) -> Tensor:
-        """Hessian Penalty of the normalised activations by the raw z: the largest of each, added up.
+        """Hessian Penalty of the normalised activations by the raw z: the largest (or mean) of each, added up.
 
         A block that is being faded in counts by its fading weight.
 
@@ -158,7 +158,8 @@ class GrowingGAN:
             new = [layer // 2 == stage.level for layer in layers] + [False] * self._image
             return [root * tensor if is_new else tensor for tensor, is_new in zip(tensors, new, strict=True)]
 
-        return hessian_penalty(looked_at, z, epsilon=self.config.epsilon, probes=probes, reduction="max")
+        config = self.config
+        return hessian_penalty(looked_at, z, epsilon=config.epsilon, probes=probes, reduction=config.penalty_reduction)
 
     def _draw(self, batch: Batch) -> Tensor:
         z = torch.randn(batch.stage.batch_size, self.config.dim_z, generator=batch.rng)
