@@ -7,8 +7,7 @@ import torch
 from naive import textbook_variances
 from torch.nn import functional as F
 
-from directions.gan.discriminator import minibatch_stddev
-from directions.gan.progan import Batch, GrowingGAN, diversity_of, squared_gradient_norms
+from directions.gan.progan import Batch, GrowingGAN, diversity_of, minibatch_stddev, squared_gradient_norms
 from directions.penalty import rademacher
 from directions.sampling import derived_rng
 from directions.settings.train import Stage, TrainConfig

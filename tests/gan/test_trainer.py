@@ -167,7 +167,7 @@ def test_fine_tuning_starts_from_the_networks_of_a_run(whole):
     trainer = Trainer(config(fine_tune=str(whole.path)), pictures())
     trainer.start_from(state)
     assert (trainer.last_stage.level, trainer.last_stage.alpha, trainer.step) == (1, 1.0, 0)
-    for name, network in trainer._networks().items():
+    for name, network in trainer.networks.items():
         for key, tensor in network.state_dict().items():
             assert torch.equal(tensor, state["networks"][name][key]) or key.startswith("latent_head")
     next(train(trainer))
@@ -326,7 +326,7 @@ def test_window_counts_the_steps_of_every_rank():
         world_size = 2
 
         def sum(self, tensors):
-            theirs = (4.0, 4.0, 1.0, 2.0)  # sums, then counts, of diversity and loss_d
-            return [tensor + value for tensor, value in zip(tensors, theirs, strict=True)]
+            theirs = torch.tensor([[4.0, 1.0], [4.0, 2.0]])  # sum and count of diversity and loss_d
+            return [tensor + pair for tensor, pair in zip(tensors, theirs, strict=True)]
 
     assert filled(Window(Two()), 1.0, 1.0).means(2) == {"diversity": 2.0, "loss_d": 2.0, "seconds": 0.5}
