@@ -131,7 +131,7 @@ def time_training(penalty: str, repeats: int, *, slow: bool = False) -> dict[str
 
     timed(ImageData, "read", "data")
     timed(trainer.arch, "discriminator_terms", "discriminator, forwards")
-    timed(trainer.arch, "_gradient_penalty", "R1, in the former")
+    timed(trainer.arch, "_squared_slopes", "R1, in the former")
     timed(trainer.arch, "generator_terms", "generator, forwards")
     timed(trainer.arch, "penalty", "Hessian Penalty, in the former")
     timed(trainer, "_descend", "backwards, and Adam")

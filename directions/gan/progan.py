@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +16,7 @@ from directions.generators.progan import (
     activate,
     downsample,
 )
-from directions.penalty import hessian_penalty, rademacher
+from directions.penalty import hessian_penalty
 from directions.settings.train import GROUP, Stage, TrainConfig
 
 Terms = dict[str, Tensor]
@@ -148,28 +147,6 @@ class ProGANDiscriminator(nn.Module):
         return self.score(self.features(images, level, alpha))
 
 
-@dataclass(frozen=True)
-class Batch:
-    """What one step sees, or of it the part of one of several processes."""
-
-    real: Tensor
-    """(batch, 3, h, w) real images in [-1, 1], as the stage shows them."""
-    rng: torch.Generator
-    """Source of what the step draws, on the CPU."""
-    stage: Stage
-    """Where growth stands."""
-    step: int
-    """Number of the step, from 0."""
-    seen: int
-    """Real images shown before it."""
-    part: slice
-    """Which samples of the stage's batch these are."""
-
-    def own(self, draws: Tensor, dim: int = 0) -> Tensor:
-        """Take what belongs to these samples out of draws for the stage's whole batch, along a dimension."""
-        return draws.narrow(dim, self.part.start, self.part.stop - self.part.start)
-
-
 class GrowingGAN:
     """The two ProGANs and their losses.
 
@@ -186,11 +163,17 @@ class GrowingGAN:
             self.discriminator = ProGANDiscriminator(config.channels, config.infogan).to(device)
         self._layers, self._image = config.activations()
 
-    def discriminator_terms(self, batch: Batch) -> Terms:
+    def discriminator_terms(
+        self, real: Tensor, z: Tensor, stage: Stage, *, mix: Tensor | None = None, r1: bool = False
+    ) -> Terms:
         """Adversarial loss, gradient penalty, and the error of the latent head.
 
         Args:
-            batch: Real images and the source of the rest.
+            real: (batch, 3, h, w) real images in [-1, 1], as the stage shows them.
+            z: (batch, |z|) latents of the generated ones.
+            stage: Where growth stands.
+            mix: (batch,) places in [0, 1] between a real and a generated image, where the slope is to be 1.
+            r1: Whether to add R1, for all the steps that leave it out too.
 
         Returns:
             ``loss``, ``score_real``, ``score_fake``, ``gradient_penalty``, ``diversity`` (the spread of generated
@@ -200,12 +183,11 @@ class GrowingGAN:
             Arjovsky et al. 2017, arXiv:1701.07875 and Karras et al. 2018, arXiv:1710.10196, appendix A.1 (wgan-gp, with
             a term that keeps scores from drifting); Goodfellow et al. 2014, arXiv:1406.2661 (nonsaturating).
         """
-        config, stage = self.config, batch.stage
-        z = self._draw(batch)
+        config = self.config
         with self._autocast():
             with torch.no_grad():
-                fake = self.generator(z, stage.level, stage.alpha).to(batch.real)
-            features = self.discriminator.features(torch.cat((batch.real, fake)), stage.level, stage.alpha)
+                fake = self.generator(z, stage.level, stage.alpha).to(real)
+            features = self.discriminator.features(torch.cat((real, fake)), stage.level, stage.alpha)
             scores = self.discriminator.score(features, parts=2).float()
             # The head reads what goes into minibatch stddev, of generated images only.
             infogan = self._infogan(features[len(fake) :], z)
@@ -217,28 +199,36 @@ class GrowingGAN:
         terms = {
             "score_real": real_score.mean(),
             "score_fake": fake_score.mean(),
-            "diversity": diversity_of(fake, batch.real),
+            "diversity": diversity_of(fake, real),
         }
-        penalty = self._gradient_penalty(batch, fake)
-        if penalty is not None:
-            terms["gradient_penalty"] = penalty
-            loss = loss + config.gradient_weight * (config.r1_every if config.loss != "wgan-gp" else 1) * penalty
+        if mix is not None:
+            # Gulrajani et al. 2017, arXiv:1704.00028.
+            between = torch.lerp(real, fake, mix.view(-1, 1, 1, 1))
+            slopes = (self._squared_slopes(between, stage) + 1e-12).sqrt()
+            terms["gradient_penalty"] = (slopes - 1).square().mean()
+            loss = loss + config.gradient_weight * terms["gradient_penalty"]
+        if r1:
+            # Mescheder et al. 2018, arXiv:1801.04406.
+            terms["gradient_penalty"] = self._squared_slopes(real, stage).mean() / 2
+            loss = loss + config.gradient_weight * config.r1_every * terms["gradient_penalty"]
         if infogan is not None:
             terms["infogan"] = infogan
             loss = loss + config.infogan_weight * infogan
         return terms | {"loss": loss}
 
-    def generator_terms(self, batch: Batch) -> Terms:
+    def generator_terms(self, z: Tensor, stage: Stage, *, probes: Tensor | None = None, weight: float = 0.0) -> Terms:
         """Adversarial loss, the error of the latent head, and the Hessian Penalty.
 
         Args:
-            batch: The source of randomness and the stage.
+            z: (batch, |z|) latents.
+            stage: Where growth stands.
+            probes: (k, batch, |z|) signs for the penalty; ``None`` leaves it out.
+            weight: λ at this step.
 
         Returns:
             ``loss`` and, where it is in use, ``penalty`` (not weighted) and ``penalty_weight``.
         """
-        config, stage = self.config, batch.stage
-        z = self._draw(batch)
+        config = self.config
         with self._autocast():
             images = self.generator(z, stage.level, stage.alpha)
             features = self.discriminator.features(images, stage.level, stage.alpha)
@@ -247,12 +237,8 @@ class GrowingGAN:
         loss = -scores.mean() if config.loss == "wgan-gp" else F.softplus(-scores).mean()
         if infogan is not None:
             loss = loss + config.infogan_weight * infogan
-        ramp = 1000 * config.penalty_ramp_kimg
-        weight = config.penalty_weight * (min(batch.seen / ramp, 1.0) if ramp else 1.0)
-        if config.penalty == "none" or not weight:
+        if probes is None:
             return {"loss": loss}
-        shape = (config.num_probes, stage.batch_size, config.dim_z)
-        probes = batch.own(rademacher(shape, batch.rng, dtype=z.dtype, device=z.device), dim=1)
         penalty = self.penalty(z, probes, stage)
         return {
             "loss": loss + weight * penalty,
@@ -291,10 +277,6 @@ class GrowingGAN:
         config = self.config
         return hessian_penalty(looked_at, z, epsilon=config.epsilon, probes=probes, reduction=config.penalty_reduction)
 
-    def _draw(self, batch: Batch) -> Tensor:
-        z = torch.randn(batch.stage.batch_size, self.config.dim_z, generator=batch.rng)
-        return batch.own(z).to(self.device)
-
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=bool(self.config.bfloat16))
 
@@ -305,24 +287,13 @@ class GrowingGAN:
         read = self.discriminator.latent_head(features).float()
         return (read - z[:, : self.config.infogan]).square().mean()
 
-    def _gradient_penalty(self, batch: Batch, fake: Tensor) -> Tensor | None:
-        config, stage = self.config, batch.stage
-
+    def _squared_slopes(self, images: Tensor, stage: Stage) -> Tensor:
         def score(images: Tensor) -> Tensor:
             with self._autocast():
                 scores: Tensor = self.discriminator(images, stage.level, stage.alpha)
                 return scores
 
-        if not config.gradient_weight:
-            return None
-        if config.loss == "wgan-gp":
-            # Gulrajani et al. 2017, arXiv:1704.00028: slope 1 at points between a real and a generated image.
-            mix = batch.own(torch.rand(stage.batch_size, generator=batch.rng)).to(fake)
-            between = torch.lerp(batch.real, fake, mix.view(-1, 1, 1, 1))
-            return ((squared_gradient_norms(score, between) + 1e-12).sqrt() - 1).square().mean()
-        if batch.step % config.r1_every:
-            return None
-        return squared_gradient_norms(score, batch.real).mean() / 2  # R1: Mescheder et al. 2018, arXiv:1801.04406
+        return squared_gradient_norms(score, images)
 
 
 def squared_gradient_norms(score: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import torch
 from PIL import Image
 from torch import Tensor
 
@@ -17,6 +16,7 @@ from directions.files import atomic_write
 from directions.gan.trainer import Line, Trainer, train
 from directions.generators.progan import ARCH, write_progan
 from directions.generators.weights import WEIGHTS
+from directions.rendering.frames import to_uint8
 from directions.run import RunFolder, StopSignals, event_writer
 from directions.settings.base import ConfigError
 from directions.settings.train import TrainConfig
@@ -149,7 +149,7 @@ def sample_sheet(images: Tensor, *, columns: int, gap: int = 2) -> Image.Image:
     Returns:
         The sheet.
     """
-    pixels = ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    pixels = to_uint8(images)
     _, height, width, _ = pixels.shape
     rows = -(-len(pixels) // columns)
     sheet = Image.new("RGB", (columns * (width + gap) + gap, rows * (height + gap) + gap), "white")

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from directions.device import full_float32
 from directions.errors import NonFiniteError, UserError
 from directions.gan.data import ImageData
-from directions.gan.progan import Batch, GrowingGAN
+from directions.gan.progan import GrowingGAN
 from directions.generators.progan import downsample, upsample
+from directions.penalty import rademacher
 from directions.ranks import Ranks
 from directions.sampling import derived_rng
 from directions.settings.base import ConfigError
@@ -164,32 +165,44 @@ class Trainer:
 
     def train_step(self) -> None:
         """Take one step of the discriminator and one of the generator."""
-        started = time.perf_counter()
-        stage = self.config.stage(self.seen)
+        started, config, ranks = time.perf_counter(), self.config, self.ranks
+        stage = config.stage(self.seen)
         if stage.level != self.level:
             # Moments of gradients at the old resolution would mislead the first steps at the new one.
             self.level, self.optimisers = stage.level, self._fresh_optimisers()
         self._set_rates()
-        rng = derived_rng(self.config.seed, self.step, "gan")
-        share = stage.batch_size // self.ranks.world_size
-        part = slice(self.ranks.rank * share, (self.ranks.rank + 1) * share)
-        # Everyone draws for everyone, so that the samples do not depend on the number of processes.
-        indices = torch.randint(len(self.data), (stage.batch_size,), generator=rng)
-        real = faded(self.data.read(indices[part]).to(self.device), stage)
-        batch = Batch(real=real, rng=rng, stage=stage, step=self.step, seen=self.seen, part=part)
-        of_discriminator = self.arch.discriminator_terms(batch)
+        rng, size = derived_rng(config.seed, self.step, "gan"), stage.batch_size
+        share = size // ranks.world_size
+
+        def own(draws: Tensor, dim: int = 0) -> Tensor:
+            # Everyone draws for everyone, so that the samples do not depend on the number of processes.
+            return draws.narrow(dim, ranks.rank * share, share)
+
+        indices = own(torch.randint(len(self.data), (size,), generator=rng))
+        real = faded(self.data.read(indices).to(self.device), stage)
+        z = own(torch.randn(size, config.dim_z, generator=rng)).to(self.device)
+        wgan, mix = config.loss == "wgan-gp", None
+        if wgan and config.gradient_weight:
+            mix = own(torch.rand(size, generator=rng)).to(self.device)
+        r1 = not wgan and config.gradient_weight > 0 and self.step % config.r1_every == 0
+        of_discriminator = self.arch.discriminator_terms(real, z, stage, mix=mix, r1=r1)
         self._descend("discriminator", of_discriminator["loss"])
+        z, probes = own(torch.randn(size, config.dim_z, generator=rng)).to(self.device), None
+        ramp = 1000 * config.penalty_ramp_kimg
+        weight = config.penalty_weight * (min(self.seen / ramp, 1.0) if ramp else 1.0)
+        if config.penalty != "none" and weight:
+            probes = own(rademacher((config.num_probes, size, config.dim_z), rng), dim=1).to(self.device)
         # The discriminator that has just learnt judges, and learns nothing from it.
         self.arch.discriminator.requires_grad_(False)
         # The penalty divides differences by ε², forwards and backwards, which makes TF32's errors a hundredfold.
-        with full_float32() if self.config.penalty != "none" else contextlib.nullcontext():
-            of_generator = self.arch.generator_terms(batch)
+        with full_float32() if config.penalty != "none" else contextlib.nullcontext():
+            of_generator = self.arch.generator_terms(z, stage, probes=probes, weight=weight)
             self._descend("generator", of_generator["loss"])
         self.arch.discriminator.requires_grad_(True)
         self.step += 1
         self._seen_before = self.seen
-        self.seen += stage.batch_size
-        self._average(stage.batch_size)
+        self.seen += size
+        self._average(size)
         losses = {"loss_d": of_discriminator.pop("loss"), "loss_g": of_generator.pop("loss")}
         self._window.add(losses | of_discriminator | of_generator, time.perf_counter() - started)
 
