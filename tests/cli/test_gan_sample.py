@@ -123,16 +123,3 @@ def test_sample_refuses_and_leaves_nothing(command, arguments, message):
     assert result.code == 2
     assert message in result.err
     assert not Path("x").exists()
-
-
-@pytest.mark.parametrize("blocked", ["x", "x/samples.png"])
-def test_sample_checks_its_files_before_the_generator_works(command, monkeypatch, blocked):
-    """A file stands where the folder should be, or a folder where the picture should be."""
-    if blocked == "x":
-        Path("x").touch()
-    else:
-        Path(blocked).mkdir(parents=True)
-    monkeypatch.setattr(ClosedFormGenerator, "forward", lambda *_, **__: pytest.fail("made images"))
-    result = command("gan", "sample", "builtin", "--samples", "2", "--out", "x", "-q")
-    assert result.code == 2
-    assert f"{blocked}: " in result.err

@@ -216,8 +216,9 @@ def filled(window, *values, name="diversity"):
 @pytest.mark.parametrize("none", [math.inf, math.nan])
 def test_window_leaves_out_steps_without_a_diversity(none):
     """The mean is over the others; a window that has no other has no diversity, and the next one starts anew."""
-    window = filled(Window(Ranks()), 1.0, none, 2.0)
-    assert window.finite()
+    window = Window(Ranks())
+    window.load_state_dict(filled(Window(Ranks()), 1.0, none).state_dict(), torch.device("cpu"))  # goes on
+    assert filled(window, 2.0).finite()
     assert window.means(3) == {"diversity": 1.5, "loss_d": 2.0, "seconds": 0.5}
     assert filled(window, none).means(4) == {"loss_d": 2.0, "seconds": 0.5}
     assert filled(window, 3.0).means(5) == {"diversity": 3.0, "loss_d": 2.0, "seconds": 0.5}
@@ -225,18 +226,6 @@ def test_window_leaves_out_steps_without_a_diversity(none):
     assert not window.finite()
     with pytest.raises(NonFiniteError, match=r"loss_g became (inf|nan) within the 2 steps up to step 2"):
         window.means(2)
-
-
-def test_window_goes_on_from_a_checkpoint():
-    """Also from those of earlier versions, which counted missing ones apart, or not at all."""
-    second = Window(Ranks())
-    second.load_state_dict(filled(Window(Ranks()), 1.0, math.inf).state_dict(), torch.device("cpu"))
-    assert filled(second, 2.0).means(3) == {"diversity": 1.5, "loss_d": 2.0, "seconds": 0.5}
-    old = {"sums": {"diversity": 1.0, "loss_d": 4.0}, "counts": {"diversity": 2, "loss_d": 2}}
-    second.load_state_dict(old | {"missing": {"diversity": 1.0}, "steps": 2, "seconds": 1.0}, torch.device("cpu"))
-    assert second.means(2) == {"diversity": 1.0, "loss_d": 2.0, "seconds": 0.5}
-    second.load_state_dict(old, torch.device("cpu"))
-    assert second.means(2) == {"diversity": 0.5, "loss_d": 2.0, "seconds": 0.0}
 
 
 def test_penalty_weight_ramps_linearly():

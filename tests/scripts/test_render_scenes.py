@@ -88,13 +88,3 @@ def test_arguments_outside_their_range_are_refused(
         renderer.main(arguments)
     assert stop.value.code == 2
     assert "must be from" in capsys.readouterr().err
-
-
-def test_digest_of_a_known_set_is_compared(renderer: ModuleType) -> None:
-    """Only what was rendered with the same settings can be compared."""
-    known = renderer.DIGESTS["clevr-simple", 10_000]
-    settings = renderer.Settings("clevr-simple")
-    assert renderer.compare_digest(settings, 0, 10_000, known) == "as known"
-    assert known in renderer.compare_digest(settings, 0, 10_000, "0" * 64)
-    assert "no digest" in renderer.compare_digest(settings, 1, 10_000, known)
-    assert "no digest" in renderer.compare_digest(renderer.Settings("clevr-simple", size=32), 0, 10_000, known)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from directions.cli.common import HARDWARE, OUTPUT, SAMPLES, Quiet, print_table
-from directions.cli.gan.sample import bars, classes_of, folder_for, make_folder
+from directions.cli.gan.sample import classes_of, counting, folder_for, make_folder
 from directions.errors import NonFiniteError, UserError
 from directions.evaluation.named_metrics import GROUPS, METRICS, NamedMetric, find_metrics
 from directions.settings.base import Settings, setting, with_options
@@ -124,7 +124,7 @@ def evaluate(
             classes=classes_of(generator, asked.classes),
             rows=asked.rows,
             cache=Path(asked.cache) if asked.cache else weights_home() / "statistics",
-            progress=bars(quiet=quiet),
+            progress=partial(counting, quiet),
         )
         if any(metric.needs_data for metric in wanted):
             measuring.real = _open_images(asked, training, generator.resolution)

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from directions.direction_file import Directions
-    from directions.evaluation.metrics import Progress
     from directions.generators.base import Generator
 
 _drawn = partial(setting, panel=SAMPLES)
@@ -111,11 +110,8 @@ def _check(settings: SampleSettings, swept: list[str]) -> None:
 
 def folder_for(run: str, inside: str, elsewhere: str) -> Path:
     """Where what is made of a generator goes: into its run folder if it has one, else into one of its name."""
-    return (
-        Path(run, inside)
-        if Path(run).is_dir()
-        else Path("outputs", elsewhere, re.sub(r"[^\w.+-]+", "-", run).strip("-."))
-    )
+    name = re.sub(r"[^\w.+-]+", "-", run).strip("-.")
+    return Path(run, inside) if Path(run).is_dir() else Path("outputs", elsewhere, name)
 
 
 def make_folder(folder: Path, remedy: str) -> None:
@@ -158,8 +154,8 @@ def _images(generator: Generator, settings: SampleSettings, folder: Path, *, qui
     pictures = [sample_sheet(images, columns=math.ceil(math.sqrt(number)))]
     pictures += [sample_sheet(image[None], columns=1, gap=0) for image in images] if settings.separate else []
     for path, picture in zip(paths, pictures, strict=True):
-        with atomic_write(path) as partial:
-            picture.save(partial, "PNG")
+        with atomic_write(path) as unfinished:
+            picture.save(unfinished, "PNG")
     return paths
 
 
@@ -228,21 +224,17 @@ def _most_active_first(generator: Generator, settings: SampleSettings, run: str,
     metric = METRICS["activeness"]
     if settings.truncation != 1:
         metric = replace(metric, settings=metric.settings | {"truncation": settings.truncation})
-    measuring = Measuring(generator, classes=classes_of(generator, settings.classes), progress=bars(quiet=quiet))
+    measuring = Measuring(generator, classes=classes_of(generator, settings.classes), progress=partial(counting, quiet))
     known = MetricFile(run).find(metric, measuring) if Path(run, FILE_NAME).is_file() else None
     results = measuring.measure(metric).results if known is None else known["results"]
     return list(results["order"])
 
 
-def bars(*, quiet: bool) -> Progress:
-    """Return what makes the progress bars of metrics."""
-
-    @contextlib.contextmanager
-    def progress(title: str, total: int) -> Iterator[Callable[[int], object]]:
-        with progress_bar(total=total, unit="", quiet=quiet, title=title) as bar:
-            yield bar.update
-
-    return progress
+@contextlib.contextmanager
+def counting(quiet: bool, title: str, total: int) -> Iterator[Callable[[int], object]]:
+    """Show the progress of a metric within the block; gives what to call with what has been done since."""
+    with progress_bar(total=total, unit="", quiet=quiet, title=title) as bar:
+        yield bar.update
 
 
 def _index(text: str, generator: Generator) -> int:
