@@ -184,7 +184,7 @@ class Curves:
     def _penalty(self, reduction: str) -> float:
         config = self.config(PLAIN, self.start, penalty_reduction=reduction)
         trainer = Trainer(config, self.data, self.device)
-        trainer.start_from(starting_state(str(self.start_of(0)))[1])
+        trainer.start_from(starting_state(str(self.start_of(0))))
         rng, total = derived_rng(0, purpose="penalty at the start"), 0.0
         for _ in range(16):
             z = torch.randn(config.batch_size[-1], config.dim_z, generator=rng)

@@ -41,7 +41,7 @@ def opened(path: Path, trainer: Trainer) -> RunFolder:
     if checkpoint is not None:
         trainer.load_state_dict(checkpoint["state"])
     elif config.fine_tune is not None:
-        trainer.start_from(starting_state(config.fine_tune)[1])
+        trainer.start_from(starting_state(config.fine_tune))
     return folder
 
 

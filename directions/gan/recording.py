@@ -52,23 +52,25 @@ def read_training(path: str | os.PathLike[str]) -> TrainConfig:
         raise UserError(f"{folder.config_path} cannot be used: {error} Start a new run.") from error
 
 
-def starting_state(path: str) -> tuple[TrainConfig, dict[str, Any]]:
+def starting_state(path: str) -> dict[str, Any]:
     """Read the run that ``--fine-tune`` names.
 
     Args:
         path: Its folder.
 
     Returns:
-        Its settings, and the state of its checkpoint.
+        The state of its checkpoint.
 
     Raises:
         UserError: If it is no training run, or damaged.
         ConfigError: If it has no checkpoint yet.
     """
-    config, checkpoint = read_training(path), RunFolder.open(path).read_checkpoint()
+    read_training(path)  # refuses other kinds of runs
+    checkpoint = RunFolder.open(path).read_checkpoint()
     if checkpoint is None:
         raise ConfigError("fine_tune", f"must name a run with a checkpoint, got {path!r}, which has none yet.")
-    return config, checkpoint["state"]
+    state: dict[str, Any] = checkpoint["state"]
+    return state
 
 
 def record_training(

@@ -142,7 +142,7 @@ def test_real_images_fade_with_the_networks():
 
 def test_fine_tuning_starts_from_the_networks_of_a_run(whole):
     """Fully grown, with fresh optimisers, and a latent head of its own where there is none."""
-    theirs, state = starting_state(str(whole.path))
+    state = starting_state(str(whole.path))
     trainer = Trainer(config(fine_tune=str(whole.path)), pictures())
     trainer.start_from(state)
     assert (trainer.last_stage.level, trainer.last_stage.alpha, trainer.step) == (1, 1.0, 0)
@@ -159,7 +159,6 @@ def test_fine_tuning_starts_from_the_networks_of_a_run(whole):
     short = dict(state, counters=state["counters"] | {"seen": 16})
     with pytest.raises(UserError, match=r"fine_tune must name a run that has grown to 8 pixels"):
         trainer.start_from(short)
-    assert theirs == config()
 
 
 def test_losses_that_are_no_numbers_stop_the_run(tmp_path):

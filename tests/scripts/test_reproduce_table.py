@@ -6,7 +6,9 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -156,6 +158,33 @@ def test_long_runs_come_in_order_and_at_equal_kimg(table):
     }
 
 
+def test_long_runs_go_on_from_one_another(table, tmp_path, monkeypatch):
+    """Plain, fine-tuned from it, from scratch; λ follows from the penalty at the start; a second walk does nothing."""
+    import table_curves as curves
+
+    monkeypatch.setattr(curves, "HELD_BACK", 4)
+    monkeypatch.setattr(curves, "RUNS", dict.fromkeys((curves.PLAIN, curves.MIDDLE, curves.Run("hp", 10, "mean")), ""))
+    small = {"channels": (4, 4, 4), "dim_z": 3, "batch_size": 4, "stable_kimg": (20, 0, 0)}
+    monkeypatch.setattr(curves, "SETTINGS", curves.SETTINGS | small | {"fade_kimg": (0, 0, 0)})
+    (tmp_path / "real").mkdir()
+    for number in range(12):
+        Image.fromarray(np.random.default_rng(number).integers(0, 256, (16, 16, 3), np.uint8)).save(
+            tmp_path / "real" / f"{number}.png"
+        )
+    asked = table.parse_arguments(["--scale", "long", "--kimg", "0.052", "--folder", str(tmp_path / "runs")])
+    asked.data, asked.metrics = {"clevr-simple": str(tmp_path / "real")}, ()
+    curves.Curves(asked).walk()
+    penalties = json.loads((tmp_path / "runs" / "penalties.json").read_text())
+    points = {path.parent.name: json.loads((path / "config.json").read_text())["training"]
+              for path in (tmp_path / "runs" / "points").glob("*/0.052")}  # fmt: skip
+    assert points.keys() == {"plain-0", "ft-max-10-0", "hp-mean-10-0"}
+    assert points["ft-max-10-0"]["kimg"] == pytest.approx(0.04)
+    for name, reduction in (("ft-max-10-0", "max"), ("hp-mean-10-0", "mean")):
+        assert points[name]["penalty_weight"] * penalties[reduction] == pytest.approx(10 * 0.693, rel=1e-3)
+    monkeypatch.setattr(curves, "record_training", None)
+    curves.Curves(asked).walk()
+
+
 def test_curves_are_drawn_from_what_is_there(table, tmp_path, capsys):
     """By kimg, with what the training tells."""
     from table_curves import write_curves
@@ -176,9 +205,6 @@ def test_curves_are_drawn_from_what_is_there(table, tmp_path, capsys):
 @pytest.mark.slow
 def test_a_small_table_is_made_and_made_only_once(table, tmp_path):
     """All five rows on a handful of drawn pairs, end to end; the second time everything is there."""
-    import numpy as np
-    from PIL import Image
-
     (tmp_path / "pairs").mkdir()
     for number in range(40):
         pixels = np.random.default_rng(number).integers(0, 256, (32, 64, 3), np.uint8)

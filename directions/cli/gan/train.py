@@ -46,7 +46,6 @@ def train(
     quiet: common.Quiet = False,
 ) -> None:
     """Train a generator on a folder of images, with the Hessian Penalty or without."""
-    from directions.gan.recording import content_of, record_training
     from directions.run import RunFolder, StopSignals, check_name, require_tensorboard
 
     with joined() as ranks, StopSignals(ranks), _denormals_restored():
@@ -60,6 +59,9 @@ def train(
             place = {"resume": str(resume)}
         if tensorboard:
             require_tensorboard()
+
+        from directions.gan.recording import content_of, record_training, starting_state
+
         with contextlib.closing(common.ProgressBar(quiet or not ranks.first)) as progress:
             trainer = _trainer(config, progress, ranks)
             folder = RunFolder.seen_by(ranks, resume or Path())
@@ -71,7 +73,7 @@ def train(
             if resume is not None and checkpoint is not None:
                 trainer.load_state_dict(checkpoint["state"])
             elif config.fine_tune is not None:
-                trainer.start_from(_starting_state(config.fine_tune, ranks)[1])
+                trainer.start_from(ranks.from_first(lambda: starting_state(config.fine_tune)))
             if dry_run:
                 if ranks.first:
                     common.print_json({"config": config.to_dict(), "resolved": _resolved(trainer)} | place)
@@ -108,15 +110,11 @@ def _denormals_restored() -> Iterator[None]:
             sys.modules["torch"].set_flush_denormal(False)
 
 
-def _starting_state(path: str, ranks: Ranks) -> tuple[TrainConfig, dict[str, Any]]:
-    from directions.gan.recording import starting_state
-
-    return ranks.from_first(lambda: starting_state(path))
-
-
 def _new_config(given: dict[str, Any], ranks: Ranks) -> TrainConfig:
     if given.get("fine_tune") is not None:
-        theirs, _ = _starting_state(given["fine_tune"], ranks)
+        from directions.gan.recording import read_training
+
+        theirs = ranks.from_first(lambda: read_training(given["fine_tune"]))
         given = {field: getattr(theirs, field) for field in ("dim_z", "channels", "resolution")} | given
     return TrainConfig(**given)
 
