@@ -7,6 +7,7 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -73,7 +74,7 @@ def train(
             if resume is not None and checkpoint is not None:
                 trainer.load_state_dict(checkpoint["state"])
             elif config.fine_tune is not None:
-                trainer.start_from(ranks.from_first(lambda: starting_state(config.fine_tune)))
+                trainer.start_from(ranks.from_first(partial(starting_state, config.fine_tune)))
             if dry_run:
                 if ranks.first:
                     common.print_json({"config": config.to_dict(), "resolved": _resolved(trainer)} | place)
