@@ -22,8 +22,7 @@ from jinja2 import Environment, PackageLoader
 from directions.direction_file import Directions
 from directions.discovery import Snapshot, discover
 from directions.errors import MissingExtraError, NonFiniteError, UserError
-from directions.evaluation.disentanglement import LatentReadings, measure_mig, read_latents
-from directions.evaluation.factors import Judge, judge_of, measure_factors
+from directions.evaluation.factors import Judge, LatentReadings, judge_of, measure_factors, measure_mig, read_latents
 from directions.evaluation.report import FACTOR_PATH
 from directions.evaluation.statistics import Statistics, describe
 from directions.files import write_bytes, write_text
@@ -227,7 +226,7 @@ class Comparison:
                 scores["dci"] = table.disentanglement
                 with contextlib.suppress(MissingExtraError):
                     turned = dataclasses.replace(self._readings, z=self._readings.z @ found.matrix.T)
-                    scores["mig"] = measure_mig(turned).mig
+                    scores["mig"] = measure_mig(turned)["mig"]
         return {name: None if value != value else value for name, value in scores.items()}
 
     def _means(self, label: str, cells: Sequence[Mapping[str, Any]]) -> tuple[dict[str, float], dict[str, float]]:

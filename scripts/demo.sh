@@ -36,7 +36,7 @@ echo "==> 3/3 What the direction file holds"
 
 cat <<END
 
-Look at   $run/gifs/overview.gif and contact_sheet.png beside it: a direction a row, a sample a column.
+Look at   $run/overview.png, found beside random directions on two classes, and $run/gifs/overview.gif: a direction a row.
 In code   (.venv/bin/python)
 
     from directions import load_directions, load_generator

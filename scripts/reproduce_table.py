@@ -41,7 +41,7 @@ from table_runs import measured, opened
 
 from directions.device import keep_freed_memory
 from directions.errors import Interrupted, NonFiniteError, UserError
-from directions.evaluation.named_metrics import NamedMetric, find_metrics
+from directions.evaluation.metrics import NamedMetric, find_metrics
 from directions.files import write_text
 from directions.gan.data import open_data
 from directions.gan.recording import record_training

@@ -22,7 +22,7 @@ from biggan_worker import random_model
 from directions.basis import random_basis
 from directions.evaluation.activeness import activeness
 from directions.evaluation.factors import measure_factors
-from directions.evaluation.scene_reader import load_scene_judge
+from directions.evaluation.scene_reader import load_scene_reader
 from directions.files import atomic_write
 from directions.generators.base import Generator
 from directions.generators.biggan_deep import BigGANDeep
@@ -125,7 +125,7 @@ def builtin_target(name: str, budget: float) -> Target:
         *(Cell(f"adam-paper-{s}", "adam, the paper's settings", s, {"learning_rate": PAPER_RATE, "decay_steps": 0,
                "batch_size": 96, "micro_batch": 16, "seconds": 3 * budget}) for s in range(2)),
     ]  # fmt: skip
-    return Target(load_generator(name), DiscoverConfig(generator=name), cells, load_scene_judge())
+    return Target(load_generator(name), DiscoverConfig(generator=name), cells, load_scene_reader())
 
 
 def large_target(budget: float, folder: Path) -> Target:

@@ -31,8 +31,8 @@ from table_report import markdown
 from table_runs import measured, opened
 
 from directions.device import keep_freed_memory
-from directions.evaluation.named_metrics import NamedMetric
-from directions.evaluation.scene_reader import READER_FOLDER, SceneJudge, load_scene_reader
+from directions.evaluation.metrics import NamedMetric
+from directions.evaluation.scene_reader import READER_FOLDER, load_scene_reader
 from directions.files import write_text
 from directions.gan.data import ImageData, open_data
 from directions.gan.recording import record_training, starting_state
@@ -245,7 +245,7 @@ class Curves:
         scores: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
         missing = [metric for metric in metrics if metric.name not in scores]
         if missing:
-            judge = SceneJudge(load_scene_reader(self.reader, device=self.device))
+            judge = load_scene_reader(self.reader, device=self.device)
             real = self.folder / "real"
             for name, found in measured(point, self.data, missing, self.device, cache=real, judge=judge):
                 scores[name] = found

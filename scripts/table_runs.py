@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from directions.evaluation.factors import Judge
-from directions.evaluation.metrics import Measuring, RealImages
-from directions.evaluation.named_metrics import NamedMetric
+from directions.evaluation.factors import Judge, LatentReadings
+from directions.evaluation.image_metrics import RealImages
+from directions.evaluation.metrics import Measuring, NamedMetric
 from directions.gan.recording import content_of, starting_state
 from directions.gan.trainer import Trainer
 from directions.generators.registry import load_generator
@@ -75,5 +75,6 @@ def measured(
     for metric in metrics:
         result = measuring.measure(metric)
         yield metric.name, {**result.results, "value": result.value}
-        for readings in measuring._readings.values():
-            yield "spreads", dict(readings.spreads)
+        for readings in measuring._made.values():
+            if isinstance(readings, LatentReadings):
+                yield "spreads", dict(readings.spreads)

@@ -280,10 +280,10 @@ def score(reader: SceneReader, scenes: Scenes, index: Tensor, *, degraded: bool)
         images = degrade(images, torch.Generator().manual_seed(0))
     reading = reader.read(as_judged(images))
     figures: dict[str, Any] = {"images": len(index), "r2": {}, "rmse": {}}
-    figures["shape_accuracy"] = (reading.shape == scenes.shape[index]).double().mean().item()
+    figures["shape_accuracy"] = (reading[:, len(FACTORS) :].argmax(dim=1) == scenes.shape[index]).double().mean().item()
     for column, name in enumerate(FACTORS):
         truth = scenes.factors[index, column]
-        squared = (getattr(reading, name).double() - truth).square().mean()
+        squared = (reading[:, column].double() - truth).square().mean()
         figures["r2"][name] = (1 - squared / truth.var(correction=0)).item()
         figures["rmse"][name] = squared.sqrt().item()
     return figures

@@ -14,7 +14,8 @@ from directions.cli.main import EXAMPLES, main
 from directions.cli.main import VERBS as DECLARED
 
 VERBS = [
-    *("discover", "render", "explore", "inspect", "evaluate", "name", "select", "merge", "push", "pull", "convert"),
+    *("discover", "render", "explore", "inspect", "evaluate", "measure", "name", "select", "merge", "push", "pull"),
+    "convert",
     "generators",
 ]
 

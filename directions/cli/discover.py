@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from directions.generators.base import Generator
     from directions.run import RunFolder
 
+OVERVIEW = "overview.png"
+
 
 @with_options(DiscoverConfig)
 def discover(
@@ -132,6 +134,8 @@ def discover(
         progress.folder = folder
         with resumable(folder, ranks, "discover"), contextlib.closing(progress):
             found = record_run(snapshots, generator, folder, tensorboard=tensorboard, on_progress=progress, ranks=ranks)
+            if ranks.first:
+                _picture(found, generator, folder, progress)
         if ranks.first:
             _print_result(found, folder, as_json)
 
@@ -189,6 +193,16 @@ def _resolved(generator: Generator, config: DiscoverConfig, ranks: Ranks) -> dic
     }
 
 
+def _picture(found: Directions, generator: Generator, folder: RunFolder, progress: ProgressBar) -> None:
+    """Write a sheet of what was found, beside random directions; the run is complete without it."""
+    from directions.rendering.stills import write_overview
+
+    try:
+        write_overview(folder.path / OVERVIEW, found, generator)
+    except UserError as error:
+        progress.say(f"No {OVERVIEW}: {error}")
+
+
 def _print_result(found: Directions, folder: RunFolder, as_json: bool) -> None:
     from directions.joint.notes import joint_notes, verdict
     from directions.run import gain_in_words
@@ -198,9 +212,11 @@ def _print_result(found: Directions, folder: RunFolder, as_json: bool) -> None:
     penalty, joint = header["penalty"], header.get("joint")
     gain = joint.get("steps") if joint else None
     notes = joint_notes(joint, header["directions"]) if joint else []
+    sheet = folder.path / OVERVIEW
+    overview = {"overview": str(sheet)} if sheet.is_file() else {}
     if as_json:
         result = {"folder": str(folder.path), "directions": file, "steps": header["steps"], "penalty": penalty}
-        result |= {key: header[key] for key in ("first", "plan") if key in header}
+        result |= overview | {key: header[key] for key in ("first", "plan") if key in header}
         print_json(result | ({"joint": joint, "notes": notes} if joint else {}))
         return
     steps = gain["kept"] if gain else header["steps"]
@@ -233,3 +249,5 @@ def _print_result(found: Directions, folder: RunFolder, as_json: bool) -> None:
     typer.echo(f"\n{len(found)} directions{chosen}, most active first: {path}")
     for what, verb in (("Look at them:", "render"), ("Move sliders:", "explore"), ("List them:", "inspect")):
         typer.echo(f"{what:<14} directions {verb} {path}")
+    if overview:
+        typer.echo(f"Beside random: {shlex.quote(str(sheet))}")

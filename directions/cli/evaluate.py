@@ -1,4 +1,4 @@
-"""``directions evaluate``: how good a file's directions are, beside random directions and the axes of z."""
+"""``directions evaluate`` and ``measure``: how good a file's directions are, and the columns that it may lack."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import hashlib
 import json
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from directions.cli.common import (
-    HARDWARE,
     OUTPUT,
     Device,
     GeneratorName,
+    ProgressBar,
+    Quiet,
     Weights,
     direction_file,
     options_named,
@@ -22,19 +23,26 @@ from directions.cli.common import (
     print_table,
     progress_bar,
 )
+from directions.errors import UserError
+
+if TYPE_CHECKING:
+    from directions.direction_file import Directions
+    from directions.generators.base import Generator
 
 _what = partial(typer.Option, rich_help_panel="What to measure")
-_hardware = partial(typer.Option, rich_help_panel=HARDWARE)
 _output = partial(typer.Option, rich_help_panel=OUTPUT)
+
+FilePath = Annotated[Path, typer.Argument(help="A direction file, or the run folder that it is in.")]
 
 _METRICS = "Among penalty, hessians, diagonalness, activeness and factors."
 _ALL = "all that the generator allows"
+_SAMPLES = "Places at which the activeness of the most active 16 is measured; the others get an eighth, at least 32."
 _SEEDS = "How many times to measure, at other places and against other random directions."
 
 
 def evaluate(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="A direction file, or the run folder that it is in.")],
+    file: FilePath,
     metrics: Annotated[str | None, _what(metavar="METRIC,…", help=_METRICS, show_default=_ALL)] = None,
     seeds: Annotated[int, _what(metavar="INT>=1", help=_SEEDS)] = 5,
     samples: Annotated[int, _what(metavar="INT>=2", help="Places of one measurement.")] = 32,
@@ -44,7 +52,7 @@ def evaluate(
     out: Annotated[Path | None, _output("--out", "-o", metavar="FILE", help="JSON file to write, too.")] = None,
     plot: Annotated[Path | None, _output(metavar="FILE", help="Picture to draw (.png, .svg or .pdf), too.")] = None,
     as_json: Annotated[bool, _output("--json", help="Print JSON instead of tables.")] = False,
-    quiet: Annotated[bool, _output("--quiet", "-q", help="No progress on stderr.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Measure a file's directions against random ones and the axes of z."""
     from directions.direction_file import load_directions
@@ -56,7 +64,7 @@ def evaluate(
     # Only now torch: a wrong file is reported at once.
     from directions.evaluation.factors import judge_of
     from directions.evaluation.plots import draw_evaluation, require_plot
-    from directions.evaluation.report import FileEvaluation
+    from directions.evaluation.report import FileEvaluation, text_tables
     from directions.generators.registry import load_generator
 
     if plot is not None:
@@ -68,27 +76,80 @@ def evaluate(
     with options_named(context):
         planned = FileEvaluation(directions, model, metrics=chosen, seeds=seeds, samples=samples, judge=judge_of(model))
     with progress_bar(total=planned.images, unit="image", quiet=quiet) as bar:
-        evaluation = planned.run(count=bar.update)
+        measured = planned.run(count=bar.update)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    origin = {"file": str(path), "sha256": digest, "generator": directions.header["generator"]}
-    result = origin | evaluation.to_dict()
+    result = {"file": str(path), "sha256": digest, "generator": directions.header["generator"]} | measured
     title = f"{len(directions)} directions of {directions.generator}"
     # Printed first, so that a disk that is full by now does not take the numbers away.
     if as_json:
         print_json(result)
     else:
-        settings = evaluation.settings
+        settings = measured["settings"]
         layers = "" if settings["layers"] is None else f", layers {settings['layers']}"
         typer.echo(
             f"{title}: z components {settings['space']}{layers}, truncation {settings['truncation']:g}; "
-            f"{seeds} seeds, {samples} places each; mean and 95% interval\n"
+            f"{seeds} seeds, {samples} places each; mean and 95% interval"
         )
-        rows = evaluation.number_rows()
-        print_table(rows, "l" * len(rows[0]))
-        if rows := evaluation.direction_rows():
+        for rows, first in zip(text_tables(measured), ("l", "rl"), strict=False):
             typer.echo()
-            print_table(rows, "rl" + "r" * (len(rows[0]) - 2))
+            print_table(rows, first.ljust(len(rows[0]), "r" if len(first) > 1 else "l"))
     if out is not None:
         write_text(out, json.dumps(result, indent=1) + "\n")
     if plot is not None:
-        draw_evaluation(evaluation, plot, title=title)
+        draw_evaluation(measured, plot, title=title)
+
+
+def print_suggestions(directions: Directions, generator: Generator, *, as_json: bool) -> None:
+    """Print what each direction changes most, for ``directions inspect FILE --suggest``."""
+    from directions.evaluation.statistics import suggest_names
+
+    found = suggest_names(generator, directions)
+    if as_json:
+        print_json([None if one is None else vars(one) | {"words": one.words} for one in found])
+        return
+    rows = [("", "name", "suggestion", "share of its effects", "change in deviations")]
+    for index, one in enumerate(found):
+        cells = ("", "", "") if one is None else (one.words, f"{one.share:.0%}", f"{abs(one.effect):.1f}")
+        rows.append((str(index), directions.names[index], *cells))
+    print_table(rows, "rllrr")
+    typer.echo("\nSuggested by statistics of a few pictures, and not written; where none stands out there is none.")
+    typer.echo("To take one: directions name FILE INDEX NAME.")
+
+
+def measure(
+    context: typer.Context,
+    file: FilePath,
+    final_samples: Annotated[int, _what(metavar="INT>=1", help=_SAMPLES)] = 256,
+    seed: Annotated[int, _what(metavar="INT>=0", help="Seed of the samples.")] = 0,
+    generator: GeneratorName = None,
+    weights: Weights = None,
+    device: Device = "cpu",
+    quiet: Quiet = False,
+) -> None:
+    """Fill in activeness, path sizes and penalty shares in a file that has none, such as a converted one.
+
+    They are measured as discover does at its end. Path sizes that were written by hand stay, and so does the order.
+    """
+    from directions.direction_file import edit_directions, load_directions
+    from directions.files import require_writable
+
+    path = direction_file(file)
+    directions = load_directions(path)
+    require_writable(path)
+
+    from directions.evaluation.summary import measure_columns, with_columns
+    from directions.generators.registry import load_generator
+
+    model = load_generator(generator or directions.generator, weights=weights, device=device)
+    progress = ProgressBar(quiet)
+    with options_named(context):
+        columns = measure_columns(directions, model, final_samples=final_samples, seed=seed, on_progress=progress)
+    progress.close()
+
+    def change(found: Directions) -> Directions:
+        if found.matrix.tolist() != directions.matrix.tolist():  # replaced while they were measured
+            raise UserError(f"{path} holds other directions by now. Measure it again.")
+        return with_columns(found, columns)
+
+    edit_directions(path, change)
+    typer.echo(f"{path}: measured {len(directions)} directions of {directions.generator}; see them with inspect.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import secrets
 from pathlib import Path
 from typing import Annotated
@@ -11,27 +12,17 @@ import typer
 from directions.cli.common import Device, GeneratorName, Weights, direction_file, options_named
 from directions.errors import UserError
 
-_PAGE = "The page"
+_page = functools.partial(typer.Option, rich_help_panel="The page")
 
 
 def explore(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="A direction file, or the run folder that it is in.")],
     port: Annotated[
-        int | None,
-        typer.Option(
-            metavar="0..65535",
-            help="Port; 0 takes any free one.",
-            show_default="8160, or a free one",
-            rich_help_panel=_PAGE,
-        ),
+        int | None, _page(metavar="0..65535", help="Port; 0 takes any free one.", show_default="8160, or a free one")
     ] = None,
-    host: Annotated[str, typer.Option(help="Address on this machine; no other is served.", rich_help_panel=_PAGE)] = (
-        "127.0.0.1"
-    ),
-    open_browser: Annotated[
-        bool, typer.Option("--open/--no-open", help="Open the page in a browser.", rich_help_panel=_PAGE)
-    ] = True,
+    host: Annotated[str, _page(help="Address on this machine; no other is served.")] = "127.0.0.1",
+    open_browser: Annotated[bool, _page("--open/--no-open", help="Open the page in a browser.")] = True,
     generator: GeneratorName = None,
     weights: Weights = None,
     device: Device = "cpu",
@@ -48,18 +39,15 @@ def explore(
         raise UserError(
             f"The page needs {error.name}, which is not installed. Install it: pip install 'biggan-directions[explore]'"
         ) from error
-    from directions.explorer.app import address, listen, serve
+    from directions.explorer.app import address, listen, make_app, serve
+    from directions.explorer.file import OpenFile
+    from directions.explorer.snippet import Origin
+    from directions.generators.registry import load_generator
 
     with options_named(context):
         bound = listen(host, port)
     with bound:
-        # Only now torch: a wrong file or address is reported at once.
         typer.echo(f"Loading {generator or directions.generator} …", err=True)
-        from directions.explorer.app import make_app
-        from directions.explorer.file import OpenFile
-        from directions.explorer.snippet import Origin
-        from directions.generators.registry import load_generator
-
         model = load_generator(generator or directions.generator, weights=weights, device=device)
         opened = OpenFile(path, lambda found: found.require_fits(model))
         app = make_app(opened, model, Origin(path, generator, weights, device), secrets.token_urlsafe(24))

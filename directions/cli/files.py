@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from directions.cli.common import OUTPUT, direction_file, options_named, print_json, print_table
+from directions.cli.common import (
+    OUTPUT,
+    Device,
+    GeneratorName,
+    Weights,
+    direction_file,
+    options_named,
+    print_json,
+    print_table,
+)
 from directions.direction_file.format import short
 from directions.errors import UserError
 from directions.files import user_path
@@ -55,18 +64,30 @@ AsJson = Annotated[bool, option(OUTPUT, "Print the result as JSON.", "--json")]
 History = Annotated[bool, option(None, "Show what was changed in the file, when, and by which version.", "--history")]
 Header = Annotated[bool, option(None, "Print the whole header, or with --history that, as JSON.", "--json")]
 
+Suggest = Annotated[bool, option(None, "Suggest names by what pictures of each show; makes images.", "--suggest")]
+
 
 def inspect(
     file: FilePath,
     history: History = False,
+    suggest: Suggest = False,
     as_json: Header = False,
+    generator: GeneratorName = None,
+    weights: Weights = None,
+    device: Device = "cpu",
 ) -> None:
     """Show which directions a file holds, how they were found, and what was measured about them."""
     from directions.direction_file import load_directions
 
     directions = load_directions(direction_file(file))
     header = directions.header
-    if as_json:
+    if suggest:
+        from directions.cli.evaluate import print_suggestions
+        from directions.generators.registry import load_generator
+
+        found = load_generator(generator or directions.generator, weights=weights, device=device)
+        print_suggestions(directions, found, as_json=as_json)
+    elif as_json:
         print_json(header["history"] if history else header)
     elif not history:
         _print_origin(header)

@@ -31,6 +31,10 @@ VERBS = {
         "Show which directions a file holds, how they were found, and what was measured about them.",
     ),
     "evaluate": ("evaluate", "Measure a file's directions against random ones and the axes of z."),
+    "measure": (
+        "evaluate",
+        "Fill in activeness, path sizes and penalty shares in a file that has none, such as a converted one.",
+    ),
     "compare": (
         "compare",
         "Run methods on a generator and judge them at the same held-out places; a run that is there is used again.",
@@ -55,6 +59,7 @@ EXAMPLES = {
     "explore": ("outputs/00000-first", "outputs/00000-first --port 8200 --no-open"),
     "inspect": ("outputs/00000-first", "outputs/00000-first --history"),
     "evaluate": ("outputs/00000-first --out evaluation.json --plot evaluation.png",),
+    "measure": ("converted.safetensors",),
     "compare": ("builtin", "letters --methods random,pca,hessian --seeds 5"),
     "name": ("outputs/00000-first 1 hue --path-size 4", "outputs/00000-first --undo"),
     "select": ("outputs/00000-first 0,hue,5 --out few.safetensors",),

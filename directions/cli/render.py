@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from directions.cli.common import OUTPUT, SAMPLES, Device, GeneratorName, Weights, direction_file, print_json
+from directions.cli.common import OUTPUT, SAMPLES, Device, GeneratorName, Quiet, Weights, direction_file, print_json
 from directions.errors import UserError
 from directions.settings.base import ConfigError, with_options
 from directions.settings.render import RenderSettings, usual_format
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from directions.settings.discover import Classes
 
 _SAID_CLASSES = 20
+_move = functools.partial(typer.Option, rich_help_panel="How to move")
+_sample = functools.partial(typer.Option, rich_help_panel=SAMPLES)
+_output = functools.partial(typer.Option, rich_help_panel=OUTPUT)
 
 
 @with_options(RenderSettings)
@@ -24,28 +28,21 @@ def render(
     given: dict[str, Any],
     file: Annotated[Path, typer.Argument(help="A direction file, or the run folder that it is in.")],
     directions: Annotated[
-        str,
-        typer.Option(
-            "--directions", "-d", metavar="DIRECTION,…", help="By index or name; or all.",
-            rich_help_panel="How to move",
-        ),
+        str, _move("--directions", "-d", metavar="DIRECTION,…", help="By index or name; or all.")
     ] = "all",
-    with_hidden: Annotated[
-        bool, typer.Option("--all", help="Show hidden directions too.", rich_help_panel="How to move")
-    ] = False,
+    with_hidden: Annotated[bool, _move("--all", help="Show hidden directions too.")] = False,
     classes: Annotated[
         str | None,
-        typer.Option(
-            "--classes", "-y", metavar="CLASS,…", rich_help_panel=SAMPLES,
+        _sample(
+            "--classes", "-y", metavar="CLASS,…", show_default="those that the directions were learned on",
             help="Classes of the samples by index or name, in turn; or all. Several are named above an animation's "
             "columns and beside a strip's rows.",
-            show_default="those that the directions were learned on",
         ),
     ] = None,
     word: Annotated[
         str | None,
-        typer.Option(
-            metavar="TEXT", rich_help_panel=SAMPLES,
+        _sample(
+            metavar="TEXT",
             help="Its letters as classes, in a column each, all of one z: for a generator whose classes are letters.",
         ),
     ] = None,
@@ -54,24 +51,16 @@ def render(
     device: Device = "cpu",
     out: Annotated[
         Path | None,
-        typer.Option(
+        _output(
             help="A folder, made if it is not there; or one file that ends in .gif, .webp, .mp4 or .png.",
-            show_default="pictures, or gallery, beside the file", rich_help_panel=OUTPUT,
+            show_default="pictures, or gallery, beside the file",
         ),
     ] = None,
     dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run", help="Print which files would be written and how many images made, and stop.",
-            rich_help_panel=OUTPUT,
-        ),
+        bool, _output("--dry-run", help="Print which files would be written and how many images made, and stop.")
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the paths of the files as JSON.", rich_help_panel=OUTPUT)
-    ] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="No progress on stderr.", rich_help_panel=OUTPUT)
-    ] = False,
+    as_json: Annotated[bool, _output("--json", help="Print the paths of the files as JSON.")] = False,
+    quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Render directions: animations, strips, planes of two, or a gallery to look through."""
     from directions.direction_file import load_directions
@@ -89,14 +78,13 @@ def render(
     if given.get("one_z") and wanted != "all":
         given.setdefault("samples", len(wanted))
     settings = RenderSettings(**given)
-    named = directions.strip() != "all"
-    indices: list[int | str] | None = [key.strip() for key in directions.split(",")] if named else None
-    if indices is None and settings.plane is None:
+    indices: list[int | str] | None = None
+    if directions.strip() != "all":
+        indices = [key.strip() for key in directions.split(",")]
+    elif settings.plane is None:
         indices = [index for index, hidden in enumerate(found.hidden) if with_hidden or not hidden]
         if not indices:
-            raise UserError(
-                "All directions of this file are hidden. Show them with --all, or name some with --directions."
-            )
+            raise UserError("All directions of this file are hidden. Show them with --all, or name some with -d.")
     default_name = "gallery" if settings.format == "gallery" else "pictures"
     plan = make_plan(found, settings, out or path.parent / default_name, indices)
 
@@ -107,24 +95,28 @@ def render(
 
     loaded = load_generator(generator or found.generator, weights=weights, device=device)
     try:
-        y = _spread(resolve_classes(loaded, wanted), settings.samples)
+        known = resolve_classes(loaded, wanted)
     except UserError as error:
-        option = "classes" if word is None else "word"
-        raise ConfigError(option, str(error).removeprefix("classes ")) from error
+        raise ConfigError("classes" if word is None else "word", str(error).removeprefix("classes ")) from error
+    # All classes in turn, or, of more than there are samples, some at even distances.
+    step = max(1, len(known) // settings.samples)
+    y = [known[(sample * step) % len(known)] for sample in range(settings.samples)] if known else None
     scene = prepare(plan, loaded, y)
     if dry_run:
+        more = [f"and {settings.samples - _SAID_CLASSES} more"] if settings.samples > _SAID_CLASSES else []
         print_json(
             {
                 "files": [str(file) for file in [*plan.files, *plan.parts]],
                 "evaluations": plan.evaluations,
-                "classes": y if y is None or len(y) <= _SAID_CLASSES else _first(y),
+                "classes": None if y is None else [*y[:_SAID_CLASSES], *more],
                 "settings": settings.to_dict(),
-                "layers": None if scene.layers is None else str(scene.layers),
+                "layers": None if scene.samples.layers is None else str(scene.samples.layers),
                 "directions": [found.names[index] for page in plan.pages for index in page.rows],
             }
         )
         return
-    written = carry_out(plan, scene, RunFolder(path.parent).read_stats(), progress=not quiet)
+    stats = RunFolder(path.parent).read_stats() if settings.format == "gallery" else ()
+    written = carry_out(plan, scene, stats, progress=not quiet)
     if as_json:
         print_json([str(file) for file in written])
     else:
@@ -139,14 +131,3 @@ def _wanted(directions: Directions, word: str | None, classes: str | None) -> Cl
     if word is not None or classes is not None:
         return tuple(word) if word is not None else parse_classes(str(classes))
     return tuple(learned_on) if isinstance(learned_on, list) else "all"
-
-
-def _first(classes: list[int]) -> list[int | str]:
-    """The first of very many classes, and how many more there are."""
-    return [*classes[:_SAID_CLASSES], f"and {len(classes) - _SAID_CLASSES} more"]
-
-
-def _spread(classes: tuple[int, ...], samples: int) -> list[int] | None:
-    """Choose a class for each column: all in turn, or, of more classes than columns, some at even distances."""
-    step = max(1, len(classes) // samples)
-    return [classes[(column * step) % len(classes)] for column in range(samples)] if classes else None

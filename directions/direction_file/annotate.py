@@ -91,6 +91,32 @@ def annotate(header: Mapping[str, Any], changes: Mapping[int, Mapping[str, Any]]
     return _remember(new, "; ".join(said[:_NAMED_PARTS]) + more, {"directions": before})
 
 
+def fill_in(header: Mapping[str, Any], columns: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+    """Write what was measured of each direction; a path size that somebody has written before stays.
+
+    Args:
+        header: As JSON gives it.
+        columns: For ``path_size`` and others of an entry's keys a value for each direction.
+
+    Returns:
+        The new header with the change in its history, which undoes as far as path sizes go.
+    """
+    new = copy.deepcopy(dict(header))
+    written = {
+        int(index)
+        for change in new["history"]
+        for index, fields in ((change["before"] or {}).get("directions") or {}).items()
+        if "path_size" in fields
+    }
+    before: dict[str, dict[str, Any]] = {}
+    for index, entry in enumerate(new["directions"]):
+        found = {key: values[index] for key, values in columns.items() if key != "path_size" or index not in written}
+        if found.get("path_size", entry["path_size"]) != entry["path_size"]:
+            before[str(index)] = {"path_size": entry["path_size"]}
+        entry.update(found)
+    return _remember(new, f"measured: {', '.join(columns)}", {"directions": before})
+
+
 def reorder(header: Mapping[str, Any], order: Sequence[int]) -> dict[str, Any]:
     """Change the order in which directions are shown, given as every index once; their indices stay."""
     new = copy.deepcopy(dict(header))

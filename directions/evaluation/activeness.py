@@ -1,26 +1,31 @@
-"""What each direction does: how much it changes the image, how far it may go, its share of the penalty."""
+"""What each direction does: how much it changes the image, whether by itself, how far it may go, its penalty share."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from directions.basis import SearchSpace
+from directions.basis import SearchSpace, check_orthonormal
 from directions.device import full_float32
+from directions.errors import NonFiniteError, UserError
 from directions.generators.base import Generator
 from directions.generators.layers import LayerRange, edited_images
 from directions.generators.progan import ProGAN
 from directions.held_out import HeldOutSet
+from directions.joint.measure import difference_entries, difference_evaluations
 from directions.penalty import symmetric_sums
 from directions.ranks import Ranks
 from directions.sampling import derived_rng, draw_points, image_map
 
 CARRIED = 0.95
+
+FLOOR = 1e-3
+"""Curvature, in image / latent², below which an output is taken for flat: half of it, the change of the second order
+over a step of 1, is less than a tenth of a grey level of 255; and it is far above rounding in float32."""
 
 _DRAWS = 20_000  # of z: the 95% quantile of squared lengths is then known to 1%
 
@@ -28,19 +33,25 @@ _STAGES = 4
 _STILL_CHANGING = 0.25  # of the fastest stage's rate; well above the noise of the mean, well below a visible slowdown
 
 
+def require_basis(generator: Generator, basis: Tensor) -> None:
+    """Check what is handed over from outside: orthonormal rows as wide as z.
+
+    Raises:
+        UserError: If it is something else.
+    """
+    if reason := check_orthonormal(basis):
+        raise UserError(f"basis must have orthonormal rows: {reason}")
+    if basis.shape[1] != generator.dim_z:
+        width = basis.shape[1]
+        raise UserError(f"basis must be as wide as the generator's z, {generator.dim_z}, got width {width}.")
+
+
 @torch.no_grad()
 def activeness(
-    generator: Generator,
-    basis: Tensor,
-    *,
-    samples: int = 300,
-    classes: Sequence[int] = (),
-    truncation: float = 1.0,
-    layers: LayerRange | None = None,
-    seed: int = 0,
-    rows: int = 64,
+    generator: Generator, basis: Tensor, *, samples: int = 300, classes: Sequence[int] = (), truncation: float = 1.0,
+    layers: LayerRange | None = None, seed: int = 0, rows: int = 64,
     count: Callable[[int], object] = lambda images: None,
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     r"""Measure how much the image varies along each direction.
 
     For a direction q and a sample z, the coordinate of z along q is set to −2t, 0 and 2t, with t the truncation (for
@@ -83,34 +94,9 @@ def activeness(
     return totals / samples
 
 
-@dataclass(frozen=True)
-class ComponentActiveness:
-    """Activeness of the components of z.
-
-    Attributes:
-        values: Of each component, in units of image²; images are in [−1, 1].
-    """
-
-    values: tuple[float, ...]
-
-    @property
-    def order(self) -> tuple[int, ...]:
-        """The components, most active first; of equal ones the first first."""
-        return tuple(sorted(range(len(self.values)), key=lambda i: -self.values[i]))
-
-    @property
-    def carrying(self) -> int:
-        """The smallest number of components that have 95 % of the activeness of all; 0 if nothing is active."""
-        return components_carrying(self.values)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything as plain JSON types."""
-        return {"carrying_95": self.carrying, "order": list(self.order), "activeness": list(self.values)}
-
-
 def component_activeness(
     generator: Generator, *, samples: int = 300, progan_normalised_from: int = 12, **settings: Any
-) -> ComponentActiveness:
+) -> dict[str, Any]:
     """Measure the activeness of each component of z, as the paper's code does.
 
     For each of 300 latents the component is set to −2, 0 and 2, the others staying as they are; activeness is the
@@ -125,12 +111,14 @@ def component_activeness(
         **settings: Classes, truncation, seed, rows and count, as for `activeness`.
 
     Returns:
-        The activeness of each component.
+        ``activeness`` of each component, in units of image²; their ``order``, the most active first; ``carrying_95``,
+        `components_carrying`.
     """
     if isinstance(generator, ProGAN) and generator.dim_z >= progan_normalised_from:
         generator = generator.after_norm()
-    measured = activeness(generator, torch.eye(generator.dim_z), samples=samples, **settings)
-    return ComponentActiveness(tuple(measured.tolist()))
+    values = activeness(generator, torch.eye(generator.dim_z), samples=samples, **settings)
+    order = values.argsort(descending=True, stable=True).tolist()
+    return {"carrying_95": components_carrying(values.tolist()), "order": order, "activeness": values.tolist()}
 
 
 def components_carrying(values: Sequence[float], share: float = CARRIED) -> int:
@@ -147,13 +135,9 @@ def components_carrying(values: Sequence[float], share: float = CARRIED) -> int:
         >>> components_carrying([0.0, 6.0, 1.0, 3.0], share=0.9)
         2
     """
-    wanted, total = share * sum(values), 0.0
-    for number, value in enumerate(sorted(values, reverse=True)):
-        # By less than rounding: 95 of 100 equal components carry 95 %.
-        if total >= wanted * (1 - 1e-12):
-            return number
-        total += value
-    return len(values)
+    sums = torch.tensor([0.0, *sorted(values, reverse=True)], dtype=torch.float64).cumsum(dim=0)
+    # By less than rounding: 95 of 100 equal components carry 95 %.
+    return int((sums < share * sums[-1] * (1 - 1e-12)).sum())
 
 
 def prior_radius(
@@ -184,17 +168,10 @@ def prior_radius(
 
 @torch.no_grad()
 def suggested_path_sizes(
-    generator: Generator,
-    basis: Tensor,
-    *,
-    largest: float,
-    samples: int = 16,
-    classes: Sequence[int] = (),
-    truncation: float = 1.0,
-    layers: LayerRange | None = None,
-    space: SearchSpace | None = None,
-    seed: int = 0,
-) -> tuple[float, ...]:
+    generator: Generator, basis: Tensor, *, largest: float, samples: int = 16, classes: Sequence[int] = (),
+    truncation: float = 1.0, layers: LayerRange | None = None, space: SearchSpace | None = None, seed: int = 0,
+    count: Callable[[int], object] = lambda images: None,
+) -> tuple[float, ...]:  # fmt: skip
     """Suggest how far to move along each direction.
 
     The longest is the smaller of `prior_radius` and ``largest``. It is cut into four stages. From a z without its
@@ -212,6 +189,7 @@ def suggested_path_sizes(
         layers: The layers that see the moved z, the others see z; ``None`` is all.
         space: The components of z that directions use; ``None`` is all.
         seed: Seed of the samples.
+        count: Called with the number of images that were just made (a progress bar).
 
     Returns:
         A path size for each direction, in units of z, rounded to 0.01.
@@ -228,6 +206,7 @@ def suggested_path_sizes(
         for index, direction in enumerate(basis):
             centred = point.z - (point.z @ direction) * direction
             images = make_images(centred + amounts[:, None] * direction).double()
+            count(len(images))
             squared[index] += images.diff(dim=0).square().flatten(1).mean(dim=1).cpu()
     rates = (squared[:, _STAGES:] + squared[:, :_STAGES].flip(1)).sqrt()
     changing = rates >= _STILL_CHANGING * rates.amax(dim=1, keepdim=True)
@@ -278,8 +257,104 @@ def penalty_shares(
                 rows.append(torch.cat(squares)[1:])
             energies.append(torch.stack(rows))
     energy = torch.zeros(ndirs, dtype=torch.float64)
-    for row in torch.cat(ranks.collect(energies)):
+    for row in torch.cat(ranks.collect(energies)):  # one by one: the sum is the same however many ranks there are
         energy += row
-    # The factors 1/4 and 1/epsilon² are the same for all.
-    total = energy.sum()
+    total = energy.sum()  # the factors 1/4 and 1/epsilon² are the same for all
     return energy / total if total > 0 else torch.full_like(energy, 1 / ndirs)
+
+
+def diagonalness_evaluations(ndirs: int, samples: int) -> int:
+    """Return the number of images that `diagonalness` makes: 2 ndirs² + 1 for each sample."""
+    return samples * difference_evaluations(ndirs)
+
+
+@torch.no_grad()
+def diagonalness(
+    generator: Generator, basis: Tensor, *, samples: int = 16, step: float = 0.1, classes: Sequence[int] = (),
+    truncation: float = 1.0, layers: LayerRange | None = None, seed: int = 0, rows: int = 64, floor: float = FLOOR,
+    count: Callable[[int], object] = lambda images: None,
+) -> dict[str, float]:  # fmt: skip
+    """Measure the Hessian of every pixel at some samples, and say how nearly diagonal they are, whatever their size.
+
+    The Hessians are those of w ↦ G(z + wQ) at w = 0, by finite differences of images, at z drawn from the prior. It
+    takes 2 ndirs² + 1 images a sample: 289 for 12 directions, 32,769 for 128. To look at a part of many directions,
+    give the rows that matter: their Hessian is a block of the whole one.
+
+    Args:
+        generator: In eval mode.
+        basis: Orthonormal rows, (ndirs, |z|), at least 2; ``torch.eye(|z|)`` for the components of z.
+        samples: Number of places.
+        step: Finite-difference step, in latent units; on a network with kinks the scale on which curvature is measured.
+            The penalty's epsilon by default.
+        classes: Class indices that samples are drawn from, uniformly; empty for a generator without classes.
+        truncation: Spread of z and the generator's setting, in (0, 1].
+        layers: The layers that see the moved z, the others see z; ``None`` is all.
+        seed: Seed of the samples.
+        rows: Images to make at once, at most; at least four are.
+        floor: Outputs whose largest absolute entry is below this do not count for the share, in image / latent².
+        count: Called with the number of images that were just made (a progress bar).
+
+    Returns:
+        ``share``: of the outputs that bend, the share whose entry of largest absolute value is on the diagonal (outputs
+        that hardly bend, such as a pixel of the background, have no largest entry to speak of but rounding); NaN if
+        none bends. ``chance``: that share for symmetric matrices of independent entries of one spread. ``ratio``: mean
+        absolute diagonal entry over the mean absolute other one; infinite if all others are 0, NaN if all entries are.
+        ``mean_diagonal`` and ``mean_off_diagonal``: these two, in image / latent². ``counted``: the share of the
+        outputs that bend. And ``ndirs``, ``samples``, ``step``.
+
+    Raises:
+        UserError: If the rows are not orthonormal, too few or not as wide as z.
+        NonFiniteError: If the images hold NaN or infinity.
+    """
+    require_basis(generator, basis)
+    ndirs = len(basis)
+    if ndirs < 2:
+        raise UserError("basis must have at least 2 directions, got 1: one alone has a Hessian of one entry.")
+    rng = derived_rng(seed, purpose="diagonalness")
+    points = draw_points(generator, samples, rng, classes=tuple(classes), truncation=truncation)
+    sums = torch.zeros(2, dtype=torch.float64)  # of absolute entries on and off the diagonal
+    outputs = bending = on_diagonal = 0
+    for sample in range(samples):
+        make_images = image_map(generator, points[sample : sample + 1], basis.to(points.z), truncation, layers)
+
+        def f(w: Tensor, make_images: Callable[[Tensor], Tensor] = make_images) -> Tensor:
+            images = make_images(w)
+            count(len(images))
+            return images
+
+        totals, largest = _sizes(f, points.z.new_zeros(1, ndirs), step, rows)
+        if not bool(totals.isfinite().all()):
+            raise NonFiniteError(
+                "The images around a sample hold NaN or infinity. Use a smaller truncation or other weights."
+            )
+        bends = largest.amax(dim=0) >= floor
+        sums += totals.sum(dim=1).cpu()
+        outputs += len(bends)
+        bending += int(bends.sum())
+        on_diagonal += int((bends & (largest[0] > largest[1])).sum())
+    mean_on, mean_off = float(sums[0]) / (outputs * ndirs), float(sums[1]) / (outputs * ndirs * (ndirs - 1))
+    return {
+        "share": on_diagonal / bending if bending else math.nan,
+        "ratio": mean_on / mean_off if mean_off else (math.inf if mean_on else math.nan),
+        "mean_diagonal": mean_on,
+        "mean_off_diagonal": mean_off,
+        "counted": bending / outputs,
+        "chance": 2 / (ndirs + 1),
+        "ndirs": ndirs,
+        "samples": samples,
+        "step": step,
+    }
+
+
+def _sizes(f: Callable[[Tensor], Tensor], w: Tensor, step: float, rows: int) -> tuple[Tensor, Tensor]:
+    """Return sum and maximum of each output's absolute entries, (2, outputs) float64 each: on the diagonal, and off."""
+    first, second = torch.triu_indices(w.shape[1], w.shape[1], device=w.device)
+    totals: list[Any] = [0.0, 0.0]
+    largest: list[Any] = [torch.zeros(()), torch.zeros(())]
+    with full_float32():
+        for part, entries in difference_entries(f, w, step=step, rows=rows):
+            off = int(first[part[0]] != second[part[0]])
+            sizes = entries.double().abs() / (2**0.5 if off else 1.0)  # half-vectors have others times √2
+            totals[off] = totals[off] + sizes.sum(dim=0) * (1 + off)  # each above the diagonal has one below it
+            largest[off] = torch.maximum(largest[off].to(sizes), sizes.amax(dim=0))
+    return torch.stack(totals), torch.stack(largest)

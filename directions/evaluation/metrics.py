@@ -1,58 +1,148 @@
-"""Measure a generator by named metrics, and keep the results: one JSON line a metric, in ``metrics.jsonl``."""
+"""The metrics of ``directions gan evaluate`` by name, and ``metrics.jsonl``, which keeps one JSON line of each.
+
+torch is imported only when something is measured, so that the help can list the metrics at once.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import hashlib
 import json
-import math
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-from torch import Tensor
+import numpy as np
 
 import directions
-from directions.errors import UserError
-from directions.evaluation.activeness import component_activeness
-from directions.evaluation.diagonalness import diagonalness, diagonalness_evaluations
-from directions.evaluation.disentanglement import LatentReadings, measure_dci, measure_mig, read_latents
-from directions.evaluation.factors import Judge, judge_of, measure_factors
-from directions.evaluation.image_metrics import FrechetDistance, load_network, perceptual_path_length
-from directions.evaluation.named_metrics import NamedMetric
-from directions.evaluation.scene_reader import load_scene_judge
+from directions.errors import UserError, nearest
 from directions.files import require_writable
-from directions.generators.base import Generator
-from directions.sampling import derived_rng, draw_points
+
+if TYPE_CHECKING:
+    from directions.evaluation.factors import Judge, LatentReadings
+    from directions.evaluation.image_metrics import RealImages
+    from directions.generators.base import Generator
 
 FILE_NAME = "metrics.jsonl"
-_ROWS_OF_FEATURES = 64
-"""Images that a feature network sees at once: enough to be quick, 200 MB of activations at 128 pixels."""
+
+Kind = Literal["activeness", "diagonalness", "path_length", "frechet", "factor_effects", "dci", "mig"]
+
+VALUES: dict[Kind, str] = {
+    "activeness": "carrying_95", "diagonalness": "share", "path_length": "ppl", "frechet": "distance",
+    "factor_effects": "single_factor_share", "dci": "disentanglement", "mig": "mig",
+}  # fmt: skip
+"""Which of the results of each kind is its value."""
 
 Progress = Callable[[str, int], AbstractContextManager[Callable[[int], object]]]
 """Starts a progress bar of a title and a total, and gives what is to be called with what has been done since."""
 
 
-class RealImages(Protocol):
-    """What a metric needs of a data set."""
+@dataclass(frozen=True)
+class NamedMetric:
+    """A metric with its settings: numbers under one name can be compared.
+
+    Attributes:
+        name: What it is asked for by.
+        kind: What is computed.
+        summary: What the value is, and which way is better.
+        cost: What it takes, in images made.
+        settings: Everything that the number depends on but the generator and the data; the seed of whatever is drawn
+            is 0.
+        network: Feature network, by its name; ``None`` where there is none.
+    """
+
+    name: str
+    kind: Kind
+    summary: str
+    cost: str
+    settings: dict[str, Any]
+    network: str | None = None
 
     @property
-    def digest(self) -> str:
-        """SHA-256 that tells it from others."""
-        ...
+    def needs_data(self) -> bool:
+        """Whether real images are needed."""
+        return self.kind == "frechet"
 
-    def __len__(self) -> int:
-        """Return the number of images."""
-        ...
+    @property
+    def reads_scenes(self) -> bool:
+        """Whether it makes sense only where a judge reads the images, as for the rendered scenes."""
+        return self.kind in ("factor_effects", "dci", "mig")
 
-    def read(self, indices: Tensor) -> Tensor:
-        """Return some images (batch, 3, height, width) in [−1, 1]."""
-        ...
+
+def _path_length(name: str, network: str, pairs: int) -> NamedMetric:
+    summary, cost = "perceptual path length, lower is better", f"{2 * pairs:,} images and their features"
+    return NamedMetric(name, "path_length", summary, cost, {"pairs": pairs, "step": 1e-4}, network)
+
+
+def _frechet(name: str, network: str, images: int) -> NamedMetric:
+    summary, cost = "Fréchet distance to real images, lower is better", "images, features of as many real ones"
+    return NamedMetric(name, "frechet", summary, f"{images:,} {cost}", {"images": images}, network)
+
+
+def _scenes(name: str, kind: Kind, summary: str, cost: str, **settings: float) -> NamedMetric:
+    return NamedMetric(name, kind, f"scenes: {summary}, higher is better", cost, settings)
+
+
+_BENDING = "share of pixels whose Hessian is largest on the diagonal, higher is better"
+_CARRIED = "components that carry 95 % of the activeness"
+_ACTIVENESS = {"samples": 300, "progan_normalised_from": 12}
+_HESSIANS = {"samples": 16, "step": 0.1, "floor": 1e-3}
+_EFFECT = "share of a component's effect on one factor"
+
+METRICS: dict[str, NamedMetric] = {
+    metric.name: metric
+    for metric in (
+        NamedMetric("activeness", "activeness", _CARRIED, "900 images a component", _ACTIVENESS),
+        NamedMetric("diagonalness", "diagonalness", _BENDING, "16 × (2 |z|² + 1) images", _HESSIANS),
+        _path_length("ppl_zend_effnetlite0_10k", "effnetlite0", 10_000),
+        _path_length("ppl_zend_effnetlite0", "effnetlite0", 100_000),
+        _path_length("ppl_zend_lpips_vgg", "lpips_vgg", 100_000),
+        _frechet("fd_effnetlite0_5k", "effnetlite0", 5_000),
+        _frechet("fd_effnetlite0_50k", "effnetlite0", 50_000),
+        _frechet("fid_inception_50k", "inception", 50_000),
+        _scenes("factor_effects", "factor_effects", _EFFECT, "192 × (2 |z| + 1) images", num_points=192, path_size=2.0),
+        _scenes("dci_10k", "dci", "DCI disentanglement", "10,000 images, a random forest a factor", samples=10_000),
+        _scenes("mig_10k", "mig", "mutual information gap", "10,000 images (those of dci_10k)", samples=10_000),
+    )
+}
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "quick": ("activeness", "diagonalness", "ppl_zend_effnetlite0_10k", "fd_effnetlite0_5k"),
+    "scenes": ("factor_effects", "dci_10k", "mig_10k"),
+    "paper": ("activeness", "ppl_zend_lpips_vgg", "fid_inception_50k"),
+}
+"""Several metrics under one name."""
+
+
+def find_metrics(names: str, *, have_data: bool) -> tuple[NamedMetric, ...]:
+    """Look up metrics and groups of them.
+
+    Args:
+        names: Separated by commas.
+        have_data: Whether there are real images. Without them a metric that needs them is left out of a group, and
+            refused if it is asked for by its name.
+
+    Returns:
+        The metrics, each once, in the order asked for.
+
+    Raises:
+        UserError: If there is no such metric, it needs images that are not there, or none is left.
+    """
+    allowed = [*METRICS, *GROUPS]
+    found: dict[str, NamedMetric] = {}
+    for name in (part.strip() for part in names.split(",") if part.strip()):
+        if name not in allowed:
+            raise UserError(f"metrics must be of {', '.join(allowed)}; got {name!r}.{nearest(name, allowed)}")
+        if name in METRICS and METRICS[name].needs_data and not have_data:
+            raise UserError(f"metrics has {name}, which compares with real images. Give them with --data FOLDER.")
+        members = (METRICS[member] for member in GROUPS.get(name, (name,)))
+        found |= {metric.name: metric for metric in members if have_data or not metric.needs_data}
+    if not found:
+        raise UserError(f"metrics must name at least one of {', '.join(allowed)}; got {names!r}.")
+    return tuple(found.values())
 
 
 @dataclass(frozen=True)
@@ -90,8 +180,7 @@ class Measuring:
     rows: int = 64
     cache: Path | None = None
     progress: Progress = lambda title, total: nullcontext(lambda done: None)
-    _networks: dict[str, Any] = field(default_factory=dict, repr=False)
-    _readings: dict[int, LatentReadings] = field(default_factory=dict, repr=False)
+    _made: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def measure(self, metric: NamedMetric) -> Result:
         """Compute a metric.
@@ -102,124 +191,100 @@ class Measuring:
         Returns:
             The result.
         """
-        compute: Callable[[NamedMetric], Result] = getattr(self, f"_{metric.kind}")
-        return compute(metric)
+        results = _plain(getattr(self, f"_{metric.kind}")(metric))
+        digest = None if metric.network is None else self._network(metric).digest
+        return Result(results.get(VALUES[metric.kind]), results, digest)
 
     def _settings(self, metric: NamedMetric, count: Callable[[int], object]) -> dict[str, Any]:
         """What a metric's function is called with."""
         return {"classes": self.classes, "rows": self.rows, "count": count} | metric.settings
 
-    def _activeness(self, metric: NamedMetric) -> Result:
-        with self.progress(metric.name, 3 * metric.settings["samples"] * self.generator.dim_z) as count:
-            settings = self._settings(metric, count)
-            measured = component_activeness(self.generator, **settings)
-        return Result(measured.carrying, measured.to_dict())
+    def _activeness(self, metric: NamedMetric) -> dict[str, Any]:
+        from directions.evaluation.activeness import component_activeness
 
-    def _diagonalness(self, metric: NamedMetric) -> Result:
+        with self.progress(metric.name, 3 * metric.settings["samples"] * self.generator.dim_z) as count:
+            return component_activeness(self.generator, **self._settings(metric, count))
+
+    def _diagonalness(self, metric: NamedMetric) -> dict[str, Any]:
+        import torch
+
+        from directions.evaluation.activeness import diagonalness, diagonalness_evaluations
+
         dim_z = self.generator.dim_z
         if dim_z < 2:
-            return Result(None, {"reason": "z has one component, whose Hessian has one entry"})
+            return {"reason": "z has one component, whose Hessian has one entry"}
         with self.progress(metric.name, diagonalness_evaluations(dim_z, metric.settings["samples"])) as count:
-            settings = self._settings(metric, count)
-            measured = diagonalness(self.generator, torch.eye(dim_z), **settings).to_dict()
-        return Result(measured["share"], measured)
+            return diagonalness(self.generator, torch.eye(dim_z), **self._settings(metric, count))
 
-    def _path_length(self, metric: NamedMetric) -> Result:
+    def _path_length(self, metric: NamedMetric) -> dict[str, Any]:
+        from directions.evaluation.image_metrics import perceptual_path_length
+
         network = self._network(metric)
         with self.progress(metric.name, metric.settings["pairs"]) as count:
-            settings = self._settings(metric, count) | {"rows": self._rows}
-            measured = perceptual_path_length(self.generator, network, **settings)
-        results = vars(measured) | {"standard_error": _finite(measured.standard_error)}
-        return Result(measured.ppl, results, network.digest)
+            return perceptual_path_length(self.generator, network, **self._settings(metric, count))
 
-    def _frechet(self, metric: NamedMetric) -> Result:
+    def _frechet(self, metric: NamedMetric) -> dict[str, Any]:
+        from directions.evaluation.image_metrics import frechet_distance
+
         if self.real is None:
             raise UserError(f"{metric.name} compares with real images. Give them with --data FOLDER.")
-        network, images = self._network(metric), metric.settings["images"]
-        distance = FrechetDistance(network, self.generator.device)
-        self._take_in_real(distance, metric, network, self.real)
-        rng = derived_rng(0, purpose="generated images")
-        points = draw_points(self.generator, images, rng, classes=self.classes, truncation=1.0)
-        with self.progress(f"{metric.name}: generated images", images) as count, torch.no_grad():
-            for start in range(0, images, self._rows):
-                part = points[start : start + self._rows]
-                distance.add(self.generator(part.z, part.y), real=False)
-                count(len(part))
-        results = {"distance": distance.value(), "real": distance.num_real, "generated": distance.num_generated}
-        return Result(results["distance"], results, network.digest)
+        return frechet_distance(
+            self.generator, self._network(metric), self.real, classes=self.classes, rows=self.rows, cache=self.cache,
+            progress=lambda title, total: self.progress(f"{metric.name}: {title}", total), **metric.settings,
+        )  # fmt: skip
 
-    def _take_in_real(self, distance: FrechetDistance, metric: NamedMetric, network: Any, real: RealImages) -> None:
-        """Take in real images drawn at random, each at most once; from the cache where their statistics are there."""
-        images, kept = min(metric.settings["images"], len(real)), None
-        if self.cache is not None:
-            self.cache.mkdir(parents=True, exist_ok=True)
-            seen = getattr(network, "size", "")
-            key = f"{metric.network} {network.digest} {seen} {real.digest} {self.generator.resolution} {images}"
-            kept = self.cache / f"{metric.network}-{hashlib.sha256(key.encode()).hexdigest()[:20]}.safetensors"
-            if distance.load_real(kept):
-                return
-        order = torch.randperm(len(real), generator=derived_rng(0, purpose="real images"))[:images]
-        with self.progress(f"{metric.name}: real images", images) as count:
-            for indices in order.split(self._rows):
-                # In order within a batch: neighbours on disk are read together.
-                distance.add(real.read(indices.sort().values), real=True)
-                count(len(indices))
-        if kept is not None:
-            distance.save_real(kept)
+    def _factor_effects(self, metric: NamedMetric) -> dict[str, Any]:
+        from directions.evaluation.factors import measure_factors
 
-    def _factor_effects(self, metric: NamedMetric) -> Result:
-        dim_z = self.generator.dim_z
+        dim_z, points, size = self.generator.dim_z, metric.settings["num_points"], metric.settings["path_size"]
         with self.progress(metric.name, dim_z) as count:
-            table = measure_factors(
-                self.generator,
-                torch.eye(dim_z),
-                self._judge,
-                path_sizes=metric.settings["path_size"],
-                names=[f"z{i}" for i in range(dim_z)],
-                num_points=metric.settings["num_points"],
-                classes=self.classes or None,
-                batch=self.rows,
-                count=count,
-            )
-        return Result(table.single_factor_share, table.to_dict())
+            return measure_factors(
+                self.generator, np.eye(dim_z), self._judge(), path_sizes=size, names=[f"z{i}" for i in range(dim_z)],
+                num_points=points, classes=self.classes or None, batch=self.rows, count=count,
+            ).to_dict()  # fmt: skip
 
-    def _dci(self, metric: NamedMetric) -> Result:
+    def _dci(self, metric: NamedMetric) -> dict[str, Any]:
+        from directions.evaluation.factors import measure_dci
+
         readings = self._read(metric)
         with self.progress(f"{metric.name}: forests", len(readings.varied)) as count:
-            measured = measure_dci(readings, count=count).to_dict()
-        return Result(measured["disentanglement"], measured)
+            return measure_dci(readings, count=count)
 
-    def _mig(self, metric: NamedMetric) -> Result:
-        measured = measure_mig(self._read(metric)).to_dict()
-        return Result(measured["mig"], measured)
+    def _mig(self, metric: NamedMetric) -> dict[str, Any]:
+        from directions.evaluation.factors import measure_mig
 
-    @property
-    def _rows(self) -> int:
-        return min(self.rows, _ROWS_OF_FEATURES)
+        return measure_mig(self._read(metric))
 
-    @property
     def _judge(self) -> Judge:
+        from directions.evaluation.factors import judge_of
+        from directions.evaluation.scene_reader import load_scene_reader
+
         # A generator of scenes may have any size, and no classes: it is judged by who asks for the metric.
-        return judge_of(self.generator) or load_scene_judge(self.generator.device)
+        return judge_of(self.generator) or load_scene_reader(device=self.generator.device)
 
     def _network(self, metric: NamedMetric) -> Any:
-        assert metric.network is not None, "these kinds have a network"
-        if metric.network not in self._networks:
-            self._networks[metric.network] = load_network(metric.network, self.generator.device)
-        return self._networks[metric.network]
+        from directions.evaluation import image_metrics
+
+        if metric.network not in self._made:
+            assert metric.network is not None, "these kinds have a network"
+            self._made[metric.network] = image_metrics.load_network(metric.network, self.generator.device)
+        return self._made[metric.network]
 
     def _read(self, metric: NamedMetric) -> LatentReadings:
+        from directions.evaluation.factors import read_latents
+
         samples = metric.settings["samples"]
-        if samples not in self._readings:
+        if samples not in self._made:
             with self.progress(f"{metric.name}: readings", samples) as count:
-                self._readings[samples] = read_latents(
-                    self.generator, self._judge, samples=samples, classes=self.classes, rows=self.rows, count=count
-                )
-        return self._readings[samples]
+                self._made[samples] = read_latents(self.generator, self._judge(), **self._settings(metric, count))
+        found: LatentReadings = self._made[samples]
+        return found
 
 
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    """Turn arrays and tuples into lists, and numbers that are not finite into ``None``: plain JSON."""
+    plain = {name: np.asarray(v).tolist() if isinstance(v, np.ndarray | tuple) else v for name, v in values.items()}
+    return {name: None if isinstance(v, float) and not np.isfinite(v) else v for name, v in plain.items()}
 
 
 class MetricFile:

@@ -13,8 +13,8 @@ import numpy as np
 
 from directions.errors import MissingExtraError, UserError
 from directions.evaluation.activeness import CARRIED, components_carrying
-from directions.evaluation.named_metrics import Kind
-from directions.evaluation.report import NUMBERS, SETS, Evaluation
+from directions.evaluation.metrics import Kind
+from directions.evaluation.report import NUMBERS, SETS
 from directions.files import atomic_write
 
 if TYPE_CHECKING:
@@ -26,10 +26,7 @@ _SET_COLOURS = {"found": "#0072b2", "random": "#999999", "axes": "#d55e00"}  # t
 _PANELS = 3
 _LONGEST_NAME = 18
 _HEAT_MAPS = {
-    "factor_effects": (
-        "What each component does to the factors",
-        "mean squared change (variances of the factor)",
-    ),
+    "factor_effects": ("What each component does to the factors", "mean squared change (variances of the factor)"),
     "dci": ("Importance of components for factors", "share of the importance"),
     "mig": ("What components say about factors", "mutual information / entropy of the factor"),
 }
@@ -67,11 +64,11 @@ def _save(figure: Figure, path: str | os.PathLike[str], dpi: int = 150) -> None:
         figure.savefig(partial, dpi=dpi, format=Path(path).suffix[1:].lower())
 
 
-def draw_evaluation(evaluation: Evaluation, path: str | os.PathLike[str], *, title: str) -> None:
+def draw_evaluation(result: Mapping[str, Any], path: str | os.PathLike[str], *, title: str) -> None:
     """Draw an evaluation of a file: numbers with intervals, the activeness spectrum, what moves which factor.
 
     Args:
-        evaluation: What was measured.
+        result: As `directions.evaluation.report.FileEvaluation.run` returns it.
         path: The file to write, ``….png`` (or ``.svg`` or ``.pdf``).
         title: What to write above it.
 
@@ -79,57 +76,53 @@ def draw_evaluation(evaluation: Evaluation, path: str | os.PathLike[str], *, tit
         UserError: If Matplotlib is not installed, the file's ending is another, or it cannot be written.
     """
     require_plot(path)
-    found, numbers = evaluation.sets["found"], evaluation.intervals()
-    panels = len(numbers) + bool(found.activeness) + bool(found.factors)
+    numbers, spectra, directions = result["numbers"], result["spectra"], result["directions"]
+    panels = len(numbers) + bool(spectra) + ("effects" in directions[0])
     rows = math.ceil(panels / _PANELS)
     figure = _figure(4.2 * _PANELS, 3.4 * rows + 0.5)
     figure.suptitle(_literal(title))
     grid = iter(figure.subplots(rows, _PANELS, squeeze=False).ravel())
-    for number, intervals in numbers.items():
-        axes = next(grid)
-        # Each set's values are dots, its mean is a line, its interval a bar.
-        for place, (name, interval) in enumerate(intervals.items()):
-            colour, values = _SET_COLOURS[name], interval.values
-            if interval.low is not None and interval.high is not None:
-                axes.bar(place, interval.high - interval.low, 0.5, bottom=interval.low, color=colour, alpha=0.25)
-            axes.hlines(interval.mean, place - 0.25, place + 0.25, color=colour, linewidth=2)
-            spread = np.linspace(-0.12, 0.12, len(values)) if len(values) > 1 else np.zeros(1)
-            axes.plot(place + spread, values, ".", color=colour)
+    for number, found in numbers.items():
         label, better = NUMBERS[number]
+        axes = next(grid)
         axes.set_title(label + (f" ({better} is better)" if better else ""), fontsize=10)
-        axes.set_xticks(range(len(SETS)), SETS.values())
-        axes.set_xlim(-0.6, len(SETS) - 0.4)
-        axes.use_sticky_edges = False  # else the lowest bar decides where the axis begins, and dots are cut
-        axes.margins(y=0.15)
-    if found.activeness:
-        _draw_spectra(next(grid), evaluation)
-    if found.factors:
-        directions = evaluation.per_direction()
-        short = [n if len(n) <= _LONGEST_NAME else n[: _LONGEST_NAME - 1] + "…" for n in evaluation.names]
-        axes, factors = next(grid), found.factors[0].factors
-        effects = np.array([list(row["effects"].values()) for row in directions])
-        image = axes.imshow(effects, aspect="auto", cmap="Blues", vmin=0)
-        axes.set_xticks(range(len(factors)), factors)
-        axes.set_yticks(range(len(short)), map(_literal, short), fontsize=8)
-        axes.set_title("effect of each direction on each factor", fontsize=10)
-        figure.colorbar(image, ax=axes, shrink=0.8)
+        _draw_number(axes, {name: found[name] for name in SETS})
+    if spectra:
+        _draw_spectra(next(grid), spectra)
+    if "effects" in directions[0]:
+        effects, names = [row["effects"] for row in directions], [_literal(_short(row["name"])) for row in directions]
+        matrix, title = np.array([list(row.values()) for row in effects]), "effect of each direction on each factor"
+        _draw_matrix(next(grid), matrix, names, list(effects[0]), title=title, top=float(matrix.max()) or 1.0)
     for axes in grid:
         axes.set_axis_off()
     _save(figure, path, dpi=110)
 
 
-def _draw_spectra(axes: Axes, evaluation: Evaluation) -> None:
+def _draw_number(axes: Axes, intervals: Mapping[str, Mapping[str, Any]]) -> None:
+    """Draw one number: each set's values are dots, its mean is a line, its interval a bar."""
+    for place, (name, found) in enumerate(intervals.items()):
+        colour, values = _SET_COLOURS[name], found["values"]
+        if found["low"] is not None:
+            axes.bar(place, found["high"] - found["low"], 0.5, bottom=found["low"], color=colour, alpha=0.25)
+        axes.hlines(found["mean"], place - 0.25, place + 0.25, color=colour, linewidth=2)
+        spread = np.linspace(-0.12, 0.12, len(values)) if len(values) > 1 else np.zeros(1)
+        axes.plot(place + spread, values, ".", color=colour)
+    axes.set_xticks(range(len(SETS)), SETS.values())
+    axes.set_xlim(-0.6, len(SETS) - 0.4)
+    axes.use_sticky_edges = False  # else the lowest bar decides where the axis begins, and dots are cut
+    axes.margins(y=0.15)
+
+
+def _draw_spectra(axes: Axes, spectra: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     """Draw each set's activeness, the largest first, on a logarithmic scale."""
-    spectra = {name: scores.spectrum() for name, scores in evaluation.sets.items()}
     for name, places in spectra.items():
-        x = np.arange(1, len(places) + 1)
-        axes.plot(x, [place.mean for place in places], ".-", color=_SET_COLOURS[name], label=SETS[name])
-        if places[0].low is not None:
+        x, means = np.arange(1, len(places) + 1), [place["mean"] for place in places]
+        axes.plot(x, means, ".-", color=_SET_COLOURS[name], label=SETS[name])
+        if places[0]["low"] is not None:
             # On a logarithmic scale an interval that reaches below 0 has no lower end.
-            low = [max(place.low or 0.0, place.mean / 100) for place in places]
-            high = [place.high or place.mean for place in places]
-            axes.fill_between(x, low, high, color=_SET_COLOURS[name], alpha=0.15)
-    if all(place.mean > 0 for places in spectra.values() for place in places):
+            low = [max(place["low"], place["mean"] / 100) for place in places]
+            axes.fill_between(x, low, [place["high"] for place in places], color=_SET_COLOURS[name], alpha=0.15)
+    if all(place["mean"] > 0 for places in spectra.values() for place in places):
         axes.set_yscale("log")
     axes.set_title("activeness, the largest first", fontsize=10)
     axes.set_xlabel("direction, by rank")
@@ -139,6 +132,10 @@ def _draw_spectra(axes: Axes, evaluation: Evaluation) -> None:
 def _literal(text: str) -> str:
     """Keep Matplotlib from reading a name as mathematics."""
     return text.replace("$", r"\$")
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
 
 
 def plot_activeness(path: str | os.PathLike[str], activeness: Mapping[str, Sequence[float]]) -> None:
@@ -170,15 +167,9 @@ def plot_activeness(path: str | os.PathLike[str], activeness: Mapping[str, Seque
 
 
 def plot_heat_map(
-    path: str | os.PathLike[str],
-    matrix: np.ndarray,
-    rows: Sequence[str],
-    columns: Sequence[str],
-    *,
-    title: str,
-    scale: str,
-    top: float | None = None,
-) -> None:
+    path: str | os.PathLike[str], matrix: np.ndarray, rows: Sequence[str], columns: Sequence[str], *, title: str,
+    scale: str, top: float | None = None,
+) -> None:  # fmt: skip
     """Draw a matrix of components × factors as a heat map, with its numbers.
 
     Args:
@@ -196,21 +187,29 @@ def plot_heat_map(
     figure = _figure(0.75 * len(columns) + 2.6, 0.32 * len(rows) + 1.3)
     axes = figure.subplots()
     largest = top if top is not None else max(float(matrix.max(initial=0.0)), 1e-12)
-    image = axes.imshow(matrix, cmap="Blues", vmin=0, vmax=largest, aspect="auto")
+    bar = _draw_matrix(axes, matrix, rows, columns, title=title, top=largest)
     for row, column in np.argwhere(matrix >= 0.005 * largest):  # what would be written as 0 is left white
         value = matrix[row, column]
         colour = "white" if value > 0.6 * largest else "#26262a"
         axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=7.5)
-    axes.set_xticks(range(len(columns)), columns)
-    axes.set_yticks(range(len(rows)), rows)
     axes.tick_params(length=0)
-    axes.set_title(title, fontsize=9.5)
     axes.spines[:].set_visible(False)
-    bar = figure.colorbar(image, ax=axes, fraction=0.06, pad=0.03)
     bar.set_label(scale, fontsize=8)
-    bar.ax.tick_params(labelsize=7)
     bar.outline.set_visible(False)
     _save(figure, path)
+
+
+def _draw_matrix(
+    axes: Axes, matrix: np.ndarray, rows: Sequence[str], columns: Sequence[str], *, title: str, top: float
+) -> Any:
+    """Draw a matrix as colours, white to blue, with its names; returns the colour bar."""
+    image = axes.imshow(matrix, cmap="Blues", vmin=0, vmax=top, aspect="auto")
+    axes.set_xticks(range(len(columns)), columns)
+    axes.set_yticks(range(len(rows)), rows, fontsize=8)
+    axes.set_title(title, fontsize=10)
+    bar = axes.figure.colorbar(image, ax=axes, shrink=0.8, fraction=0.06, pad=0.03)
+    bar.ax.tick_params(labelsize=7)
+    return bar
 
 
 def plot_results(path: str | os.PathLike[str], kind: Kind, results: Mapping[str, Any]) -> bool:

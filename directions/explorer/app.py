@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 import webbrowser
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from importlib import resources
 from typing import Any
 
@@ -27,20 +27,11 @@ from starlette.routing import Route
 
 from directions import __version__
 from directions.errors import UserError
-from directions.explorer.file import ChangedError, OpenFile
-from directions.explorer.guard import Guard, JSONReply, refusal
-from directions.explorer.models import (
-    FORMATS,
-    MAX_AMOUNT,
-    MAX_SAMPLES,
-    MAX_SEED,
-    AnimationRequest,
-    ChangeRequest,
-    ImageRequest,
-    PreviewRequest,
-    ViewRequest,
-)
-from directions.explorer.painter import BusyError, Painter, SupersededError, Worker, animate, preview
+from directions.explorer import models
+from directions.explorer.backstage import Backstage
+from directions.explorer.file import ChangedError, Content, OpenFile
+from directions.explorer.guard import Guard, JSONReply, read_body, refusal
+from directions.explorer.painter import BusyError, Painter, Shared, SupersededError, Worker, animate
 from directions.explorer.snippet import Origin, snippet
 from directions.generators.base import Generator
 from directions.generators.layers import EditsLayers
@@ -72,119 +63,94 @@ def make_app(file: OpenFile, generator: Generator, origin: Origin, token: str) -
     Returns:
         An ASGI app; ``app.state.stop()`` gives up what it is making, for when the server ends.
     """
-    painter, worker = Painter(generator), Worker()
+    painter, worker, backstage = Painter(generator), Worker(), Backstage(file.path)
     animations = 0
     folder = resources.files("directions.explorer") / "page"
-    page_files = {name: (folder / name).read_bytes() for name in _PAGE_FILES}
     environment = Environment(loader=PackageLoader("directions.explorer", "page"), autoescape=True)
     title = file.path.parent.name if file.path.name == FILE_NAME else file.path.name
     page = environment.get_template("page.html").render(
         token=token, title=title, path=str(file.path), generator=generator, version=__version__
     )
-    names = generator.class_names or [f"class {index}" for index in range(generator.num_classes)]
     about = {
         "name": generator.name,
         "dim_z": generator.dim_z,
         "resolution": generator.resolution,
         "layers": generator.num_layers if isinstance(generator, EditsLayers) else 1,
-        "classes": list(names),
-        "max_samples": MAX_SAMPLES,
-        "max_seed": MAX_SEED - MAX_SAMPLES,
-        "max_amount": MAX_AMOUNT,
+        "classes": list(generator.class_names or [f"class {index}" for index in range(generator.num_classes)]),
+        "max_samples": models.MAX_SAMPLES,
+        "max_seed": models.MAX_SEED - models.MAX_SAMPLES,
+        "max_amount": models.MAX_AMOUNT,
     }
-
-    async def get_page(request: Request) -> Response:
-        return HTMLResponse(page)
-
-    async def get_page_file(request: Request) -> Response:
-        name = request.path_params["name"]
-        if name not in _PAGE_FILES:
-            raise HTTPException(404)
-        return Response(page_files[name], media_type=_PAGE_FILES[name])
-
-    async def get_generator(request: Request) -> Response:
-        return JSONReply(about)
+    fixed = {"/": HTMLResponse(page), "/api/generator": JSONReply(about)} | {
+        f"/page/{name}": Response((folder / name).read_bytes(), media_type=kind) for name, kind in _PAGE_FILES.items()
+    }
 
     async def get_file(request: Request) -> Response:
         return JSONReply((await run_in_threadpool(file.read)).described())
 
     async def post_image(request: Request) -> Response:
-        asked = ImageRequest.read(await request.body())
-        view = asked.view(generator)
-        picture = await worker.newest(asked.client, asked.number, lambda: painter.picture(view, asked, file.read()))
-        return Response(picture, media_type=FORMATS[asked.format])
+        asked = models.ImageRequest.read(await read_body(request)).check(generator)
+        picture = await worker.newest(asked.client, asked.number, lambda: painter.picture(asked, file.read()))
+        return Response(picture, media_type=models.FORMATS[asked.format])
 
     async def post_animation(request: Request) -> Response:
         nonlocal animations
-        asked = AnimationRequest.read(await request.body())
-        view = asked.view(generator)
+        asked = models.AnimationRequest.read(await read_body(request)).check(generator)
         if animations >= _ANIMATIONS_AT_ONCE:
             raise BusyError
+        shared: Any = Shared(generator, worker.do, request.is_disconnected)
         animations += 1
         try:
-            content = await run_in_threadpool(file.read)
-            gif = await animate(asked, view, content, painter, worker, request.is_disconnected)
+            gif = await run_in_threadpool(lambda: animate(asked, file.read(), shared))
         finally:
             animations -= 1
         return Response(gif, media_type="image/gif")
 
+    async def when_idle(request: Request, make: Callable[[Content, str, Any], Any]) -> Any:
+        asked = models.DirectionRequest.read(await read_body(request))
+        shared = Shared(generator, worker.when_idle, request.is_disconnected)
+        return await run_in_threadpool(lambda: make(file.read(), asked.id, shared))
+
     async def post_preview(request: Request) -> Response:
-        asked = PreviewRequest.read(await request.body())
-        content = await run_in_threadpool(file.read)
-        jpeg = await preview(asked.id, content, file.path, painter, worker, request.is_disconnected)
-        return Response(jpeg, media_type="image/jpeg")
+        return Response(await when_idle(request, backstage.preview), media_type="image/jpeg")
+
+    async def post_suggestion(request: Request) -> Response:
+        return JSONReply({"suggestion": await when_idle(request, backstage.suggestion)})
 
     async def post_python(request: Request) -> Response:
-        view = ViewRequest.read(await request.body()).view(generator)
+        view = models.View.read(await read_body(request)).check(generator)
         content = await run_in_threadpool(file.read)
         return JSONReply({"python": snippet(view, content.directions, content.moves(view), origin)})
 
     async def post_change(request: Request) -> Response:
-        asked = ChangeRequest.read(await request.body())
+        asked = models.ChangeRequest.read(await read_body(request))
         return JSONReply((await run_in_threadpool(file.change, asked)).described())
 
+    posts = [post_image, post_animation, post_preview, post_suggestion, post_python, post_change]
     app = Starlette(
         routes=[
-            Route("/", get_page),
-            Route("/page/{name}", get_page_file),
-            Route("/api/generator", get_generator),
+            *(Route(path, answer, methods=["GET"]) for path, answer in fixed.items()),
             Route("/api/file", get_file),
-            Route("/api/image", post_image, methods=["POST"]),
-            Route("/api/animation", post_animation, methods=["POST"]),
-            Route("/api/preview", post_preview, methods=["POST"]),
-            Route("/api/python", post_python, methods=["POST"]),
-            Route("/api/change", post_change, methods=["POST"]),
+            *(Route(post.__name__.replace("post_", "/api/"), post, methods=["POST"]) for post in posts),
         ],
         middleware=[Middleware(Guard, token=token)],
-        exception_handlers={
-            HTTPException: _answer_http,
-            ChangedError: _answer_with(409),
-            UserError: _answer_with(400),
-            # Nobody waits for it, and a browser's console shall not call it a failure.
-            SupersededError: _answer_with(204),
-            BusyError: _answer_with(503, "Too many pictures are being made at once. Try again in a moment."),
-            Exception: _answer_failure,
-        },
+        exception_handlers=dict.fromkeys((HTTPException, UserError, SupersededError, BusyError, Exception), _answer),
     )
     app.state.stop = worker.close
     return app
 
 
-def _answer_with(status: int, message: str | None = None) -> Callable[[Request, Exception], Awaitable[Response]]:
-    async def answer(request: Request, error: Exception) -> Response:
-        return Response(status_code=204) if status == 204 else refusal(status, message or str(error))
-
-    return answer
-
-
-async def _answer_http(request: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    if status == 405:
-        return refusal(405, f"{request.method} is not allowed here.")
-    return refusal(status, "There is nothing here." if status == 404 else "This request is not answered.")
-
-
-async def _answer_failure(request: Request, error: Exception) -> Response:
+async def _answer(request: Request, error: Exception) -> Response:
+    """Answer a request that failed or was refused."""
+    if isinstance(error, SupersededError):  # nobody waits for it, and a browser's console shall not call it a failure
+        return Response(status_code=204)
+    if isinstance(error, BusyError):
+        return refusal(503, "Too many pictures are being made at once. Try again in a moment.")
+    if isinstance(error, UserError):
+        return refusal(409 if isinstance(error, ChangedError) else 400, str(error))
+    if isinstance(error, HTTPException):
+        said = {404: "There is nothing here.", 405: f"{request.method} is not allowed here.", 413: error.detail}
+        return refusal(error.status_code, said.get(error.status_code, "This request is not answered."), error.headers)
     _LOG.error("a request failed", exc_info=error)
     return refusal(500, "The program failed; its terminal says how.")
 
@@ -250,21 +216,11 @@ class _Server(uvicorn.Server):
 
 def make_server(app: Starlette) -> uvicorn.Server:
     """Make the server of an app from `make_app`, which logs its own failures; ``run`` takes the socket."""
-    return _Server(
-        uvicorn.Config(
-            app,
-            loop="asyncio",
-            http="h11",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            log_level="critical",
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=_SECONDS_TO_END,
-        )
-    )
+    config = uvicorn.Config(
+        app, loop="asyncio", http="h11", ws="none", lifespan="off", log_config=None, log_level="critical",
+        server_header=False, proxy_headers=False, timeout_graceful_shutdown=_SECONDS_TO_END,
+    )  # fmt: skip
+    return _Server(config)
 
 
 def serve(app: Starlette, bound: socket.socket, *, open_browser: bool) -> None:

@@ -77,7 +77,7 @@ class Content:
 
     def moves(self, view: View) -> tuple[tuple[int, float], ...]:
         """Return the index of each direction that a view moves along, and how far it goes; by index."""
-        return tuple(sorted((self.index(identifier), amount) for identifier, amount in view.moves))
+        return tuple(sorted((self.index(identifier), amount) for identifier, amount in view.moves.items() if amount))
 
     def described(self) -> dict[str, Any]:
         """Say what the page shows: the directions in the order in which they are shown, and where they come from."""
@@ -140,19 +140,10 @@ class OpenFile:
             edit_directions(self.path, lambda found: found.undone())
         elif request.order is not None:
             ids = request.order
-            edit_directions(self.path, lambda found: found.reordered(self._order(Content.of(found), ids)))
+            edit_directions(self.path, lambda found: found.reordered([Content.of(found).index(one) for one in ids]))
+        elif request.id is not None and request.annotations():
+            name, changes = request.id, request.annotations()
+            edit_directions(self.path, lambda found: found.annotated(Content.of(found).index(name), **changes))
         else:
-            identifier, annotations = request.id, request.annotations()
-            if identifier is None or not annotations:
-                raise UserError("There is nothing to write: give id, and name, path_size, note, starred or hidden.")
-            edit_directions(
-                self.path, lambda found: found.annotated(Content.of(found).index(identifier), **annotations)
-            )
+            raise UserError("There is nothing to write: give id, and name, path_size, note, starred or hidden.")
         return self.read()
-
-    @staticmethod
-    def _order(content: Content, ids: tuple[str, ...]) -> list[int]:
-        order = [content.index(identifier) for identifier in ids]
-        if sorted(order) != list(range(len(content.ids))):
-            raise UserError(f"order must name each of the {len(content.ids)} directions once, got {len(ids)} ids.")
-        return order

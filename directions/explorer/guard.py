@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -39,13 +42,26 @@ class JSONReply(Response):
         return json.dumps(content, allow_nan=False).encode("ascii")
 
 
-def refusal(status: int, message: str) -> JSONReply:
+def refusal(status: int, message: str, headers: Mapping[str, str] | None = None) -> JSONReply:
     """Answer with a status and the message, what is wrong and what to do, as ``error`` in JSON."""
-    return JSONReply({"error": message}, status)
+    return JSONReply({"error": message}, status, headers)
 
 
-class TooLargeError(Exception):
-    """A body is longer than it may be."""
+async def read_body(request: Request) -> bytes:
+    """Read the body of a request, but not an endless one.
+
+    Returns:
+        Its bytes.
+
+    Raises:
+        HTTPException: If it is longer than it may be.
+    """
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > MAX_BODY:
+            raise HTTPException(413, f"A request may have at most {MAX_BODY} bytes.", {"Connection": "close"})
+    return bytes(body)
 
 
 class Guard:
@@ -64,39 +80,17 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or have it answered."""
-        if scope["type"] != "http":
-            if scope["type"] == "lifespan":
-                await self._app(scope, receive, send)
-            return
-        started = False
 
         async def send_guarded(message: Message) -> None:
-            nonlocal started
             if message["type"] == "http.response.start":
-                started = True
-                headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
-                    headers[name] = value
+                MutableHeaders(scope=message).update(_HEADERS)
             await send(message)
 
-        length = 0
-
-        async def receive_bounded() -> Message:
-            nonlocal length
-            message = await receive()
-            length += len(message.get("body", b""))
-            if length > MAX_BODY:
-                raise TooLargeError
-            return message
-
-        answer = self._refusal(scope["method"], scope["path"], Headers(scope=scope))
-        try:
-            await (answer or self._app)(scope, receive_bounded, send_guarded)
-        except TooLargeError:
-            if not started:
-                too_large = refusal(413, f"A request may have at most {MAX_BODY} bytes.")
-                too_large.headers["Connection"] = "close"
-                await too_large(scope, receive, send_guarded)
+        if scope["type"] == "http":
+            answer = self._refusal(scope["method"], scope["path"], Headers(scope=scope))
+            await (answer or self._app)(scope, receive, send_guarded)
+        else:
+            await self._app(scope, receive, send)
 
     def _refusal(self, method: str, path: str, headers: Headers) -> Response | None:
         """The answer to a request that comes from elsewhere or cannot be right."""
@@ -115,8 +109,4 @@ class Guard:
             return refusal(403, "The program was started anew: load the page again.")
         if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             return refusal(415, "A request must be of the type application/json.")
-        if headers.get("content-length", "0").isdecimal() and int(headers.get("content-length", "0")[:20]) > MAX_BODY:
-            too_large = refusal(413, f"A request may have at most {MAX_BODY} bytes.")
-            too_large.headers["Connection"] = "close"
-            return too_large
         return None

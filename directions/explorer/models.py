@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -93,35 +92,12 @@ class Request(BaseModel):
         return f"{name} must be {names[name].description}, got {shorten(fault['input'])}."
 
 
-@dataclass(frozen=True)
-class View:
-    """Everything that a picture depends on, so that pictures can be kept and compared by it.
+class View(Request):
+    """What is to be seen: samples, class, truncation, layers, and how far along which directions.
 
-    Attributes:
-        seeds: A seed for each sample: the sample of seed s is ``generator.sample_z(1, seed=s)``.
-        labels: Class index of each sample; ``None`` for a generator without classes.
-        truncation: In (0, 1].
-        moves: The id of a direction (`directions.explorer.file.direction_id`) and how far to go along it, in latent
-            units; sorted, and without those that stay.
-        layers: First and one past the last layer that the moves act on; ``None`` for all.
-        random: Whether random directions are shown beside the found ones.
+    Pictures depend on nothing else. The sample of seed s is ``generator.sample_z(1, seed=s)``; moves name directions by
+    their ids (`directions.explorer.file.direction_id`).
     """
-
-    seeds: tuple[int, ...]
-    labels: tuple[int, ...] | None
-    truncation: float
-    moves: tuple[tuple[str, float], ...]
-    layers: tuple[int, int] | None
-    random: bool = False
-
-    def moved(self, direction: str, amount: float) -> View:
-        """Return the view with one direction at another amount, in latent units."""
-        others = [move for move in self.moves if move[0] != direction]
-        return replace(self, moves=tuple(sorted([*others, (direction, amount)])))
-
-
-class ViewRequest(Request):
-    """What is to be seen: samples, class, truncation, layers, and how far along which directions."""
 
     seeds: tuple[Seed, ...] = field(
         f"a list of 1 to {MAX_SAMPLES} whole numbers from 0 to {MAX_SEED}", min_length=1, max_length=MAX_SAMPLES
@@ -139,36 +115,46 @@ class ViewRequest(Request):
     layers: tuple[int, int] | None = field("a list of 2 whole numbers, the first layer and one past the last", None)
     random: bool = field("true or false", False)
 
-    def view(self, generator: Generator) -> View:
+    @property
+    def labels(self) -> tuple[int, ...] | None:
+        """The class index of each sample; ``None`` without classes."""
+        if self.label is None or isinstance(self.label, tuple):
+            return self.label
+        return (self.label,) * len(self.seeds)
+
+    def layers_of(self, generator: Generator) -> LayerRange | None:
+        """Return the layers that the moves act on; ``None`` for all.
+
+        Raises:
+            UserError: If the generator has no such layers.
+        """
+        return chosen_layers(generator, self.layers and LayerRange(*self.layers, generator.num_layers))
+
+    def check(self, generator: Generator) -> Self:
         """Check what depends on the generator.
 
         Args:
             generator: Knows its classes and layers.
 
         Returns:
-            The view.
+            The same view.
 
         Raises:
             UserError: If the generator has no such class or layers.
         """
-        label, last = self.label, generator.num_classes - 1
-        labels = label if isinstance(label, tuple) else (label,) * len(self.seeds)
-        if not generator.num_classes and label is not None:
-            raise UserError(f"class must be null or left out: the generator has no classes, got {shorten(label)}.")
-        if len(labels) != len(self.seeds):
-            raise UserError(f"class must be one index, or {len(self.seeds)}, one for each seed, got {len(labels)}.")
-        if generator.num_classes and not all(one is not None and 0 <= one <= last for one in labels):
-            raise UserError(f"class must be a whole number from 0 to {last}, got {shorten(label)}.")
-        known = tuple(one for one in labels if one is not None) or None
-        layers = None
-        if self.layers is not None:
-            chosen = chosen_layers(generator, LayerRange(*self.layers, generator.num_layers))
-            layers = None if chosen is None else (chosen.start, chosen.stop)
-        moves = tuple(sorted(move for move in self.moves.items() if move[1]))
-        return View(self.seeds, known, self.truncation, moves, layers, self.random)
+        last = generator.num_classes - 1
+        if not generator.num_classes and self.label is not None:
+            raise UserError(f"class must be null or left out: the generator has no classes, got {shorten(self.label)}.")
+        if self.labels is not None and len(self.labels) != len(self.seeds):
+            count = len(self.labels)
+            raise UserError(f"class must be one index, or {len(self.seeds)}, one for each seed, got {count}.")
+        if generator.num_classes and not all(0 <= label <= last for label in self.labels or (-1,)):
+            raise UserError(f"class must be a whole number from 0 to {last}, got {shorten(self.label)}.")
+        self.layers_of(generator)
+        return self
 
 
-class ImageRequest(ViewRequest):
+class ImageRequest(View):
     """A picture of a view, for a client that asks again and again, with growing numbers."""
 
     columns: int = field(f"a whole number from 1 to {MAX_SAMPLES}", 1, ge=1, le=MAX_SAMPLES)
@@ -177,7 +163,7 @@ class ImageRequest(ViewRequest):
     number: int = field(f"a whole number from 0 to {2**53}", ge=0, le=2**53)
 
 
-class AnimationRequest(ViewRequest):
+class AnimationRequest(View):
     """A GIF along one direction, its path size to either side, from where the others stand."""
 
     direction: DirectionId = field(_ID)
@@ -185,8 +171,8 @@ class AnimationRequest(ViewRequest):
     fps: float = field(f"a number from 1 to {MAX_FPS:g}", 20.0, ge=1, le=MAX_FPS)
 
 
-class PreviewRequest(Request):
-    """The preview of one direction."""
+class DirectionRequest(Request):
+    """The preview of one direction, or what it may be called."""
 
     id: DirectionId = field(_ID)
 

@@ -39,43 +39,32 @@ def snippet(view: View, directions: Directions, moves: Sequence[tuple[int, float
     Returns:
         Python.
     """
-    name = "directions.generator" if origin.generator is None else repr(origin.generator)
-    options = [name, *(f"{key}={value!r}" for key, value in _options(origin).items())]
-    settings = f"truncation={view.truncation!r}"
-    labels = list(view.labels or ())
+    options = ["directions.generator" if origin.generator is None else repr(origin.generator)]
+    options += [] if origin.weights is None else [f"weights={origin.weights!r}"]
+    options += [] if origin.device == "cpu" else [f"device={origin.device!r}"]
+    settings, labels = f"truncation={view.truncation!r}", list(view.labels or ())
     label = f"y={(labels[0] if len(set(labels)) == 1 else labels)!r}, " if labels else ""
-    lines = [
-        "import torch",
-        "from PIL import Image",
-        "",
-        "from directions import load_directions, load_generator",
-        "from directions.rendering.frames import to_uint8",
-        "",
-        f"directions = load_directions({str(origin.file)!r})",
-        f"generator = load_generator({', '.join(options)})",
-        "",
-        f"seeds = {list(view.seeds)!r}",
-        f"z = torch.cat([generator.sample_z(1, seed=seed, {settings}) for seed in seeds])",
-    ]
     moved = "z"
+    move = ""
     if moves:
-        moved = "moved"
-        names = [directions.names[index] for index, _ in moves]
-        lines.append(f"moved = directions.move(z, {names!r}, {[amount for _, amount in moves]!r})")
-    shape = "(n, 3, height, width) in [-1, 1]"
-    if view.layers is None:
-        lines.append(f"images = generator({moved}, {label}{settings})  # {shape}")
-    else:
+        moved, names = "moved", [directions.names[index] for index, _ in moves]
+        move = f"moved = directions.move(z, {names!r}, {[amount for _, amount in moves]!r})\n"
+    images = f"generator({moved}, {label}{settings})"
+    if view.layers is not None:
         layers = "{}:{}".format(*view.layers)
-        lines.append(f"images = generator.prefix(z, {label}layers={layers!r}, {settings})({moved})  # {shape}")
-    lines += [
-        "for seed, image in zip(seeds, to_uint8(images)):",
-        '    Image.fromarray(image).save(f"sample-{seed}.png")',
-    ]
-    return "\n".join(lines) + "\n"
+        images = f"generator.prefix(z, {label}layers={layers!r}, {settings})({moved})"
+    return f"""import torch
+from PIL import Image
 
+from directions import load_directions, load_generator
+from directions.rendering.frames import to_uint8
 
-def _options(origin: Origin) -> dict[str, str]:
-    """What else the generator was loaded with."""
-    given = {} if origin.weights is None else {"weights": origin.weights}
-    return given if origin.device == "cpu" else given | {"device": origin.device}
+directions = load_directions({str(origin.file)!r})
+generator = load_generator({", ".join(options)})
+
+seeds = {list(view.seeds)!r}
+z = torch.cat([generator.sample_z(1, seed=seed, {settings}) for seed in seeds])
+{move}images = {images}  # (n, 3, height, width) in [-1, 1]
+for seed, image in zip(seeds, to_uint8(images)):
+    Image.fromarray(image).save(f"sample-{{seed}}.png")
+"""

@@ -21,7 +21,7 @@ from directions.errors import UserError
 from directions.files import atomic_write
 from directions.rendering.page import CAPTION_COLOURS, PAPER, Page, RowCaption, enlarge, row_caption
 from directions.rendering.palette import TRANSPARENT, Palette
-from directions.rendering.path import animation, strip
+from directions.rendering.path import one_way, strip, there_and_back
 from directions.rendering.stills import COLUMNS, write_strip
 from directions.settings.render import Animation
 
@@ -164,9 +164,7 @@ class Encoder:
         """Make a GIF or WebP: Pillow takes all pages at once."""
         # Whole milliseconds that add up to the true rate; those of a GIF are multiples of 10.
         ends = [round(1000 * shown / self.fps) for shown in range(len(pages) + 1)]
-        options: dict[str, Any] = {"duration": np.diff(ends).tolist()}
-        if self._loop:
-            options["loop"] = 0
+        options: dict[str, Any] = {"duration": np.diff(ends).tolist()} | ({"loop": 0} if self._loop else {})
         if self._palette is None:
             options |= {"quality": 88, **WEBP, "loop": 0 if self._loop else 1}
         else:
@@ -229,10 +227,10 @@ def overlapped(items: Iterable[_Item], consume: Callable[[_Item], object]) -> No
             for item in items:
                 waiting.append(worker.submit(consume, item))
                 del item
-                while len(waiting) > AHEAD:
+                if len(waiting) > AHEAD:
                     waiting.popleft().result()
-            while waiting:
-                waiting.popleft().result()
+            for left in waiting:
+                left.result()
         finally:
             # Without this, what waits would still be consumed after an error.
             worker.shutdown(cancel_futures=True)
@@ -252,7 +250,8 @@ def write_animations(scene: Scene, kind: Animation, page: PlannedPage, *, looks_
     loop = settings.loop is True
     pixels = _look_ahead(scene, page, sizes) if looks_ahead else None
     encoder = Encoder(kind, settings.rate, loop=loop, pixels=pixels)
-    amounts = [animation(settings.frames, size, motion=settings.motion, loop=loop) for size in sizes]
+    trip = there_and_back if loop else one_way
+    amounts = [trip(settings.frames, size, settings.motion) for size in sizes]
     shows = [[page.rows.index(row) for row in rows] for rows in page.shows.values()]
     grids = [page_of(scene, rows) for rows in page.shows.values()]
     blanks = [encoder.drawing(grid.blank) for grid in grids]
@@ -276,7 +275,8 @@ def _look_ahead(scene: Scene, page: PlannedPage, sizes: Sequence[float]) -> np.n
     """Make stills along the whole paths: for the contact sheet, and as a sample of colours."""
     stills = list(scene.images(page.rows, [strip(COLUMNS, size) for size in sizes]))
     if page.sheet is not None:
-        write_strip(page.sheet, scene, page.rows, stills)
+        # Of one z, a row is a step: both ends and the centre are enough.
+        write_strip(page.sheet, scene, page.rows, stills[:: COLUMNS // 2 if scene.settings.one_z else 1], samples=1)
     every = max(1, COLUMNS * stills[0].size // 3 // _SAMPLED_PIXELS)
     return np.concatenate([images.reshape(-1, 3)[::every] for images in stills])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +20,7 @@ from directions.generators.base import Generator
 from directions.generators.layers import LayerRange, chosen_layers, edited_images
 from directions.sampling import derived_rng
 from directions.settings.base import ConfigError
-from directions.settings.render import RenderSettings
+from directions.settings.render import SMALLEST_TILE, RenderSettings
 
 PIXELS_AT_ONCE = 2**17
 """Pixels that a generator makes in one call: 32 images at 64 × 64, 8 at 128 × 128, one at 512 × 512."""
@@ -35,39 +36,121 @@ def to_uint8(images: Tensor) -> np.ndarray:
         (batch, height, width, 3) uint8.
     """
     levels = (images.detach().float() + 1) * 127.5
-    return (levels + 0.5).floor().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    return (levels + 0.5).floor().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
 @dataclass
-class Scene:
-    """Directions, their generator, and the samples that are shown for each of them.
+class Samples:
+    """Some samples of a generator, of which moved versions are made, in batches that fit into memory.
 
     Attributes:
-        directions: What to show.
         generator: What makes the images.
-        settings: How.
         z: (samples, dim_z), what the layers see that are not edited.
         y: (samples,) class indices, or ``None`` without classes.
         layers: The layers that see the moved z, the others see z; ``None`` is all.
-        rivals: Other directions of the same path sizes, to show beside them; or ``None``.
+        truncation: The generator's setting.
         made: Called with the number of images that were just made (a progress bar).
         batch: Most images that the generator makes in one call; halved when memory runs out.
     """
 
-    directions: Directions
     generator: Generator
-    settings: RenderSettings
     z: Tensor
     y: Tensor | None
     layers: LayerRange | None = None
-    rivals: Directions | None = None
+    truncation: float = 1.0
     made: Callable[[int], object] = lambda images: None
     batch: int = 0
-    _maps: dict[int, Callable[[Tensor], Tensor]] = field(default_factory=dict)
+    _maps: dict[tuple[int, int], Callable[[Tensor], Tensor]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Choose the batch by the images' size."""
         self.batch = self.batch or max(1, PIXELS_AT_ONCE // self.generator.resolution**2)
+
+    def __len__(self) -> int:
+        """Count the samples."""
+        return len(self.z)
+
+    def only(self, sample: int) -> Samples:
+        """Return one of the samples."""
+        one = slice(sample, sample + 1)
+        return dataclasses.replace(self, z=self.z[one], y=None if self.y is None else self.y[one], _maps={})
+
+    def make(self, edited: Tensor) -> np.ndarray:
+        """Make the images of edits.
+
+        Args:
+            edited: (m · samples, dim_z); row r is an edit of sample r % samples.
+
+        Returns:
+            (m · samples, height, width, 3) uint8.
+
+        Raises:
+            UserError: If images are not finite.
+            OutOfMemoryError: If not even one image fits into memory.
+        """
+        images = self._make(edited.unflatten(0, (-1, len(self))), 0)
+        return images.reshape(-1, *images.shape[2:])
+
+    def _make(self, edits: Tensor, first: int) -> np.ndarray:
+        """Make (m, n, height, width, 3) images of m edits (m, n, dim_z) of the n samples from ``first`` on."""
+        number, samples = edits.shape[:2]
+        if samples > self.batch:
+            parts = [self._make(part, first + k * self.batch) for k, part in enumerate(edits.split(self.batch, dim=1))]
+            return np.concatenate(parts, axis=1)
+        if number * samples > self.batch:
+            return np.concatenate([self._make(part, first) for part in edits.split(self.batch // samples)])
+        try:
+            with torch.inference_mode():
+                images = self._map(first, samples)(edits.flatten(0, 1))
+                if not bool(torch.isfinite(images).all()):
+                    raise UserError(
+                        "The generator gave images with NaN or infinity. Use a smaller path size, a smaller "
+                        "truncation or other weights."
+                    )
+                self.made(len(images))
+                return to_uint8(images).reshape(number, samples, *images.shape[2:], 3)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if number * samples == 1:
+                size = self.generator.resolution
+                raise OutOfMemoryError(
+                    f"Out of memory with a single image of {size} × {size} pixels. Close other programs, or use "
+                    "another --device."
+                ) from error
+        # Outside of the handler, where the error would hold on to the memory.
+        self.batch = number * samples // 2
+        self._maps.clear()
+        return self._make(edits, first)
+
+    def _map(self, first: int, samples: int) -> Callable[[Tensor], Tensor]:
+        """From edits to images; what lies before the edited layers is computed here, once."""
+        if (first, samples) not in self._maps:
+            part = slice(first, first + samples)
+            self._maps[first, samples] = edited_images(
+                self.generator, self.z[part], None if self.y is None else self.y[part], layers=self.layers,
+                truncation=self.truncation,
+            )  # fmt: skip
+        return self._maps[first, samples]
+
+
+@dataclass
+class Scene:
+    """Directions, and the samples that are shown for each of them.
+
+    Attributes:
+        directions: What to show.
+        samples: What is moved.
+        settings: How.
+        rivals: Other directions of the same path sizes, to show beside them; or ``None``.
+        starts: (m · samples, dim_z) where the moves begin, row r for sample r % samples; ``None`` is the samples.
+    """
+
+    directions: Directions
+    samples: Samples
+    settings: RenderSettings
+    rivals: Directions | None = None
+    starts: Tensor | None = None
 
     @classmethod
     def draw(cls, directions: Directions, generator: Generator, settings: RenderSettings, y: Any) -> Scene:
@@ -85,20 +168,17 @@ class Scene:
         Raises:
             ConfigError: If the generator has no such layers.
         """
-        z = generator.sample_z(
-            1 if settings.one_z else settings.samples, seed=settings.seed, truncation=settings.truncation
-        ).expand(settings.samples, -1)
-        labels = generator.class_indices(y, settings.samples).to(z.device) if generator.num_classes else None
+        number, truncation = settings.samples, settings.truncation
+        z = generator.sample_z(1 if settings.one_z else number, seed=settings.seed, truncation=truncation)
+        labels = generator.class_indices(y, number).to(z.device) if generator.num_classes else None
         try:
             layers = chosen_layers(generator, directions.layers if settings.layers is None else settings.layers)
         except UserError as error:
             raise ConfigError("layers", str(error).removeprefix("layers ")) from error
         rivals = random_rivals(directions, settings.seed) if settings.against else None
-        return cls(directions, generator, settings, z, labels, layers, rivals)
+        return cls(directions, Samples(generator, z.expand(number, -1), labels, layers, truncation), settings, rivals)
 
-    def images(
-        self, rows: Sequence[int], amounts: Sequence[np.ndarray], starts: Tensor | None = None
-    ) -> Iterator[np.ndarray]:
+    def images(self, rows: Sequence[int], amounts: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
         """Move the same starting points along each of several directions, step by step.
 
         Where the images of a step do not fill a batch, those of the next steps are made with them; no other step is
@@ -107,29 +187,27 @@ class Scene:
         Args:
             rows: The directions.
             amounts: For each, the signed distances from the start, in latent units; as many for each.
-            starts: (m · samples, dim_z), row r for sample r % samples; ``None`` is the samples.
 
         Yields:
             For each step: uint8 images (rows, starts, height, width, 3); with rivals, theirs after those of the
             directions: (rows, 2 · starts, height, width, 3).
         """
-        starts = self.z if starts is None else starts
-        removed = self.settings.remove_projection
+        starts = self.samples.z if self.starts is None else self.starts
         shown = [self.directions] if self.rivals is None else [self.directions, self.rivals]
         paths = [
-            (of, index, number, without(starts, of, index) if removed else starts)
+            (of, index, number, without(starts, of, index) if self.settings.remove_projection else starts)
             for number, index in enumerate(rows)
             for of in shown
         ]
         steps = np.stack(amounts, axis=1)
-        together = max(1, self.batch // (len(paths) * len(starts)))
+        together = max(1, self.samples.batch // (len(paths) * len(starts)))
         for start in range(0, len(steps), together):
             moved = [
                 of.move(centre, index, float(step[number]))
                 for step in steps[start : start + together]
                 for of, index, number, centre in paths
             ]
-            images = self.make(torch.cat(moved))
+            images = self.samples.make(torch.cat(moved))
             yield from images.reshape(-1, len(rows), len(shown) * len(starts), *images.shape[1:])
 
     def plane(self, across: int, up: int, places: np.ndarray, heights: np.ndarray, sample: int) -> Iterator[np.ndarray]:
@@ -145,70 +223,11 @@ class Scene:
         Returns:
             For each place: uint8 images (heights, height, width, 3).
         """
-        z, y = self.z[sample : sample + 1], None if self.y is None else self.y[sample : sample + 1]
-        start = without(z, self.directions, up) if self.settings.remove_projection else z
+        one = self.samples.only(sample)
+        start = without(one.z, self.directions, up) if self.settings.remove_projection else one.z
         starts = self.directions.move(start.repeat(len(heights), 1), up, heights)
-        alone = dataclasses.replace(self, z=z, y=y, _maps={})
-        return (images[0] for images in alone.images([across], [places], starts))
-
-    def make(self, edited: Tensor) -> np.ndarray:
-        """Make the images of edits.
-
-        Args:
-            edited: (m · samples, dim_z); row r is an edit of sample r % samples.
-
-        Returns:
-            (m · samples, height, width, 3) uint8.
-
-        Raises:
-            UserError: If images are not finite.
-            OutOfMemoryError: If not even one image fits into memory.
-        """
-        samples, size = len(self.z), self.generator.resolution
-        rows = edited.unflatten(0, (-1, samples))
-        made = np.empty((*rows.shape[:2], size, size, 3), dtype=np.uint8)
-        edit, sample = 0, 0
-        while edit < len(rows):
-            # Whole edits where all samples fit into a batch, otherwise a part of the samples of one edit.
-            stop = min(sample + self.batch, samples)
-            block = slice(edit, edit + max(1, self.batch // samples)), slice(sample, stop)
-            images = self._try(rows[block].flatten(0, 1), block[1])
-            if images is None:  # The batch is smaller now, and the parts of the samples are others.
-                sample = 0
-                continue
-            made[block] = images.reshape(made[block].shape)
-            self.made(len(images))
-            edit, sample = (block[0].stop, 0) if stop == samples else (edit, stop)
-        return made.reshape(-1, *made.shape[2:])
-
-    def _try(self, edited: Tensor, samples: slice) -> np.ndarray | None:
-        """Return the images of one batch, or ``None``, with a smaller batch from now on, if memory ran out."""
-        try:
-            with torch.inference_mode():
-                if samples.start not in self._maps:  # What lies before the edited layers is computed here, once.
-                    y = None if self.y is None else self.y[samples]
-                    self._maps[samples.start] = edited_images(
-                        self.generator, self.z[samples], y, layers=self.layers, truncation=self.settings.truncation
-                    )
-                images = self._maps[samples.start](edited)
-                if not bool(torch.isfinite(images).all()):
-                    raise UserError(
-                        "The generator gave images with NaN or infinity. Use a smaller path size, a smaller "
-                        "truncation or other weights."
-                    )
-                return to_uint8(images)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            if len(edited) == 1:
-                size = self.generator.resolution
-                raise OutOfMemoryError(
-                    f"Out of memory with a single image of {size} × {size} pixels. Close other programs, or use "
-                    "another --device."
-                ) from error
-        self.batch = len(edited) // 2
-        self._maps.clear()
-        return None
+        alone = Scene(self.directions, one, self.settings, starts=starts)
+        return (images[0] for images in alone.images([across], [places]))
 
     @property
     def groups(self) -> list[str]:
@@ -218,17 +237,17 @@ class Scene:
     @property
     def columns(self) -> int:
         """How many images of a row there are at each step."""
-        return len(self.z) * (len(self.groups) or 1)
+        return len(self.samples) * (len(self.groups) or 1)
 
     @property
     def scale(self) -> int:
         """How many times larger to show the images."""
-        return self.settings.enlargement(self.generator.resolution)
+        return self.settings.scale or math.ceil(SMALLEST_TILE / self.samples.generator.resolution)
 
     @property
-    def tile(self) -> tuple[int, int]:
+    def tile(self) -> int:
         """Height and width of an image as it is shown, in pixels."""
-        return (self.generator.resolution * self.scale,) * 2
+        return self.samples.generator.resolution * self.scale
 
     def path_size(self, index: int) -> float:
         """Return how far a direction is followed to either side, in latent units."""
@@ -237,14 +256,14 @@ class Scene:
     @property
     def classes(self) -> list[str]:
         """The class of each sample, by name where it has one; empty without classes."""
-        names = self.generator.class_names
-        labels = [] if self.y is None else self.y.tolist()
+        names = self.samples.generator.class_names
+        labels = [] if self.samples.y is None else self.samples.y.tolist()
         return [names[index] if names else f"class {index}" for index in labels]
 
     @property
     def captions(self) -> list[str]:
         """What each image of a row is; empty texts where there is nothing to tell."""
-        classes = self.classes or [""] * len(self.z)
+        classes = self.classes or [""] * len(self.samples)
         return [f"{group} {name}".strip() for group in self.groups or [""] for name in classes]
 
     @property

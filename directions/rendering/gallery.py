@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import base64
-import functools
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import imageio.v3 as iio
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -62,7 +60,7 @@ def write_gallery(scene: Scene, indices: Sequence[int], stats: Sequence[Mapping[
     times = 1000 * trip * dwell(strip(settings.frames, 1.0), settings.motion)
     with atomic_folder(out, replaces=is_gallery) as folder:
         for name in ("thumbs", "stills", "frames"):
-            folder.joinpath(name).mkdir()
+            (folder / name).mkdir()
         for index in indices:
             _write_pictures(folder, scene, index, times)
         folder.joinpath("index.html").write_text(make_page(scene, indices, stats, trip), encoding="utf-8")
@@ -73,19 +71,10 @@ def picture_paths(index: int) -> tuple[str, str, str]:
     return f"thumbs/{index:03d}.webp", f"stills/{index:03d}.webp", f"frames/{index:03d}"
 
 
-def gallery_files(indices: Sequence[int], frames: int) -> Iterator[str]:
-    """List the pictures of a gallery, relative to its folder.
-
-    Args:
-        indices: The directions.
-        frames: Places on the slider.
-
-    Yields:
-        Paths relative to the folder.
-    """
-    for index in indices:
-        thumb, poster, folder = picture_paths(index)
-        yield from (thumb, poster, *(f"{folder}/{place:03d}.webp" for place in range(frames)))
+def gallery_files(index: int, frames: int) -> list[str]:
+    """List the pictures of a direction, relative to the page, with so many places on the slider."""
+    thumb, poster, folder = picture_paths(index)
+    return [thumb, poster, *(f"{folder}/{place:03d}.webp" for place in range(frames))]
 
 
 def is_gallery(folder: Path) -> bool:
@@ -101,16 +90,14 @@ def _write_pictures(folder: Path, scene: Scene, index: int, times: np.ndarray) -
     """Write the pictures of one direction."""
     thumb, poster, frames = (folder / path for path in picture_paths(index))
     frames.mkdir()
-    write = functools.partial(iio.imwrite, "<bytes>", plugin="pillow", extension=".webp", **WEBP)
-    across, groups = _across(scene.settings.samples), len(scene.groups) or 1
-    tile = (min(scene.tile[0], THUMB_TILE),) * 2 + (3,)
+    across, groups, tile = _across(scene.settings.samples), len(scene.groups) or 1, min(scene.tile, THUMB_TILE)
     thumbs: list[np.ndarray] = []
     ends: list[np.ndarray] = []
 
     def add(images: np.ndarray) -> None:
         images = enlarge(images[0], scene.scale)
-        frames.joinpath(f"{len(thumbs):03d}.webp").write_bytes(write(np.concatenate(images, axis=1), quality=88))
-        tiles = np.stack([_reduced(image) for image in images]).reshape(groups, -1, *tile)[:, : across**2]
+        _save(frames / f"{len(thumbs):03d}.webp", [np.concatenate(images, axis=1)], quality=88)
+        tiles = np.stack([_reduced(image) for image in images]).reshape(groups, -1, tile, tile, 3)[:, : across**2]
         if len(thumbs) in (0, len(times) - 1):
             ends.append(tiles[:, :2])
         thumbs.append(_beside(tiles, across))
@@ -119,11 +106,15 @@ def _write_pictures(folder: Path, scene: Scene, index: int, times: np.ndarray) -
     # There and back: at the ends it turns, and they are shown once, for both trips.
     trip = [*range(len(times)), *range(len(times) - 2, 0, -1)]
     shown = [max(_SHORTEST, round((2 if place in (0, len(times) - 1) else 1) * times[place])) for place in trip]
-    motion = np.stack([thumbs[place] for place in trip])
+    _save(thumb, [thumbs[place] for place in trip], save_all=True, duration=shown, loop=0, quality=80)
     # For those who do not want motion: two samples at both ends.
-    still = _beside(np.stack(ends, axis=2).reshape(groups, -1, *tile), 2)
-    thumb.write_bytes(write(motion, is_batch=True, duration=shown, loop=0, quality=80))
-    poster.write_bytes(write(still, quality=88))
+    _save(poster, [_beside(np.stack(ends, axis=2).reshape(groups, -1, tile, tile, 3), 2)], quality=88)
+
+
+def _save(path: Path, pages: Sequence[np.ndarray], **options: Any) -> None:
+    """Write a picture, or several that move, as WebP."""
+    first, *more = map(Image.fromarray, pages)
+    first.save(path, "WEBP", append_images=more, **WEBP, **options)
 
 
 def _across(samples: int) -> int:
@@ -133,9 +124,9 @@ def _across(samples: int) -> int:
 
 def _reduced(image: np.ndarray) -> np.ndarray:
     """Make an image small enough for a thumbnail."""
-    if len(image) <= THUMB_TILE:
-        return image
-    return np.asarray(Image.fromarray(image).resize((THUMB_TILE, THUMB_TILE), Image.Resampling.LANCZOS))
+    picture = Image.fromarray(image)
+    picture.thumbnail((THUMB_TILE, THUMB_TILE), Image.Resampling.LANCZOS)
+    return np.asarray(picture)
 
 
 def _beside(images: np.ndarray, across: int) -> np.ndarray:
@@ -162,10 +153,10 @@ def make_page(scene: Scene, indices: Sequence[int], stats: Sequence[Mapping[str,
     """
     settings, header = scene.settings, scene.directions.header
     style, script = (_TEMPLATES.joinpath(f"gallery.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
-    loader = FileSystemLoader(_TEMPLATES)
     environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
     environment.filters["text"] = _text
     environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "ensure_ascii": True}
     cards = [_card(scene, index) for index in indices]
@@ -173,7 +164,7 @@ def make_page(scene: Scene, indices: Sequence[int], stats: Sequence[Mapping[str,
         "directions": cards,
         "places": [round(float(place), 6) for place in strip(settings.frames, 1.0)],
         "samples": scene.captions,
-        "tile": scene.tile[0],
+        "tile": scene.tile,
         "motion": settings.motion,
         "seconds": trip,
     }
@@ -183,7 +174,7 @@ def make_page(scene: Scene, indices: Sequence[int], stats: Sequence[Mapping[str,
         scene=scene,
         header=header,
         cards=cards,
-        thumb_size=min(scene.tile[0], THUMB_TILE) * _across(settings.samples),
+        thumb_size=min(scene.tile, THUMB_TILE) * _across(settings.samples),
         thumbs_across=len(scene.groups) or 1,
         curve=make_curve(stats, header["penalty"] or {}),
         data=data,
@@ -245,45 +236,39 @@ def make_curve(stats: Sequence[Mapping[str, Any]], penalty: Mapping[str, Any]) -
     heights = [value for _, value in [*held_out, *noisy]] + list(levels.values())
     ticks = _round_numbers(min(heights), max(heights), 5)
     low, high = min(*heights, ticks[0]), max(*heights, ticks[-1])
-    if high == low:
-        low, high = low - 1, high + 1
 
     def right(step: float) -> float:
-        return round(_FRAME["left"] + (_FRAME["right"] - _FRAME["left"]) * step / last, 1)
+        return round(float(np.interp(step, [0, last], [_FRAME["left"], _FRAME["right"]])), 1)
 
     def down(value: float) -> float:
-        return round(_FRAME["bottom"] - (_FRAME["bottom"] - _FRAME["top"]) * (value - low) / (high - low), 1)
+        return round(float(np.interp(value, [low, high], [_FRAME["bottom"], _FRAME["top"]])), 1)
 
-    def line(points: Sequence[tuple[float, float]]) -> str:
-        return " ".join(f"{right(step)},{down(value)}" for step, value in points)
+    def line(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+        return [(right(step), down(value)) for step, value in points]
 
     first, final = held_out[0][1], held_out[-1][1]
     return _FRAME | {
         "held_out": line(held_out),
-        "dots": [(right(step), down(value)) for step, value in held_out] if len(held_out) <= 60 else [],
-        "noisy": line(noisy) if len(noisy) > 1 else "",
-        "rows": [{"at": down(tick), "text": f"{tick:g}"} for tick in ticks],
-        "columns": [{"at": right(at), "text": f"{at:g}"} for at in _round_numbers(0, last, 6) if at <= last],
-        "levels": [{"at": down(value), "text": name} for name, value in levels.items()],
+        "noisy": line(noisy) if len(noisy) > 1 else [],
+        "rows": [(down(tick), f"{tick:g}") for tick in ticks],
+        "columns": [(right(at), f"{at:g}") for at in _round_numbers(0, last, 6) if at <= last],
+        "levels": [(down(value), name) for name, value in levels.items()],
         "alt": f"The held-out penalty over {last:g} steps: {first:.4g} at the start, {final:.4g} at the end.",
     }
 
 
 def _points(stats: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, float]]:
     """The steps at which a number was written down; of several at one step the last one."""
-    found: dict[float, float] = {}
-    for line in stats:
-        step, value = line.get("step"), line.get(key)
-        if isinstance(step, (int, float)) and isinstance(value, (int, float)) and math.isfinite(value):
-            found[float(step)] = float(value)
+    pairs = [(line.get("step"), line.get(key)) for line in stats]
+    numbers = (int, float)
+    found = {x: y for x, y in pairs if isinstance(x, numbers) and isinstance(y, numbers) and math.isfinite(y)}
     return sorted(found.items())
 
 
 def _smoothed(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """Average neighbours, so that at most 200 points are left and the trend shows."""
     size = max(1, math.ceil(len(points) / _MOST_POINTS), len(points) // 40)
-    parts = [points[start : start + size] for start in range(0, len(points), size)]
-    return [(sum(p[0] for p in part) / len(part), sum(p[1] for p in part) / len(part)) for part in parts]
+    return [tuple(np.mean(points[start : start + size], axis=0)) for start in range(0, len(points), size)]
 
 
 def _round_numbers(low: float, high: float, about: int) -> list[float]:

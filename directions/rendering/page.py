@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -48,14 +49,14 @@ def row_caption(name: str, path_size: float) -> RowCaption:
 
 
 class Page:
-    """A grid of equal images with captions, at its final size in pixels.
+    """A grid of equal square images with captions, at its final size in pixels.
 
     Args:
         rows: The caption of each row.
         columns: Number of images in a row.
         tile: Height and width of an image, after enlargement.
-        column_captions: A caption for each column, or none.
-        corner: What the column captions mean; stands at their left.
+        headings: A caption for each column, or none.
+        corner: What the headings mean; stands at their left.
         groups: What stands beside each other: columns are cut into as many equal parts, each under its name.
         bare: Leave captions, gaps and margins away: nothing but the images.
 
@@ -65,58 +66,55 @@ class Page:
     """
 
     def __init__(
-        self,
-        rows: Sequence[RowCaption],
-        columns: int,
-        tile: tuple[int, int],
-        column_captions: Sequence[str] = (),
-        corner: str = "",
-        *,
-        groups: Sequence[str] = (),
-        bare: bool = False,
-    ) -> None:
-        self._rows, self._tile, self._headings, self._corner, self._bare = rows, tile, column_captions, corner, bare
-        self._groups, self._columns = groups, columns
+        self, rows: Sequence[RowCaption], columns: int, tile: int, headings: Sequence[str] = (), corner: str = "", *,
+        groups: Sequence[str] = (), bare: bool = False,
+    ) -> None:  # fmt: skip
+        self._tile, self._columns, self._groups = tile, columns, len(groups) or 1
         self._gap = self._margin = self._left = self._top = 0
-        self._pitch = tile[0]
+        self._pitch = tile
+        self._texts: list[tuple[tuple[float, float], str, tuple[int, int, int], _Font, str]] = []
         if not bare:
-            size = min(max(min(tile) // 9, 12), 48)
-            self._longest = _LONGEST_NAME * size
-            self._name_font = font_for("".join(row.name for row in rows), size)
-            small = [corner, *column_captions, *(row.detail for row in rows)]
-            self._detail_font = font_for("".join(small), max(size - 2, 11))
-            self._gap = max(2, min(tile) // 32)
-            self._margin = 3 * self._gap + 2
-            widths = [self._name_font.getlength(self._short_name(row)) for row in rows]
-            widths += [self._detail_font.getlength(text) for text in (corner, *map(self._short_detail, rows))]
-            self._left = self._margin + int(np.ceil(max(widths))) + self._margin
-            self._heading = self._margin + (round(1.6 * size) if groups else 0)
-            self._top = self._heading + (round(1.6 * size) if column_captions else 0)
-            self._line = round(1.25 * size)
-            self._pitch = max(tile[0], 2 * self._line) + self._gap
+            self._place_captions(rows, headings, corner, groups)
         self.height = self._top + len(rows) * self._pitch - self._gap + self._margin
-        self.width = self._at(columns - 1) + tile[1] + self._margin
+        self.width = self._at(columns - 1) + tile + self._margin
+
+    def _place_captions(
+        self, rows: Sequence[RowCaption], headings: Sequence[str], corner: str, groups: Sequence[str]
+    ) -> None:
+        size = min(max(self._tile // 9, 12), 48)
+        longest, high = _LONGEST_NAME * size, round(1.6 * size)
+        name_font = font_for("".join(row.name for row in rows), size)
+        small = font_for("".join([corner, *headings, *(row.detail for row in rows)]), max(size - 2, 11))
+        names = [_shorten(row.name, name_font, longest) for row in rows]
+        details = [_shorten(row.detail, small, longest) for row in rows]
+        widths = [*map(name_font.getlength, names), *map(small.getlength, [corner, *details])]
+        gap = self._gap = max(2, self._tile // 32)
+        margin = self._margin = 3 * gap + 2
+        self._small, self._line = small, round(1.25 * size)
+        self._left = margin + int(np.ceil(max(widths))) + margin
+        under_groups = margin + (high if groups else 0)
+        self._top = under_groups + (high if headings else 0)
+        self._pitch = max(self._tile, 2 * self._line) + gap
+        for row, (name, detail) in enumerate(zip(names, details, strict=True)):
+            self._texts.append(((margin, self._middle(row) - self._line / 2), name, INK, name_font, "lm"))
+            self._texts.append(((margin, self._middle(row) + self._line / 2), detail, PALE_INK, small, "lm"))
+        for number, text in enumerate(groups):
+            left, down = self._at(number * self._columns // len(groups)), (margin + under_groups) / 2 - gap
+            self._texts.append(((left, down), text, INK, name_font, "lm"))
+        if headings:
+            down = (under_groups + self._top) / 2 - gap
+            self._texts.append(((margin, down), corner, PALE_INK, small, "lm"))
+            for column, text in enumerate(headings):
+                middle = self._at(column) + self._tile / 2
+                self._texts.append(((middle, down), _shorten(text, small, self._tile), PALE_INK, small, "mm"))
 
     @functools.cached_property
     def blank(self) -> np.ndarray:
         """The page with its captions and no images, (height, width, 3) uint8."""
         page = Image.new("RGB", (self.width, self.height), PAPER)
-        draw, margin = ImageDraw.Draw(page), self._margin
-        for index, row in enumerate(self._rows if not self._bare else ()):
-            middle = self._top + index * self._pitch + self._tile[0] / 2
-            draw.text((margin, middle - self._line / 2), self._short_name(row), INK, self._name_font, anchor="lm")
-            place = margin, middle + self._line / 2
-            draw.text(place, self._short_detail(row), PALE_INK, self._detail_font, anchor="lm")
-        for number, text in enumerate(self._groups if not self._bare else ()):
-            place = self._at(number * self._columns // len(self._groups)), (margin + self._heading) / 2 - self._gap
-            draw.text(place, text, INK, self._name_font, anchor="lm")
-        if self._headings and not self._bare:
-            heading = (self._heading + self._top) / 2 - self._gap
-            draw.text((margin, heading), self._corner, PALE_INK, self._detail_font, anchor="lm")
-            for index, text in enumerate(self._headings):
-                centre = self._at(index) + self._tile[1] / 2
-                shown = _shorten(text, self._detail_font, self._tile[1])
-                draw.text((centre, heading), shown, PALE_INK, self._detail_font, anchor="mm")
+        draw = ImageDraw.Draw(page)
+        for place, text, ink, font, anchor in self._texts:
+            draw.text(place, text, ink, font, anchor=anchor)
         return np.asarray(page).copy()
 
     def write_detail(
@@ -130,52 +128,37 @@ class Page:
             text: What to write; must not be longer than what the page was made with.
             drawing: Turns (height, width, 3) uint8 captions into what the page holds.
         """
-        middle = self._top + row * self._pitch + self._tile[0] / 2
-        top, bottom = round(middle), round(middle) + self._line
-        part = Image.new("RGB", (self._left - self._margin, bottom - top), PAPER)
+        middle = self._middle(row)
+        top = round(middle)
+        part = Image.new("RGB", (self._left - self._margin, self._line), PAPER)
         place = (0, middle + self._line / 2 - top)
-        ImageDraw.Draw(part).text(place, text, PALE_INK, self._detail_font, anchor="lm")
-        page[top:bottom, self._margin : self._left] = drawing(np.asarray(part))
+        ImageDraw.Draw(part).text(place, text, PALE_INK, self._small, anchor="lm")
+        page[top : top + self._line, self._margin : self._left] = drawing(np.asarray(part))
 
     def lay(self, page: np.ndarray, images: np.ndarray) -> np.ndarray:
         """Copy a page and lay images on it.
 
         Args:
             page: (height, width, …), `blank` or the palette indices of it.
-            images: (rows, columns, tile height, tile width, …), of the same kind as the page.
+            images: (rows, columns, tile, tile, …), of the same kind as the page.
 
         Returns:
             The filled page.
         """
-        filled = page.copy()
-        for column in range(images.shape[1]):
-            self.lay_column(filled, column, images[:, column])
+        filled, tile = page.copy(), self._tile
+        for row, column in np.ndindex(images.shape[:2]):
+            top, left = self._top + row * self._pitch, self._at(column)
+            filled[top : top + tile, left : left + tile] = images[row, column]
         return filled
 
-    def lay_column(self, page: np.ndarray, column: int, images: np.ndarray) -> None:
-        """Lay the images of a column on a page, in place.
-
-        Args:
-            page: (height, width, …).
-            column: Which column.
-            images: (rows, tile height, tile width, …), of the same kind as the page.
-        """
-        height, width = self._tile
-        left = self._at(column)
-        for row, image in enumerate(images):
-            top = self._top + row * self._pitch
-            page[top : top + height, left : left + width] = image
+    def _middle(self, row: int) -> float:
+        """How far down the middle of a row's images is."""
+        return self._top + row * self._pitch + self._tile / 2
 
     def _at(self, column: int) -> int:
         """Where a column begins; between groups there is more space than between columns."""
-        group = column * (len(self._groups) or 1) // self._columns
-        return self._left + column * (self._tile[1] + self._gap) + 4 * group * self._gap
-
-    def _short_name(self, row: RowCaption) -> str:
-        return _shorten(row.name, self._name_font, self._longest)
-
-    def _short_detail(self, row: RowCaption) -> str:
-        return _shorten(row.detail, self._detail_font, self._longest)
+        group = column * self._groups // self._columns
+        return self._left + column * (self._tile + self._gap) + 4 * group * self._gap
 
 
 def enlarge(images: np.ndarray, scale: int) -> np.ndarray:
@@ -208,17 +191,12 @@ def font_for(text: str, size: float) -> _Font:
     Returns:
         The first font that has all the letters, or Pillow's own, which shows boxes for what it lacks.
     """
-    own = ImageFont.load_default(size)
-    if _has_letters(own, text):
-        return own
-    for name in _WIDER_FONTS:
-        try:
-            font = ImageFont.truetype(name, size)
-        except OSError:
-            continue
-        if _has_letters(font, text):
-            return font
-    return own
+    own: _Font = ImageFont.load_default(size)
+    fonts = [own]
+    for name in _WIDER_FONTS if not _has_letters(own, text) else ():
+        with contextlib.suppress(OSError):
+            fonts.append(ImageFont.truetype(name, size))
+    return next((font for font in fonts if _has_letters(font, text)), own)
 
 
 def _has_letters(font: _Font, text: str) -> bool:
@@ -229,8 +207,7 @@ def _has_letters(font: _Font, text: str) -> bool:
 
 def _shorten(text: str, font: _Font, width: float) -> str:
     """End a text that is too wide in an ellipsis."""
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(text + "…") > width:
-        text = text[:-1]
-    return text.rstrip() + "…"
+    short = text
+    while short and font.getlength(short if short == text else short + "…") > width:
+        short = short[:-1]
+    return text if short == text else short.rstrip() + "…"

@@ -7,21 +7,6 @@ import numpy as np
 from directions.settings.render import MIN_FRAMES, Motion
 
 
-def animation(frames: int, path_size: float, *, motion: Motion = "smooth", loop: bool = True) -> np.ndarray:
-    """Place the frames of an animation.
-
-    Args:
-        frames: Number of frames: at least 4 there and back, 2 one way.
-        path_size: Distance from the centre to each end, in latent units.
-        motion: How the speed changes.
-        loop: There and back, from the centre to the centre; otherwise once from the one end to the other.
-
-    Returns:
-        (frames,) float64.
-    """
-    return (there_and_back if loop else one_way)(frames, path_size, motion)
-
-
 def there_and_back(frames: int, path_size: float, motion: Motion = "smooth") -> np.ndarray:
     """Go from the centre to one end, through the centre to the other end, and back to the centre.
 

@@ -115,7 +115,7 @@ def make_plan(
         UserError: If there is nothing to show, a direction does not exist or is asked for twice, or ffmpeg is missing.
         ConfigError: If the path is of another format or cannot hold it all.
     """
-    kind = settings.format
+    kind, samples, frames = settings.format, settings.samples, settings.frames
     check_out(out, kind)
     if kind == "mp4":
         require_ffmpeg()
@@ -130,29 +130,39 @@ def make_plan(
         raise ConfigError("plane", f"must be two different directions, got {twice} twice.")
     if twice is not None:
         raise UserError(f"Direction {twice} is asked for more than once. Give each direction once.")
-    if kind == "plane" and is_file(out) and settings.samples > 1:
-        allowed = "must be 1 for a plane in one file"
-        raise ConfigError("samples", f"{allowed}, got {settings.samples}. Give a folder as --out.")
-
-    made = len(rows) * settings.samples * (1 if settings.against is None else 2)
+    if kind == "plane" and is_file(out) and samples > 1:
+        raise ConfigError("samples", f"must be 1 for a plane in one file, got {samples}. Give a folder as --out.")
+    made = len(rows) * samples * (1 if settings.against is None else 2)
     if kind == "gallery":
         rows.sort(key=lambda index: -(directions.activeness[index] or 0.0))
-        parts = [out / name for name in gallery_files(rows, settings.frames)]
-        page = PlannedPage(rows, {out / "index.html": rows})
-        return Plan(directions, settings, out, [page], made * settings.frames, parts=parts)
-    names = [f"{index:03d}-{_file_name(directions.names[index])}" for index in rows]
+        parts = [out / name for index in rows for name in gallery_files(index, frames)]
+        return Plan(
+            directions, settings, out, [PlannedPage(rows, {out / "index.html": rows})], made * frames, parts=parts
+        )
     ahead = kind == "gif" or (kind in ANIMATIONS and not is_file(out))
+    evaluations = samples * frames**2 if kind == "plane" else made * (frames + COLUMNS * ahead)
+    return Plan(directions, settings, out, _pages(directions, rows, settings, out), evaluations, ahead)
+
+
+def _pages(directions: Directions, rows: list[int], settings: RenderSettings, out: Path) -> list[PlannedPage]:
+    """The files of any format but the gallery, and what they show."""
+    kind, names = settings.format, [f"{row:03d}-{_file_name(directions.names[row])}" for row in rows]
     if is_file(out):
-        pages = [PlannedPage(rows, {out: rows})]
-    elif kind == "plane":
+        return [PlannedPage(rows, {out: rows})]
+    if kind == "plane":
         numbers = [""] if settings.samples == 1 else [f"-sample{number}" for number in range(settings.samples)]
-        pages = [PlannedPage(rows, {out / f"plane-{rows[0]}-{rows[1]}{number}.png": rows for number in numbers})]
-    elif kind == "strip":
-        pages = [PlannedPage([row], {out / f"{name}.png": [row]}) for row, name in zip(rows, names, strict=True)]
-    else:
-        pages = _animation_pages(rows, names, kind, out)
-    images = settings.samples * settings.frames**2 if kind == "plane" else made * (settings.frames + COLUMNS * ahead)
-    return Plan(directions, settings, out, pages, images, ahead)
+        return [PlannedPage(rows, {out / f"plane-{rows[0]}-{rows[1]}{number}.png": rows for number in numbers})]
+    if kind == "strip":
+        return [PlannedPage([row], {out / f"{name}.png": [row]}) for row, name in zip(rows, names, strict=True)]
+    # Animations: one of each direction, overviews, and contact sheets.
+    pages, starts = [], range(0, len(rows), ROWS_PER_PAGE)
+    for number, start in enumerate(starts, start=1):
+        part = slice(start, start + ROWS_PER_PAGE)
+        suffix = "" if len(starts) == 1 else f"-{number}"
+        shows = {out / f"{name}.{kind}": [row] for row, name in zip(rows[part], names[part], strict=True)}
+        shows[out / f"overview{suffix}.{kind}"] = rows[part]
+        pages.append(PlannedPage(rows[part], shows, out / f"contact_sheet{suffix}.png"))
+    return pages
 
 
 def prepare(plan: Plan, generator: Generator, y: Any) -> Scene:
@@ -175,7 +185,7 @@ def prepare(plan: Plan, generator: Generator, y: Any) -> Scene:
     settings = plan.settings
     scene = Scene.draw(plan.directions, generator, settings, y)
     if settings.format == "gallery":
-        require_size("webp", scene.tile[0], scene.tile[1] * scene.columns)
+        require_size("webp", scene.tile, scene.tile * scene.columns)
     if settings.format in ANIMATIONS:
         for rows in (rows for page in plan.pages for rows in page.shows.values()):
             largest = page_of(scene, rows)
@@ -211,7 +221,7 @@ def carry_out(
             require_writable(path)
     title = f"render at {held_rate(kind, plan.settings.rate):.4g} fps" if kind in ANIMATIONS else "render"
     with tqdm(total=plan.evaluations, unit="image", desc=title, file=sys.stderr, disable=not progress) as bar:
-        scene.made = bar.update
+        scene.samples.made = bar.update
         for page in plan.pages:
             if kind == "gallery":
                 write_gallery(scene, page.rows, stats, out)
@@ -223,19 +233,6 @@ def carry_out(
             else:
                 write_animations(scene, kind, page, looks_ahead=plan.looks_ahead)
     return [*plan.files, *plan.parts]
-
-
-def _animation_pages(rows: list[int], names: list[str], ending: str, folder: Path) -> list[PlannedPage]:
-    """The files of a folder of animations: one of each direction, an overview of all, and a contact sheet."""
-    starts = range(0, len(rows), ROWS_PER_PAGE)
-    pages = []
-    for number, start in enumerate(starts, start=1):
-        part = slice(start, start + ROWS_PER_PAGE)
-        suffix = "" if len(starts) == 1 else f"-{number}"
-        shows = {folder / f"{name}.{ending}": [row] for row, name in zip(rows[part], names[part], strict=True)}
-        shows[folder / f"overview{suffix}.{ending}"] = rows[part]
-        pages.append(PlannedPage(rows[part], shows, folder / f"contact_sheet{suffix}.png"))
-    return pages
 
 
 def _file_name(name: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -172,10 +171,6 @@ class RenderSettings(Settings):
         """Frames a second as asked for; only of what moves."""
         assert self.fps is not None
         return self.fps
-
-    def enlargement(self, resolution: int) -> int:
-        """Return how many times larger to show images of this height and width, from 1."""
-        return self.scale or math.ceil(SMALLEST_TILE / resolution)
 
 
 def is_file(out: Path) -> bool:

@@ -67,12 +67,12 @@ def figures_of(generator: Generator, data: Images | None) -> list[Figure]:
 @torch.no_grad()
 def scene_figures(generator: Generator, data: Images | None, samples: int = 3000) -> list[Figure]:
     """Shape as asked, spread of the factors, and traces of a grid."""
-    from directions.evaluation.scene_reader import FACTORS, load_scene_judge
+    from directions.evaluation.scene_reader import FACTORS, load_scene_reader
 
     z = generator.sample_z_from(samples, derived_rng(0, 0, "quality"), 1.0)
     y = torch.arange(samples) % len(SHAPES)
     images = torch.cat([generator(*part) for part in zip(z.split(250), y.split(250), strict=True)])
-    judge = load_scene_judge()
+    judge = load_scene_reader()
     read = judge.read(images, y)
     figures = [Figure("shape as asked", float((read[:, len(FACTORS) :].argmax(dim=1) == y).float().mean()), 0.95)]
     for index, name in enumerate(FACTORS):

@@ -11,10 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from directions.evaluation import metrics
+from directions.evaluation import image_metrics
 from directions.evaluation.image_metrics import load_network
-from directions.evaluation.metrics import Measuring
-from directions.evaluation.named_metrics import METRICS
+from directions.evaluation.metrics import METRICS, Measuring
 from directions.generators.registry import load_generator as real_load_generator
 
 SMALL = {
@@ -45,7 +44,9 @@ def evaluate(command, monkeypatch, tmp_path):
     """Run ``directions gan evaluate`` with metrics that take no time, and its own cache."""
     monkeypatch.setenv("DIRECTIONS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(
-        metrics, "load_network", lambda name, device: Pixels() if name == "effnetlite0" else load_network(name, device)
+        image_metrics,
+        "load_network",
+        lambda name, device: Pixels() if name == "effnetlite0" else load_network(name, device),
     )
     for name, settings in SMALL.items():
         metric = METRICS[name]

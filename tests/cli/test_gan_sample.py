@@ -11,8 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from directions.evaluation.metrics import Measuring
-from directions.evaluation.named_metrics import METRICS
+from directions.evaluation.metrics import METRICS, Measuring
 from directions.generators.closed_form import ClosedFormGenerator
 from directions.rendering import render as module
 from directions.rendering.frames import to_uint8

@@ -48,14 +48,6 @@ def test_render_format_follows_the_ending(command, run, ending):
     assert not (run / "pictures").exists()
 
 
-def test_render_plane_takes_names(command, run):
-    """Two directions, a file for each sample."""
-    written = command("render", run, "--plane", "d1,3", "--frames", "3", *SMALL).json
-    assert [Path(file).name for file in written] == ["plane-1-3-sample0.png", "plane-1-3-sample1.png"]
-    assert command("render", run, "--plane", "d1,3", "--frames", "3", "--out", "p.png").code == 0
-    assert Path("p.png").exists()
-
-
 def test_render_gallery_goes_beside_the_file_with_the_runs_curve(command, run):
     """A folder of its own; the page is printed, JSON has every file, as the dry run says."""
     (run / "stats.jsonl").write_text('{"step": 0, "held_out": 2.0}\n{"step": 5, "held_out": 1.0}\n')
@@ -128,28 +120,18 @@ def test_render_leaves_hidden_directions_out_of_all(command, run):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-d", "9"], "There is no direction 9"),
-        (["-d", "x"], "There is no direction 'x'"),
+        (["-d", "9"], "There is no direction 9: the indices go from 0 to 3"),
+        (["-d", ""], "There is no direction ''"),
+        (["-d", "0,d0"], "Direction 0 is asked for more than once"),
         (["-y", "7"], "Error: --classes must be classes of 'closed-form'"),
-        (["--samples", "3000000000"], "Error: --samples must be a whole number, between 1 and 10000, got 3000000000"),
         (["--samples", "0"], "Error: --samples must be a whole number, between 1 and 10000, got 0"),
         (["--frames", "2"], "Error: --frames must be at least 4"),
-        (["--frames", "1", "--no-loop"], "Error: --frames must be a whole number, at least 2, got 1"),
         (["--fps", "55"], "Error: --fps must be from 1 to 50"),
-        (["--fps", "90", "--format", "webp"], "Error: --fps must be a number at least 1 and at most 60, got 90"),
-        (["--scale", "0"], "Error: --scale must be a whole number, between 1 and 16, got 0"),
-        (["--path-size", "-1"], "Error: --path-size must be a finite number above 0, got -1"),
-        (["--truncation", "2"], "Error: --truncation must be"),
+        (["--path-size", "nan"], "Error: --path-size must be a finite number above 0, got nan"),
         (
             ["--seed", "-1"],
             "Error: --seed must be a whole number, between 0 and 9223372036854775807 (2^63 - 1), got -1",
         ),
-        (
-            ["--seed", "9" * 23],
-            "Error: --seed must be a whole number, between 0 and 9223372036854775807 (2^63 - 1), got 99",
-        ),
-        (["--motion", "wild"], "Error: --motion must be smooth or linear, got 'wild'"),
-        (["--captions", "all"], "Error: --captions must be name or amount or none, got 'all'"),
         (
             ["--format", "gfi"],
             "Error: --format must be gif or webp or mp4 or strip or plane or gallery, got 'gfi'. Did",
@@ -163,12 +145,8 @@ def test_render_leaves_hidden_directions_out_of_all(command, run):
         (["--plane", "0,1", "--format", "gif"], "Error: --plane is for the format plane only, got format gif"),
         (["--plane", "0,1", "-d", "2"], "Error: --directions are given by --plane"),
         (["--plane", "0,1", "--samples", "2", "--out", "x.png"], "Error: --samples must be 1 for a plane in one file"),
-        (["--format", "plane"], "Error: --plane needs two directions"),
         (["--format", "strip", "--fps", "9"], "Error: --fps has no meaning for the format strip, got 9"),
-        (["--format", "strip", "--no-loop"], "Error: --loop has no meaning for the format strip"),
         (["--format", "strip", "--captions", "amount"], "Error: --captions must be name or none for the format strip"),
-        (["--format", "gallery", "--captions", "none"], "Error: --captions has no meaning for the format gallery"),
-        (["--plane", "0,1", "--against", "random"], "Error: --against has no meaning for the format plane"),
         (["--word", "AB", "-y", "0"], "Error: --word gives the classes, got also --classes 0. Leave one"),
         (["--word", "AZ"], "Error: --word must be classes of 'closed-form'"),
     ],
@@ -213,14 +191,6 @@ def test_render_writes_a_word_of_one_z(command, run, monkeypatch):
     ("arguments", "message"),
     [
         (["--samples", "600"], "Error: A picture of the format gif can be at most 65535 pixels wide and high, got "),
-        (
-            ["--samples", "200", "--out", "x.webp"],
-            "Error: A picture of the format webp can be at most 16383 pixels wide and high, got ",
-        ),
-        (
-            ["--samples", "40", "--out", "x.mp4"],
-            "Error: A picture of the format mp4 can be at most 4096 pixels wide and high, got ",
-        ),
         (
             ["--samples", "200", "--format", "gallery"],
             "Error: A picture of the format webp can be at most 16383 pixels wide and high, got ",

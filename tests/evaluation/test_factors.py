@@ -1,8 +1,9 @@
-"""The factor table, on a generator and a judge whose factors are known in closed form."""
+"""The factor table, DCI and MIG, on generators and judges whose factors are known in closed form."""
 
 from __future__ import annotations
 
-import json
+import itertools
+import math
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -12,8 +13,19 @@ import torch
 from torch import Tensor
 
 from directions.errors import UserError
-from directions.evaluation.factors import FactorTable, draw_base_points, judge_of, measure_factors
-from directions.evaluation.scene_reader import SCENE_FACTORS, SHAPES, SceneJudge
+from directions.evaluation.factors import (
+    FactorTable,
+    LatentReadings,
+    completeness,
+    disentanglement,
+    draw_base_points,
+    judge_of,
+    measure_dci,
+    measure_factors,
+    measure_mig,
+    read_latents,
+)
+from directions.evaluation.scene_reader import SCENE_FACTORS, SHAPES, SceneReader
 
 DIM_Z = 5
 
@@ -21,12 +33,11 @@ DIM_Z = 5
 class LatentGenerator:
     """Makes "images" that are the latents themselves, moved by the class, so that a reader can know everything."""
 
-    name, dim_z, num_classes, resolution = "fake", DIM_Z, 3, 1
+    name, resolution = "fake", 1
     device = torch.device("cpu")
 
-    def __init__(self) -> None:
-        self.classes: list[int] = []
-        self.truncations: set[float] = set()
+    def __init__(self, dim_z: int = DIM_Z, num_classes: int = 3) -> None:
+        self.dim_z, self.num_classes = dim_z, num_classes
         self.calls: list[int] = []
 
     def sample_z_from(self, n: int, rng: torch.Generator, truncation: float = 1.0) -> Tensor:
@@ -37,10 +48,7 @@ class LatentGenerator:
         return torch.tensor([("cube", "sphere", "cylinder").index(c) if isinstance(c, str) else c for c in y])
 
     def __call__(self, z: Tensor, y: Tensor | None = None, *, truncation: float = 1.0) -> Tensor:
-        assert y is not None
-        assert len(y) == len(z)
-        self.classes += y.tolist()
-        self.truncations.add(truncation)
+        assert (y is None) == (self.num_classes == 0)
         self.calls.append(len(z))
         return z[:, None, None, :]
 
@@ -93,15 +101,6 @@ def test_measure_factors_gives_the_exact_effects_of_linear_factors():
     jacobian = np.diag([*GAINS.values(), 0.0])
     expected = (Q @ jacobian) ** 2 * np.square(sizes)[:, None] * np.mean(fraction**2)
     np.testing.assert_allclose(table.effects, expected, rtol=1e-9, atol=1e-12)
-
-
-def test_single_factor_share_is_one_for_a_pure_basis():
-    """Directions along the factors score 1 by both numbers, whatever the gains; the idle one has no weight."""
-    table = measure_factors(LatentGenerator(), np.eye(DIM_Z), LinearJudge(GAINS), path_sizes=1.0, num_points=16)
-    assert table.single_factor_share == pytest.approx(1.0, abs=1e-12)
-    assert table.disentanglement == pytest.approx(1.0, abs=1e-12)
-    assert not table.effects[-1].any()
-    assert table.purities[-1] == 0
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -157,15 +156,6 @@ def test_measure_factors_does_not_depend_on_the_batch(batch: int):
     assert sum(generator.calls) == 10 * (2 * DIM_Z + 1)
 
 
-def test_base_points_spread_classes_and_steps_evenly():
-    """Each class comes equally often, one step falls into each n-th part of the path, and none is zero."""
-    _, y, fraction = draw_base_points(LatentGenerator(), 60, classes=None, truncation=0.5, seed=4)
-    assert y.bincount().tolist() == [20, 20, 20]
-    np.testing.assert_array_equal(np.sort((fraction * 60).ceil().numpy()), np.arange(1, 61))
-    _, y, _ = draw_base_points(LatentGenerator(), 60, classes=["cylinder", 0], truncation=0.5, seed=4)
-    assert y.bincount().tolist() == [30, 0, 30]
-
-
 def test_the_judge_decides_which_factors_there_are():
     """Two factors, one of which the class moves; the judge is told the classes."""
 
@@ -188,33 +178,14 @@ def test_the_judge_decides_which_factors_there_are():
 def test_judge_of_scenes_is_the_package_s():
     """By the classes and the size; nobody reads other images."""
     scenes = SimpleNamespace(class_names=SHAPES, resolution=64, device="cpu")
-    assert isinstance(judge_of(scenes), SceneJudge)
+    assert isinstance(judge_of(scenes), SceneReader)
     assert judge_of(SimpleNamespace(class_names=SHAPES, resolution=32, device="cpu")) is None
-
-
-def test_table_of_directions_that_do_nothing_is_zero_and_not_nan():
-    """No effect anywhere gives zeros, which JSON can hold."""
-    judge = LinearJudge(dict.fromkeys(DEVIATIONS, 0.0))
-    table = measure_factors(LatentGenerator(), np.eye(DIM_Z), judge, path_sizes=1.0, num_points=4)
-    assert table.single_factor_share == table.disentanglement == 0.0
-    assert "NaN" not in json.dumps(table.to_dict())
-
-
-def test_table_numbers_and_json_of_an_example():
-    """Purities 0.9 and 0.5 with equal weights: 0.7; everything is plain Python, in the order of the directions."""
-    effects = np.array([[0.9, 0.05, 0.05, 0.0, 0.0], [0.0, 0.25, 0.25, 0.0, 0.5]])
-    table = FactorTable(("tint", "d1"), (2.0, 1.5), effects, points=192, truncation=1.0, seed=0)
-    assert table.purities.tolist() == pytest.approx([0.9, 0.5])
-    loaded = json.loads(json.dumps(table.to_dict()))
-    assert loaded["single_factor_share"] == pytest.approx(0.7)
-    assert [item["factor"] for item in loaded["directions"]] == ["hue", "shape"]
-    assert loaded["directions"][0]["effects"] == dict(zip(SCENE_FACTORS, [0.9, 0.05, 0.05, 0.0, 0.0], strict=True))
 
 
 @pytest.mark.parametrize(
     ("directions", "message"),
     [
-        (2 * np.eye(DIM_Z), "directions must have orthonormal rows"),
+        (2 * np.eye(DIM_Z), "basis must have orthonormal rows"),
         (np.eye(4), "as wide as the generator's z, 5, got width 4"),
     ],
 )
@@ -222,3 +193,114 @@ def test_measure_factors_refuses_bad_input(directions: np.ndarray, message: str)
     """What, got, allowed."""
     with pytest.raises(UserError, match=message):
         measure_factors(LatentGenerator(), directions, LinearJudge(GAINS), path_sizes=1.0, num_points=4)
+
+
+class AxisJudge:
+    """Hue is z0, x is z1, y is z2, size never changes; a sphere where z3 > 0, else a cube."""
+
+    names = ("hue", "x", "y", "size", "shape", "shape", "shape")
+    spread: ClassVar = {"hue": 0.04, "x": 0.75**2, "y": 0.81, "size": 0.01, "shape": 2 / 3}
+    periods: ClassVar = {"hue": 1.0}
+
+    def read(self, images: Tensor, y: Tensor | None) -> Tensor:
+        z = images[:, 0, 0, :]
+        sphere, none = (z[:, 3] > 0).to(z), torch.zeros_like(z[:, 0])
+        return torch.stack([z[:, 0] * 0.1, z[:, 1], z[:, 2], none + 0.6, 1 - sphere, sphere, none], dim=1)
+
+
+def made_readings(z: np.ndarray, factors: dict[str, np.ndarray]) -> LatentReadings:
+    """Readings of which only some factors vary."""
+    targets = {name: values[:, None] for name, values in factors.items()}
+    spreads = dict.fromkeys(SCENE_FACTORS, 0.0) | {name: float(values.std()) for name, values in factors.items()}
+    return LatentReadings(z, targets, factors, spreads)
+
+
+@pytest.fixture(scope="module")
+def readings():
+    return read_latents(LatentGenerator(6, num_classes=0), AxisJudge(), samples=3000)
+
+
+def test_read_latents_pairs_code_and_factors(readings):
+    """In the order of the samples, hue as a point on the circle, shape as probabilities, spreads over the scenes'."""
+    np.testing.assert_allclose(readings.levels["x"], readings.z[:, 1])
+    angle = 2 * math.pi * 0.1 * readings.z[:, 0]
+    np.testing.assert_allclose(readings.targets["hue"], np.stack([np.cos(angle), np.sin(angle)], axis=1), atol=1e-12)
+    np.testing.assert_allclose(readings.targets["shape"][:, 1], readings.z[:, 3] > 0, atol=1e-12)
+    assert readings.spreads["x"] == pytest.approx(1 / 0.75, rel=0.05)
+    assert readings.spreads["size"] == 0
+    assert readings.spreads["shape"] == pytest.approx(math.sqrt(0.5 / (2 / 3)), rel=0.01)
+    assert readings.varied == ("hue", "x", "y", "shape")
+
+
+def test_disentangled_code_scores_one(readings):
+    """Every factor from one component of its own."""
+    dci, mig = measure_dci(readings), measure_mig(readings)
+    assert dci["factors"] == mig["factors"] == ("hue", "x", "y", "shape")
+    assert min(dci["disentanglement"], dci["completeness"], dci["informativeness"]) > 0.97
+    np.testing.assert_allclose(dci["importances"][:4], np.eye(4), atol=0.02)
+    np.testing.assert_allclose(dci["importances"].sum(axis=0), 1)
+    assert mig["gaps"]["x"] > 0.95
+    assert mig["information"].argmax(axis=0).tolist() == [0, 1, 2, 3]
+
+
+def naive_mutual_information(a: list[int], b: list[int]) -> float:
+    """Sum over pairs of values of p log p / (p p), in nats."""
+    n, total = len(a), 0.0
+    for u, v in itertools.product(set(a), set(b)):
+        joint = sum(x == u and y == v for x, y in zip(a, b, strict=True)) / n
+        if joint:
+            total += joint * math.log(joint / (a.count(u) / n * (b.count(v) / n)))
+    return total
+
+
+def test_mig_equals_naive_reference():
+    """Bins by rank, information by counting, gaps by sorting."""
+    rng = np.random.default_rng(1)
+    z = rng.normal(size=(200, 3))
+    factors = {"x": z[:, 0] + 0.5 * z[:, 1], "size": z[:, 2] * z[:, 1]}
+    measured = measure_mig(made_readings(z, factors))
+
+    def bins(values: np.ndarray) -> list[int]:
+        ranks = np.argsort(np.argsort(values))
+        return [int(rank) // 10 for rank in ranks]  # 200 samples in 20 bins
+
+    gaps = {}
+    for name, values in factors.items():
+        entropy = naive_mutual_information(bins(values), bins(values))
+        shares = sorted(naive_mutual_information(bins(component), bins(values)) / entropy for component in z.T)
+        gaps[name] = shares[-1] - shares[-2]
+        assert entropy == pytest.approx(math.log(20))
+    assert measured["gaps"] == pytest.approx(gaps, abs=1e-12)
+    assert measured["mig"] == pytest.approx(sum(gaps.values()) / 2, abs=1e-12)
+
+
+def naive_dci(R: np.ndarray) -> tuple[float, float]:
+    """Component by component and factor by factor, as the paper has it."""
+
+    def entropy(shares: list[float]) -> float:
+        return -sum(p * math.log(p, len(shares)) for p in shares if p > 0)
+
+    D = sum((1 - entropy([x / sum(row) for x in row])) * sum(row) / R.sum() for row in R.tolist() if sum(row))
+    C = sum((1 - entropy([x / sum(column) for x in column])) * sum(column) / R.sum() for column in R.T.tolist())
+    return D, C
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_dci_scores_equal_naive_reference(seed):
+    """Also with a component of no importance."""
+    R = np.random.default_rng(seed).exponential(size=(6, 4)) ** 2
+    R[2] = 0
+    assert (disentanglement(R), completeness(R)) == pytest.approx(naive_dci(R), rel=1e-12)
+
+
+def test_scores_without_an_answer_are_none():
+    """One factor has no disentanglement, a flat generator nothing at all."""
+    z = np.random.default_rng(0).normal(size=(100, 2))
+    one = measure_dci(made_readings(z, {"x": z[:, 0]}))
+    assert math.isnan(one["disentanglement"])
+    assert one["completeness"] > 0.8
+    flat = made_readings(z, {})
+    assert math.isnan(measure_dci(flat)["informativeness"])
+    measured = measure_mig(flat)
+    assert math.isnan(measured["mig"])
+    assert measured["information"].shape == (2, 0)

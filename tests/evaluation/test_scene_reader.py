@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 import shutil
 from pathlib import Path
 
@@ -19,9 +18,7 @@ from directions.evaluation.scene_reader import (
     READER_FOLDER,
     SHAPES,
     SceneReader,
-    load_scene_judge,
     load_scene_reader,
-    resized,
     unwrap_hue,
 )
 
@@ -48,16 +45,17 @@ def images(truth: list[dict[str, str]]) -> Tensor:
 def test_reader_reads_renders_it_has_not_seen(reader: SceneReader, truth: list[dict[str, str]], images: Tensor):
     """Every shape is right and every factor within a fraction of its spread."""
     reading = reader.read(images)
-    assert [SHAPES[index] for index in reading.shape] == [row["shape"] for row in truth]
-    assert reading.shape_probabilities.amax(dim=1).min() > 0.9
-    for name, tolerance in {"hue": 0.03, "x": 0.1, "y": 0.12, "size": 0.03}.items():
+    probabilities = reading[:, 4:]
+    assert [SHAPES[index] for index in probabilities.argmax(dim=1)] == [row["shape"] for row in truth]
+    assert probabilities.amax(dim=1).min() > 0.9
+    for column, (name, tolerance) in enumerate({"hue": 0.03, "x": 0.1, "y": 0.12, "size": 0.03}.items()):
         expected = torch.tensor([float(row[name]) for row in truth])
-        torch.testing.assert_close(getattr(reading, name), expected, rtol=0, atol=tolerance)
+        torch.testing.assert_close(reading[:, column], expected, rtol=0, atol=tolerance)
 
 
 def test_mirrored_image_has_the_opposite_x(reader: SceneReader, images: Tensor):
     """x points to the right: pins the sign against a mirrored axis (the shadow, which falls right, is wrong then)."""
-    x, mirrored = reader.read(images).x, reader.read(images.flip(-1)).x
+    x, mirrored = reader.read(images)[:, 1], reader.read(images.flip(-1))[:, 1]
     assert torch.corrcoef(torch.stack([x, mirrored]))[0, 1] < -0.95
 
 
@@ -72,27 +70,14 @@ def test_unwrap_hue_brings_hues_to_the_scale(turns: float, expected: float):
 
 
 @pytest.mark.parametrize(
-    ("images", "message"),
-    [
-        (torch.zeros(2, 3, 128, 128), r"\(n, 3, 64, 64\).*got \(2, 3, 128, 128\)"),
-        (torch.zeros(1, 3, 64, 64, dtype=torch.uint8), r"floating-point in \[-1, 1\], got torch.uint8"),
-        (torch.full((1, 3, 64, 64), 255.0), "float32 from 255 to 255"),
-        (torch.full((1, 3, 64, 64), math.nan), "float32 from nan to nan"),
-    ],
-)
-def test_read_refuses_images_it_was_not_made_for(reader: SceneReader, images: Tensor, message: str):
-    """A wrong reading would look like a right one, so the input is checked."""
-    with pytest.raises(UserError, match=message):
-        reader.read(images)
-
-
-@pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("weights.safetensors", lambda data: data[:-1] + bytes([data[-1] ^ 1]), "has SHA-256 .* but config.json says"),
+        (
+            "weights.safetensors",
+            lambda data: data[:-1] + bytes([data[-1] ^ 1]),
+            "has another SHA-256",
+        ),
         ("config.json", lambda data: data.replace(b'"hidden": 96', b'"hidden": 7'), "cannot be used"),
-        ("config.json", lambda data: b"{", "cannot be used"),
-        ("weights.safetensors", lambda data: b"", "cannot be used"),
     ],
 )
 def test_load_scene_reader_refuses_a_damaged_folder(tmp_path: Path, name: str, change: object, message: str):
@@ -104,20 +89,10 @@ def test_load_scene_reader_refuses_a_damaged_folder(tmp_path: Path, name: str, c
         load_scene_reader(folder)
 
 
-def test_judge_reads_what_the_reader_reads_at_any_size(reader: SceneReader, images: Tensor):
+def test_reader_is_a_judge_of_scenes_of_any_size(reader: SceneReader, images: Tensor):
     """A column a factor, three for the shape; variances over the data."""
-    judge, reading = load_scene_judge(), reader.read(images)
-    factors = judge.read(images, None)
-    assert judge.names == ("hue", "x", "y", "size", "shape", "shape", "shape")
-    torch.testing.assert_close(factors[:, 1], reading.x)
-    torch.testing.assert_close(factors[:, 4:], reading.shape_probabilities)
-    assert judge.spread == {name: reader.deviations[name] ** 2 for name in FACTORS} | {"shape": pytest.approx(2 / 3)}
-    small = judge.read(torch.nn.functional.avg_pool2d(images, 2), None)
+    factors = reader.read(images, None)
+    assert reader.names == ("hue", "x", "y", "size", "shape", "shape", "shape")
+    assert reader.spread == {name: reader.deviations[name] ** 2 for name in FACTORS} | {"shape": pytest.approx(2 / 3)}
+    small = reader.read(torch.nn.functional.avg_pool2d(images, 2), None)
     torch.testing.assert_close(small[:, 1:3], factors[:, 1:3], rtol=0, atol=0.2)
-
-
-def test_resized_keeps_flat_images_and_mean_brightness():
-    """Smaller without aliasing: a fine checkerboard becomes grey."""
-    assert resized(torch.full((1, 3, 8, 8), 0.25), 32).sub(0.25).abs().max() < 1e-6
-    board = (torch.arange(32)[:, None] + torch.arange(32)).remainder(2).float().mul(2).sub(1).expand(1, 3, 32, 32)
-    assert resized(board, 8)[..., 2:-2, 2:-2].abs().max() < 0.1

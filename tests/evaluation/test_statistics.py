@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from directions import Directions
 from directions.evaluation.factors import measure_factors
-from directions.evaluation.statistics import ENDS, Statistics, describe, image_statistics
+from directions.evaluation.statistics import ENDS, Statistics, describe, image_statistics, suggest_names
 from directions.generators.closed_form import ClosedFormGenerator
 from directions.sampling import derived_rng
 
@@ -51,11 +52,6 @@ def test_sharpness_of_a_blurred_picture_is_less():
     assert read(blurred)["sharpness"] < 0.6 * read(image)["sharpness"]
 
 
-def test_places_are_in_halves_of_the_side():
-    assert read(square(x=12))["object x"] == pytest.approx(0.5, abs=1e-9)
-    assert read(square(half=6))["object size"] == pytest.approx((12 / 48) ** 2)
-
-
 class Knobs(ClosedFormGenerator):
     """z turns brightness and the square's place, each by one component."""
 
@@ -95,3 +91,18 @@ def test_spread_is_the_variance_over_samples():
     z = generator.sample_z_from(64, derived_rng(0, purpose="image statistics"))
     wanted = image_statistics(generator(z)).var(dim=0)
     assert Statistics.of(generator, samples=64).spread["brightness"] == pytest.approx(float(wanted[0]))
+
+
+def test_a_suggestion_says_what_changes_at_either_end_and_the_rest_gets_none():
+    generator = Knobs()
+    turned = torch.tensor([[-1.0, 0.0], [0.0, 1.0]])
+    dark, place = suggest_names(generator, Directions.from_basis(turned, generator, path_sizes=1.5))
+    assert (dark.statistic, dark.words) == ("brightness", "brighter ↔ darker")
+    assert dark.effect < -0.5 < 0.5 <= dark.share <= 1
+    assert place.statistic in ("object x", "light left-right")
+    assert "left ↔" in place.words
+    short = Directions.from_basis(turned, generator, path_sizes=0.01)  # nobody would see it
+    assert suggest_names(generator, short) == [None, None]
+    one = Directions.from_basis(turned, generator, path_sizes=1.5)[[0]]
+    judge = Statistics.of(generator, samples=64)
+    assert suggest_names(generator, one, judge=judge) == [dark]

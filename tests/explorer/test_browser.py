@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import re
 import threading
@@ -29,15 +30,8 @@ pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is no
 def browser():
     """One browser for all tests, with nothing that it does by itself."""
     with playwright.sync_playwright() as driver:
-        arguments = [
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-        ]
+        quiet = ("quic", "background-networking", "component-update", "sync", "gpu")
+        arguments = ["--no-sandbox", "--no-first-run", *(f"--disable-{what}" for what in quiet)]
         browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=arguments)
         playwright.expect.set_options(timeout=PATIENCE)
         yield browser
@@ -93,9 +87,9 @@ def said(tab, text):
     playwright.expect(tab.locator("#status")).to_have_text(text)
 
 
-@pytest.fixture
-def served(page, browser):
-    """The page of the blob's directions, at an address; afterwards, that nothing went wrong and nothing went out."""
+@contextlib.contextmanager
+def serving(page, browser):
+    """A page at an address; afterwards, that nothing went wrong and nothing went out."""
     bound = listen("127.0.0.1", 0)
     server = make_server(page.client.app)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
@@ -110,6 +104,13 @@ def served(page, browser):
         server.should_exit = True
         thread.join(20)
         bound.close()
+
+
+@pytest.fixture
+def served(page, browser):
+    """The page of the blob's directions."""
+    with serving(page, browser) as made:
+        yield made
 
 
 def test_browser_shows_what_the_api_computes(served):
@@ -201,24 +202,6 @@ def test_browser_writes_on_the_file_and_finds_it_again(served):
     tab.locator("#undo").click()
     said(tab, re.compile("^Undone: order"))
     assert load_directions(served.page.path).order == (0, 1, 2, 3, 4, 5)
-
-
-def test_browser_forgets_a_refused_range_that_is_cleared(served):
-    """The old range is shown again, without the error and its border."""
-    tab = served.open()
-    tab.locator(".more").first.click()
-    field = tab.locator(".range").first
-    field.fill("500")
-    field.press("Enter")
-    tab.locator(".problem").first.wait_for(state="visible")
-    assert "at most 100" in tab.locator(".problem").first.text_content()
-    assert field.get_attribute("aria-invalid") == "true"
-    served.trouble = [text for text in served.trouble if "400" not in text]  # how Chromium notes every refusal
-    field.fill("")
-    field.press("Enter")
-    tab.locator(".problem").first.wait_for(state="hidden")
-    assert field.get_attribute("aria-invalid") is None
-    assert float(field.input_value()) == load_directions(served.page.path).path_sizes[0]
 
 
 def test_browser_tabs_do_not_disturb_each_other(served):
@@ -357,6 +340,73 @@ def test_browser_previews_and_plays(served):
     np.testing.assert_array_equal(served.shown(tab), served.answered(0, {0: 1.0}))
 
 
+def test_browser_suggests_names_and_one_key_takes_them(served):
+    """Marked as a suggestion, beside the name; A on any part of the row but a text takes it."""
+    tab = served.open()
+    button = tab.locator(".direction:has(.suggestion:not([hidden])) .suggestion").first
+    playwright.expect(button).to_contain_text("↔", timeout=PATIENCE)
+    playwright.expect(button).to_contain_text("?")
+    words = button.text_content().removesuffix("?")
+    shown = "rows => rows.findIndex(row => !row.querySelector('.suggestion').hidden)"
+    index = tab.locator(".direction").evaluate_all(shown)
+    tab.locator(".slider").nth(index).focus()
+    tab.keyboard.press("a")
+    said(tab, "Name saved")
+    playwright.expect(tab.locator(".name").nth(index)).to_have_value(words)
+    assert words in load_directions(served.page.path).names
+
+
+def test_browser_is_used_by_the_keyboard_alone(served):
+    """Skip to the list, star, play, name, slide, open the details, leave: each control is reached by Tab."""
+    tab = served.open()
+    press = tab.keyboard.press
+    press("Tab")
+    press("Enter")
+    playwright.expect(tab.locator("#directions")).to_be_focused()
+    assert tab.locator("#status").text_content() == ""
+    for _ in range(2):
+        press("Tab")
+    press("Enter")
+    said(tab, "Starred")
+    press("Tab")
+    press("Enter")
+    playwright.expect(tab.locator(".preview").first).to_have_attribute("aria-pressed", "true")
+    press("Enter")
+    playwright.expect(tab.locator(".preview").first).to_have_attribute("aria-pressed", "false")
+    press("Tab")
+    tab.keyboard.type("sideways")
+    press("Enter")
+    said(tab, "Name saved")
+    tab.locator(".slider").first.focus()
+    press("Shift+ArrowRight")
+    served.rest(tab)
+    np.testing.assert_array_equal(served.shown(tab), served.answered(0, {0: 0.6}))
+    press("Tab")
+    press("Tab")
+    press("Space")
+    assert tab.locator(".details").first.is_visible()
+    press("?")
+    assert tab.locator("#help-dialog").is_visible()
+    press("Escape")
+    assert not tab.locator("#help-dialog").is_visible()
+    assert load_directions(served.page.path).names[0] == "sideways"
+
+
+def test_browser_on_a_phone_by_night_without_motion(served):
+    """Dark, nothing beyond the edge, the pictures in sight above the last slider, and no animation runs."""
+    tab = served.open()
+    tab.emulate_media(color_scheme="dark", reduced_motion="reduce")
+    tab.set_viewport_size({"width": 360, "height": 740})
+    assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert max(map(int, re.findall(r"\d+", tab.evaluate("getComputedStyle(document.body).backgroundColor")))) < 60
+    tab.locator(".slider").last.scroll_into_view_if_needed()
+    served.slide(tab, 5, 1.0)
+    tiles, slider = (tab.locator(one).bounding_box() for one in ("#tiles", ".direction:last-child .slider"))
+    assert 0 <= tiles["y"] < tiles["y"] + tiles["height"] <= slider["y"] + slider["height"] <= 740
+    tab.locator(".preview").last.focus()
+    assert tab.evaluate("document.getAnimations().length") == 0
+
+
 def test_browser_finds_one_of_a_thousand_classes(browser, tmp_path):
     """By typing a part of its name and pressing Enter; on a narrow screen nothing sticks out."""
     generator = BlobGenerator(num_classes=3)
@@ -364,27 +414,13 @@ def test_browser_finds_one_of_a_thousand_classes(browser, tmp_path):
     generator.class_names = tuple(f"kind {index}" for index in range(1000))
     blob_directions(generator).save(tmp_path / "x.safetensors")
     page = make_page(generator, tmp_path / "x.safetensors")
-    with page.client:
-        bound = listen("127.0.0.1", 0)
-        server = make_server(page.client.app)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
-        thread.start()
-        served = Served(page, address(bound), browser)
-        try:
-            tab = served.open()
-            tab.set_viewport_size({"width": 360, "height": 740})
-            assert tab.locator("#class-search").input_value() == "0 kind 0"
-            tab.locator("#class-search").click()
-            tab.keyboard.type("kind 73")
-            tab.keyboard.press("ArrowDown")
-            tab.keyboard.press("Enter")
-            served.rest(tab)
-            assert tab.locator("#class-search").input_value() == "173 kind 173"
-            assert "kind 173" in tab.locator("#caption").text_content()
-            assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
-            assert served.trouble == []
-        finally:
-            served.context.close()
-            server.should_exit = True
-            thread.join(20)
-            bound.close()
+    with page.client, serving(page, browser) as served:
+        tab = served.open()
+        tab.set_viewport_size({"width": 360, "height": 740})
+        assert tab.locator("#class-search").input_value() == "0 kind 0"
+        tab.locator("#class-search").fill("Kind 173")
+        tab.keyboard.press("Enter")
+        served.rest(tab)
+        assert tab.locator("#class-search").input_value() == "173 kind 173"
+        assert "kind 173" in tab.locator("#caption").text_content()
+        assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -19,9 +19,10 @@ from PIL import Image
 from directions import load_generator
 from directions.direction_file import Directions, load_directions
 from directions.direction_file.format import make_header
+from directions.evaluation.statistics import Statistics, suggest_names
 from directions.explorer.file import OpenFile
-from directions.explorer.models import AnimationRequest, View
-from directions.explorer.painter import Painter, Store, SupersededError, Worker, animate, encode
+from directions.explorer.models import AnimationRequest
+from directions.explorer.painter import Shared, Store, SupersededError, Worker, animate
 from directions.generators.layers import LayerRange
 from directions.rendering.frames import random_rivals, to_uint8
 
@@ -79,27 +80,6 @@ def test_picture_lays_samples_out_row_by_row(page):
     assert not sheet[size:, size:].any()
 
 
-@pytest.mark.parametrize(("form", "worst"), [("png", 0), ("webp", 12), ("jpeg", 12)])
-def test_picture_has_the_format_that_is_asked_for(page, form, worst):
-    """WebP and JPEG lose little."""
-    answer = page.image(format=form, seeds=[3])
-    assert answer.headers["content-type"] == f"image/{form}"
-    difference = pixels(answer).astype(int) - expected(page.generator, load_directions(page.path), 3, {})
-    assert abs(difference).mean() <= worst / 4
-
-
-def test_picture_is_made_in_batches_that_fit(page, monkeypatch):
-    """Sixteen large images do not enter the generator at once, and are the same."""
-    whole = pixels(page.image(seeds=list(range(16)), columns=4))
-    monkeypatch.setattr("directions.explorer.painter.PIXELS_AT_ONCE", 5 * page.generator.resolution**2)
-    page.generator.batch_sizes.clear()
-    np.testing.assert_array_equal(
-        whole,
-        pixels(page.image(seeds=list(range(16)), columns=4, format="png", truncation=1.0, moves={page.ids[0]: 1e-12})),
-    )
-    assert page.generator.batch_sizes == [5, 5, 5, 1]
-
-
 def test_picture_is_kept_for_the_next_who_asks(page):
     """The generator does not make it again, and another amount is another picture."""
     first = page.image(moves={page.ids[1]: 1.0})
@@ -111,7 +91,7 @@ def test_picture_is_kept_for_the_next_who_asks(page):
 
 def test_store_forgets_what_was_not_asked_for_the_longest():
     """It never grows above its size, but keeps at least the newest."""
-    store: Store[str] = Store(10, len)
+    store = Store(10)
     for text in ("aaaa", "bbbb", "aaaa", "cccc"):
         store.get(text, lambda text=text: text)
     made = []
@@ -153,36 +133,6 @@ def test_pictures_of_clients_at_once_are_their_own(page):
     assert all(answered == 12 for answered, _ in results)
 
 
-def test_newer_request_of_a_client_drops_the_waiting_one(page):
-    """While the generator is busy, a client's older request is answered with nothing, and never computed."""
-    release, busy = threading.Event(), threading.Event()
-    plain = page.generator.sample_z
-
-    def slow(n, *, seed=None, truncation=1.0):
-        if seed == 999:
-            busy.set()
-            release.wait(10)
-        return plain(n, seed=seed, truncation=truncation)
-
-    page.generator.sample_z = slow
-
-    def ask(client, number, seed):
-        body = page.view(seeds=[seed], client=client, number=number)
-        return page.post("image", body).status_code
-
-    with ThreadPoolExecutor(4) as threads:
-        first = threads.submit(ask, "another-1", 0, 999)
-        busy.wait(10)
-        old = threads.submit(ask, "client-01", 1, 1)
-        while not old.running():
-            pass
-        new = None
-        while not old.done():  # until the newer one has arrived behind it
-            new = new or threads.submit(ask, "client-01", 2, 2)
-        release.set()
-        assert (first.result(), old.result(), new.result()) == (200, 204, 200)
-
-
 def test_layers_move_only_what_they_make(builtin_page):
     """With layers, the others see the sample where it was; what lies before is kept and the picture the same."""
     page = builtin_page
@@ -215,12 +165,6 @@ def test_copied_code_makes_the_picture_again(builtin_page, tmp_path, monkeypatch
     for place, seed in enumerate(seeds):
         copied = np.asarray(Image.open(Path(f"sample-{seed}.png")))
         np.testing.assert_array_equal(copied, sheet[:, place * 64 : (place + 1) * 64])
-
-
-def test_encode_refuses_nothing_and_loses_nothing_as_png():
-    """One image is a sheet of its own."""
-    image = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(encode(image, 5, "png")))), image[0])
 
 
 def test_unconditional_generator_needs_no_class(tmp_path):
@@ -310,6 +254,19 @@ def test_preview_goes_from_end_to_end_and_is_kept_beside_the_file(page):
     assert page.post("preview", {"id": "0" * 16}).status_code == 409
 
 
+def test_suggestion_is_what_changes_most_and_is_kept_beside_the_file(page):
+    """The words of `suggest_names` for that direction alone; the second time nothing is made."""
+    judge = Statistics.of(page.generator, samples=64, classes=(0, 1, 2))
+    truth = suggest_names(page.generator, load_directions(page.path), judge=judge)
+    answers = [page.post("suggestion", {"id": one}).json()["suggestion"] for one in page.ids]
+    assert answers == [found.words if found else None for found in truth]
+    assert any(answers)
+    page.generator.batch_sizes.clear()
+    assert page.post("suggestion", {"id": page.ids[0]}).json()["suggestion"] == answers[0]
+    assert page.generator.batch_sizes == []
+    assert page.post("suggestion", {"id": "0" * 16}).status_code == 409
+
+
 def test_gif_goes_no_further_than_the_sliders(page, monkeypatch):
     """An older file may have a larger range, far out where images are no numbers."""
     directions = load_directions(page.path)
@@ -317,11 +274,12 @@ def test_gif_goes_no_further_than_the_sliders(page, monkeypatch):
     entries[0]["path_size"] = 500.0
     Directions(directions.matrix, directions.header | {"directions": entries}).save(page.path)
     amounts = []
-    moved = View.moved
-    monkeypatch.setattr(View, "moved", lambda self, name, amount: amounts.append(amount) or moved(self, name, amount))
+    move = Directions.move
+    monkeypatch.setattr(Directions, "move", lambda self, z, i, by: amounts.append(by) or move(self, z, i, by))
     answer = page.post("animation", page.view() | {"direction": page.ids[0], "frames": 5, "fps": 10})
     assert answer.status_code == 200, answer.text
-    assert (min(amounts), max(amounts)) == (-100, 100)
+    moved = [by for by in amounts if isinstance(by, float)]
+    assert (min(moved), max(moved)) == (-100, 100)
 
 
 def test_gif_stops_when_nobody_waits(page):
@@ -332,9 +290,10 @@ def test_gif_stops_when_nobody_waits(page):
 
     async def ask():
         request = AnimationRequest(seeds=(0,), label=0, direction=page.ids[0], frames=8)
-        content, painter, worker = OpenFile(page.path).read(), Painter(page.generator), Worker()
+        worker = Worker()
+        shared = Shared(page.generator, worker.do, gone)
         with pytest.raises(SupersededError):
-            await animate(request, request.view(page.generator), content, painter, worker, gone)
+            await asyncio.to_thread(animate, request, OpenFile(page.path).read(), shared)
         worker.close()
 
     page.generator.batch_sizes.clear()

@@ -11,27 +11,13 @@ from fakes import BlobGenerator, blob_directions
 from directions.direction_file import edit_directions, load_directions
 from directions.explorer.guard import MAX_BODY
 
-HOSTILE = [
-    "<script>alert(1)</script>",
-    "<img src=x onerror=alert(1)>",
-    "../../etc/passwd",
-    "{{ 7*7 }}",
-    "שלום עולם",
-    "مرحبا",
-    "'\"`; DROP TABLE",
-    "x" * 64,
-]
-
 
 @pytest.mark.parametrize(
     ("change", "key", "value"),
     [
-        ({"name": "rotation"}, "name", "rotation"),
         ({"name": "  trimmed "}, "name", "trimmed"),
         ({"path_size": 2.5}, "path_size", 2.5),
-        ({"path_size": 3}, "path_size", 3.0),
         ({"note": "turns\nleft"}, "note", "turns\nleft"),
-        ({"starred": True}, "starred", True),
         ({"hidden": True}, "hidden", True),
     ],
     ids=str,
@@ -70,39 +56,21 @@ def test_undo_takes_the_last_change_back(page):
     assert "no change to undo" in page.post("change", {"undo": True}).json()["error"]
 
 
-@pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_names_are_kept_as_they_are(page, name):
-    """In the file and in JSON; the page shows them as text (see test_browser)."""
-    assert page.post("change", {"id": page.ids[1], "name": name, "note": name}).status_code == 200
-    assert load_directions(page.path).names[1] == name
-    answer = page.client.get("/api/file")
-    assert answer.headers["content-type"] == "application/json"
-    assert answer.headers["x-content-type-options"] == "nosniff"
-    assert answer.json()["directions"][1]["name"] == name
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({}, "There is nothing to write"),
         ({"name": ""}, "must be 1 to 64 printable characters"),
         ({"name": "up-down"}, "have the same name"),
-        ({"name": "7"}, "must not be a number"),
         ({"name": "\u202egnp.exe"}, "printable"),
-        ({"name": "\ud800"}, "The request must be JSON"),
         ({"name": "x" * 5000}, "name must be text of at most"),
-        ({"name": 5}, "name must be text"),
         ({"name": None}, "name must be text"),
         ({"path_size": 0}, "path_size must be a number above 0 and at most 100, got 0"),
-        ({"path_size": True}, "path_size must be a number"),
         ({"path_size": 10**400}, "path_size must be a number"),
-        ({"note": "x" * 3000}, "at most 2000 printable characters"),
         ({"starred": 1}, "starred must be true or false, got 1"),
         ({"nmae": "x"}, "unknown field 'nmae'. Did you mean 'name'?"),
-        ({"name": "x", "matrix": []}, "unknown field 'matrix'"),
         ({"undo": False}, "undo must be true"),
         ({"order": ["0" * 16]}, "any more: load the page again"),
-        ({"order": []}, "order must name each of the 6 directions once, got 0"),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -159,26 +127,16 @@ def test_file_that_went_bad_is_reported(page):
     ("changes", "message"),
     [
         ({"seeds": []}, "seeds must be a list of 1 to 16 whole numbers from 0 to 4294967295, got []"),
-        ({"seeds": [0] * 17}, "seeds must be a list of 1 to 16"),
         ({"seeds": [1.0]}, "whole numbers from 0 to 4294967295, got 1.0"),
-        ({"seeds": [-1]}, "got -1"),
         ({"seeds": [2**40]}, "got 1099511627776"),
-        ({"seeds": "0"}, "seeds must be a list"),
         ({"class": 3}, "class must be a whole number from 0 to 2, got 3"),
-        ({"class": "sphere"}, "class must be a whole number"),
         ({"truncation": 0}, "truncation must be a number above 0 and at most 1, got 0"),
-        ({"truncation": 1.5}, "truncation must be"),
-        ({"moves": []}, "moves must be an object"),
         ({"moves": {"../x": 1}}, "ids of 16 hexadecimal digits"),
         ({"moves": {"0" * 16: "1"}}, "each a number from -100 to 100, got '1'"),
         ({"moves": {"0" * 16: 101}}, "each a number from -100 to 100, got 101"),
-        ({"layers": [0]}, "layers must be a list of 2 whole numbers"),
         ({"layers": [2, 1]}, "layers"),
-        ({"layers": "all"}, "layers must be a list"),
-        ({"columns": 0}, "columns must be"),
         ({"format": "svg"}, "format must be one of png, webp, jpeg, got 'svg'"),
         ({"client": "<b>"}, "client must be 8 to 64 letters"),
-        ({"number": -1}, "number must be"),
         ({"sedes": [1]}, "Did you mean 'seeds'?"),
     ],
     ids=str,
@@ -192,10 +150,10 @@ def test_image_request_that_is_wrong_is_explained(page, changes, message):
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"{", b"[]", b"null", b'{"seeds": [NaN]}', b'{"seeds": [1e999]}', b"\xff\xfe", b"[" * 100_000, b"9" * 5000],
+    [b"{", b"null", b'{"seeds": [NaN]}', b"\xff\xfe", b"[" * 100_000],
     ids=lambda data: repr(data[:20]),
 )
-@pytest.mark.parametrize("where", ["image", "animation", "python", "change"])
+@pytest.mark.parametrize("where", ["image", "change"])
 def test_body_that_is_no_object_is_explained(page, where, data):
     """Also what Python's JSON reader lets through or chokes on."""
     headers = {"X-Directions-Token": TOKEN, "Content-Type": "application/json"}
@@ -208,13 +166,8 @@ def test_body_that_is_no_object_is_explained(page, where, data):
     ("method", "path", "status"),
     [
         ("GET", "/nothing", 404),
-        ("GET", "/page/../app.py", 404),
         ("GET", "/page/%2e%2e/app.py", 404),
         ("GET", "/page/..%2f..%2fconfig.py", 404),
-        ("GET", "/page/page.html", 404),
-        ("GET", "/page/", 404),
-        ("GET", "//etc/passwd", 404),
-        ("GET", "/page/explore.css%00.html", 404),
         ("GET", "/api/image", 405),
         ("PUT", "/api/change", 405),
         ("DELETE", "/", 405),
@@ -228,46 +181,26 @@ def test_nothing_else_is_served(page, method, path, status):
     assert set(answer.json()) == {"error"}
 
 
-@pytest.mark.parametrize("path", ["/", "/page/explore.js", "/page/explore.css", "/page/icon.svg", "/api/file", "/none"])
-def test_every_answer_has_the_headers_that_keep_it_in(page, path):
-    """Scripts, styles and requests from this address only; nobody frames it or guesses at its type."""
-    headers = page.client.get(path).headers
-    policy = headers["content-security-policy"]
+@pytest.mark.parametrize("path", ["/", "/page/explore.js", "/page/explore.css", "/api/file", "/none"])
+def test_every_answer_keeps_the_page_in(page, path):
+    """Scripts, styles and requests from this address only, nothing inline; nobody frames it or guesses at its type."""
+    answer = page.client.get(path)
+    policy = answer.headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
     assert "http" not in policy
-    assert headers["x-content-type-options"] == "nosniff"
-    assert headers["cross-origin-resource-policy"] == "same-origin"
-    assert headers["cache-control"] == "no-store"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["cache-control"] == "no-store"
+    for forbidden in ("<script>", "style=", "onclick=", "innerHTML", "http://", "https://"):
+        assert forbidden not in answer.text
 
 
-def test_page_has_no_inline_script_style_or_address_of_others(page):
-    """So the policy breaks nothing, and nothing is loaded from elsewhere."""
-    text = page.client.get("/").text
-    for name in ("/page/explore.js", "/page/explore.css"):
-        text += page.client.get(name).text
-    assert "<script>" not in text
-    assert "style=" not in text
-    assert "onclick=" not in text
-    assert "innerHTML" not in text
-    assert "http://" not in text
-    assert "https://" not in text
-
-
-@pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:8160", "127.0.0.1.evil.example", "localhost.evil", "", "[::2]"]
-)
+@pytest.mark.parametrize("host", ["evil.example:8160", "127.0.0.1.evil.example", "", "[::2]"])
 def test_other_host_names_are_turned_away(page, host):
     """A name elsewhere that points to this machine (DNS rebinding) reads nothing."""
     answer = page.client.get("/api/file", headers={"Host": host})
     assert answer.status_code == 403
     assert "127.0.0.1 and localhost only" in answer.json()["error"]
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost:9000", "[::1]:8160"])
-def test_this_machine_s_names_are_served(page, host):
-    """With any port, as a tunnel has its own."""
-    assert page.client.get("/", headers={"Host": host}).status_code == 200
 
 
 @pytest.mark.parametrize(

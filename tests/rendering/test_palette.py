@@ -8,7 +8,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
-from directions.rendering.palette import _BAYER, SIZE, TRANSPARENT, Palette
+from directions.rendering.palette import SIZE, TRANSPARENT, Palette
 
 FIXED = np.array([[255, 255, 255], [30, 30, 30], [7, 99, 201]], np.uint8)
 
@@ -79,19 +79,6 @@ def test_index_depends_on_colour_and_place_only(palette):
     assert (diffused[0] != diffused[1])[still].any()
 
 
-def test_index_treats_images_alike(palette):
-    """A stack gives what its images give, whatever their size."""
-    stack = np.stack([shaded(21, 13), shaded(21, 13, 0.2)])
-    np.testing.assert_array_equal(palette.index(stack)[1], palette.index(stack[1]))
-
-
-def test_palette_is_deterministic():
-    """The same pixels give the same colours and the same mixes."""
-    one, two = (Palette(shaded().reshape(-1, 3), FIXED) for _ in range(2))
-    np.testing.assert_array_equal(one.colours, two.colours)
-    np.testing.assert_array_equal(one.index(shaded()), two.index(shaded()))
-
-
 @pytest.mark.parametrize("pixels", [np.full((100, 3), 128, np.uint8), np.array([[0, 0, 0], [255, 0, 0]], np.uint8)])
 def test_palette_of_few_colours_is_exact(pixels):
     """A plain image stays plain: no dithering where a colour is there."""
@@ -99,12 +86,6 @@ def test_palette_of_few_colours_is_exact(pixels):
     for colour in pixels[:2]:
         shown = palette.colours[palette.index(np.broadcast_to(colour, (16, 16, 3)))]
         np.testing.assert_array_equal(shown, np.broadcast_to(colour, (16, 16, 3)))
-
-
-def test_bayer_matrix_is_the_published_one():
-    """The 8 × 8 matrix has each number once, and begins as in the literature."""
-    assert sorted(_BAYER.ravel()) == list(range(64))
-    assert _BAYER[0].tolist() == [0, 32, 8, 40, 2, 34, 10, 42]
 
 
 def test_search_trees_never_hold_zero(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from directions.rendering.path import animation, dwell, one_way, strip, there_and_back
+from directions.rendering.path import dwell, one_way, strip, there_and_back
 
 
 @pytest.mark.parametrize("frames", [*range(4, 40), 100, 199, 200])
@@ -57,16 +57,6 @@ def test_strip_is_even_and_exact(columns):
         assert places[columns // 2] == 0
 
 
-@pytest.mark.parametrize("frames", [4, 5, 9, 24, 61])
-def test_linear_there_and_back_keeps_its_speed(frames):
-    """Straight lines between the same turns as the smooth motion."""
-    smooth, linear = there_and_back(frames, 2.0), there_and_back(frames, 2.0, "linear")
-    assert (linear.argmax(), linear.argmin()) == (smooth.argmax(), smooth.argmin())
-    np.testing.assert_array_equal(linear, -linear[::-1])
-    for leg in (linear[: linear.argmax() + 1], linear[linear.argmin() :]):
-        np.testing.assert_allclose(np.diff(leg), np.diff(leg)[0])
-
-
 @pytest.mark.parametrize("motion", ["smooth", "linear"])
 @pytest.mark.parametrize("frames", [2, 3, 7, 60])
 def test_one_way_goes_from_end_to_end(frames, motion):
@@ -75,7 +65,6 @@ def test_one_way_goes_from_end_to_end(frames, motion):
     assert (path[0], path[-1]) == (-1.7, 1.7)
     assert (np.diff(path) > 0).all()
     np.testing.assert_array_equal(path, -path[::-1])
-    np.testing.assert_array_equal(animation(frames, 1.7, motion=motion, loop=False), path)
 
 
 @pytest.mark.parametrize("motion", ["smooth", "linear"])

@@ -100,12 +100,6 @@ def test_render_pages_many_directions(generator, tmp_path, monkeypatch):
     assert files(tmp_path) == sorted(path.name for path in written)
 
 
-def test_render_shows_all_by_default_and_without_classes(tmp_path):
-    """Every direction, and a generator that has no classes."""
-    generator = BlobGenerator(resolution=16, num_classes=0)
-    assert len(draw(generator, tmp_path, indices=None, samples=1, frames=4)) == 6 + 2
-
-
 def test_render_file_names_are_safe(generator, tmp_path):
     """A name may hold what a file name may not."""
     directions = blob_directions(generator, names=["a/b: c?", "é ü", "../up", "…", "x", "y"])
@@ -142,36 +136,6 @@ def test_render_interrupted_leaves_no_partial_file(tmp_path, error, monkeypatch)
         sheet.verify()
 
 
-def test_render_progress_goes_to_stderr(generator, tmp_path, capsys):
-    """The bar counts images and states the actual frame rate; stdout stays free for results."""
-    draw(generator, tmp_path, progress=True, fps=30)
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert "render at 33.33 fps" in captured.err
-    assert f"{2 * 2 * (9 + 7)}/{2 * 2 * (9 + 7)}" in captured.err
-    draw(generator, tmp_path)
-    assert capsys.readouterr().err == ""
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"format": "webp", "ending": ".gif"}, "out must be a folder, or end in .webp, for the format webp, got"),
-        ({"indices": []}, "There is no direction to render"),
-        ({"indices": [0, "left-right"]}, "Direction 0 is asked for more than once"),
-        ({"indices": [9]}, "There is no direction 9: the indices go from 0 to 5"),
-        ({"path_size": float("nan")}, "path_size must be a finite number above 0, got nan"),
-    ],
-)
-def test_render_refuses_settings_before_it_makes_anything(generator, tmp_path, settings, message):
-    """Each setting by name, with what is allowed; no folder is made."""
-    out = tmp_path / f"new{settings.get('ending', '')}"
-    with pytest.raises(UserError, match=message):
-        draw(generator, out, **{key: value for key, value in settings.items() if key != "ending"})
-    assert list(tmp_path.iterdir()) == []
-    assert generator.batch_sizes == []
-
-
 def moved(generator, keys, amounts, sample, seed=0, y=0):
     """An image from the definition, as bytes."""
     z = generator.sample_z(2, seed=seed)[sample : sample + 1]
@@ -205,42 +169,6 @@ def test_render_plane_grows_to_the_right_and_upwards(generator, tmp_path, remove
                 start = generator.sample_z(2, seed=0)[sample, [3, 1]].numpy() if remove_projection else np.zeros(2)
                 image = moved(generator, [3, 1], [across - start[0], up - start[1]], sample)
                 np.testing.assert_allclose(shown[row, column], image, atol=1)
-
-
-@pytest.mark.parametrize(
-    ("samples", "expected"),
-    [
-        (1, [("left-right", "±3"), ("hue", "±5")]),
-        (2, [("left-right", "±3 · soft ball"), ("", "ball"), ("hue", "±5 · soft ball"), ("", "ball")]),
-    ],
-)
-def test_render_strip_names_the_class_of_every_row(generator, tmp_path, monkeypatch, samples, expected):
-    """Also that of the first sample, whose row names the direction as well."""
-    shown = []
-    page = stills.Page
-    monkeypatch.setattr(stills, "Page", lambda rows, *more, **named: shown.extend(rows) or page(rows, *more, **named))
-    draw(generator, tmp_path / "a.png", format="strip", frames=3, samples=samples, y=[1, 0][:samples])
-    assert [(row.name, row.detail) for row in shown] == expected
-
-
-def test_render_one_way_plays_once(generator, tmp_path):
-    """From one end to the other."""
-    (path,) = draw(generator, tmp_path / "a.gif", indices=["hue"], loop=False, captions="none", samples=1)
-    shown, _ = frames_of(path)
-    with Image.open(path) as image:
-        assert "loop" not in image.info
-    for frame, amount in ((0, -5.0), (-1, 5.0)):
-        expected = moved(generator, ["hue"], [amount], 0).reshape(4, 4, 4, 4, 3).mean(axis=(1, 3))
-        got = shown[frame].astype(float).reshape(4, 4, 4, 4, 3).mean(axis=(1, 3))
-        assert np.abs(got - expected).max() < 16
-
-
-def test_render_refuses_another_generator(generator, tmp_path):
-    """Directions of other weights would show nothing of meaning."""
-    other = BlobGenerator(resolution=16)
-    other.digest = "0" * 64
-    with pytest.raises(UserError, match="with the weights b10bb10bb10b…, but 'blob' has the weights 000000000000…"):
-        render(blob_directions(generator), other, out=tmp_path)
 
 
 def test_render_refuses_a_folder_that_cannot_be(generator, tmp_path):
@@ -279,6 +207,20 @@ def test_render_against_random_shows_both(generator, tmp_path, kind):
     found, random = shown["both"][:, :, :width].astype(int), shown["both"][:, :, width:].astype(int)
     assert np.abs(found - shown["alone"]).mean() < 4  # another palette
     assert np.abs(found - random).mean() > 1
+
+
+@pytest.mark.parametrize(("seconds", "rows"), [(1e9, 6), (-1, 1)])
+def test_overview_shows_found_beside_random(generator, tmp_path, monkeypatch, seconds, rows):
+    """Two classes of each direction, five steps, found and random; fewer directions where the generator is slow."""
+    monkeypatch.setattr(stills, "_OVERVIEW_SECONDS", seconds)
+    shown = []
+    page = stills.Page
+    monkeypatch.setattr(stills, "Page", lambda rows, *more, **named: shown.append(rows) or page(rows, *more, **named))
+    stills.write_overview(tmp_path / "overview.png", blob_directions(generator), generator)
+    assert sum(generator.batch_sizes) == rows * 2 * 5 * 2
+    assert [row.name for row in shown[0]][::2] == list(blob_directions(generator).names[:rows])
+    assert "·" in shown[0][0].detail
+    assert still(tmp_path / "overview.png").shape[1] > 10 * 128
 
 
 def test_random_rivals_are_orthonormal_in_the_search_space():

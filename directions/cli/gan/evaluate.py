@@ -14,12 +14,11 @@ import typer
 from directions.cli.common import HARDWARE, OUTPUT, SAMPLES, Quiet, print_table
 from directions.cli.gan.sample import classes_of, counting, folder_for, make_folder
 from directions.errors import NonFiniteError, UserError
-from directions.evaluation.named_metrics import GROUPS, METRICS, NamedMetric, find_metrics
+from directions.evaluation.metrics import GROUPS, METRICS, Measuring, MetricFile, NamedMetric, find_metrics
 from directions.settings.base import Settings, setting, with_options
 from directions.settings.train import DataFormat, OnBroken
 
 if TYPE_CHECKING:
-    from directions.evaluation.metrics import Measuring, MetricFile
     from directions.gan.data import ImageData
     from directions.settings.train import TrainConfig
 
@@ -107,7 +106,6 @@ def evaluate(
     asked = EvaluateSettings(**given)
     _check(runs, asked)
 
-    from directions.evaluation.metrics import Measuring, MetricFile
     from directions.evaluation.plots import plot_activeness, plot_results
     from directions.generators.registry import load_generator
     from directions.generators.weights import weights_home

@@ -218,8 +218,7 @@ def component_directions(generator: Generator, extent: float) -> Directions:
 
 def _most_active_first(generator: Generator, settings: SampleSettings, run: str, *, quiet: bool) -> list[int]:
     """Order all components, as ``gan evaluate`` has measured them if it has."""
-    from directions.evaluation.metrics import FILE_NAME, Measuring, MetricFile
-    from directions.evaluation.named_metrics import METRICS
+    from directions.evaluation.metrics import FILE_NAME, METRICS, Measuring, MetricFile
 
     metric = METRICS["activeness"]
     if settings.truncation != 1:

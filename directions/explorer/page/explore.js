@@ -13,7 +13,7 @@
 
   // What this tab shows; the link has it too. With a row of classes, one sample is shown under each of them.
   const state = {
-    seed: 0, count: 4, label: 0, row: null, truncation: null, layers: null, random: false, amounts: {}, starred: false, showHidden: false,
+    seed: 0, count: 4, label: 0, row: null, truncation: null, layers: null, random: false, amounts: {},
   };
   let before = false;
 
@@ -50,9 +50,10 @@
     if (error.status === 409) refresh();
   }
 
-  function fine() {
-    byId("trouble").hidden = true;
-  }
+  const attempt = (action) => action().catch(trouble);
+
+  // Write on the file, and return what it holds then.
+  const write = async (change) => (await ask("/api/change", change)).json();
 
   let saying = 0;
   function say(text) {
@@ -101,7 +102,7 @@
           keep(key, picture);
         }
         draw(picture, shown);
-        fine();
+        byId("trouble").hidden = true;
       } catch (error) {
         trouble(error);
       }
@@ -112,9 +113,8 @@
 
   function keep(key, picture) {
     pictures.set(key, picture);
-    if (pictures.size > 24) {
-      const oldest = pictures.keys().next().value;
-      pictures.get(oldest).close();
+    for (const [oldest, old] of [...pictures].slice(0, -24)) {
+      old.close();
       pictures.delete(oldest);
     }
   }
@@ -230,8 +230,8 @@
     byId("truncation").value = state.truncation;
     byId("truncation-value").textContent = state.truncation.toFixed(2);
     fill(byId("truncation"), 0, (state.truncation - 0.05) / 0.95);
-    if (!byId("class").hidden) byId("class").value = state.label;
-    else if (document.activeElement !== byId("class-search")) byId("class-search").value = className(state.label);
+    byId("class").value = state.label;
+    byId("class-search").value = className(state.label);
     if (document.activeElement !== byId("row")) byId("row").value = rowText();
     byId("count").disabled = state.row !== null;
     byId("random").checked = state.random;
@@ -251,47 +251,54 @@
     settingsChanged();
   }
 
+  // Have a control change the state; what a reader gives is merged into it.
+  function setting(id, type, read) {
+    byId(id).addEventListener(type, ({ target }) => {
+      Object.assign(state, read(target));
+      settingsChanged();
+    });
+  }
+
   function setUpSettings() {
     byId("seed").max = generator.max_seed;
-    byId("seed").addEventListener("change", (event) => setSeed(wholeNumber(event.target, "Sample", generator.max_seed) ?? state.seed));
+    setting("seed", "change", (input) => ({ seed: wholeNumber(input, "Sample", generator.max_seed) ?? state.seed }));
+    setting("count", "change", (select) => ({ count: Number(select.value) }));
+    setting("truncation", "input", (slider) => ({ truncation: Number(slider.value) }));
+    setting("truncation", "dblclick", () => ({ truncation: file.truncation ?? 1 }));
+    setting("random", "change", (box) => ({ random: box.checked }));
     byId("previous").addEventListener("click", () => setSeed(state.seed - state.count));
     byId("next").addEventListener("click", () => setSeed(state.seed + state.count));
-    byId("count").addEventListener("change", (event) => {
-      state.count = Number(event.target.value);
-      settingsChanged();
-    });
-    byId("truncation").addEventListener("input", (event) => {
-      state.truncation = Number(event.target.value);
-      settingsChanged();
-    });
-    byId("truncation").addEventListener("dblclick", () => {
-      state.truncation = file.truncation ?? 1;
-      settingsChanged();
-    });
-    byId("random").addEventListener("change", (event) => {
-      state.random = event.target.checked;
-      settingsChanged();
-    });
     if (generator.classes.length) setUpClasses();
     if (generator.layers > 1) setUpLayers();
   }
 
+  // Few classes are chosen from a list; of many, the browser proposes those that have in them what is typed.
   function setUpClasses() {
-    byId("class-setting").hidden = false;
-    setUpRow();
-    if (generator.classes.length > 12) {
-      byId("class-combo").hidden = false;
-      byId("class-label").htmlFor = "class-search";
-      setUpClassSearch();
-      return;
-    }
-    const select = byId("class");
-    select.hidden = false;
-    generator.classes.forEach((name, index) => select.append(new Option(name, index)));
-    select.addEventListener("change", () => {
-      [state.label, state.row] = [Number(select.value), null];
+    const few = generator.classes.length <= 12;
+    const field = few ? byId("class") : byId("class-search");
+    byId("class-setting").hidden = field.hidden = false;
+    byId("class-label").htmlFor = field.id;
+    const list = few ? field : byId("class-options");
+    generator.classes.forEach((name, index) => list.append(few ? new Option(name, index) : new Option("", className(index))));
+    field.addEventListener("focus", () => { if (!few) field.select(); });
+    field.addEventListener("change", () => {
+      const label = few ? Number(field.value) : findClass(field.value);
+      if (label === null) refuse(field, `There is no class ${field.value.slice(0, 40)}.`);
+      else [state.label, state.row] = [label, null];
       settingsChanged();
     });
+    setUpRow();
+  }
+
+  // The index of a class by its number, its name, or, where all words are wanted, a part of both.
+  function findClass(text, parts = true) {
+    const word = text.trim().toLowerCase();
+    const among = generator.classes.map((name, index) => [name, `${index}`, className(index)]);
+    const exact = (read) => among.findIndex((names) => names.some((name) => read(name) === read(text.trim())));
+    const words = word.split(/\s+/);
+    const found = [exact((name) => name), exact((name) => name.toLowerCase())];
+    if (parts && word) found.push(among.findIndex((names) => words.every((part) => names[2].toLowerCase().includes(part))));
+    return found.find((index) => index >= 0) ?? null;
   }
 
   // One sample under several classes: names or numbers, or, where all names are single letters, a word.
@@ -303,17 +310,10 @@
     byId("row-setting").hidden = generator.classes.length < 2;
     byId("row-label").textContent = lettered() ? "Word" : "Classes in a row";
     input.placeholder = lettered() ? generator.classes.slice(0, 4).join("") : "0 1 2";
-    const find = (word) => {
-      for (const same of [(name) => name === word, (name) => name.toLowerCase() === word.toLowerCase()]) {
-        const label = generator.classes.findIndex(same);
-        if (label >= 0) return label;
-      }
-      return /^\d+$/.test(word) && Number(word) < generator.classes.length ? Number(word) : null;
-    };
     input.addEventListener("change", () => {
       const text = input.value.trim();
       const words = lettered() ? [...text.replace(/\s/g, "")] : text.split(text.includes(",") ? "," : /\s+/).map((word) => word.trim()).filter(Boolean);
-      const labels = words.map(find);
+      const labels = words.map((word) => findClass(word, false));
       const unknown = labels.indexOf(null);
       if (unknown >= 0) refuse(input, `There is no class ${words[unknown].slice(0, 40)}.`);
       else if (labels.length > generator.max_samples) refuse(input, `A row may have at most ${generator.max_samples} classes, got ${labels.length}.`);
@@ -324,85 +324,6 @@
     });
     input.addEventListener("keydown", (event) => { if (event.key === "Enter") input.blur(); });
     input.addEventListener("blur", () => { input.value = rowText(); });
-  }
-
-  // A combobox after the ARIA pattern: type to search, arrows to choose, Enter to take, Escape to leave.
-  function setUpClassSearch() {
-    const input = byId("class-search");
-    const options = byId("class-options");
-    const plain = generator.classes.map((name, index) => `${index} ${name}`.toLowerCase());
-    let chosen = 0;
-
-    function close() {
-      options.hidden = true;
-      input.setAttribute("aria-expanded", "false");
-      input.removeAttribute("aria-activedescendant");
-      input.value = className(state.label);
-    }
-
-    function open(text) {
-      const words = text.toLowerCase().split(/\s+/).filter(Boolean);
-      const found = plain.map((_, index) => index).filter((index) => words.every((word) => plain[index].includes(word))).slice(0, 200);
-      options.replaceChildren(...found.map((label) => {
-        const option = document.createElement("li");
-        option.id = `class-option-${label}`;
-        option.role = "option";
-        option.dataset.label = label;
-        option.textContent = className(label);
-        return option;
-      }));
-      if (!found.length) {
-        const none = document.createElement("li");
-        none.className = "none";
-        none.textContent = "No class fits.";
-        options.append(none);
-      }
-      options.hidden = false;
-      input.setAttribute("aria-expanded", "true");
-      choose(Math.max(0, found.indexOf(state.label)));
-    }
-
-    function choose(index) {
-      const found = options.querySelectorAll("[data-label]");
-      chosen = Math.min(Math.max(index, 0), found.length - 1);
-      found.forEach((option, place) => option.setAttribute("aria-selected", String(place === chosen)));
-      if (found.length) {
-        input.setAttribute("aria-activedescendant", found[chosen].id);
-        found[chosen].scrollIntoView({ block: "nearest" });
-      }
-    }
-
-    function take(option) {
-      if (option) [state.label, state.row] = [Number(option.dataset.label), null];
-      close();
-      settingsChanged();
-    }
-
-    input.addEventListener("focus", () => {
-      input.select();
-      open("");
-    });
-    input.addEventListener("input", () => open(input.value));
-    input.addEventListener("blur", close);
-    input.addEventListener("keydown", (event) => {
-      if (event.key === "ArrowDown" || event.key === "ArrowUp") {
-        if (options.hidden) open("");
-        else choose(chosen + (event.key === "ArrowDown" ? 1 : -1));
-      } else if (event.key === "Enter" && !options.hidden) {
-        take(options.querySelectorAll("[data-label]")[chosen]);
-      } else if (event.key === "Escape") {
-        close();
-      } else {
-        return;
-      }
-      event.preventDefault();
-      event.stopPropagation();
-    });
-    options.addEventListener("mousedown", (event) => {
-      event.preventDefault(); // the field keeps the focus
-      const option = event.target.closest("[data-label]");
-      if (option) take(option);
-    });
   }
 
   let showLayers = () => {};
@@ -417,36 +338,33 @@
       select.append(new Option(range ? `${name} (${range[0]} to ${range[1] - 1})` : `all ${number}`, name));
     }
     select.append(new Option("from … to …", "own"));
-    for (const end of [start, stop]) [end.min, end.max] = [0, number - 1];
 
     function show() {
       byId("layers-range").hidden = select.value !== "own";
       byId("layers-setting").classList.toggle("spread", select.value === "own");
-      const [first, end] = state.layers ?? [0, number];
-      [start.value, stop.value] = [first, end - 1];
+      [start.value, stop.value] = state.layers ? [state.layers[0], state.layers[1] - 1] : [0, number - 1];
     }
+    showLayers = () => {
+      select.value = Object.keys(presets).find((name) => `${presets[name]}` === `${state.layers}`) ?? "own";
+      show();
+    };
     select.addEventListener("change", () => {
       if (select.value !== "own") state.layers = presets[select.value];
       show();
       settingsChanged();
     });
     for (const end of [start, stop]) {
+      [end.min, end.max] = [0, number - 1];
       end.addEventListener("change", () => {
         const [first, last] = [start, stop].map((input) => wholeNumber(input, "Layer", number - 1));
-        if (first === null || last === null) {
-          show();
-          return;
+        if (first !== null && last !== null) {
+          state.layers = end === start ? [first, Math.max(first, last) + 1] : [Math.min(first, last), last + 1];
+          if (state.layers[1] - state.layers[0] === number) state.layers = null;
         }
-        state.layers = end === start ? [first, Math.max(first, last) + 1] : [Math.min(first, last), last + 1];
-        if (state.layers[0] === 0 && state.layers[1] === number) state.layers = null;
         show();
         settingsChanged();
       });
     }
-    showLayers = () => {
-      select.value = Object.keys(presets).find((name) => JSON.stringify(presets[name]) === JSON.stringify(state.layers)) ?? "own";
-      show();
-    };
     showLayers();
   }
 
@@ -494,47 +412,38 @@
   // Take over what a link says, as far as it fits this file and generator.
   function readLink() {
     const text = location.hash.slice(1);
-    if (!text) return;
     if (!text.includes("=")) {
-      goTo(text);
+      if (text) goTo(text);
       return;
     }
-    const wrong = [];
+    const fits = (value, most, least = 0) => value !== "" && value >= least && value <= most;
+    const whole = (values, most) => values.every((value) => fits(value, most) && Number.isInteger(Number(value)));
+    // What each part of a link changes; nothing where it does not fit.
     const readers = {
-      sample: (value) => { state.seed = within(value, 0, generator.max_seed); },
-      show: (value) => { if (!(value in columnsOf)) throw new RangeError(); state.count = Number(value); },
+      sample: (value) => whole([value], generator.max_seed) && { seed: Number(value) },
+      show: (value) => value in columnsOf && { count: Number(value) },
       class: (value) => {
-        const labels = value.split(" ").map((one) => within(one, 0, generator.classes.length - 1));
-        if (labels.length > generator.max_samples) throw new RangeError();
-        state.row = labels.length > 1 ? labels : null;
-        if (labels.length === 1) state.label = labels[0];
+        const labels = value.split(" ");
+        if (labels.length > generator.max_samples || !whole(labels, generator.classes.length - 1)) return null;
+        return labels.length > 1 ? { row: labels.map(Number) } : { row: null, label: Number(value) };
       },
-      truncation: (value) => {
-        if (!(value >= 0.05 && value <= 1)) throw new RangeError();
-        state.truncation = Number(value);
-      },
+      truncation: (value) => fits(value, 1, 0.05) && { truncation: Number(value) },
       layers: (value) => {
-        const [first, last] = value.split("-").map((one) => (value === "all" ? 0 : within(one, 0, generator.layers - 1)));
-        if (value !== "all" && !(last >= first)) throw new RangeError();
-        state.layers = value === "all" ? null : [first, last + 1];
+        const [first, last] = value.split("-").map(Number);
+        if (value === "all") return { layers: null };
+        return whole([first, last], generator.layers - 1) && last >= first && { layers: [first, last + 1] };
       },
-      random: (value) => { state.random = value === "yes"; },
+      random: (value) => ({ random: value === "yes" }),
     };
-    function within(value, least, most) {
-      const number = Number(value);
-      if (value === "" || !Number.isInteger(number) || number < least || number > most) throw new RangeError();
-      return number;
-    }
+    const readAmount = (id, value) => fits(value, generator.max_amount, -generator.max_amount)
+      && file.directions.some((direction) => direction.id === id) && { amounts: { ...state.amounts, [id]: Number(value) } };
     state.amounts = {};
     state.random = false;
+    const wrong = [];
     for (const [key, value] of new URLSearchParams(text)) {
-      try {
-        if (key in readers) readers[key](value);
-        else if (Math.abs(value) <= generator.max_amount && file.directions.some(({ id }) => id === key)) state.amounts[key] = Number(value);
-        else throw new RangeError();
-      } catch {
-        wrong.push(`${key}=${value}`);
-      }
+      const change = key in readers ? readers[key](value) : readAmount(key, value);
+      if (change) Object.assign(state, change);
+      else wrong.push(`${key}=${value}`);
     }
     if (wrong.length) say(`Left out of the link, as it does not fit here: ${wrong.join(", ").slice(0, 120)}.`);
   }
@@ -563,33 +472,32 @@
     written = link();
   }
 
+  // Shown first, where no link says else: the samples as the directions were learned on.
   function defaults() {
-    state.truncation = file.truncation ?? 1;
-    state.layers = layerRange(file.layers);
-    if (Array.isArray(file.classes) && file.classes.length) state.label = file.classes[0];
+    const { layers, classes, truncation } = file;
+    state.truncation = truncation ?? 1;
+    if (layers && layers.length < generator.layers) state.layers = [Math.min(...layers), Math.max(...layers) + 1];
+    if (Array.isArray(classes) && classes.length) state.label = classes[0];
     if (generator.resolution > 256) state.count = 1;
-  }
-
-  function layerRange(layers) {
-    if (!layers || generator.layers < 2 || layers.length === generator.layers) return null;
-    return [Math.min(...layers), Math.max(...layers) + 1];
   }
 
   // The list --------------------------------------------------------------------------------------------------------
 
   const rows = new Map(); // by id
 
-  function amountOf(id) {
-    return state.amounts[id] ?? 0;
-  }
+  const amountOf = (id) => state.amounts[id] ?? 0;
 
   function setAmount(id, amount, played = false) {
     if (!played) stopPlaying();
     const bounded = Math.min(Math.max(amount, -generator.max_amount), generator.max_amount);
     if (bounded === 0) delete state.amounts[id];
     else state.amounts[id] = bounded;
+    moved([rows.get(id)]);
+  }
+
+  function moved(shown) {
     showBefore(false);
-    rows.get(id)?.showAmount();
+    for (const row of shown) row?.showAmount();
     remember();
     paint();
   }
@@ -597,10 +505,7 @@
   function resetAll() {
     stopPlaying();
     state.amounts = {};
-    showBefore(false);
-    for (const row of rows.values()) row.showAmount();
-    remember();
-    paint();
+    moved(rows.values());
   }
 
   // Playing: once from where the slider stands to both ends and back, as fast as pictures come --------------------
@@ -641,44 +546,70 @@
     });
   }
 
-  // Previews: one request at a time, what is in sight first, then the most active; a bounded number is kept ---------
+  // Previews, and after them names to suggest: one request at a time, what is in sight first, then the most active; a
+  // bounded number is kept.
 
   const MOST_PREVIEWS = 256;
   const previews = new Map(); // by id: the range that it shows, and its address
+  const suggestions = new Map(); // by id: the range that it is of, and the words
   const inSight = new Set();
-  let previewing = false;
+  let making = false;
 
   const sight = new IntersectionObserver((entries) => {
     for (const { target, isIntersecting } of entries) inSight[isIntersecting ? "add" : "delete"](target.dataset.id);
-    makePreviews();
+    makeAll();
   });
 
-  function nextPreview() {
-    const missing = file.directions.filter(({ id, path_size: size }) => previews.get(id)?.size !== size);
+  function nextOf(made, room) {
+    const missing = file.directions.filter(({ id, path_size: size }) => made.get(id)?.size !== size);
     const seen = missing.filter(({ id }) => inSight.has(id));
-    const others = previews.size < MOST_PREVIEWS ? missing.filter(({ hidden }) => !hidden) : [];
+    const others = room ? missing.filter(({ hidden }) => !hidden) : [];
     return (seen.length ? seen : others).sort((one, other) => (other.activeness ?? 0) - (one.activeness ?? 0))[0];
   }
 
-  async function makePreviews() {
-    if (previewing || !file) return;
-    previewing = true;
-    for (let next = nextPreview(); next && !document.hidden; next = nextPreview()) {
-      let address = "";
-      try {
-        const response = await ask("/api/preview", { id: next.id });
-        if (response.status === 204) break;
-        address = URL.createObjectURL(await response.blob());
-      } catch (error) {
-        if (!(error instanceof Refused) || error.status !== 400) break; // the pictures say what is wrong
+  async function makeAll() {
+    if (making || !file) return;
+    making = true;
+    try {
+      while (!document.hidden) {
+        const unseen = nextOf(previews, previews.size < MOST_PREVIEWS);
+        const unnamed = unseen ? null : nextOf(suggestions, true);
+        if (unseen) await makePreview(unseen);
+        else if (unnamed) await makeSuggestion(unnamed);
+        else break;
       }
-      forgetPreview(next.id);
-      previews.set(next.id, { size: next.path_size, address });
-      rows.get(next.id)?.showPreview(address);
-      const oldest = [...previews.keys()].find((id) => !inSight.has(id));
-      if (previews.size > MOST_PREVIEWS && oldest) forgetPreview(oldest);
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error; // the pictures say what is wrong
     }
-    previewing = false;
+    making = false;
+  }
+
+  // What the program makes of a direction; null where it cannot, such as images that are no numbers.
+  async function made(what, { id }) {
+    try {
+      const response = await ask(`/api/${what}`, { id });
+      if (response.status === 204) throw new Refused(204, "");
+      return response;
+    } catch (error) {
+      if (error.status === 400) return null;
+      throw error;
+    }
+  }
+
+  async function makePreview({ id, path_size: size }) {
+    const response = await made("preview", { id });
+    const address = response ? URL.createObjectURL(await response.blob()) : "";
+    forgetPreview(id);
+    previews.set(id, { size, address });
+    rows.get(id)?.showPreview(address);
+    const oldest = [...previews.keys()].find((other) => !inSight.has(other));
+    if (previews.size > MOST_PREVIEWS && oldest) forgetPreview(oldest);
+  }
+
+  async function makeSuggestion({ id, path_size: size }) {
+    const response = await made("suggestion", { id });
+    suggestions.set(id, { size, words: (await response?.json())?.suggestion ?? "" });
+    rows.get(id)?.showSuggestion();
   }
 
   function forgetPreview(id) {
@@ -704,18 +635,16 @@
       if (document.activeElement !== note) note.value = direction.note;
       const called = isolated(direction.name);
       name.title = direction.note ? `${called}: ${direction.note}` : called;
-      name.setAttribute("aria-label", `Name of direction ${direction.index}`);
-      slider.setAttribute("aria-label", called);
-      value.setAttribute("aria-label", `Amount of ${called}`);
-      part("preview").setAttribute("aria-label", `Play ${called} there and back`);
-      part("handle").setAttribute("aria-label", `Move ${called} in the list: up and down arrow keys`);
-      part("star").setAttribute("aria-label", `Star ${called}`);
+      const labels = {
+        name: `Name of direction ${direction.index}`, slider: called, value: `Amount of ${called}`, star: `Star ${called}`,
+        preview: `Play ${called} there and back`, handle: `Move ${called} in the list: up and down arrow keys`,
+        more: `Range, note and more of ${called}`, gif: `Save a GIF of ${called}`, hide: `${direction.hidden ? "Show" : "Hide"} ${called}`,
+      };
+      for (const [of, label] of Object.entries(labels)) part(of).setAttribute("aria-label", label);
       part("star").setAttribute("aria-pressed", String(direction.starred));
-      part("more").setAttribute("aria-label", `Range, note and more of ${called}`);
       part("hide").textContent = direction.hidden ? "Show again" : "Hide";
-      part("gif").setAttribute("aria-label", `Save a GIF of ${called}`);
-      part("hide").setAttribute("aria-label", `${direction.hidden ? "Show" : "Hide"} ${called}`);
       item.classList.toggle("faded", direction.hidden);
+      showSuggestion();
       const most = Math.max(...file.directions.map((other) => other.activeness ?? 0));
       part("activeness").value = most ? (direction.activeness ?? 0) / most : 0;
       const facts = [`direction ${direction.index}`];
@@ -728,9 +657,7 @@
     }
 
     // How far the slider goes: an older file may have a larger range than amounts can have.
-    function reach() {
-      return Math.min(direction.path_size, generator.max_amount);
-    }
+    const reach = () => Math.min(direction.path_size, generator.max_amount);
 
     function showAmount() {
       const amount = amountOf(id);
@@ -742,6 +669,27 @@
       item.classList.toggle("moved", amount !== 0);
     }
 
+    // A name to suggest, unless the direction has it; of two with the same words the second gets a number.
+    function showSuggestion() {
+      const words = suggestions.get(id)?.words ?? "";
+      const button = part("suggestion");
+      button.hidden = !words || direction.name.startsWith(words);
+      button.textContent = `${words}?`;
+      button.title = `Suggested by what changes most: take it as the name (A)`;
+      button.setAttribute("aria-label", `Name ${isolated(direction.name)} as suggested: ${words}`);
+    }
+
+    function takeSuggestion() {
+      if (part("suggestion").hidden) return;
+      const words = suggestions.get(id).words;
+      const taken = new Set(file.directions.map((other) => other.name));
+      let free = words;
+      for (let number = 2; taken.has(free); number++) free = `${words} (${number})`;
+      name.removeAttribute("aria-invalid");
+      if (document.activeElement === part("suggestion")) slider.focus(); // the button goes
+      annotate({ name: free }, name, "Name saved");
+    }
+
     function problem(text, field) {
       part("problem").textContent = text;
       part("problem").hidden = !text;
@@ -749,15 +697,15 @@
       if (text && field) field.setAttribute("aria-invalid", "true");
     }
 
-    async function write(changes, field, said) {
+    async function annotate(changes, field, said) {
       try {
-        const next = await (await ask("/api/change", { id, ...changes })).json();
+        const next = await write({ id, ...changes });
         problem("");
         apply(next);
-        fine();
+        byId("trouble").hidden = true;
         say(said);
       } catch (error) {
-        if (error instanceof Refused && error.status === 400) problem(error.message, field);
+        if (error.status === 400) problem(error.message, field);
         else trouble(error);
       }
     }
@@ -773,10 +721,8 @@
       const size = reach();
       const step = event.shiftKey ? size / 5 : size / 50;
       const within = (amount) => Math.round(Math.min(Math.max(amount, -size), size) * 100) / 100;
-      const to = {
-        ArrowLeft: amountOf(id) - step, ArrowDown: amountOf(id) - step, ArrowRight: amountOf(id) + step, ArrowUp: amountOf(id) + step,
-        PageDown: amountOf(id) - size / 5, PageUp: amountOf(id) + size / 5, Home: -size, End: size, 0: 0, Delete: 0, Backspace: 0,
-      }[event.key];
+      const by = { ArrowLeft: -step, ArrowDown: -step, ArrowRight: step, ArrowUp: step, PageDown: -size / 5, PageUp: size / 5 }[event.key];
+      const to = by === undefined ? { Home: -size, End: size, 0: 0, Delete: 0, Backspace: 0 }[event.key] : amountOf(id) + by;
       if (to === undefined || event.ctrlKey || event.altKey || event.metaKey) return;
       event.preventDefault();
       setAmount(id, within(to));
@@ -795,17 +741,17 @@
     });
 
     // What is written into the file.
-    name.addEventListener("change", () => write({ name: name.value }, name, "Name saved"));
+    name.addEventListener("change", () => annotate({ name: name.value }, name, "Name saved"));
     range.addEventListener("change", () => {
-      if (Number.isFinite(range.valueAsNumber)) write({ path_size: range.valueAsNumber }, range, "Range saved");
+      if (Number.isFinite(range.valueAsNumber)) annotate({ path_size: range.valueAsNumber }, range, "Range saved");
       else {
         range.value = rounded(direction.path_size);
         problem("");
       }
     });
-    note.addEventListener("change", () => write({ note: note.value }, note, "Note saved"));
-    part("star").addEventListener("click", () => write({ starred: !direction.starred }, null, direction.starred ? "Star removed" : "Starred"));
-    part("hide").addEventListener("click", () => write({ hidden: !direction.hidden }, null, direction.hidden ? "Shown again" : "Hidden: Show hidden brings it back"));
+    note.addEventListener("change", () => annotate({ note: note.value }, note, "Note saved"));
+    part("star").addEventListener("click", () => annotate({ starred: !direction.starred }, null, direction.starred ? "Star removed" : "Starred"));
+    part("hide").addEventListener("click", () => annotate({ hidden: !direction.hidden }, null, direction.hidden ? "Shown again" : "Hidden: Show hidden brings it back"));
     for (const [field, last] of [[name, () => direction.name], [range, () => rounded(direction.path_size)], [value, null]]) {
       field.addEventListener("keydown", (event) => {
         if (event.key === "Escape" && last) {
@@ -816,6 +762,7 @@
       });
     }
     part("preview").addEventListener("click", () => play(id));
+    part("suggestion").addEventListener("click", takeSuggestion);
     sight.observe(item);
     part("gif").addEventListener("click", () => saveGif(direction, part("gif")));
     part("more").addEventListener("click", () => {
@@ -829,11 +776,9 @@
       part("preview").classList.toggle("made", address !== "");
     }
 
-    function showPlaying(on) {
-      part("preview").setAttribute("aria-pressed", String(on));
-    }
+    const showPlaying = (on) => part("preview").setAttribute("aria-pressed", String(on));
 
-    return { item, show, showAmount, showPreview, showPlaying };
+    return { item, show, showAmount, showPreview, showPlaying, showSuggestion, takeSuggestion };
   }
 
   const rounded = (size) => String(Number(size.toPrecision(4)));
@@ -869,17 +814,10 @@
       let changed = false;
 
       function move(to) {
-        for (const direction of [-1, 1]) {
-          for (;;) {
-            const others = visible();
-            const other = others[others.indexOf(item) + direction];
-            if (!other) break;
-            const box = other.getBoundingClientRect();
-            if ((to.clientY - (box.top + box.height / 2)) * direction < 0) break;
-            pass(direction);
-            changed = true;
-          }
-        }
+        const others = visible();
+        const under = others.findIndex((row) => to.clientY < row.getBoundingClientRect().bottom);
+        const steps = (under < 0 ? others.length - 1 : under) - others.indexOf(item);
+        for (let step = 0; step < Math.abs(steps); step++) changed = pass(Math.sign(steps));
       }
       function end() {
         handle.removeEventListener("pointermove", move);
@@ -894,7 +832,7 @@
   async function writeOrder() {
     const order = [...byId("directions").children].map((row) => row.dataset.id);
     try {
-      apply(await (await ask("/api/change", { order })).json());
+      apply(await write({ order }));
       say("Order saved");
     } catch (error) {
       apply(file);
@@ -927,7 +865,7 @@
     });
     for (const direction of file.directions) rows.get(direction.id).show(direction);
     describe();
-    makePreviews();
+    makeAll();
     byId("undo").disabled = file.last_change === null;
     byId("undo").title = file.last_change === null ? "Nothing to undo" : `Undo: ${file.last_change}`;
     filter();
@@ -935,10 +873,11 @@
 
   function filter(kept = null) {
     const words = byId("search").value.toLowerCase().split(/\s+/).filter(Boolean);
+    const [onlyStarred, showHidden] = ["only-starred", "show-hidden"].map((id) => byId(id).checked);
     let shown = 0;
     for (const direction of file.directions) {
       const text = `${direction.index} ${direction.name} ${direction.note}`.toLowerCase();
-      const fits = words.every((word) => text.includes(word)) && (!state.starred || direction.starred) && (!direction.hidden || state.showHidden) || direction.id === kept;
+      const fits = words.every((word) => text.includes(word)) && (!onlyStarred || direction.starred) && (!direction.hidden || showHidden) || direction.id === kept;
       rows.get(direction.id).item.hidden = !fits;
       shown += fits;
     }
@@ -947,44 +886,31 @@
     byId("hidden-count").textContent = hidden ? `(${hidden})` : "";
   }
 
-  async function refresh() {
-    try {
-      const next = await (await ask("/api/file")).json();
-      if (!file || next.revision !== file.revision) {
-        apply(next);
-        paint();
-      }
-    } catch (error) {
-      trouble(error);
-    }
-  }
+  const refresh = () => attempt(async () => {
+    const next = await (await ask("/api/file")).json();
+    if (next.revision === file.revision) return;
+    apply(next);
+    paint();
+  });
 
   function setUpList() {
-    byId("only-starred").checked = state.starred;
-    byId("show-hidden").checked = state.showHidden;
-    byId("search").addEventListener("input", () => filter());
-    for (const [id, key] of [["only-starred", "starred"], ["show-hidden", "showHidden"]]) {
-      byId(id).addEventListener("change", (event) => {
-        state[key] = event.target.checked;
-        filter();
-      });
-    }
-    byId("undo").addEventListener("click", async () => {
-      const change = file.last_change;
-      try {
-        apply(await (await ask("/api/change", { undo: true })).json());
-        say(`Undone: ${change}`);
-        paint();
-      } catch (error) {
-        trouble(error);
-      }
+    document.querySelector(".skip").addEventListener("click", (event) => {
+      event.preventDefault(); // followed, it would be taken for the name of a direction
+      byId("directions").focus();
     });
+    for (const id of ["search", "only-starred", "show-hidden"]) byId(id).addEventListener("input", () => filter());
+    byId("undo").addEventListener("click", () => attempt(async () => {
+      const change = file.last_change;
+      apply(await write({ undo: true }));
+      say(`Undone: ${change}`);
+      paint();
+    }));
     // Another tab, or the command line, may have written on the file.
     window.addEventListener("focus", refresh);
     document.addEventListener("visibilitychange", async () => {
       if (document.hidden) return;
       await refresh();
-      makePreviews();
+      makeAll();
     });
   }
 
@@ -999,22 +925,15 @@
 
   function setUpActions() {
     const button = byId("before");
-    let pressed = 0;
     button.addEventListener("pointerdown", (event) => {
       if (event.button !== 0) return;
       button.setPointerCapture(event.pointerId);
-      pressed = before ? 0 : performance.now();
-      if (pressed) showBefore(true);
-      button.addEventListener("lostpointercapture", () => {
-        if (pressed && performance.now() - pressed > 350) showBefore(false); // it was held
-        if (!pressed) showBefore(false);
-      }, { once: true });
+      const [was, began] = [before, performance.now()];
+      showBefore(true);
+      // Held, it shows what was before until it is let go; clicked, until the next click.
+      button.addEventListener("lostpointercapture", () => showBefore(!was && performance.now() - began <= 350), { once: true });
     });
-    button.addEventListener("keydown", (event) => {
-      if (event.key !== " " && event.key !== "Enter") return;
-      event.preventDefault();
-      if (!event.repeat) showBefore(!before);
-    });
+    button.addEventListener("click", (event) => { if (event.detail === 0) showBefore(!before); }); // by a key
     byId("reset").addEventListener("click", resetAll);
     byId("save").addEventListener("click", savePicture);
     byId("python").addEventListener("click", showPython);
@@ -1036,41 +955,28 @@
 
   const fileName = (name) => name.replace(/−/g, "-").replace(/[^\p{L}\p{N}.+_-]+/gu, "-").replace(/^[-.]+|[-.]+$/g, "").slice(0, 100) || "picture";
 
-  async function savePicture() {
-    try {
-      const shown = { ...view(before ? {} : undefined), columns: columns(), format: "png" };
-      const response = await ask("/api/image", { ...shown, client: `${client}-save`, number: ++asked });
-      download(await response.blob(), `${fileName(parts(shown).map(fileName).join("_"))}.png`);
-      say("Picture saved");
-    } catch (error) {
-      trouble(error);
-    }
-  }
+  const savePicture = () => attempt(async () => {
+    const shown = { ...view(before ? {} : undefined), columns: columns(), format: "png" };
+    const response = await ask("/api/image", { ...shown, client: `${client}-save`, number: ++asked });
+    download(await response.blob(), `${fileName(parts(shown).map(fileName).join("_"))}.png`);
+    say("Picture saved");
+  });
 
   async function saveGif(direction, button) {
-    button.disabled = true;
-    button.textContent = "Making the GIF …";
-    try {
+    [button.disabled, button.textContent] = [true, "Making the GIF …"];
+    await attempt(async () => {
       const response = await ask("/api/animation", { ...view(), direction: direction.id });
       download(await response.blob(), `${fileName(direction.name)}.gif`);
       say("GIF saved");
-    } catch (error) {
-      trouble(error);
-    }
-    button.disabled = false;
-    button.textContent = "Save GIF";
+    });
+    [button.disabled, button.textContent] = [false, "Save GIF"];
   }
 
-  async function showPython() {
-    try {
-      const answer = await (await ask("/api/python", view(before ? {} : undefined))).json();
-      byId("python-code").textContent = answer.python;
-      byId("python-dialog").showModal();
-      await copyPython();
-    } catch (error) {
-      trouble(error);
-    }
-  }
+  const showPython = () => attempt(async () => {
+    byId("python-code").textContent = (await (await ask("/api/python", view(before ? {} : undefined))).json()).python;
+    byId("python-dialog").showModal();
+    await copyPython();
+  });
 
   async function copyPython() {
     try {
@@ -1087,17 +993,17 @@
 
   function setUpColours() {
     const names = { "": "as the system", light: "light", dark: "dark" };
+    const order = Object.keys(names);
     let chosen = "";
     try { chosen = localStorage.getItem("directions-colours") ?? ""; } catch { /* no storage */ }
     function show() {
       if (!(chosen in names)) chosen = "";
       if (chosen) document.documentElement.dataset.theme = chosen;
       else delete document.documentElement.dataset.theme;
-      byId("theme").setAttribute("aria-label", `Colours: ${names[chosen]}`);
       byId("theme").title = `Colours: ${names[chosen]}`;
+      byId("theme").setAttribute("aria-label", byId("theme").title);
     }
     byId("theme").addEventListener("click", () => {
-      const order = Object.keys(names);
       chosen = order[(order.indexOf(chosen) + 1) % order.length];
       try { localStorage.setItem("directions-colours", chosen); } catch { /* no storage */ }
       show();
@@ -1114,6 +1020,7 @@
         n: () => setSeed(state.seed + state.count),
         p: () => setSeed(state.seed - state.count),
         r: resetAll,
+        a: () => rows.get(event.target.closest(".direction")?.dataset.id)?.takeSuggestion(),
         "/": () => byId("search").focus(),
         "?": () => byId("help-dialog").showModal(),
       }[event.key.toLowerCase()];
@@ -1125,12 +1032,10 @@
 
   async function start() {
     setUpColours();
-    try {
+    await attempt(async () => {
       [generator, file] = await Promise.all(["/api/generator", "/api/file"].map(async (path) => (await ask(path)).json()));
-    } catch (error) {
-      trouble(error);
-      return;
-    }
+    });
+    if (!file) return;
     defaults();
     byId("method").textContent = ` · found by ${file.method}`;
     setUpSettings();
