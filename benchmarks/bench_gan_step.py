@@ -93,12 +93,16 @@ def time_step(resolution: int, batch: int, repeats: int) -> dict[str, Any]:
     }
 
 
-def time_training(penalty: str, repeats: int, *, slow: bool = False) -> dict[str, float]:
+def time_training(
+    penalty: str, repeats: int, channels: tuple[int, ...], batch: int, *, slow: bool = False
+) -> dict[str, float]:
     """CPU seconds of a step of ``gan train`` at 16 pixels and of its parts.
 
     Args:
         penalty: ``"none"`` or ``"hessian"``.
         repeats: Number of times that eight steps are run; the fastest counts.
+        channels: Of both networks, at 4, 8 and 16 pixels.
+        batch: Images a step.
         slow: Without channels last and the fused Adam.
 
     Returns:
@@ -106,8 +110,8 @@ def time_training(penalty: str, repeats: int, *, slow: bool = False) -> dict[str
     """
     images = np.random.default_rng(0).integers(0, 256, (1000, 16, 16, 3), np.uint8)
     config = TrainConfig(
-        data="none", resolution=16, channels=(48, 48, 32), stable_kimg=0, fade_kimg=0, loss="nonsaturating", r1_every=4,
-        penalty=penalty,
+        data="none", resolution=16, channels=channels, batch_size=batch, stable_kimg=0, fade_kimg=0, r1_every=4,
+        loss="nonsaturating", penalty=penalty,
     )  # fmt: skip
     trainer = Trainer(config, ImageData(images, "bench"))
     for name, optimiser in trainer.optimisers.items() if slow else ():
@@ -131,7 +135,7 @@ def time_training(penalty: str, repeats: int, *, slow: bool = False) -> dict[str
 
     timed(ImageData, "read", "data")
     timed(trainer.arch, "discriminator_terms", "discriminator, forwards")
-    timed(trainer.arch, "_gradient_penalty", "R1, in the former")
+    timed(trainer.arch, "_squared_slopes", "R1, in the former")
     timed(trainer.arch, "generator_terms", "generator, forwards")
     timed(trainer.arch, "penalty", "Hessian Penalty, in the former")
     timed(trainer, "_descend", "backwards, and Adam")
@@ -171,20 +175,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--repeats", type=int, default=7, help="times each is run, in turn")
     parser.add_argument("--batch-size", type=int, default=16, help="latents in a step")
+    parser.add_argument("--channels", default="48,48,32", help="channels at 4, 8 and 16 pixels, for gan train's step")
+    parser.add_argument("--training-only", action="store_true", help="time gan train's step at 16 pixels, nothing else")
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args()
     torch.set_flush_denormal(True)
     torch.set_num_threads(1)
-    training = {name: time_training(name, arguments.repeats) for name in ("none", "hessian")}
-    before = {name: time_training(name, arguments.repeats, slow=True)["step"] for name in training}
+    channels, batch = tuple(int(width) for width in arguments.channels.split(",")), arguments.batch_size
+    training = {name: time_training(name, arguments.repeats, channels, batch) for name in ("none", "hessian")}
+    before = {name: time_training(name, arguments.repeats, channels, batch, slow=True)["step"] for name in training}
     torch.set_num_threads(os.cpu_count() or 1)
-    steps = [time_step(resolution, arguments.batch_size, arguments.repeats) for resolution in CHANNELS]
+    sizes = () if arguments.training_only else tuple(CHANNELS)
+    steps = [time_step(resolution, batch, arguments.repeats) for resolution in sizes]
     result = {
         "machine": f"{os.cpu_count()} CPU cores, {platform.machine()}, torch {torch.__version__}",
         "steps": steps,
         "training_16": training,
         "training_16_before": before,
-        "images_a_second": {size: time_data(size, arguments.batch_size, arguments.repeats) for size in CHANNELS},
+        "images_a_second": {size: time_data(size, batch, arguments.repeats) for size in sizes},
     }
     if arguments.json:
         print(json.dumps(result))
@@ -196,8 +204,8 @@ def main() -> None:
             print(f"    {name:<9}{step[f'{name}_seconds']:.3f} s")
         print(f"    ours is {step['speed_up']:.2f} times as fast as the textbook, {step['over_plain']:.2f} plain steps")
     for name, seconds_of in training.items():
-        kimg = {"before": 3.6 * 16 / before[name], "now": 3.6 * 16 / seconds_of["step"]}
-        print(f"  gan train, 16 pixels, batch 16, penalty {name}, one thread:", end=" ")
+        kimg = {"before": 3.6 * batch / before[name], "now": 3.6 * batch / seconds_of["step"]}
+        print(f"  gan train, 16 pixels, batch {batch}, channels {channels}, penalty {name}, one thread:", end=" ")
         print(f"{kimg['now']:.0f} kimg an hour, {kimg['before']:.0f} without channels last and a fused Adam")
         for part, value in seconds_of.items():
             print(f"    {part:<32}{1000 * value:8.2f} ms")

@@ -18,8 +18,10 @@ from __future__ import annotations
 
 import argparse
 import colorsys
+import contextlib
 import csv
 import hashlib
+import itertools
 import json
 import math
 import multiprocessing
@@ -119,12 +121,9 @@ def draw_factors(scene_set: SceneSet, seed: int, index: int) -> list[dict[str, f
 
 def _overlap(objects: list[dict[str, float | str]]) -> bool:
     """Whether two objects would stand in each other (their bounding circles, with a small gap)."""
-    for i, a in enumerate(objects):
-        for b in objects[i + 1 :]:
-            distance = math.hypot(float(a["x"]) - float(b["x"]), float(a["y"]) - float(b["y"]))
-            if distance < (float(a["size"]) + float(b["size"])) * 1.15:
-                return True
-    return False
+    circles = [(float(item["x"]), float(item["y"]), float(item["size"])) for item in objects]
+    pairs = itertools.combinations(circles, 2)
+    return any(math.dist(a[:2], b[:2]) < (a[2] + b[2]) * 1.15 for a, b in pairs)
 
 
 class Studio:
@@ -157,9 +156,7 @@ class Studio:
         cycles.use_denoising = True
         cycles.denoiser = "OPENIMAGEDENOISE"
         cycles.seed = 0
-        cycles.max_bounces = self.settings.bounces
-        cycles.diffuse_bounces = self.settings.bounces
-        cycles.glossy_bounces = self.settings.bounces
+        cycles.max_bounces = cycles.diffuse_bounces = cycles.glossy_bounces = self.settings.bounces
         cycles.caustics_reflective = cycles.caustics_refractive = False
         render.use_persistent_data = True
         render.resolution_x = render.resolution_y = self.settings.size
@@ -177,8 +174,8 @@ class Studio:
         world = bpy.data.worlds.new("world")
         self.scene.world = world
         world.use_nodes = True
-        world.node_tree.nodes["Background"].inputs["Color"].default_value = (1, 1, 1, 1)
-        world.node_tree.nodes["Background"].inputs["Strength"].default_value = 0.45
+        background = world.node_tree.nodes["Background"].inputs
+        background["Color"].default_value, background["Strength"].default_value = (1, 1, 1, 1), 0.45
         bpy.ops.object.light_add(type="AREA", location=(-3.5, -2.0, 5.5))
         key = bpy.context.object
         key.data.energy, key.data.size = 520, 2.5
@@ -322,7 +319,6 @@ def pack(folder: Path, settings: Settings, seed: int, count: int) -> str:
     header = {**asdict(settings), "seed": seed, "count": count, "blender": version("bpy")}
     header["factors"] = {name: RANGES[name] for name in SETS[settings.set].factors}
     header["sha256"] = digest.hexdigest()
-    partial = folder / "dataset.json.partial"
     partial.write_text(json.dumps(header, indent=2, sort_keys=True) + "\n")
     partial.replace(folder / "dataset.json")
     return digest.hexdigest()
@@ -357,7 +353,6 @@ def render_missing(
     Raises:
         RuntimeError: If a worker dies.
     """
-    count = len(indices)
     missing = [index for index in indices if not image_path(folder, index).exists()]
     if not missing:
         return
@@ -370,21 +365,16 @@ def render_missing(
     for process in processes:
         tasks.put(None)
         process.start()
-    bar = tqdm(total=count, initial=count - len(missing), unit="img", desc=f"Rendering {settings.set}", smoothing=0.05)
-    remaining = len(missing)
-    while remaining:
-        try:
-            done.get(timeout=5)
-        except queue.Empty:
+    there = len(indices) - len(missing)
+    with tqdm(total=len(indices), initial=there, unit="img", desc=f"Rendering {settings.set}", smoothing=0.05) as bar:
+        while bar.n < len(indices):
+            with contextlib.suppress(queue.Empty):
+                done.get(timeout=5)
+                bar.update()
+                continue
             dead = [process.exitcode for process in processes if process.exitcode]
             if dead:
-                raise RuntimeError(
-                    f"A render process ended with exit code {dead[0]}; run the command again to go on."
-                ) from None
-            continue
-        remaining -= 1
-        bar.update()
-    bar.close()
+                raise RuntimeError(f"A render process ended with exit code {dead[0]}; run the command again to go on.")
 
 
 def compare_digest(settings: Settings, seed: int, count: int, digest: str) -> str:
@@ -422,6 +412,19 @@ def verify(folder: Path, settings: Settings, seed: int, count: int, wanted: int,
     return differing
 
 
+NUMBERS: dict[str, tuple[int | None, int, int, str]] = {
+    "count": (10_000, 1, 10**6, "images"),
+    "size": (Settings.size, 16, 1024, "width and height in pixels"),
+    "seed": (0, 0, 2**32, "seed of the factors"),
+    "samples": (Settings.samples, 1, 4096, "light paths a pixel"),
+    "bounces": (Settings.bounces, 0, 32, "reflections followed"),
+    "workers": (os.cpu_count() or 1, 1, 256, "processes"),
+    "threads": (1, 1, 256, "threads of each process"),
+    "verify": (None, 1, 10**6, "render so many images of a finished set anew and compare"),
+}
+"""Options that are numbers: default, least, largest, help."""
+
+
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """Read and check the command line."""
     parser = argparse.ArgumentParser(
@@ -429,29 +432,13 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--set", choices=sorted(SETS), default="clevr-simple", help="scene set (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="folder of the data set (default: data/NAME-SIZE)")
-    parser.add_argument("--count", type=int, default=10_000, help="images, from 1 up (default: %(default)s)")
-    parser.add_argument(
-        "--size", type=int, default=Settings.size, help="width and height in pixels, 16-1024 (default: %(default)s)"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the factors, from 0 up (default: %(default)s)")
-    parser.add_argument(
-        "--samples", type=int, default=Settings.samples, help="light paths a pixel, 1-4096 (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--bounces", type=int, default=Settings.bounces, help="reflections followed, 0-32 (default: %(default)s)"
-    )
-    cores = os.cpu_count() or 1
-    parser.add_argument("--workers", type=int, default=cores, help="processes (default: one a core, here %(default)s)")
-    parser.add_argument("--threads", type=int, default=1, help="threads of each process (default: %(default)s)")
-    parser.add_argument("--verify", type=int, metavar="N", help="render N images of a finished set anew and compare")
+    for name, (default, low, high, text) in NUMBERS.items():
+        shown = "" if default is None else " (default: %(default)s)"
+        parser.add_argument(f"--{name}", type=int, default=default, help=f"{text}, {low} to {high}{shown}")
     arguments = parser.parse_args(argv)
-    limits = {"count": (1, 10**6), "size": (16, 1024), "seed": (0, 2**32), "samples": (1, 4096), "bounces": (0, 32)}
-    limits |= {"workers": (1, 256), "threads": (1, 256)}
-    if arguments.verify is not None:
-        limits["verify"] = (1, 10**6)
-    for name, (low, high) in limits.items():
+    for name, (_, low, high, _) in NUMBERS.items():
         value = getattr(arguments, name)
-        if not low <= value <= high:
+        if value is not None and not low <= value <= high:
             parser.error(f"--{name} must be from {low} to {high}, got {value}.")
     arguments.out = arguments.out or Path("data") / f"{arguments.set}-{arguments.size}"
     return arguments

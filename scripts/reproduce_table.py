@@ -4,6 +4,7 @@
     python scripts/reproduce_table.py --seeds 0,1 --jobs 2             # a second seed; what is there is not run again
     python scripts/reproduce_table.py --scale paper --device cuda      # the paper's setting, for GPUs
     python scripts/reproduce_table.py --report                         # table from the cells that are there
+    python scripts/reproduce_table.py --scale long --seeds 0,1         # 16 pixels, days: curves, see table_curves.py
 
 A cell is a row of the table on one data set with one seed. Each runs in a process of its own with one thread, in a
 folder of its own, and goes on where it was stopped (Ctrl-C, kill, a reboot): run the same command again. The rows:
@@ -26,26 +27,25 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import torch
+from table_curves import Curves, write_curves
 from table_report import ROWS, write_report
-from table_scores import metrics_for, score_run
+from table_runs import measured, opened
 
 from directions.device import keep_freed_memory
 from directions.errors import Interrupted, NonFiniteError, UserError
 from directions.evaluation.metrics import NamedMetric, find_metrics
 from directions.files import write_text
 from directions.gan.data import open_data
-from directions.gan.recording import content_of, record_training, starting_state
+from directions.gan.recording import record_training
 from directions.gan.trainer import Line, Trainer
-from directions.run import RunFolder
 from directions.settings.train import PAPER_CHANNELS, TrainConfig
 
 AFTER = {"progan+": "progan", "hp-ft": "progan"}
@@ -173,36 +173,18 @@ def run_of(cell: Cell, arguments: argparse.Namespace) -> Path:
     return folder_of(cell, arguments) / "00000-run"
 
 
-def opened(cell: Cell, config: TrainConfig, trainer: Trainer, arguments: argparse.Namespace) -> RunFolder:
-    """The run folder of a cell, with the trainer as its checkpoint left it."""
-    path = run_of(cell, arguments)
-    if cell.row == "progan+" and not path.exists():
-        # What goes on from a whole copy is, bit for bit, one long run.
-        partial = path.with_name("copy.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.copytree(run_of(before(cell), arguments), partial)
-        partial.rename(path)
-    if not (path / "config.json").exists():
-        shutil.rmtree(path, ignore_errors=True)
-        folder = RunFolder.create(path.parent, "run", content_of(config))
-    else:
-        folder = RunFolder.open(path)
-        folder.write_config(content_of(config))
-    checkpoint = folder.read_checkpoint()
-    if checkpoint is not None:
-        trainer.load_state_dict(checkpoint["state"])
-    elif config.fine_tune is not None:
-        trainer.start_from(starting_state(config.fine_tune)[1])
-    return folder
-
-
 def run_cell(cell: Cell, arguments: argparse.Namespace) -> None:
     """Train a cell to its end and score it, in this process."""
     keep_freed_memory()
     torch.set_flush_denormal(True)  # the first steps of a fading block make numbers that a CPU is very slow with
-    config = settings_of(cell, arguments)
+    config, run = settings_of(cell, arguments), run_of(cell, arguments)
+    if cell.row == "progan+" and not run.exists():
+        # What goes on from a whole copy is, bit for bit, one long run.
+        partial = run.with_name("copy.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(run_of(before(cell), arguments), partial).rename(run)
     trainer = Trainer(config, open_data(config), config.device)
-    folder = opened(cell, config, trainer, arguments)
+    folder = opened(run, trainer)
     first, begun, cpu = trainer.seen, time.time(), time.process_time()
 
     def tell(trainer: Trainer, line: Line | None) -> None:
@@ -225,17 +207,18 @@ def run_cell(cell: Cell, arguments: argparse.Namespace) -> None:
                 file.write(json.dumps(sitting) + "\n")
     if arguments.no_scores:
         return
-    path = folder_of(cell, arguments) / SCORE
     result = {
         "cell": {"data": cell.data, "row": cell.row, "seed": cell.seed},
         "kimg": trainer.seen / 1000 + (config.kimg if cell.row == "hp-ft" else 0.0),
         "settings": config.to_dict(),
         "scores": _scores(cell, arguments),
     }
-    for name, scores in score_run(folder.path, trainer.data, _missing(cell, arguments), config.device):
-        print(f"{name}: {scores['value']}", flush=True)
+    # All cells of a set see the same images: their statistics are kept beside the cells.
+    cache = folder_of(cell, arguments).parent / "real"
+    for name, scores in measured(run, trainer.data, _missing(cell, arguments), config.device, cache=cache):
+        print(f"{name}: {scores.get('value')}", flush=True)
         result["scores"][name] = scores
-        write_text(path, json.dumps(result, indent=2) + "\n")
+        write_text(folder_of(cell, arguments) / SCORE, json.dumps(result, indent=2) + "\n")
 
 
 def _scores(cell: Cell, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -245,31 +228,26 @@ def _scores(cell: Cell, arguments: argparse.Namespace) -> dict[str, Any]:
     return scores
 
 
-def _missing(cell: Cell, arguments: argparse.Namespace) -> tuple[NamedMetric, ...]:
-    """Metrics by which a cell is still to be scored."""
+def _missing(cell: Cell, arguments: argparse.Namespace) -> list[NamedMetric]:
+    """Metrics by which a cell is still to be scored: of scenes with two objects the reader reads none."""
+    read = cell.data in ("clevr-simple", "clevr-u", "clevr-1fov")
     done = _scores(cell, arguments)
-    return tuple(metric for metric in metrics_for(cell.data, arguments.metrics) if metric.name not in done)
+    return [m for m in arguments.metrics if m.name not in done and (read or not m.reads_scenes)]
 
 
 def cells_of(arguments: argparse.Namespace) -> list[Cell]:
     """All cells that are asked for, in the order in which they are run: each after what it goes on from."""
-    first = [row for row in ("progan", "hp", "infogan") if row in arguments.rows or row in _needed(arguments.rows)]
-    rows = first + [row for row in AFTER if row in arguments.rows]
+    wanted = {*arguments.rows, *(AFTER[row] for row in arguments.rows if row in AFTER)}
+    rows = [row for row in ("progan", "hp", "infogan", *AFTER) if row in wanted]
     return [Cell(data, row, seed) for seed in arguments.seeds for row in rows for data in arguments.sets]
-
-
-def _needed(rows: list[str]) -> set[str]:
-    return {AFTER[row] for row in rows if row in AFTER}
 
 
 class Children:
     """Processes of cells that are running; a signal to this one is passed on, and nothing is started after it."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
-        self.arguments = arguments
-        self.signum = 0
+        self.arguments, self.signum = arguments, 0
         self._running: set[subprocess.Popen[bytes]] = set()
-        self._ended = {cell: threading.Event() for cell in cells_of(arguments)}
         for signum in (signal.SIGINT, signal.SIGTERM):
             signal.signal(signum, self._stop)
 
@@ -278,23 +256,25 @@ class Children:
         for process in list(self._running):
             process.send_signal(signal.SIGTERM)
 
-    def run(self, cell: Cell) -> int:
-        """Run one cell; its exit status."""
-        try:
-            if cell.row in AFTER:
-                self._ended[before(cell)].wait()
-            return self._run(cell)
-        finally:
-            self._ended[cell].set()
+    def run_all(self) -> list[int]:
+        """Run the cells, some at a time; their exit statuses."""
+        with ThreadPoolExecutor(self.arguments.jobs) as pool:
+            # A cell stands behind what it goes on from, so that the latter never waits for a thread.
+            ends: dict[Cell, Future[int]] = {}
+            for cell in cells_of(self.arguments):
+                ends[cell] = pool.submit(self._run, cell, ends.get(before(cell)) if cell.row in AFTER else None)
+        return [end.result() for end in ends.values()]
 
-    def _run(self, cell: Cell) -> int:
+    def _run(self, cell: Cell, start: Future[int] | None) -> int:
         arguments, folder = self.arguments, folder_of(cell, self.arguments)
+        if start is not None:
+            wait([start])
         if self.signum:
             return 128 + self.signum
         if _trained(cell, arguments) and (arguments.no_scores or not _missing(cell, arguments)):
             print(f"{cell.name}: there already", flush=True)
             return 0
-        if cell.row in AFTER and not _trained(before(cell), arguments):
+        if start is not None and not _trained(before(cell), arguments):
             print(f"{cell.name}: left out, as {before(cell).name} is not there", flush=True)
             return 1
         folder.mkdir(parents=True, exist_ok=True)
@@ -315,43 +295,34 @@ class Children:
 
 def _trained(cell: Cell, arguments: argparse.Namespace) -> bool:
     """Whether a cell's training has come to its end."""
-    log = run_of(cell, arguments) / "log.txt"
-    path = run_of(cell, arguments) / "stats.jsonl"
-    if not log.exists() or not path.exists():
-        return False
-    lines = path.read_text().splitlines()
-    done = json.loads(lines[-1])["kimg"] if lines else 0.0
+    log, stats = (run_of(cell, arguments) / name for name in ("log.txt", "stats.jsonl"))
+    lines = stats.read_text().splitlines() if log.exists() and stats.exists() else []
+    done = json.loads(lines[-1])["kimg"] if lines else -1.0
     return bool(done >= settings_of(cell, arguments).kimg and "Finished" in log.read_text().splitlines()[-1])
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """Read and check the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scale", choices=sorted(SCALES), default="small", help="how much is trained (default: small)")
-    parser.add_argument("--kimg", type=float, help="budget of a cell in kimg (default: small 60, paper 50000)")
-    parser.add_argument(
-        "--penalty-factor", type=float, help="λ is the paper's times this (default: small 0.0002, paper 1)"
-    )
-    parser.add_argument("--sets", default="clevr-simple,clevr-1fov", help=f"columns, of: {', '.join(SETS)}")
-    parser.add_argument("--rows", default=",".join(ROWS), help=f"rows, of: {', '.join(ROWS)}")
-    parser.add_argument("--seeds", default="0", help="seeds, separated by commas (default: 0)")
-    parser.add_argument("--data", nargs="*", default=[], metavar="SET=FOLDER", help="where a set's images are")
-    parser.add_argument("--jobs", type=int, default=2, help="cells at a time, one thread each on a CPU (default: 2)")
-    parser.add_argument(
-        "--metrics",
-        default=METRICS,
-        help=f"see directions gan evaluate --list; scenes of two objects are not read (default: {METRICS})",
-    )
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:N or auto (default: cpu)")
-    parser.add_argument("--folder", type=Path, help="folder of the cells (default: outputs/gan_table-SCALE)")
-    parser.add_argument("--out", type=Path, default=Path("docs/gan_table"), help="report, without suffix")
-    parser.add_argument(
-        "--others", nargs="*", default=[], type=Path, metavar="FOLDER",
-        help="folders of cells with another --penalty-factor, for the report",
-    )  # fmt: skip
-    parser.add_argument("--no-scores", action="store_true", help="train only")
-    parser.add_argument("--report", action="store_true", help="run nothing, write the report")
-    parser.add_argument("--cell", help=argparse.SUPPRESS)
+    add = parser.add_argument
+    add("--scale", choices=[*sorted(SCALES), "long"], default="small", help="how much is trained (default: small)")
+    add("--kimg", type=float, help="budget of a cell in kimg (default: small 60, paper 50000, long 2600)")
+    add("--penalty-factor", type=float, help="λ is the paper's times this (default: small 0.0002, paper 1)")
+    add("--sets", default="clevr-simple,clevr-1fov", help=f"columns, of: {', '.join(SETS)}; long: clevr-simple only")
+    add("--rows", default=",".join(ROWS), help=f"rows, of: {', '.join(ROWS)}")
+    add("--seeds", default="0", help="seeds, separated by commas (default: 0)")
+    add("--data", nargs="*", default=[], metavar="SET=FOLDER", help="where a set's images are")
+    add("--jobs", type=int, default=2, help="cells at a time, one thread each on a CPU (default: 2; long: 1)")
+    add("--metrics", default=METRICS, help=f"see directions gan evaluate --list (default: {METRICS})")
+    add("--device", default="cpu", help="cpu, cuda, cuda:N or auto (default: cpu)")
+    add("--folder", type=Path, help="folder of the cells (default: outputs/gan_table-SCALE)")
+    add("--out", type=Path, help="report, without suffix (default: docs/gan_table; long: docs/gan_curves)")
+    add("--reader", type=Path, help="long: scene reader trained at 16 pixels (default: the package's)")
+    add("--others", nargs="*", default=[], type=Path, metavar="FOLDER",
+        help="folders of cells with another --penalty-factor, for the report")  # fmt: skip
+    add("--no-scores", action="store_true", help="train only")
+    add("--report", action="store_true", help="run nothing, write the report")
+    add("--cell", help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     for name, allowed in (("sets", SETS), ("rows", ROWS)):
         chosen = getattr(arguments, name).split(",")
@@ -370,7 +341,8 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error(f"--{error}")
     if arguments.jobs < 1 or (arguments.kimg is not None and arguments.kimg <= 0):
         parser.error("--jobs must be at least 1, --kimg above 0.")
-    arguments.folder = arguments.folder or Path(f"outputs/gan_table-{arguments.scale}")
+    arguments.folder = (arguments.folder or Path(f"outputs/gan_table-{arguments.scale}")).absolute()
+    arguments.out = arguments.out or Path("docs/gan_curves" if arguments.scale == "long" else "docs/gan_table")
     return arguments
 
 
@@ -383,11 +355,15 @@ def main(argv: list[str] | None = None) -> int:
             row, _, seed = rest.rpartition("-")
             run_cell(Cell(data, row, int(seed)), arguments)
             return 0
+        if arguments.scale == "long":
+            if not arguments.report:
+                Curves(arguments).walk()
+            write_curves(arguments.folder, arguments.out)
+            return 0
         codes = [0]
         if not arguments.report:
             children = Children(arguments)
-            with ThreadPoolExecutor(arguments.jobs) as pool:
-                codes = list(pool.map(children.run, cells_of(arguments)))
+            codes = children.run_all()
             if children.signum:
                 print("Stopped; the same command goes on from here.", file=sys.stderr)
                 return 128 + children.signum

@@ -28,6 +28,15 @@ TITLES = {
     "clevr-u": "CLEVR-U",
     "clevr-1fov": "CLEVR-1FOV",
 }
+METRICS = {
+    "PPL": "ppl_",
+    "FD": "fd_",
+    "on the diagonal": "diagonalness",
+    "DCI D": "dci_",
+    "MIG": "mig_",
+    "components": "activeness",
+}
+"""Columns of our figures: what the metric's name starts with."""
 PUBLISHED: dict[str, dict[str, tuple[float, float]]] = {
     "infogan": dict(zip(TITLES, [(2952.2, 10.4), (56.2, 2.9), (83.9, 4.2), (766.7, 3.6), (22.1, 6.2)], strict=True)),
     "progan+": dict(zip(TITLES, [(3154.1, 10.8), (64.5, 3.8), (84.4, 5.5), (697.7, 3.4), (30.3, 9.0)], strict=True)),
@@ -52,8 +61,9 @@ def write_report(folder: Path, out: Path, scale: str, others: Sequence[Path] = (
         return ""
     other_cells = [cell for other in others for cell in _read(other) if cell["settings"]["penalty"] == "hessian"]
     parts = [f"# The table of the paper, at scale `{scale}`", _introduction(cells), "## What came out"]
-    for data in (name for name in TITLES if any(cell["cell"]["data"] == name for cell in cells)):
-        parts += [f"### {TITLES[data]}", _table(_of(cells, data=data), data), _ordering(_of(cells, data=data), data)]
+    for data in TITLES:
+        of_set = [cell for cell in cells if cell["cell"]["data"] == data]
+        parts += [f"### {TITLES[data]}", _table(of_set, data), _ordering(of_set, data)] if of_set else []
     if other_cells:
         parts += ["## Other weights of the penalty", _weights(cells, other_cells)]
     parts += ["## Components that are left", _components(cells), "## What it cost", _costs(cells)]
@@ -72,16 +82,11 @@ def _read(folder: Path) -> list[dict[str, Any]]:
         path = folder / cell["cell"]["data"] / f"{cell['cell']['row']}-{cell['cell']['seed']}"
         cell["sittings"] = _lines(path / "sittings.jsonl")
         stats = _lines(path / "00000-run" / "stats.jsonl")
-        last = stats[-max(1, len(stats) // 10) :]
         for name in ("penalty", "diversity"):
-            cell[name] = _average(line.get(name) for line in last)
-    order = list(TITLES), list(ROWS)
-    return sorted(
-        cells,
-        key=lambda cell: (
-            order[0].index(cell["cell"]["data"]), cell["cell"]["seed"], order[1].index(cell["cell"]["row"])
-        ),
-    )  # fmt: skip
+            cell[name] = _average(line.get(name) for line in stats[-max(1, len(stats) // 10) :])
+    sets, rows = list(TITLES), list(ROWS)
+    place = lambda cell: (sets.index(cell["data"]), cell["seed"], rows.index(cell["row"]))  # noqa: E731 - a key
+    return sorted(cells, key=lambda cell: place(cell["cell"]))
 
 
 def _introduction(cells: Sequence[dict[str, Any]]) -> str:
@@ -99,38 +104,13 @@ def _introduction(cells: Sequence[dict[str, Any]]) -> str:
 
 
 def _table(cells: Sequence[dict[str, Any]], data: str) -> str:
-    rows = [
-        (
-            "",
-            "seeds",
-            "PPL, ours",
-            "FD, ours",
-            "on the diagonal",
-            "DCI D",
-            "MIG",
-            "components",
-            "PPL, paper",
-            "FID, paper",
-        )
-    ]
+    ours = [f"{title}, ours" if title in ("PPL", "FD") else title for title in METRICS]
+    rows = [["", "seeds", *ours, "PPL, paper", "FID, paper"]]
     for row, title in ROWS.items():
-        ours = _of(cells, row=row)
-        paper = PUBLISHED[row][data]
-        rows.append(
-            (
-                title,
-                str(len(ours)),
-                _mean(_metric(cell, "ppl_") for cell in ours),
-                _mean(_metric(cell, "fd_") for cell in ours),
-                _mean(_metric(cell, "diagonalness") for cell in ours),
-                _mean(_metric(cell, "dci_") for cell in ours),
-                _mean(_metric(cell, "mig_") for cell in ours),
-                _mean(_metric(cell, "activeness") for cell in ours),
-                f"{paper[0]:g}",
-                f"{paper[1]:g}",
-            )
-        )
-    return _markdown(rows) + (
+        of_row = [cell for cell in cells if cell["cell"]["row"] == row]
+        figures = [_mean(_metric(cell, metric) for cell in of_row) for metric in METRICS.values()]
+        rows.append([title, str(len(of_row)), *figures, *(f"{figure:g}" for figure in PUBLISHED[row][data])])
+    return markdown(rows) + (
         "\n\nPPL and FD: lower is better. On the diagonal: share of the outputs whose Hessian by z has its largest "
         "entry there. DCI D, MIG: disentanglement of the factors that the scene reader sees, higher is better. "
         "Components: how many carry 95 % of the activeness. Several seeds: mean (least to most). "
@@ -140,89 +120,50 @@ def _table(cells: Sequence[dict[str, Any]], data: str) -> str:
 
 def _ordering(cells: Sequence[dict[str, Any]], data: str) -> str:
     """Say which of the paper's comparisons of PPL hold."""
-    ours = {row: _average(_metric(cell, "ppl_") for cell in _of(cells, row=row)) for row in ROWS}
+    ours = {row: _average(_metric(cell, "ppl_") for cell in cells if cell["cell"]["row"] == row) for row in ROWS}
     lines = []
     for better in ("hp", "hp-ft"):
         for worse in ("infogan", "progan+", "progan"):
-            a, b = ours[better], ours[worse]
-            if math.isnan(a) or math.isnan(b):
-                continue
-            said = PUBLISHED[better][data][0] < PUBLISHED[worse][data][0]
-            same = "as in the paper" if (a < b) == said else "unlike the paper"
-            lines.append(f"- PPL of {ROWS[better]} over that of {ROWS[worse]}: {a / b:.2f}, {same} "
-                         f"({PUBLISHED[better][data][0] / PUBLISHED[worse][data][0]:.2f} there).")  # fmt: skip
+            ratio, theirs = ours[better] / ours[worse], PUBLISHED[better][data][0] / PUBLISHED[worse][data][0]
+            if not math.isnan(ratio):
+                same = "as in the paper" if (ratio < 1) == (theirs < 1) else "unlike the paper"
+                lines.append(
+                    f"- PPL of {ROWS[better]} over that of {ROWS[worse]}: {ratio:.2f}, {same} ({theirs:.2f} there)."
+                )
     return "\n".join(lines)
 
 
 def _weights(cells: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]]) -> str:
     """The same row with the penalty's weight as in the table, and with others."""
-    rows = [
-        (
-            "",
-            "seed",
-            "λ",
-            "penalty",
-            "diversity",
-            "PPL",
-            "FD",
-            "on the diagonal",
-            "DCI D",
-            "MIG",
-            "components",
-            "activeness",
-        )
-    ]
-    names = {json.dumps(cell["cell"], sort_keys=True) for cell in others}
-    every = [cell for cell in cells if json.dumps(cell["cell"], sort_keys=True) in names]
-    for cell in sorted([*every, *others], key=lambda cell: cell["settings"]["penalty_weight"]):
-        metrics = ("ppl_", "fd_", "diagonalness", "dci_", "mig_", "activeness")
-        rows.append(
-            (
-                _title(cell),
-                str(cell["cell"]["seed"]),
-                f"{cell['settings']['penalty_weight']:g}",
-                f"{cell['penalty']:,.0f}",
-                f"{cell['diversity']:.2f}",
-                *(_mean([_metric(cell, metric)]) for metric in metrics),
-                _shares(cell),
-            )
-        )
-    return _markdown(rows) + (
+    rows = [["", "seed", "λ", "penalty", "diversity", *METRICS, "activeness"]]
+    again = [other["cell"] for other in others]
+    every = [*(cell for cell in cells if cell["cell"] in again), *others]
+    for cell in sorted(every, key=lambda cell: cell["settings"]["penalty_weight"]):
+        told = [f"{cell['settings']['penalty_weight']:g}", f"{cell['penalty']:,.0f}", f"{cell['diversity']:.2f}"]
+        rows.append([*_title(cell), *told, *(_mean([_metric(cell, name)]) for name in METRICS.values()), _shares(cell)])
+    return markdown(rows) + (
         "\n\nPenalty and diversity: means over the last tenth of the training. Made by the same command with "
         "`--sets`, `--rows`, `--penalty-factor` and another `--folder`."
     )
 
 
 def _components(cells: Sequence[dict[str, Any]]) -> str:
-    rows = [("", "seed", "activeness of the components, most active first (share of the sum)", "factors' R²")]
+    rows = [["", "seed", "activeness of the components, most active first (share of the sum)", "factors' R²"]]
     for cell in cells:
-        if "activeness" not in cell["scores"]:
-            continue
-        read = next((found["scores"] for name, found in cell["scores"].items() if name.startswith("dci_")), {})
-        rows.append(
-            (
-                _title(cell),
-                str(cell["cell"]["seed"]),
-                _shares(cell),
-                ", ".join(f"{name} {value:.2f}" for name, value in read.items()),
+        if "activeness" in cell["scores"]:
+            read = next((found["scores"] for name, found in cell["scores"].items() if name.startswith("dci_")), {})
+            rows.append(
+                [*_title(cell), _shares(cell), ", ".join(f"{name} {value:.2f}" for name, value in read.items())]
             )
-        )
-    return _markdown(rows)
+    return markdown(rows)
 
 
 def _costs(cells: Sequence[dict[str, Any]]) -> str:
-    rows = [("", "seed", "kimg in all", "processor minutes", "minutes")]
-    rows += [
-        (
-            _title(cell),
-            str(cell["cell"]["seed"]),
-            f"{cell['kimg']:g}",
-            f"{sum(sitting['cpu_seconds'] for sitting in cell['sittings']) / 60:.1f}",
-            f"{sum(sitting['seconds'] for sitting in cell['sittings']) / 60:.1f}",
-        )
-        for cell in cells
-    ]
-    return _markdown(rows) + (
+    rows = [["", "seed", "kimg in all", "processor minutes", "minutes"]]
+    for cell in cells:
+        seconds = [sum(sitting[kind] for sitting in cell["sittings"]) for kind in ("cpu_seconds", "seconds")]
+        rows.append([*_title(cell), f"{cell['kimg']:g}", *(f"{value / 60:.1f}" for value in seconds)])
+    return markdown(rows) + (
         "\n\nMinutes are of the cell's own part: those of ProGAN+ and of fine-tuning come on top of ProGAN's."
     )
 
@@ -234,12 +175,8 @@ def _shares(cell: dict[str, Any]) -> str:
     return " ".join(f"{value / total:.2f}" for value in values)
 
 
-def _title(cell: dict[str, Any]) -> str:
-    return f"{TITLES[cell['cell']['data']]}, {ROWS[cell['cell']['row']]}"
-
-
-def _of(cells: Iterable[dict[str, Any]], **wanted: str) -> list[dict[str, Any]]:
-    return [cell for cell in cells if all(cell["cell"][name] == value for name, value in wanted.items())]
+def _title(cell: dict[str, Any]) -> tuple[str, str]:
+    return f"{TITLES[cell['cell']['data']]}, {ROWS[cell['cell']['row']]}", str(cell["cell"]["seed"])
 
 
 def _metric(cell: dict[str, Any], prefix: str) -> float | None:
@@ -260,7 +197,8 @@ def _mean(values: Iterable[float | None]) -> str:
     return f"{statistics.fmean(known):.3g}{spread}"
 
 
-def _markdown(rows: Sequence[Sequence[str]]) -> str:
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows as a table, the first as its head."""
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
 

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +35,6 @@ SUFFIXES = (
 
 _CACHE_VERSION = 1
 _NAMED = 5  # files in a warning
-_WINDOW = 64  # decoded images in memory
-_SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 
 
 class BrokenImageError(Exception):
@@ -76,10 +73,6 @@ class ImageData:
         pixels = torch.from_numpy(self.images[indices.numpy()])
         # A view of pixels that lie channels last already is that in memory.
         return pixels.permute(0, 3, 1, 2).to(torch.float32).div_(127.5).sub_(1)
-
-    def batch(self, indices: Tensor) -> tuple[Tensor]:
-        """Read some images, as `read`; the name of before."""
-        return (self.read(indices),)
 
 
 def open_data(config: TrainConfig, *, on_image: Callable[[int, int], None] = lambda done, total: None) -> ImageData:
@@ -163,7 +156,7 @@ def _scenes(folder: Path, size: int, cache: Path) -> ImageData:
             yield image.reshape(size, factor, size, factor, 3).mean(axis=(1, 3)).round().astype(np.uint8)
 
     entry = cache / hashlib.sha256(f"{_CACHE_VERSION}/{size}/{digest}".encode()).hexdigest()[:24]
-    header = _read_header(entry) or _write_entry(entry, smaller(), size, {"source": digest, "skipped": []})
+    header = _read_header(entry) or _write_entry(entry, smaller(), size, {"source": digest})
     return ImageData(_opened(entry, header), f"{digest}/{size}")
 
 
@@ -189,18 +182,20 @@ def _files(
             return error
 
     def images() -> Iterator[NDArray[np.uint8]]:
-        for number, (path, result) in enumerate(_in_threads(squares, files), start=1):
-            if not isinstance(result, BrokenImageError):
-                yield from result
-            elif skip_broken:
-                skipped.append({"file": str(path), "reason": str(result)})
-            else:
-                single = " Images that are not in pairs are read with --data-format folder." if pairs else ""
-                raise UserError(
-                    f"{path} cannot be used: {result}. Mend or remove it, or leave such files out with --on-broken "
-                    f"skip.{single}"
-                )
-            on_image(number, len(files))
+        # Pillow lets go of Python's lock while it decodes and scales.
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for number, (path, result) in enumerate(zip(files, pool.map(squares, files), strict=True), start=1):
+                if not isinstance(result, BrokenImageError):
+                    yield from result
+                elif skip_broken:
+                    skipped.append({"file": str(path), "reason": str(result)})
+                else:
+                    single = " Images that are not in pairs are read with --data-format folder." if pairs else ""
+                    raise UserError(
+                        f"{path} cannot be used: {result}. Mend or remove it, or leave such files out with --on-broken "
+                        f"skip.{single}"
+                    )
+                on_image(number, len(files))
 
     header = _read_header(entry)
     if header is None:
@@ -210,15 +205,11 @@ def _files(
     if not header["count"]:
         reason = header["skipped"][0]["reason"]
         raise UserError(f"None of the {len(files)} image files in {folder} can be used; the first: {reason}.")
-    names = [left_out["file"] for left_out in header["skipped"]]
+    names = [broken["file"] for broken in header["skipped"]]
     if names:
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        warnings.warn(
-            f"{len(names)} of {len(files)} files in {folder} cannot be read and are left out: "
-            f"{', '.join(names[:_NAMED])}{more}.",
-            UserWarning,
-            stacklevel=4,
-        )
+        unread = f"{len(names)} of {len(files)} files in {folder} cannot be read and are left out"
+        warnings.warn(f"{unread}: {', '.join(names[:_NAMED])}{more}.", UserWarning, stacklevel=4)
         left_out = (*left_out, f"{len(names)} that cannot be read")
     return ImageData(_opened(entry, header), header["sha256"], left_out)
 
@@ -239,8 +230,9 @@ def image_files(folder: Path) -> tuple[list[Path], tuple[str, ...]]:
     files: list[Path] = []
     left_out: Counter[str] = Counter()
     visited: set[str] = set()
-    unreadable = partial(left_out.update, ["in folders that cannot be read"])
-    for place, folders, names in os.walk(folder, followlinks=True, onerror=lambda error: unreadable()):
+    for place, folders, names in os.walk(
+        folder, followlinks=True, onerror=lambda error: left_out.update(["in folders that cannot be read"])
+    ):
         if os.path.realpath(place) in visited:  # links may lead in a circle
             left_out["in folders that are linked twice"] += len(names)
             folders.clear()
@@ -252,7 +244,7 @@ def image_files(folder: Path) -> tuple[list[Path], tuple[str, ...]]:
             if path.suffix.lower() in SUFFIXES and (path.is_file() or path.is_symlink()):
                 files.append(path)
             else:
-                left_out[f"{path.suffix or 'without an ending'}"] += 1
+                left_out[path.suffix or "without an ending"] += 1
     phrases = [f"{count} {reason}" for reason, count in left_out.items() if count]
     if not files:
         raise ConfigError(
@@ -294,7 +286,7 @@ def read_rgb(path: Path) -> Image.Image:
 def _as_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         raise BrokenImageError("it holds floating-point values, whose white is not known")
-    if image.mode in _SIXTEEN_BIT:
+    if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.float64)
         if values.min() < 0 or values.max() > 65535:
             raise BrokenImageError(f"it holds 32-bit values, from {values.min():g} to {values.max():g}")
@@ -341,15 +333,6 @@ def halves(image: Image.Image) -> tuple[Image.Image, Image.Image]:
     return image.crop((0, 0, height, height)), image.crop((height, 0, width, height))
 
 
-def _in_threads(function: Callable[[Path], Any], files: list[Path]) -> Iterator[tuple[Path, Any]]:
-    """Give each file and what a function makes of it, in order, with a bounded number of results in memory."""
-    # Pillow lets go of Python's lock while it decodes and scales.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in range(0, len(files), _WINDOW):
-            part = files[start : start + _WINDOW]
-            yield from zip(part, pool.map(function, part), strict=True)
-
-
 def _write_entry(entry: Path, images: Iterable[NDArray[np.uint8]], size: int, header: dict[str, Any]) -> dict[str, Any]:
     """Write an entry of the cache: the array, then ``dataset.json``, so that an entry that has one is whole."""
     digest, count = hashlib.sha256(), 0
@@ -377,10 +360,9 @@ def _write_entry(entry: Path, images: Iterable[NDArray[np.uint8]], size: int, he
 
 
 def _read_header(entry: Path) -> dict[str, Any] | None:
-    try:
-        header: dict[str, Any] = json.loads((entry / "dataset.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+    header: dict[str, Any] | None = None
+    with contextlib.suppress(OSError, ValueError):
+        header = json.loads((entry / "dataset.json").read_text(encoding="utf-8"))
     return header if (entry / "images.npy").is_file() else None
 
 

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import torch
 from PIL import Image
 from torch import Tensor
 
@@ -17,6 +16,7 @@ from directions.files import atomic_write
 from directions.gan.trainer import Line, Trainer, train
 from directions.generators.progan import ARCH, write_progan
 from directions.generators.weights import WEIGHTS
+from directions.rendering.frames import to_uint8
 from directions.run import RunFolder, StopSignals, event_writer
 from directions.settings.base import ConfigError
 from directions.settings.train import TrainConfig
@@ -52,23 +52,25 @@ def read_training(path: str | os.PathLike[str]) -> TrainConfig:
         raise UserError(f"{folder.config_path} cannot be used: {error} Start a new run.") from error
 
 
-def starting_state(path: str) -> tuple[TrainConfig, dict[str, Any]]:
+def starting_state(path: str) -> dict[str, Any]:
     """Read the run that ``--fine-tune`` names.
 
     Args:
         path: Its folder.
 
     Returns:
-        Its settings, and the state of its checkpoint.
+        The state of its checkpoint.
 
     Raises:
         UserError: If it is no training run, or damaged.
         ConfigError: If it has no checkpoint yet.
     """
-    config, checkpoint = read_training(path), RunFolder.open(path).read_checkpoint()
+    read_training(path)  # refuses other kinds of runs
+    checkpoint = RunFolder.open(path).read_checkpoint()
     if checkpoint is None:
         raise ConfigError("fine_tune", f"must name a run with a checkpoint, got {path!r}, which has none yet.")
-    return config, checkpoint["state"]
+    state: dict[str, Any] = checkpoint["state"]
+    return state
 
 
 def record_training(
@@ -149,7 +151,7 @@ def sample_sheet(images: Tensor, *, columns: int, gap: int = 2) -> Image.Image:
     Returns:
         The sheet.
     """
-    pixels = ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    pixels = to_uint8(images)
     _, height, width, _ = pixels.shape
     rows = -(-len(pixels) // columns)
     sheet = Image.new("RGB", (columns * (width + gap) + gap, rows * (height + gap) + gap), "white")

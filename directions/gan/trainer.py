@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from directions.device import full_float32
 from directions.errors import NonFiniteError, UserError
 from directions.gan.data import ImageData
-from directions.gan.progan import Batch, GrowingGAN
+from directions.gan.progan import GrowingGAN
 from directions.generators.progan import downsample, upsample
+from directions.penalty import rademacher
 from directions.ranks import Ranks
 from directions.sampling import derived_rng
 from directions.settings.base import ConfigError
@@ -68,6 +69,10 @@ class Trainer:
             for tensor in (*network.parameters(), *network.buffers()):
                 self.ranks.align(tensor)  # machines may draw differently
         self.average = copy.deepcopy(self.arch.generator).requires_grad_(False)
+        self.networks: dict[str, nn.Module] = {
+            "generator": self.arch.generator, "discriminator": self.arch.discriminator, "average": self.average
+        }  # fmt: skip
+        self.rates = {"generator": config.learning_rate, "discriminator": config.discriminator_rate}
         self.step, self.seen, self._seen_before = 0, 0, 0
         self.level = config.stage(0).level
         self.optimisers = self._fresh_optimisers()
@@ -95,7 +100,7 @@ class Trainer:
             "config": self.config.to_dict(),
             "data": self.data.digest,
             "counters": counters,
-            "networks": {name: network.state_dict() for name, network in self._networks().items()},
+            "networks": {name: network.state_dict() for name, network in self.networks.items()},
             "optimisers": {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
             "window": self._window.state_dict(),
         }
@@ -121,7 +126,7 @@ class Trainer:
         counters = state["counters"]
         self.step, self.seen, self.level = counters["step"], counters["seen"], counters["level"]
         self._seen_before = counters["seen_before"]
-        for name, network in self._networks().items():
+        for name, network in self.networks.items():
             network.load_state_dict(state["networks"][name])
         for name, optimiser in self.optimisers.items():
             optimiser.load_state_dict(state["optimisers"][name])
@@ -144,7 +149,7 @@ class Trainer:
                 f"must name a run that has grown to {theirs.resolution} pixels, which takes "
                 f"{theirs.growth / 1000:g} kimg; it has seen {seen / 1000:g}. Train it longer.",
             )
-        for name, network in self._networks().items():
+        for name, network in self.networks.items():
             # A latent head is the discriminator's own affair: one that is new starts at random.
             head = {key: tensor for key, tensor in network.state_dict().items() if key.startswith("latent_head.")}
             found = {key: t for key, t in state["networks"][name].items() if not key.startswith("latent_head.")}
@@ -160,32 +165,44 @@ class Trainer:
 
     def train_step(self) -> None:
         """Take one step of the discriminator and one of the generator."""
-        started = time.perf_counter()
-        stage = self.config.stage(self.seen)
+        started, config, ranks = time.perf_counter(), self.config, self.ranks
+        stage = config.stage(self.seen)
         if stage.level != self.level:
             # Moments of gradients at the old resolution would mislead the first steps at the new one.
             self.level, self.optimisers = stage.level, self._fresh_optimisers()
         self._set_rates()
-        rng = derived_rng(self.config.seed, self.step, "gan")
-        share = stage.batch_size // self.ranks.world_size
-        part = slice(self.ranks.rank * share, (self.ranks.rank + 1) * share)
-        # Everyone draws for everyone, so that the samples do not depend on the number of processes.
-        indices = torch.randint(len(self.data), (stage.batch_size,), generator=rng)
-        real = faded(self.data.read(indices[part]).to(self.device), stage)
-        batch = Batch(real=real, rng=rng, stage=stage, step=self.step, seen=self.seen, part=part)
-        of_discriminator = self.arch.discriminator_terms(batch)
+        rng, size = derived_rng(config.seed, self.step, "gan"), stage.batch_size
+        share = size // ranks.world_size
+
+        def own(draws: Tensor, dim: int = 0) -> Tensor:
+            # Everyone draws for everyone, so that the samples do not depend on the number of processes.
+            return draws.narrow(dim, ranks.rank * share, share)
+
+        indices = own(torch.randint(len(self.data), (size,), generator=rng))
+        real = faded(self.data.read(indices).to(self.device), stage)
+        z = own(torch.randn(size, config.dim_z, generator=rng)).to(self.device)
+        wgan, mix = config.loss == "wgan-gp", None
+        if wgan and config.gradient_weight:
+            mix = own(torch.rand(size, generator=rng)).to(self.device)
+        r1 = not wgan and config.gradient_weight > 0 and self.step % config.r1_every == 0
+        of_discriminator = self.arch.discriminator_terms(real, z, stage, mix=mix, r1=r1)
         self._descend("discriminator", of_discriminator["loss"])
+        z, probes = own(torch.randn(size, config.dim_z, generator=rng)).to(self.device), None
+        ramp = 1000 * config.penalty_ramp_kimg
+        weight = config.penalty_weight * (min(self.seen / ramp, 1.0) if ramp else 1.0)
+        if config.penalty != "none" and weight:
+            probes = own(rademacher((config.num_probes, size, config.dim_z), rng), dim=1).to(self.device)
         # The discriminator that has just learnt judges, and learns nothing from it.
         self.arch.discriminator.requires_grad_(False)
         # The penalty divides differences by ε², forwards and backwards, which makes TF32's errors a hundredfold.
-        with full_float32() if self.config.penalty != "none" else contextlib.nullcontext():
-            of_generator = self.arch.generator_terms(batch)
+        with full_float32() if config.penalty != "none" else contextlib.nullcontext():
+            of_generator = self.arch.generator_terms(z, stage, probes=probes, weight=weight)
             self._descend("generator", of_generator["loss"])
         self.arch.discriminator.requires_grad_(True)
         self.step += 1
         self._seen_before = self.seen
-        self.seen += stage.batch_size
-        self._average(stage.batch_size)
+        self.seen += size
+        self._average(size)
         losses = {"loss_d": of_discriminator.pop("loss"), "loss_g": of_generator.pop("loss")}
         self._window.add(losses | of_discriminator | of_generator, time.perf_counter() - started)
 
@@ -208,7 +225,7 @@ class Trainer:
         Raises:
             NonFiniteError: If one is not finite.
         """
-        weights = [p for network in self._networks().values() for p in network.parameters()]
+        weights = [p for network in self.networks.values() for p in network.parameters()]
         if not self._window.finite() or not all(bool(p.isfinite().all()) for p in weights):
             raise NonFiniteError(f"A loss or a weight is not finite after step {self.step}. {_ADVICE}")
 
@@ -227,35 +244,26 @@ class Trainer:
         parts = [self.average(part.to(self.device), stage.level, stage.alpha).cpu() for part in z.split(64)]
         return torch.cat(parts).clamp(-1, 1)
 
-    def _networks(self) -> dict[str, nn.Module]:
-        networks = {"generator": self.arch.generator, "discriminator": self.arch.discriminator}
-        return networks | {"average": self.average}
-
     def _fresh_optimisers(self) -> dict[str, torch.optim.Adam]:
-        networks = self._networks()
         return {
-            name: torch.optim.Adam(networks[name].parameters(), rate, betas=(0.0, 0.99), eps=1e-8, fused=True)
-            for name, rate in self._rates().items()
+            name: torch.optim.Adam(self.networks[name].parameters(), rate, betas=(0.0, 0.99), eps=1e-8, fused=True)
+            for name, rate in self.rates.items()
         }
-
-    def _rates(self) -> dict[str, float]:
-        return {"generator": self.config.learning_rate, "discriminator": self.config.discriminator_rate}
 
     def _set_rates(self) -> None:
         config = self.config
         if config.decay_from < 1:
             decaying = max(config.images - config.decay_from * config.images, 1)
-            for name, rate in self._rates().items():
+            for name, rate in self.rates.items():
                 self.optimisers[name].param_groups[0]["lr"] = rate * min(1.0, (config.images - self.seen) / decaying)
 
     def _descend(self, name: str, loss: Tensor) -> None:
         self.optimisers[name].zero_grad(set_to_none=True)
         loss.backward()
         if self.ranks.world_size > 1:
-            learnt = [parameter for parameter in self._networks()[name].parameters() if parameter.grad is not None]
-            summed = self.ranks.sum([parameter.grad for parameter in learnt if parameter.grad is not None])
-            for parameter, gradient in zip(learnt, summed, strict=True):
-                parameter.grad = gradient / self.ranks.world_size
+            gradients = [p.grad for p in self.networks[name].parameters() if p.grad is not None]
+            for gradient, total in zip(gradients, self.ranks.sum(gradients), strict=True):
+                torch.div(total, self.ranks.world_size, out=gradient)
         self.optimisers[name].step()
 
     @torch.no_grad()
@@ -264,8 +272,7 @@ class Trainer:
         if self.config.fine_tune is None:  # a run that is fine-tuned brings an average along
             half_life = min(half_life, self.config.ema_ramp * self.seen)
         decay = 0.5 ** (images / half_life) if half_life else 0.0
-        averaged: list[Tensor] = list(self.average.parameters())
-        torch._foreach_lerp_(averaged, list(self.arch.generator.parameters()), 1 - decay)
+        torch._foreach_lerp_([*self.average.parameters()], [*self.arch.generator.parameters()], 1 - decay)
 
 
 def train(trainer: Trainer) -> Iterator[Line | None]:
@@ -303,7 +310,7 @@ def faded(images: Tensor, stage: Stage) -> Tensor:
 
 
 class Window:
-    """Sums of scalars over the steps since the last line.
+    """Sums of scalars over the steps since the last line, with the number of steps that had each.
 
     Args:
         ranks: Processes that each see a part of a step; their means are taken together.
@@ -314,8 +321,7 @@ class Window:
         self._clear()
 
     def _clear(self) -> None:
-        self._sums: dict[str, Tensor] = {}
-        self._counts: dict[str, Tensor] = {}
+        self._totals: dict[str, Tensor] = {}
         self._steps, self._seconds = 0, 0.0
 
     def add(self, terms: Mapping[str, Tensor], seconds: float) -> None:
@@ -328,11 +334,9 @@ class Window:
         for name, term in terms.items():
             # Left where it is: a GPU need not wait for the number.
             value = term.detach().double()
-            count = value.isfinite().double() if name in _NOT_ALWAYS else torch.ones_like(value)
-            if name in _NOT_ALWAYS:
-                value = value.where(count > 0, 0.0)
-            self._sums[name] = self._sums[name] + value if name in self._sums else value
-            self._counts[name] = self._counts[name] + count if name in self._counts else count
+            counts = value.isfinite() if name in _NOT_ALWAYS else torch.ones_like(value)
+            pair = torch.stack((value.where(counts > 0, 0.0), counts.double()))
+            self._totals[name] = self._totals[name] + pair if name in self._totals else pair
         self._steps += 1
         self._seconds += seconds
 
@@ -349,8 +353,8 @@ class Window:
             NonFiniteError: If one of them is not finite.
         """
         self._share()
-        counts = {name: count.item() for name, count in self._counts.items()}
-        means = {name: total.item() / counts[name] for name, total in self._sums.items() if counts[name]}
+        pairs = {name: pair.tolist() for name, pair in self._totals.items()}
+        means = {name: total / count for name, (total, count) in pairs.items() if count}
         for name, value in means.items():
             if not math.isfinite(value):
                 raise NonFiniteError(
@@ -363,16 +367,12 @@ class Window:
     def finite(self) -> bool:
         """Whether all of the sums so far are finite, on every rank."""
         self._share()
-        return all(bool(total.isfinite()) for total in self._sums.values())
+        return all(bool(pair.isfinite().all()) for pair in self._totals.values())
 
     def state_dict(self) -> dict[str, Any]:
         """Return the sums as plain types: a resumed run then has the same means."""
-        return {
-            "sums": {name: total.item() for name, total in self._sums.items()},
-            "counts": {name: count.item() for name, count in self._counts.items()},
-            "steps": self._steps,
-            "seconds": self._seconds,
-        }
+        sums, counts = ({name: pair[part].item() for name, pair in self._totals.items()} for part in (0, 1))
+        return {"sums": sums, "counts": counts, "steps": self._steps, "seconds": self._seconds}
 
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
         """Go on from what `state_dict` returned.
@@ -381,19 +381,15 @@ class Window:
             state: The sums.
             device: Where those of later steps will be.
         """
-        missing = state.get("missing", {})  # once counted apart
-        counts = {name: count - missing.get(name, 0.0) for name, count in state["counts"].items()}
-        self._sums, self._counts = (
-            {name: torch.tensor(number, dtype=torch.float64, device=device) for name, number in numbers.items()}
-            for numbers in (state["sums"], counts)
-        )
-        self._steps = state.get("steps", max(state["counts"].values(), default=0))  # the first checkpoints had none
+        counts, missing = state["counts"], state.get("missing", {})  # missing ones were once counted apart
+        pairs = {name: (total, counts[name] - missing.get(name, 0.0)) for name, total in state["sums"].items()}
+        self._totals = {name: torch.tensor(p, dtype=torch.float64, device=device) for name, p in pairs.items()}
+        self._steps = state.get("steps", max(counts.values(), default=0))  # the first checkpoints had none
         self._seconds = state.get("seconds", 0.0)
 
     def _share(self) -> None:
         """Take the mean over the ranks of what each has seen of its part."""
-        if self._ranks.world_size > 1 and self._sums:
-            summed = self._ranks.sum([*self._sums.values(), *self._counts.values()])
-            means = iter([total / self._ranks.world_size for total in summed])
-            self._sums = {name: next(means) for name in self._sums}
-            self._counts = {name: next(means) for name in self._counts}
+        if self._ranks.world_size > 1 and self._totals:
+            summed = self._ranks.sum([*self._totals.values()])
+            means = [total / self._ranks.world_size for total in summed]
+            self._totals = dict(zip(self._totals, means, strict=True))

@@ -88,36 +88,3 @@ def test_arguments_outside_their_range_are_refused(
         renderer.main(arguments)
     assert stop.value.code == 2
     assert "must be from" in capsys.readouterr().err
-
-
-def test_linear_light_of_srgb(renderer: ModuleType) -> None:
-    """Black, white and a middle grey."""
-    assert renderer._to_linear(0.0) == 0
-    assert renderer._to_linear(1.0) == pytest.approx(1)
-    assert renderer._to_linear(0.5) == pytest.approx(0.2140, abs=1e-4)
-
-
-def test_digest_of_a_known_set_is_compared(renderer: ModuleType) -> None:
-    """Only what was rendered with the same settings can be compared."""
-    known = renderer.DIGESTS["clevr-simple", 10_000]
-    settings = renderer.Settings("clevr-simple")
-    assert renderer.compare_digest(settings, 0, 10_000, known) == "as known"
-    assert known in renderer.compare_digest(settings, 0, 10_000, "0" * 64)
-    assert "no digest" in renderer.compare_digest(settings, 1, 10_000, known)
-    assert "no digest" in renderer.compare_digest(renderer.Settings("clevr-simple", size=32), 0, 10_000, known)
-
-
-def test_pack_leaves_the_module_path_alone(renderer: ModuleType, tmp_path: Path, monkeypatch) -> None:
-    """Blender's module changes it, and render processes that are started afterwards could not import it."""
-    settings = renderer.Settings("clevr-simple")
-    renderer.write_factors(tmp_path, renderer.SETS["clevr-simple"], 0, 2)
-    (tmp_path / "images").mkdir()
-    for index in range(2):
-        path = renderer.image_path(tmp_path, index)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        renderer.Image.new("RGB", (64, 64), (index, 9, 9)).save(path)
-    monkeypatch.setattr(renderer, "version", lambda name: {"bpy": "5.0.1"}[name])
-    monkeypatch.setitem(sys.modules, "bpy", None)  # an import would fail
-    digest = renderer.pack(tmp_path, settings, 0, 2)
-    header = json.loads((tmp_path / "dataset.json").read_text())
-    assert (header["sha256"], header["blender"], header["count"]) == (digest, "5.0.1", 2)

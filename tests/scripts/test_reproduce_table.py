@@ -6,7 +6,9 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -18,7 +20,7 @@ def table(monkeypatch):
     import reproduce_table
 
     yield reproduce_table
-    for name in ("reproduce_table", "table_report", "table_scores"):
+    for name in ("reproduce_table", "table_curves", "table_report", "table_runs"):
         sys.modules.pop(name, None)
 
 
@@ -53,12 +55,6 @@ def test_sets_are_the_papers(table):
     assert settings(table, table.Cell("edges-shoes", "hp", 0)).data_format == "pairs"
     moved = settings(table, table.Cell("clevr-u", "progan", 0), "--data", "clevr-u=elsewhere")
     assert moved.data == str(Path("elsewhere").absolute())
-
-
-def test_growth_takes_its_share_of_any_budget(table):
-    """A short run of the other sets grows as a long one does."""
-    short, long = (settings(table, table.Cell("clevr-simple", "hp", 0), "--kimg", kimg) for kimg in ("6", "60"))
-    assert short.growth * 10 == long.growth
 
 
 def test_cells_come_after_what_they_go_on_from(table):
@@ -148,12 +144,67 @@ def test_report_lays_other_weights_beside_the_table(table, tmp_path, capsys):
     ]
 
 
+def test_long_runs_come_in_order_and_at_equal_kimg(table):
+    """The plain network to where fine-tuning starts, then both in turn; every run has 2,000 kimg of its own."""
+    from table_curves import RUNS, steps
+
+    names = [(run.name, mark) for run, mark in steps([0, 1])]
+    assert names[:3] == [("plain-0", 200), ("plain-0", 400), ("plain-0", 600)]
+    assert names[3:6] == [("ft-max-10-0", 800), ("plain-0", 800), ("ft-max-10-0", 1000)]
+    assert len(set(names)) == len(names)
+    assert {mark for name, mark in names if name == "ft-mean-10-1"} == set(range(800, 2601, 200))
+    assert {name for name, mark in names if mark == 2600} == {
+        f"{run.name[:-1]}{seed}" for run in RUNS for seed in (0, 1)
+    }
+
+
+def test_long_runs_go_on_from_one_another(table, tmp_path, monkeypatch):
+    """Plain, fine-tuned from it, from scratch; λ follows from the penalty at the start; a second walk does nothing."""
+    import table_curves as curves
+
+    monkeypatch.setattr(curves, "HELD_BACK", 4)
+    monkeypatch.setattr(curves, "RUNS", dict.fromkeys((curves.PLAIN, curves.MIDDLE, curves.Run("hp", 10, "mean")), ""))
+    small = {"channels": (4, 4, 4), "dim_z": 3, "batch_size": 4, "stable_kimg": (20, 0, 0)}
+    monkeypatch.setattr(curves, "SETTINGS", curves.SETTINGS | small | {"fade_kimg": (0, 0, 0)})
+    (tmp_path / "real").mkdir()
+    for number in range(12):
+        Image.fromarray(np.random.default_rng(number).integers(0, 256, (16, 16, 3), np.uint8)).save(
+            tmp_path / "real" / f"{number}.png"
+        )
+    asked = table.parse_arguments(["--scale", "long", "--kimg", "0.052", "--folder", str(tmp_path / "runs")])
+    asked.data, asked.metrics = {"clevr-simple": str(tmp_path / "real")}, ()
+    curves.Curves(asked).walk()
+    penalties = json.loads((tmp_path / "runs" / "penalties.json").read_text())
+    points = {path.parent.name: json.loads((path / "config.json").read_text())["training"]
+              for path in (tmp_path / "runs" / "points").glob("*/0.052")}  # fmt: skip
+    assert points.keys() == {"plain-0", "ft-max-10-0", "hp-mean-10-0"}
+    assert points["ft-max-10-0"]["kimg"] == pytest.approx(0.04)
+    for name, reduction in (("ft-max-10-0", "max"), ("hp-mean-10-0", "mean")):
+        assert points[name]["penalty_weight"] * penalties[reduction] == pytest.approx(10 * 0.693, rel=1e-3)
+    monkeypatch.setattr(curves, "record_training", None)
+    curves.Curves(asked).walk()
+
+
+def test_curves_are_drawn_from_what_is_there(table, tmp_path, capsys):
+    """By kimg, with what the training tells."""
+    from table_curves import write_curves
+
+    for mark in (400, 200):
+        point = tmp_path / "points" / "plain-0" / str(mark)
+        point.mkdir(parents=True)
+        (point / "about.json").write_text(json.dumps({"run": "plain-0", "kimg": mark, "diversity": 0.9}))
+        scores = {"activeness": {"value": 11, "activeness": [0.1, 0.2]}, "spreads": {"x": 0.9, "hue": 0.7}}
+        (point / "scores.json").write_text(json.dumps(scores))
+    write_curves(tmp_path, tmp_path / "curves")
+    assert "| plain-0 | 200 | 11 |" in capsys.readouterr().out
+    points = json.loads((tmp_path / "curves.json").read_text())["plain-0"]
+    assert [(point["kimg"], point["spread"]) for point in points] == [(200, 0.7), (400, 0.7)]
+    assert (tmp_path / "curves.png").stat().st_size > 1000
+
+
 @pytest.mark.slow
 def test_a_small_table_is_made_and_made_only_once(table, tmp_path):
     """All five rows on a handful of drawn pairs, end to end; the second time everything is there."""
-    import numpy as np
-    from PIL import Image
-
     (tmp_path / "pairs").mkdir()
     for number in range(40):
         pixels = np.random.default_rng(number).integers(0, 256, (32, 64, 3), np.uint8)

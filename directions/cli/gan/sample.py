@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -81,9 +84,7 @@ def sample(
     from directions.generators.registry import load_generator
 
     generator = load_generator(run, device=settings.device)
-    if out is None and Path(run).is_dir():
-        out = Path(run, "pictures")
-    folder = out or Path("outputs", "samples", re.sub(r"[^\w.+-]+", "-", run).strip("-."))
+    folder = out or folder_for(run, "pictures", "samples")
     if swept:
         written = _sweep(generator, settings, None if swept == ["all"] else swept, run, folder, quiet=quiet)
     else:
@@ -107,6 +108,27 @@ def _check(settings: SampleSettings, swept: list[str]) -> None:
         raise ConfigError("steps", f"has no meaning without --sweep, got {settings.steps}. Leave it out.")
 
 
+def folder_for(run: str, inside: str, elsewhere: str) -> Path:
+    """Where what is made of a generator goes: into its run folder if it has one, else into one of its name."""
+    name = re.sub(r"[^\w.+-]+", "-", run).strip("-.")
+    return Path(run, inside) if Path(run).is_dir() else Path("outputs", elsewhere, name)
+
+
+def make_folder(folder: Path, remedy: str) -> None:
+    """Make a folder for pictures, before anything is made for it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"Cannot make {folder}: {error.strerror}. Choose another with {remedy}.") from error
+
+
+def classes_of(generator: Generator, text: str) -> tuple[int, ...]:
+    """Read the classes to draw from; none for a generator without classes."""
+    from directions.sampling import resolve_classes
+
+    return resolve_classes(generator, parse_classes(text)) if generator.num_classes else ()
+
+
 def _images(generator: Generator, settings: SampleSettings, folder: Path, *, quiet: bool) -> list[Path]:
     """Write a sheet of images, and a file for each if it is wanted."""
     import torch
@@ -119,10 +141,7 @@ def _images(generator: Generator, settings: SampleSettings, folder: Path, *, qui
     paths += [folder / f"sample-{index:05d}.png" for index in range(number)] if settings.separate else []
     z = generator.sample_z(number, seed=settings.seed, truncation=truncation)
     y = _classes(generator, settings, number)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"Cannot make the folder {folder}: {error.strerror}. Give another with --out.") from error
+    make_folder(folder, "--out")
     for path in paths:
         require_writable(path)
     parts: list[Tensor] = []
@@ -135,8 +154,8 @@ def _images(generator: Generator, settings: SampleSettings, folder: Path, *, qui
     pictures = [sample_sheet(images, columns=math.ceil(math.sqrt(number)))]
     pictures += [sample_sheet(image[None], columns=1, gap=0) for image in images] if settings.separate else []
     for path, picture in zip(paths, pictures, strict=True):
-        with atomic_write(path) as partial:
-            picture.save(partial, "PNG")
+        with atomic_write(path) as unfinished:
+            picture.save(unfinished, "PNG")
     return paths
 
 
@@ -150,18 +169,17 @@ def _sweep(
     shared: dict[str, Any] = {name: getattr(settings, name) for name in ("seed", "truncation", "scale", "samples")}
     shared["remove_projection"] = True  # the component is set, whatever it was in the sample
     frames: dict[str, Any] = {} if settings.steps is None else {"frames": settings.steps}
-    components = None if swept is None else [_index(text, generator) for text in swept]
+    components = [_index(text, generator) for text in swept or ()]
     axes = component_directions(generator, settings.extent)
-    if components is not None and len(components) == 2:
-        across, up = components
-        plane = RenderSettings(format="plane", plane=(across, up), **frames, **shared)
+    if len(components) == 2:
+        plane = RenderSettings(format="plane", plane=(components[0], components[1]), **frames, **shared)
         jobs: list[tuple[RenderSettings, Path, list[int] | None]] = [(plane, folder, None)]
     else:
         strip = RenderSettings(format="strip", **frames, **shared)
         _classes(generator, settings, strip.samples)  # refused before anything is made
         order = components or _most_active_first(generator, settings, run, quiet=quiet)
         # One component is a file; of all there is an overview as well.
-        gif = folder if components is None else folder / f"{order[0]:03d}-z{order[0]}.gif"
+        gif = folder / f"{order[0]:03d}-z{order[0]}.gif" if components else folder
         jobs = [(strip, folder, order), (RenderSettings(format="gif", **shared), gif, order)]
     written: list[Path] = []
     for job, out, indices in jobs:
@@ -200,20 +218,22 @@ def component_directions(generator: Generator, extent: float) -> Directions:
 
 def _most_active_first(generator: Generator, settings: SampleSettings, run: str, *, quiet: bool) -> list[int]:
     """Order all components, as ``gan evaluate`` has measured them if it has."""
-    from directions.evaluation.activeness import component_activeness
     from directions.evaluation.metrics import FILE_NAME, METRICS, Measuring, MetricFile
-    from directions.sampling import resolve_classes
 
     metric = METRICS["activeness"]
-    drawn = resolve_classes(generator, parse_classes(settings.classes)) if generator.num_classes else ()
-    if settings.truncation == 1 and Path(run, FILE_NAME).is_file():
-        line = MetricFile(run).find(metric, Measuring(generator, classes=drawn))
-        if line is not None:
-            return list(line["results"]["order"])
-    asked: dict[str, Any] = {"samples": metric.settings["samples"], "truncation": settings.truncation}
-    total = 3 * asked["samples"] * generator.dim_z
-    with progress_bar(total=total, unit="image", quiet=quiet, title="activeness") as bar:
-        return list(component_activeness(generator, classes=drawn, count=bar.update, **asked)["order"])
+    if settings.truncation != 1:
+        metric = replace(metric, settings=metric.settings | {"truncation": settings.truncation})
+    measuring = Measuring(generator, classes=classes_of(generator, settings.classes), progress=partial(counting, quiet))
+    known = MetricFile(run).find(metric, measuring) if Path(run, FILE_NAME).is_file() else None
+    results = measuring.measure(metric).results if known is None else known["results"]
+    return list(results["order"])
+
+
+@contextlib.contextmanager
+def counting(quiet: bool, title: str, total: int) -> Iterator[Callable[[int], object]]:
+    """Show the progress of a metric within the block; gives what to call with what has been done since."""
+    with progress_bar(total=total, unit="", quiet=quiet, title=title) as bar:
+        yield bar.update
 
 
 def _index(text: str, generator: Generator) -> int:
@@ -227,12 +247,5 @@ def _index(text: str, generator: Generator) -> int:
 
 def _classes(generator: Generator, settings: SampleSettings, number: int) -> Tensor | None:
     """Classes of the samples, in turn; ``None`` for a generator without classes."""
-    from directions.sampling import resolve_classes
-
-    if generator.num_classes == 0:
-        return None
-    try:
-        drawn = resolve_classes(generator, parse_classes(settings.classes))
-    except UserError as error:
-        raise ConfigError("classes", str(error).removeprefix("classes ")) from error
-    return generator.class_indices([drawn[index % len(drawn)] for index in range(number)], number)
+    drawn = classes_of(generator, settings.classes)
+    return generator.class_indices([drawn[index % len(drawn)] for index in range(number)], number) if drawn else None

@@ -6,6 +6,7 @@ import contextlib
 import shlex
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -48,36 +49,52 @@ def train(
     from directions.run import RunFolder, StopSignals, check_name, name_after, require_tensorboard
 
     with joined() as ranks, StopSignals(ranks), _denormals_restored():
-        config = _new_config(given, ranks) if resume is None else _old_config(resume, given, ranks, out=out, name=name)
         if resume is None:
-            out = out or Path("outputs")
-            # The name of the data folder.
-            name = name or name_after(config.data, "gan")
-            check_name(name)
+            config = _new_config(given, ranks)
+            place = {"out": str(out or "outputs"), "name": name or name_after(config.data, "gan")}
+            check_name(place["name"])
+        else:
+            config = _old_config(resume, given, ranks, out=out, name=name)
+            place = {"resume": str(resume)}
         if tensorboard:
             require_tensorboard()
-        progress = common.ProgressBar(quiet or not ranks.first)
-        with contextlib.closing(progress):
+
+        from directions.gan.recording import content_of, record_training, starting_state
+
+        with contextlib.closing(common.ProgressBar(quiet or not ranks.first)) as progress:
             trainer = _trainer(config, progress, ranks)
             folder = RunFolder.seen_by(ranks, resume or Path())
-            checkpoint = None if resume is None else ranks.from_first(folder.read_checkpoint)
-            started = {} if resume is None else ranks.from_first(folder.read_environment)
-            if started.get("data", {"digest": trainer.data.digest})["digest"] != trainer.data.digest:
-                raise ConfigError("data", f"must be the images of the run, not those of {config.data!r}.")
-            if checkpoint is not None:
+            if resume is not None:
+                checkpoint = ranks.from_first(folder.read_checkpoint)
+                started = ranks.from_first(folder.read_environment).get("data", {"digest": trainer.data.digest})
+                if started["digest"] != trainer.data.digest:
+                    raise ConfigError("data", f"must be the images of the run, not those of {config.data!r}.")
+            if resume is not None and checkpoint is not None:
                 trainer.load_state_dict(checkpoint["state"])
             elif config.fine_tune is not None:
-                trainer.start_from(_starting_state(config.fine_tune, ranks)[1])
+                trainer.start_from(ranks.from_first(partial(starting_state, config.fine_tune)))
             if dry_run:
-                where = {"out": str(out), "name": name} if resume is None else {"resume": str(resume)}
                 if ranks.first:
-                    common.print_json({"config": config.to_dict(), "resolved": _resolved(trainer)} | where)
+                    common.print_json({"config": config.to_dict(), "resolved": _resolved(trainer)} | place)
                 return
             if resume is None:
-                assert out is not None, "a new run has a folder and a name"
-                assert name is not None, "a new run has a folder and a name"
-                folder = _new_folder(out, name, trainer)
-            _record(trainer, folder, progress, resumed=resume is not None, tensorboard=tensorboard)
+                folder = _new_folder(place["out"], place["name"], trainer)
+            else:
+                moved = ranks.from_first(lambda: folder.environment_changes(ranks.world_size))
+                if moved:
+                    progress.say(f"Not where it was started, so the last digits may differ: {'; '.join(moved)}.")
+                folder.write_config(content_of(config))
+                folder.log("; ".join([f"Resumed after {trainer.seen / 1000:g} kimg", *moved]) + ".")
+            progress.say(f"Run folder: {folder.path}")
+
+            def show(trainer: Trainer, line: Line | None) -> None:
+                if line is not None:
+                    terms = [term for term in ("loss_d", "loss_g", "penalty", "diversity") if term in line]
+                    note = ", ".join([f"{line['resolution']} px", *(f"{term} {line[term]:.3g}" for term in terms)])
+                    progress("Training", min(trainer.seen, config.images), config.images, note)
+
+            with common.resumable(folder, ranks, "gan train"), contextlib.closing(progress):
+                record_training(trainer, folder, tensorboard=tensorboard, on_step=show)
         if ranks.first:
             _print_result(trainer, folder, as_json=as_json)
 
@@ -92,15 +109,11 @@ def _denormals_restored() -> Iterator[None]:
             sys.modules["torch"].set_flush_denormal(False)
 
 
-def _starting_state(path: str, ranks: Ranks) -> tuple[TrainConfig, dict[str, Any]]:
-    from directions.gan.recording import starting_state
-
-    return ranks.from_first(lambda: starting_state(path))
-
-
 def _new_config(given: dict[str, Any], ranks: Ranks) -> TrainConfig:
     if given.get("fine_tune") is not None:
-        theirs, _ = _starting_state(given["fine_tune"], ranks)
+        from directions.gan.recording import read_training
+
+        theirs = ranks.from_first(lambda: read_training(given["fine_tune"]))
         given = {field: getattr(theirs, field) for field in ("dim_z", "channels", "resolution")} | given
     return TrainConfig(**given)
 
@@ -139,40 +152,16 @@ def _trainer(config: TrainConfig, progress: common.ProgressBar, ranks: Ranks) ->
     return Trainer(config, data, device, ranks)
 
 
-def _new_folder(out: Path, name: str, trainer: Trainer) -> RunFolder:
+def _new_folder(out: str, name: str, trainer: Trainer) -> RunFolder:
     from directions.gan.recording import content_of
     from directions.run import RunFolder
 
-    ranks, content = trainer.ranks, content_of(trainer.config)
-    facts = {"data": {"path": trainer.config.data, "digest": trainer.data.digest}}
+    ranks, data, content = trainer.ranks, trainer.data, content_of(trainer.config)
+    facts = {"data": {"path": trainer.config.data, "digest": data.digest}}
     path = ranks.from_first(lambda: RunFolder.create(out, name, content, world_size=ranks.world_size, facts=facts).path)
     folder = RunFolder.seen_by(ranks, path)
-    folder.log(f"Started on {len(trainer.data)} images of {trainer.config.data!r}, digest {trainer.data.digest}.")
+    folder.log(f"Started on {len(data)} images of {trainer.config.data!r}, digest {data.digest}.")
     return folder
-
-
-def _record(
-    trainer: Trainer, folder: RunFolder, progress: common.ProgressBar, *, resumed: bool, tensorboard: bool
-) -> None:
-    from directions.gan.recording import content_of, record_training
-
-    ranks, config = trainer.ranks, trainer.config
-    if resumed:
-        moved = ranks.from_first(lambda: folder.environment_changes(ranks.world_size))
-        if moved:
-            progress.say(f"Not where it was started, so the last digits may differ: {'; '.join(moved)}.")
-        folder.write_config(content_of(config))
-        folder.log("; ".join([f"Resumed after {trainer.seen / 1000:g} kimg", *moved]) + ".")
-    progress.say(f"Run folder: {folder.path}")
-
-    def show(trainer: Trainer, line: Line | None) -> None:
-        if line is not None:
-            terms = [term for term in ("loss_d", "loss_g", "penalty", "diversity") if term in line]
-            note = ", ".join([f"{line['resolution']} px", *(f"{term} {line[term]:.3g}" for term in terms)])
-            progress("Training", min(trainer.seen, config.images), config.images, note)
-
-    with common.resumable(folder, ranks, "gan train"), contextlib.closing(progress):
-        record_training(trainer, folder, tensorboard=tensorboard, on_step=show)
 
 
 def _resolved(trainer: Trainer) -> dict[str, Any]:
