@@ -56,11 +56,11 @@ HELD_OUT_SEED = 1
 """Of all that judges draw. Discovery chooses between bases by sets of seed 0, which therefore would not be unseen."""
 
 ACTIVE, JUDGED, SHOWN = 12, 24, 8
-"""Directions, most active first: whose share of the activeness is told, that judges look at, that the page shows."""
+"""Directions, most active first: that seeds are to agree on, that judges look at, that the page shows."""
 
 COLUMNS = {
     "hessian_penalty": "Hessian Penalty", "on_diagonal": "on the diagonal", "jacobian_penalty": "Jacobian penalty",
-    "active": f"active in {ACTIVE}", "agreement": "agreement", "factor": "on one factor", "dci": "DCI", "mig": "MIG",
+    "active": "active in the first", "agreement": "agreement", "factor": "on one factor", "dci": "DCI", "mig": "MIG",
     "statistic": "on one statistic", "seconds": "seconds", "images": "images",
 }  # fmt: skip
 SAMPLES: Mapping[str, int] = {"held_out": 32, "final_samples": 16}
@@ -166,7 +166,8 @@ class Comparison:
         if not path.exists():
             used = json.loads((folder.path / "used.json").read_text(encoding="utf-8"))
             write_text(path, json.dumps(self._scores(found) | used, indent=1))
-        return found, json.loads(path.read_text(encoding="utf-8"))
+        scores = json.loads(path.read_text(encoding="utf-8"))
+        return found, scores | {"active": found.header["first"]["found"]}
 
     def _metered(self, steps: Iterator[Snapshot], path: Path, config: DiscoverConfig) -> Any:
         """Count seconds, and rows of z given to the generator; what is measured of the result does not count."""
@@ -237,8 +238,6 @@ class Comparison:
             scores |= {name: 2 * score.off_diagonal, f"{name}_error": 2 * score.off_diagonal_error}
             if name == "hessian_penalty":
                 scores |= {"on_diagonal": score.share_on_diagonal, "on_diagonal_error": score.share_error}
-        active = sorted((value or 0.0 for value in found.activeness), reverse=True)
-        scores["active"] = sum(active[:ACTIVE]) / (sum(active) or 1.0)
         together = measure_factors(
             self.generator, basis[:JUDGED], _Both(self._judges), path_sizes=FACTOR_PATH, num_points=self.samples,
             classes=self._search.classes or None, truncation=self._config.truncation, layers=self._config.layers,

@@ -73,7 +73,8 @@ def test_summarise_says_how_diagonal_held_out_hessians_are(run):
     assert said["found"] == pytest.approx(hessians.score(torch.tensor(directions.matrix)).to_dict(), rel=1e-3)
     assert said["random"]["off_diagonal"] == pytest.approx(hessians.random().off_diagonal, rel=1e-4)
     other = HeldOutHessians(hessians.space, tuple(2 * place for place in hessians.places))
-    again = summarise(generator, CONFIG, snapshot, hessians=other).header["penalty"]["hessians"]
+    known = {("hessians", CONFIG.held_out_places): other}
+    again = summarise(generator, CONFIG, snapshot, known=known).header["penalty"]["hessians"]
     assert again["axes"]["off_diagonal"] == pytest.approx(4 * said["axes"]["off_diagonal"], rel=1e-4)
 
 

@@ -18,6 +18,14 @@ STATE = {"A": torch.eye(2), "record": {"step": 1}, "optimizer": {"state": {0: {"
 BOTH = pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 
 
+@pytest.fixture(autouse=True)
+def _listening():
+    """SIGHUP is obeyed even where these tests run under ``nohup``."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.fixture
 def folder(tmp_path):
     return RunFolder.create(tmp_path, "a", CONFIG, facts={"generator": {"digest": "abc"}})

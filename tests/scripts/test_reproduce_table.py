@@ -17,6 +17,7 @@ SCRIPTS = Path(__file__).parents[2] / "scripts"
 def table(monkeypatch):
     """The script as a module."""
     monkeypatch.syspath_prepend(str(SCRIPTS))
+    monkeypatch.setattr("torch.set_flush_denormal", lambda on: on)
     import reproduce_table
 
     yield reproduce_table
