@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from directions.errors import UserError
-from directions.ranges import range_fault, read_range
+from directions.settings.base import range_fault, read_range
 
 if TYPE_CHECKING:
     import torch

@@ -15,10 +15,9 @@ from torch import Tensor
 from directions.basis import SearchSpace
 from directions.generators.layers import EditsLayers, LayerRange, chosen_layers, described_layers
 from directions.penalty import rademacher
-from directions.ranges import THIRDS
 from directions.ranks import Ranks
 from directions.sampling import Points, derived_rng, draw_points, draw_steps, one_hot_steps, resolve_classes
-from directions.settings.base import ConfigError
+from directions.settings.base import THIRDS, ConfigError
 from directions.settings.discover import DiscoverConfig
 
 if TYPE_CHECKING:

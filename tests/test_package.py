@@ -19,7 +19,7 @@ PACKAGE = Path(directions.__file__).parent
 # siblings). Names on one line do not know each other.
 LAYERS = [
     ("errors",),
-    ("files", "ranges"),
+    ("files",),
     ("settings",),
     ("device",),
     ("ranks",),

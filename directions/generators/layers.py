@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias, Union, runtime_checkable
 
 from directions.errors import UserError
-from directions.ranges import range_fault, read_range
+from directions.settings.base import range_fault, read_range
 
 if TYPE_CHECKING:  # torch is imported only where images are made
     from torch import Tensor

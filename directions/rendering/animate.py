@@ -19,9 +19,9 @@ from imageio.v2 import get_writer
 
 from directions.errors import UserError
 from directions.files import atomic_write
+from directions.rendering.frames import one_way, strip, there_and_back
 from directions.rendering.page import CAPTION_COLOURS, PAPER, Page, RowCaption, enlarge, row_caption
 from directions.rendering.palette import TRANSPARENT, Palette
-from directions.rendering.path import one_way, strip, there_and_back
 from directions.rendering.stills import COLUMNS, write_strip
 from directions.settings.render import Animation
 

@@ -19,8 +19,8 @@ from PIL import Image
 from directions import __version__
 from directions.files import atomic_folder
 from directions.rendering.animate import WEBP, overlapped
+from directions.rendering.frames import dwell, strip
 from directions.rendering.page import enlarge
-from directions.rendering.path import dwell, strip
 
 if TYPE_CHECKING:
     from directions.rendering.frames import Scene

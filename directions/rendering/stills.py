@@ -11,8 +11,8 @@ import imageio.v3 as iio
 import numpy as np
 
 from directions.files import write_bytes
+from directions.rendering.frames import strip
 from directions.rendering.page import Page, RowCaption, enlarge, row_caption
-from directions.rendering.path import strip
 from directions.settings.render import RenderSettings
 
 if TYPE_CHECKING:

@@ -10,8 +10,7 @@ from pydantic import BeforeValidator, field_validator, model_validator
 from typing_extensions import Self
 
 from directions.errors import nearest
-from directions.ranges import is_range
-from directions.settings.base import MAX_SEED, ConfigError, Settings, setting
+from directions.settings.base import MAX_SEED, ConfigError, Settings, is_range, setting
 
 Init = Literal["random", "identity"]
 Reduction = Literal["mean", "max"]

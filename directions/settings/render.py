@@ -9,8 +9,7 @@ from typing import Any, Literal, get_args
 from pydantic import field_validator, model_validator
 
 from directions.errors import nearest
-from directions.ranges import THIRDS, is_range
-from directions.settings.base import MAX_SEED, ConfigError, Settings, setting
+from directions.settings.base import MAX_SEED, THIRDS, ConfigError, Settings, is_range, setting
 
 Animation = Literal["gif", "webp", "mp4"]
 Format = Literal["gif", "webp", "mp4", "strip", "plane", "gallery"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from directions.rendering.path import dwell, one_way, strip, there_and_back
+from directions.rendering.frames import dwell, one_way, strip, there_and_back
 
 
 @pytest.mark.parametrize("frames", [*range(4, 40), 100, 199, 200])
