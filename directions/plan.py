@@ -16,7 +16,12 @@ from directions.settings.discover import COMPUTED, SIGN_VECTORS_UP_TO, DiscoverC
 
 # Of the time, what a plan fills: one timing of the first base point is a guess, and loading comes on top.
 _FILLED = 0.84
-_USUAL, _LONGEST = 180.0, 45 * 60.0
+_USUAL, _LONGEST = {"short": 110.0, "long": 180.0}, 45 * 60.0
+
+_FEWEST_STEPS = 10  # after a joint start; fewer gain nothing
+
+HESSIANS_UP_TO = 16
+"""Components of z up to which the default measures all Hessians; each takes 2 n² + 1 images, a Jacobian 2 n."""
 
 # Held-out samples, and samples by which directions are measured: the first pair that fits is taken.
 _LEVELS = ((64, 256), (64, 128), (32, 64), (16, 32), (8, 16), (4, 8), (4, 4))
@@ -57,8 +62,8 @@ class Plan:
 
 
 def is_planned(config: DiscoverConfig, size: int) -> bool:
-    """Whether a run has a plan: one with a time, or with a joint start where z is long."""
-    joint = "joint" in config.method and size > SIGN_VECTORS_UP_TO
+    """Whether a run has a plan: one with a time, or with a joint start where z is not short."""
+    joint = "joint" in config.method and size > HESSIANS_UP_TO
     timed = config.time is not None and config.method not in COMPUTED
     return timed or (joint and bool(config.free))
 
@@ -136,7 +141,8 @@ def make_plan(config: DiscoverConfig, search: Search, *, spent: float, image: fl
     trial = _Trial(config, search, spent, image)
     least = trial.cost(**_levels(-1), **trial.one | {"starts": 1})
     trusted = trial.cost(**_levels(-1), **trial.one | {"base_points": _TRUSTED})
-    limit = config.time or min(max(_USUAL, trusted / _FILLED), max(_LONGEST, least))
+    usual = _USUAL["long" if search.space.size > SIGN_VECTORS_UP_TO else "short"]
+    limit = config.time or min(max(usual, trusted / _FILLED), max(_LONGEST, least))
     goal = max(least, _FILLED * limit)
     if config.time is not None and least > limit:
         raise ConfigError(
@@ -155,6 +161,8 @@ def make_plan(config: DiscoverConfig, search: Search, *, spent: float, image: fl
         trial.choose_base_points(limit, goal)
     if config.method != "joint" and not trial.without_steps:
         trial.fill("steps", 2000 if config.method == "voynov" else 400, goal)
+        if config.method == "joint+adam" and trial.chosen["steps"] < _FEWEST_STEPS:
+            trial.chosen["steps"] = 0
     planned, expected, by_phase = trial.config(), trial.cost(), trial.phases()
     settings = {name: getattr(planned, name) for name in trial.chosen} | trial.without_steps
     return Plan(
@@ -177,10 +185,10 @@ class _Trial:
 
     def __init__(self, asked: DiscoverConfig, search: Search, spent: float, image: float) -> None:
         self.asked, self.search, self.spent, self.image = asked, search, spent, image
-        self.long = search.space.size > SIGN_VECTORS_UP_TO
+        self.long = search.space.size > HESSIANS_UP_TO
         self.product = product_seconds(search.space.size)
         # Small batches of the paper's steps make a good start worse where z is long (docs/joint.md).
-        stepless = self.long and asked.method == "joint+adam" and asked.reduction == "mean"
+        stepless = search.space.size > SIGN_VECTORS_UP_TO and asked.method == "joint+adam" and asked.reduction == "mean"
         self.without_steps: dict[str, Any] = {"steps": 0} if stepless else {}
         self.chosen: dict[str, Any] = {"criterion": "jacobian"} if self.long and "joint" in asked.method else {}
         self.one: dict[str, Any] = {"base_points": 1, "steps": 1}

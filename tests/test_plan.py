@@ -56,6 +56,7 @@ def test_the_plan_fits_its_time(seconds, image):
 def test_without_a_time_short_z_has_no_plan_and_long_z_aims_at_three_minutes():
     """Or at more, if trustworthy answers take more."""
     assert not is_planned(DiscoverConfig(), 12)
+    assert is_planned(DiscoverConfig(), 20)
     assert is_planned(DiscoverConfig(), 100)
     assert not is_planned(DiscoverConfig(method="adam"), 100)
     config = DiscoverConfig()
@@ -65,6 +66,17 @@ def test_without_a_time_short_z_has_no_plan_and_long_z_aims_at_three_minutes():
     slow = plan_of(config, image=0.2, spent=20.0)
     assert 180 < slow.expected <= 45 * 60
     assert slow.settings["base_points"] >= 20
+
+
+def test_z_of_twenty_components_starts_from_jacobians_and_ends_in_two_minutes():
+    """As letters have: a base point of Hessians takes 20 times as many images."""
+    generator = ClosedFormGenerator(dim_z=20, resolution=8)
+    config = DiscoverConfig()
+    plan = make_plan(config, Search.resolve(generator, config), spent=1.0, image=0.005)
+    assert plan.expected <= 110
+    planned = with_plan(config, plan.to_dict())
+    assert planned.criterion in ("jacobian", "both")
+    assert planned.base_points >= 20
 
 
 def test_a_time_too_short_says_the_least():
