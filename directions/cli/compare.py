@@ -41,7 +41,10 @@ def compare(
         str, typer.Argument(metavar="GENERATOR", help="Generator by name, folder, or FILE.py:FUNCTION.")
     ] = "builtin",
     methods: Annotated[
-        str, typer.Option(metavar="METHOD,…", help="Which, in the order of the table.", rich_help_panel=_WHAT)
+        str,
+        typer.Option(
+            metavar="METHOD,…", help="Which, in the order of the table; also: both, adam.", rich_help_panel=_WHAT
+        ),
     ] = "random,axes,pca,pca-jacobian,sefa,voynov,hessian,jacobian,hessian+adam",
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each method: seeds 0, 1, ….", rich_help_panel=_WHAT)] = 3,
     samples: Annotated[
