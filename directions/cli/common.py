@@ -38,7 +38,11 @@ TensorBoard = Annotated[
 ]
 GeneratorName = Annotated[
     str | None,
-    typer.Option(help="Generator by name or folder.", show_default="the one in the file", rich_help_panel=HARDWARE),
+    typer.Option(
+        help="Generator by name, folder, or FILE.py:FUNCTION.",
+        show_default="the one in the file",
+        rich_help_panel=HARDWARE,
+    ),
 ]
 Weights = Annotated[
     str | None,

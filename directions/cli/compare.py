@@ -11,7 +11,7 @@ import typer
 from directions.cli.common import OUTPUT, Json, ProgressBar, Quiet, print_json, print_table
 from directions.errors import Interrupted, UserError, nearest
 from directions.settings.base import setting, with_options
-from directions.settings.discover import DiscoverConfig
+from directions.settings.discover import DiscoverConfig, parse_time
 
 _WHAT = "What to compare"
 _RUNS = "Scores and checkpoints"
@@ -26,6 +26,10 @@ class Shared(DiscoverConfig):
     pca_of: Any = setting("activations", "", hidden=True)
     ndirs: int | None = setting(None, "", hidden=True)
     seed: int = setting(0, "", hidden=True)
+    time: float | None = setting(
+        None, "How long each run may take: what was not given is chosen to fit.", panel="What to learn", gt=0,
+        metavar="90s|10m|2h", from_text=parse_time, shown="no plan",
+    )  # fmt: skip
     held_out: int = setting(32, "Samples in each run's own held-out set.", panel=_RUNS, ge=1)
     final_samples: int = setting(16, "Samples by which a run measures its directions.", panel=_RUNS, ge=1)
 
@@ -33,9 +37,14 @@ class Shared(DiscoverConfig):
 @with_options(Shared)
 def compare(
     given: dict[str, Any],
-    generator_: Annotated[str, typer.Argument(metavar="GENERATOR", help="Generator by name or folder.")] = "builtin",
+    generator_: Annotated[
+        str, typer.Argument(metavar="GENERATOR", help="Generator by name, folder, or FILE.py:FUNCTION.")
+    ] = "builtin",
     methods: Annotated[
-        str, typer.Option(metavar="METHOD,…", help="Which, in the order of the table.", rich_help_panel=_WHAT)
+        str,
+        typer.Option(
+            metavar="METHOD,…", help="Which, in the order of the table; also: both, adam.", rich_help_panel=_WHAT
+        ),
     ] = "random,axes,pca,pca-jacobian,sefa,voynov,hessian,jacobian,hessian+adam",
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each method: seeds 0, 1, ….", rich_help_panel=_WHAT)] = 3,
     samples: Annotated[

@@ -43,7 +43,7 @@ VERBS = {
     "pull": ("hub", "Fetch a direction file from the Hub. Nothing else is fetched, and no code is run."),
     "convert": ("files", "Make a direction file of other programs' directions. No code from the file is run."),
     "generators": ("files", "List the generators by name, whether they can be loaded here, and what to do if not."),
-    "gan": ("gan", "Train generators whose latent components are disentangled, with the Hessian Penalty."),
+    "gan": ("gan", "Train generators, with the Hessian Penalty or without, measure them, and make images."),
 }
 """Where each verb is (a function or a Typer app of its name) and the first line of its help."""
 

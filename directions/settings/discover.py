@@ -140,7 +140,7 @@ class DiscoverConfig(Settings):
         ConfigError: If a value is of the wrong type or outside its range.
     """
 
-    generator: str = _learn("builtin", "Generator by name (see: directions generators) or folder.")
+    generator: str = _learn("builtin", "Generator by name (see: directions generators), folder, or FILE.py:FUNCTION.")
     weights: str | None = _learn(None, "Folder with the generator's weights.", shown="usual places")
     classes: Annotated[Classes, BeforeValidator(check_classes)] = _sample(
         "all", "Classes by index or name, drawn uniformly; or all.", metavar="CLASS,…", flags=("--classes", "-y"),

@@ -10,7 +10,7 @@ from directions.cli.gan.train import train
 
 gan = typer.Typer(
     name="gan",
-    help="Train generators whose latent components are disentangled, with the Hessian Penalty.",
+    help="Train generators, with the Hessian Penalty or without, measure them, and make images.",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
