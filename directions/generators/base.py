@@ -74,11 +74,6 @@ class Generator(Protocol):
         ...
 
 
-def has_digest(generator: Generator, digest: str) -> bool:
-    """Tell whether a recorded digest is that of a generator's weights, or of the file that they came in."""
-    return digest in (generator.digest, getattr(generator, "file_digest", None))
-
-
 def check_truncation(truncation: float) -> None:
     """Refuse a truncation outside (0, 1] with a `UserError`."""
     if not 0 < truncation <= 1:

@@ -14,6 +14,7 @@ from closed import ClosedFormGenerator
 from torch import nn
 
 from directions.cli.main import main
+from directions.direction_file import Directions
 from directions.discovery import discover
 from directions.errors import UserError
 from directions.generators.base import Generator
@@ -251,6 +252,22 @@ def test_same_weights_in_a_wrapper_are_the_same_generator():
     for wrapped in (nn.DataParallel(module), torch.compile(module), average, nn.DataParallel(average)):
         assert load_generator(wrapped).digest == digest
     assert load_generator(Images()).digest != digest
+
+
+def test_a_renamed_file_is_the_same_generator(folder):
+    """Directions and runs of ``faces.py`` are those of ``people.py`` then, and so are those of an older release."""
+    for name in ("faces", "people"):
+        text = "import torch\nclass Net(torch.nn.Linear):\n    def forward(self, z):\n"
+        text += "        return torch.tanh(super().forward(z)).view(-1, 3, 4, 4)\n"
+        text += "def load():\n    torch.manual_seed(0)\n    return Net(5, 48)\n"
+        (folder / f"{name}.py").write_text(text)
+    faces, people = load_generator("faces:load"), load_generator("people:load")
+    assert faces.digest == people.digest != load_generator(Images()).digest
+    found = Directions.from_basis(np.eye(5, dtype=np.float32), faces)
+    found.require_fits(people)
+    header = found.header
+    header["generator"]["digest"] = faces.former_digest
+    Directions(found.matrix, header).require_fits(faces)
 
 
 def test_numpy_and_its_scalars_are_taken():
