@@ -216,7 +216,7 @@ def test_record_run_keeps_the_last_good_state(tmp_path):
     assert state_of(folder)["record"]["step"] == 5
     assert state_of(folder)["A"].isfinite().all()
     assert "penalty became nan at step 6. Stopped here; the last checkpoint" in (folder.path / "log.txt").read_text()
-    with pytest.raises(NonFiniteError, match="at step 0. Stopped here. Start a new run") as raised:
+    with pytest.raises(NonFiniteError, match=r"at step 0\. Stopped here\. Start a new run") as raised:
         _finite(float("nan"), "held-out penalty", 0)  # before there is any
     assert "checkpoint" not in str(raised.value)
 
