@@ -280,6 +280,10 @@ def test_numpy_and_its_scalars_are_taken():
             assert isinstance(again, np.ndarray)
             np.testing.assert_allclose(again, images.detach(), atol=1e-6)
         assert generator(z.numpy(), np.int64(0)).shape == images.shape
+        assert generator(z.tolist(), 0).shape == images.shape
+        for odd in (z.tolist()[0], [["a"]], [[0.0], [0.0, 1.0]]):
+            with pytest.raises(UserError, match="z must be"):
+                generator(odd, 0)
         with pytest.raises(UserError, match=r"z must be \(batch, .*got torch.int64"):
             generator(np.zeros(z.shape, dtype=np.int64))
 
