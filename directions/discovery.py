@@ -665,8 +665,9 @@ def too_large(config: DiscoverConfig, world_size: int = 1) -> OutOfMemoryError:
 def _finite(value: float, what: str, step: int) -> float:
     """Let a number pass if it is one."""
     if not math.isfinite(value):
+        kept = "; the last checkpoint is kept" if step else ""
         raise NonFiniteError(
-            f"The {what} became {value} at step {step}. Stopped here; the last checkpoint is kept. "
+            f"The {what} became {value} at step {step}. Stopped here{kept}. "
             "Start a new run with a smaller --learning-rate or a larger --epsilon, and make sure that the generator "
             "computes in float32 and its weights are sound."
         )

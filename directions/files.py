@@ -7,6 +7,7 @@ import errno
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -78,6 +79,8 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     with _partial(path) as (target, partial):
         yield partial
         _flush(partial)
+        with contextlib.suppress(OSError):  # who may read and write the old file may do so with the new one
+            partial.chmod(stat.S_IMODE(target.stat().st_mode))
         partial.replace(target)
         _flush_folder(target.parent)
 
@@ -167,6 +170,8 @@ def _partial(path: str | os.PathLike[str]) -> Iterator[tuple[Path, Path]]:
     with explained(path, partial, target):
         if target.is_dir():
             raise UserError(f"Cannot write {path}: it is a folder. Give the path of a file.")
+        if target.exists() and not os.access(target, os.W_OK):  # a file is replaced, which its folder alone would allow
+            raise UserError(f"Cannot write {path}: it is write-protected. Allow it (chmod +w), or give another path.")
         _require_parent(path, target)
         try:
             # Not tempfile.mkstemp: its mode 0600 would outlive the rename and ignore the user's umask.

@@ -368,8 +368,13 @@ def check_deterministic(f: Callable[[Tensor], Outputs], w: Tensor) -> None:
     for a, b in zip(first, second, strict=True):
         if not a.numel():
             continue
+        if not torch.equal(a.isnan(), b.isnan()):
+            raise UserError(
+                "f returned NaN for an input for which it gave numbers the other time. Make sure that the generator is "
+                "a fixed function that computes in float32, and that its weights are sound."
+            )
         change, size = (a - b).abs().nan_to_num(0.0), a.abs().nan_to_num(0.0).max()
-        if bool(change.max() > _NOISE_TOLERANCE * size) or not torch.equal(a.isnan(), b.isnan()):
+        if bool(change.max() > _NOISE_TOLERANCE * size):
             raise UserError(
                 f"f returned different outputs for the same input (by up to {float(change.max()):.2g}, where the "
                 f"largest output is {float(size):.2g}); a finite difference takes that for curvature. Put the "

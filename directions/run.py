@@ -30,6 +30,7 @@ import numpy as np
 
 import directions
 from directions.direction_file import Directions, load_directions
+from directions.direction_file.annotate import changed_directions, sized_by_hand
 from directions.direction_file.format import short
 from directions.errors import Interrupted, MissingExtraError, NonFiniteError, OutOfMemoryError, RankLostError, UserError
 from directions.files import explained, write_bytes, write_text
@@ -662,7 +663,7 @@ def carry_annotations(old: Directions, new: Directions) -> tuple[Directions, tup
         j: i for j, i in closest.items() if np.abs(cosines[i]).argmax() == j and abs(cosines[i, j]) >= SAME_DIRECTION
     }
     header, before = new.header, old.header
-    resized = {int(j) for change in before["history"] for j, fields in _changed(change) if "path_size" in fields}
+    resized = sized_by_hand(before)
     lost, matrix = [], new.matrix.copy()
     for j, entry in enumerate(before["directions"]):
         written = {key: entry[key] for key in ("note", "hidden", "starred") if entry[key]}
@@ -679,19 +680,18 @@ def carry_annotations(old: Directions, new: Directions) -> tuple[Directions, tup
         return None if order is None else [*first, *(i for i in range(len(new)) if i not in first)]
 
     header["order"] = moved_order(before["order"])
-    # An undo writes on the indices of its time: it is kept where all of these have a partner.
+    # An undo writes on the indices of its time: these become the partners', and the old d1 the name of its new place.
     for change in before["history"]:
         moved: dict[str, Any] | None = None
-        if change["before"] is not None and all(int(j) in partner for j, _ in _changed(change)):
-            moved = {"directions": {str(partner[int(j)]): fields for j, fields in _changed(change)}}
+        if change["before"] is not None:
+            moved = {"directions": {}}
+            for j, fields in ((j, fields) for j, fields in changed_directions(change) if j in partner):
+                plain = {"name": f"d{partner[j]}"} if _DEFAULT_NAME.fullmatch(fields.get("name", "")) else {}
+                moved["directions"][str(partner[j])] = fields | plain
             if "order" in change["before"]:
                 moved["order"] = moved_order(change["before"]["order"])
         header["history"].append(change | {"before": moved})
     return Directions(matrix, header), tuple(lost)
-
-
-def _changed(change: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    return list(((change["before"] or {}).get("directions") or {}).items())
 
 
 def _keep_annotations(folder: RunFolder, found: Directions) -> Directions:

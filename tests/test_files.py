@@ -130,6 +130,18 @@ def test_write_text_respects_the_umask(tmp_path):
     assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == 0o644
 
 
+def test_who_may_use_a_file_stays_and_a_protected_one_is_refused(old, monkeypatch):
+    """Replacing needs no permission on the file itself, which a user who protects it means to withhold."""
+    old.chmod(0o640)
+    write_text(old, "new")
+    assert stat.S_IMODE(old.stat().st_mode) == 0o640
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)  # tests may run as root, who may do all
+    for write in (require_writable, lambda path: write_text(path, "newer")):
+        with pytest.raises(UserError, match="it is write-protected"):
+            write(old)
+    assert only_file(old.parent) == "new"
+
+
 def test_require_writable_refuses_what_a_write_would(old, monkeypatch):
     """A folder, a folder that is not there, a folder that may not be written."""
     with pytest.raises(UserError, match="it is a folder"):

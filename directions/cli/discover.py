@@ -174,7 +174,7 @@ def _found_from_anywhere(config: DiscoverConfig, generator: Generator) -> Discov
 
 def _state(folder: RunFolder, generator: Generator) -> dict[str, Any] | None:
     """Read where a run stands, which must have been made with this generator."""
-    from directions.generators.base import has_digest
+    from directions.direction_file.format import has_digest
 
     checkpoint = folder.read_checkpoint()
     made_with = (checkpoint or folder.read_environment()).get("generator")

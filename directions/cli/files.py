@@ -225,13 +225,17 @@ def name(
     found = differences(before[0].header, after.header)
     if as_json:
         changes = [dict(zip(("index", "field", "before", "after"), row, strict=True)) for row in found]
-        print_json({"file": str(path), "written": bool(found) and not dry_run, "changes": changes})
+        written = after.header != before[0].header and not dry_run
+        print_json({"file": str(path), "written": written, "changes": changes})
         return
     for index, field, old, new in found:
         typer.echo(f"{'' if index is None else f'{index} '}{field}: {_shown(old)} -> {_shown(new)}")
-    if not found:
+    if undo and not found:
+        last = before[0].history[-1]["what"]
+        typer.echo(f"Taken back: {_plain(last)}, which had changed nothing that is written by hand.")
+    elif not found:
         typer.echo("Nothing changes: the file says so already.")
-    elif dry_run:
+    if dry_run and (found or undo):
         typer.echo("Nothing was written (--dry-run).")
 
 

@@ -19,7 +19,7 @@ from typer.core import TyperCommand, TyperGroup
 
 import directions
 from directions.device import explained
-from directions.errors import Interrupted, OutOfMemoryError, RankLostError, UserError
+from directions.errors import Interrupted, NonFiniteError, OutOfMemoryError, RankLostError, UserError
 from directions.files import user_path
 
 VERBS = {
@@ -154,7 +154,7 @@ def _status(arguments: Sequence[str]) -> int:
     try:
         with explained(_out_of_memory):
             app(arguments, prog_name="directions")
-    except (UserError, RankLostError) as error:
+    except (UserError, RankLostError, NonFiniteError) as error:
         typer.echo(f"Error: {error}", err=True)
         return 2 if isinstance(error, UserError) else 1
     except Interrupted as stop:

@@ -31,6 +31,9 @@ HISTORY_LENGTH = 200
 HISTORY_SIZE = 1_000_000
 """Characters that they take in the file, about, at most: many long notes in turn would fill it."""
 
+_MEASURED = "measured: "
+"""How a line of the history begins that nobody wrote by hand."""
+
 _NAMED_PARTS = 4
 _FLAGS = dict.fromkeys(("true", "yes", "1", "x"), True) | dict.fromkeys(("false", "no", "0"), False)
 
@@ -101,19 +104,25 @@ def fill_in(header: Mapping[str, Any], columns: Mapping[str, Sequence[Any]]) -> 
         The new header with the change in its history, which undoes as far as path sizes go.
     """
     new = copy.deepcopy(dict(header))
-    written = {
-        int(index)
-        for change in new["history"]
-        for index, fields in ((change["before"] or {}).get("directions") or {}).items()
-        if "path_size" in fields
-    }
+    written = sized_by_hand(header)
     before: dict[str, dict[str, Any]] = {}
     for index, entry in enumerate(new["directions"]):
         found = {key: values[index] for key, values in columns.items() if key != "path_size" or index not in written}
         if found.get("path_size", entry["path_size"]) != entry["path_size"]:
             before[str(index)] = {"path_size": entry["path_size"]}
         entry.update(found)
-    return _remember(new, f"measured: {', '.join(columns)}", {"directions": before})
+    return _remember(new, f"{_MEASURED}{', '.join(columns)}", {"directions": before})
+
+
+def sized_by_hand(header: Mapping[str, Any]) -> set[int]:
+    """Return the indices of directions whose path size somebody has written, as far as the history goes."""
+    by_hand = (change for change in header["history"] if not change["what"].startswith(_MEASURED))
+    return {index for change in by_hand for index, fields in changed_directions(change) if "path_size" in fields}
+
+
+def changed_directions(change: Mapping[str, Any]) -> list[tuple[int, Mapping[str, Any]]]:
+    """Return the directions that a change of the history was about, by index, with what was written on them before."""
+    return [(int(index), fields) for index, fields in ((change["before"] or {}).get("directions") or {}).items()]
 
 
 def reorder(header: Mapping[str, Any], order: Sequence[int]) -> dict[str, Any]:

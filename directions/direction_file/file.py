@@ -21,6 +21,7 @@ from directions.direction_file.format import (
     DescribesGenerator,
     as_json,
     fault_of,
+    has_digest,
     is_found_here,
     make_header,
     pack,
@@ -526,7 +527,7 @@ class Directions:
         if generator.dim_z != own["dim_z"]:
             sizes = f"|z| = {own['dim_z']}, but {name!r} has |z| = {generator.dim_z}"
             raise UserError(f"These directions were found in {own['name']!r} with {sizes}. {load}")
-        if own["digest"] and generator.digest and own["digest"] != generator.digest:
+        if own["digest"] and generator.digest and not has_digest(generator, own["digest"]):
             weights = f"the weights {own['digest'][:12]}…, but {name!r} has the weights {generator.digest[:12]}…"
             raise UserError(f"These directions were found in {own['name']!r} with {weights}. Load the same weights.")
         if not (own["digest"] and generator.digest) and own["name"] != name:

@@ -150,6 +150,11 @@ class DescribesGenerator(Protocol):
     resolution: int
 
 
+def has_digest(generator: DescribesGenerator, digest: str) -> bool:
+    """Tell whether a recorded digest is of a generator's weights, by whichever rule, or of the file they came in."""
+    return digest in (generator.digest, *(getattr(generator, kind, None) for kind in ("file_digest", "former_digest")))
+
+
 def make_header(
     generator: DescribesGenerator,
     *,

@@ -74,6 +74,9 @@ def activeness(
     Returns:
         (ndirs,) float64, in units of image². Images are in [−1, 1].
 
+    Raises:
+        NonFiniteError: If images hold NaN or infinity.
+
     References:
         Peebles et al. 2020, arXiv:2008.10599, section 4.
     """
@@ -92,6 +95,8 @@ def activeness(
             count(len(images))
             variance = images.double().unflatten(0, (len(coordinates), len(part))).var(dim=0)
             totals[index] += variance.flatten(1).mean(dim=1).sum().cpu()
+    if not bool(totals.isfinite().all()):
+        raise NonFiniteError("The images along the directions hold NaN or infinity. Use other weights.")
     return totals / samples
 
 

@@ -74,11 +74,6 @@ class Generator(Protocol):
         ...
 
 
-def has_digest(generator: Generator, digest: str) -> bool:
-    """Tell whether a recorded digest is that of a generator's weights, or of the file that they came in."""
-    return digest in (generator.digest, getattr(generator, "file_digest", None))
-
-
 def check_truncation(truncation: float) -> None:
     """Refuse a truncation outside (0, 1] with a `UserError`."""
     if not 0 < truncation <= 1:
@@ -341,7 +336,14 @@ class ClassConditional(nn.Module):
         return _checked_class(index, self.num_classes, self.class_names)
 
     def __call__(self, z: Any, *arguments: Any, **settings: Any) -> Any:
-        """Map latents to images as ``forward`` does; NumPy latents give NumPy images."""
+        """Map latents to images as ``forward`` does; NumPy latents, and lists of numbers, give NumPy images."""
+        if isinstance(z, (list, tuple)):
+            try:
+                z = np.array(z, dtype=np.float64)
+            except (TypeError, ValueError, RuntimeError):
+                raise UserError(
+                    f"z must be a tensor or an array (batch, {self.dim_z}), got a {described(z)}."
+                ) from None
         if not isinstance(z, np.ndarray):
             return super().__call__(z, *arguments, **settings)
         latents = torch.as_tensor(z, device=self.device)

@@ -380,14 +380,17 @@ class WrappedModule(ClassConditional):
     draw = staticmethod(normal)
 
     def __init__(self, module: nn.Module, form: _Form, *, name: str, resolution: int, is_unit: bool) -> None:
-        state = ((label, tensor) for label, tensor in module.state_dict().items() if isinstance(tensor, Tensor))
+        state = [(label, tensor) for label, tensor in module.state_dict().items() if isinstance(tensor, Tensor)]
+        kind = type(module)
         names = getattr(module, "class_names", None)
         names = list(names.values() if isinstance(names, Mapping) else names) if isinstance(names, Iterable) else None
         super().__init__(
             name=name, dim_z=form.dim_z, num_classes=form.num_classes, resolution=resolution, num_layers=1,
-            digest=tensors_digest(state, start=f"{type(module).__module__}.{type(module).__qualname__}"),
+            digest=tensors_digest(state, start=kind.__qualname__),
             class_names=tuple(map(str, names)) if _are_names(names, form.num_classes) else None,
         )  # fmt: skip
+        # Once the file's name counted too, so that a renamed file was another generator.
+        self.former_digest = tensors_digest(state, start=f"{kind.__module__}.{kind.__qualname__}")
         self.module, self.form, self.is_unit = module, form, is_unit
         self._program: Callable[..., object] | None = None
         self.eval()

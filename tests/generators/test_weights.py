@@ -24,8 +24,8 @@ from pytorch_pretrained_biggan import BigGAN, BigGANConfig
 from torch import nn
 
 from directions import load_weights
+from directions.direction_file.format import has_digest
 from directions.errors import UserError
-from directions.generators.base import has_digest
 from directions.generators.registry import list_generators, load_generator
 from directions.generators.weights import (
     PUBLISHED,

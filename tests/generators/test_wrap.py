@@ -14,6 +14,7 @@ from closed import ClosedFormGenerator
 from torch import nn
 
 from directions.cli.main import main
+from directions.direction_file import Directions
 from directions.discovery import discover
 from directions.errors import UserError
 from directions.generators.base import Generator
@@ -253,6 +254,22 @@ def test_same_weights_in_a_wrapper_are_the_same_generator():
     assert load_generator(Images()).digest != digest
 
 
+def test_a_renamed_file_is_the_same_generator(folder):
+    """Directions and runs of ``faces.py`` are those of ``people.py`` then, and so are those of an older release."""
+    for name in ("faces", "people"):
+        text = "import torch\nclass Net(torch.nn.Linear):\n    def forward(self, z):\n"
+        text += "        return torch.tanh(super().forward(z)).view(-1, 3, 4, 4)\n"
+        text += "def load():\n    torch.manual_seed(0)\n    return Net(5, 48)\n"
+        (folder / f"{name}.py").write_text(text)
+    faces, people = load_generator("faces:load"), load_generator("people:load")
+    assert faces.digest == people.digest != load_generator(Images()).digest
+    found = Directions.from_basis(np.eye(5, dtype=np.float32), faces)
+    found.require_fits(people)
+    header = found.header
+    header["generator"]["digest"] = faces.former_digest
+    Directions(found.matrix, header).require_fits(faces)
+
+
 def test_numpy_and_its_scalars_are_taken():
     """Arrays in, arrays out, in any precision; seeds of any kind within the range."""
     for generator in (load_generator("builtin"), load_generator(Images(classes=3)), ClosedFormGenerator()):
@@ -263,6 +280,10 @@ def test_numpy_and_its_scalars_are_taken():
             assert isinstance(again, np.ndarray)
             np.testing.assert_allclose(again, images.detach(), atol=1e-6)
         assert generator(z.numpy(), np.int64(0)).shape == images.shape
+        assert generator(z.tolist(), 0).shape == images.shape
+        for odd in (z.tolist()[0], [["a"]], [[0.0], [0.0, 1.0]]):
+            with pytest.raises(UserError, match="z must be"):
+                generator(odd, 0)
         with pytest.raises(UserError, match=r"z must be \(batch, .*got torch.int64"):
             generator(np.zeros(z.shape, dtype=np.int64))
 

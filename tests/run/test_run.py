@@ -14,8 +14,9 @@ from closed import DoubleGenerator
 from killed import spawn
 
 from directions.direction_file import load_directions
-from directions.discovery import discover
+from directions.discovery import _finite, discover
 from directions.errors import Interrupted, NonFiniteError
+from directions.evaluation.summary import with_columns
 from directions.run import RunFolder, StopSignals, carry_annotations, finished_run, record_run
 from directions.settings.discover import DiscoverConfig
 
@@ -174,6 +175,27 @@ def test_more_steps_keep_what_people_wrote(tmp_path):
     np.testing.assert_array_equal(flipped.matrix[flipped.index("hue")], written.matrix[1])
 
 
+def test_what_was_written_survives_moves_a_measurement_and_lost_partners(tmp_path):
+    """Of path sizes only those by hand are carried, again and again; an undo names d1 as its new place is named."""
+    _, found = run(tmp_path)
+    sizes = [size + 0.5 for size in found.path_sizes]
+    by_hand = found.annotated_each({1: {"name": "hue", "path_size": 2.5}, 2: {"path_size": 2.25}})
+    written = with_columns(by_hand, {"path_size": sizes})
+    assert written.path_sizes == (sizes[0], 2.5, 2.25, sizes[3])
+    again = with_columns(written, {"path_size": [9.0] * 4})
+    assert again.path_sizes == (9.0, 2.5, 2.25, 9.0)
+    turned = np.array(found.matrix)[[1, 0, 2, 3]]
+    mix = np.array([[1, 1], [1, -1]]) / np.sqrt(2)
+    turned[2:] = mix @ turned[2:]  # the third and fourth have no partner
+    fresh = type(found)(turned, found.header)
+    for before in (again, carry_annotations(again, fresh)[0]):
+        matrix = fresh.matrix
+        carried, _ = carry_annotations(before, type(found)(matrix, found.header))
+        assert carried.path_sizes == (2.5, *found.path_sizes[1:])
+        assert carried.names == ("hue", "d1", "d2", "d3")
+        assert carried.undone().undone().undone().names == ("d0", "d1", "d2", "d3")
+
+
 def test_record_run_keeps_the_last_good_state(tmp_path):
     """When the penalty is no number any more, the checkpoint holds the step before."""
 
@@ -193,7 +215,10 @@ def test_record_run_keeps_the_last_good_state(tmp_path):
     folder = RunFolder.open(tmp_path / "00000-run")
     assert state_of(folder)["record"]["step"] == 5
     assert state_of(folder)["A"].isfinite().all()
-    assert "penalty became nan at step 6" in (folder.path / "log.txt").read_text()
+    assert "penalty became nan at step 6. Stopped here; the last checkpoint" in (folder.path / "log.txt").read_text()
+    with pytest.raises(NonFiniteError, match=r"at step 0\. Stopped here\. Start a new run") as raised:
+        _finite(float("nan"), "held-out penalty", 0)  # before there is any
+    assert "checkpoint" not in str(raised.value)
 
 
 def test_tensorboard_events_are_written(tmp_path):
