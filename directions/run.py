@@ -687,7 +687,7 @@ def carry_annotations(old: Directions, new: Directions) -> tuple[Directions, tup
             moved = {"directions": {}}
             for j, fields in ((j, fields) for j, fields in changed_directions(change) if j in partner):
                 plain = {"name": f"d{partner[j]}"} if _DEFAULT_NAME.fullmatch(fields.get("name", "")) else {}
-                moved["directions"][str(partner[j])] = fields | plain
+                moved["directions"][str(partner[j])] = {**fields, **plain}
             if "order" in change["before"]:
                 moved["order"] = moved_order(change["before"]["order"])
         header["history"].append(change | {"before": moved})
