@@ -286,6 +286,7 @@ class Comparison:
         means = {label: result["methods"][label]["mean"] for label in done}
         rows: list[list[dict[str, Any]]] = []
         best = min(done, key=lambda label: means[label]["hessian_penalty"], default="")
+        done = {label: done[label] for label in sorted(done, key=lambda label: label != best)}  # it comes first
         for label, directions in done.items():
             reference, other = (torch.from_numpy(done[key].matrix.copy()) for key in (best, label))
             partners, cosines = match_directions(reference[:SHOWN], other[:JUDGED])
