@@ -161,8 +161,9 @@ def make_plan(config: DiscoverConfig, search: Search, *, spent: float, image: fl
         trial.choose_base_points(limit, goal)
     if config.method != "joint" and not trial.without_steps:
         trial.fill("steps", 2000 if config.method == "voynov" else 400, goal)
-        if config.method == "joint+adam" and trial.chosen["steps"] < _FEWEST_STEPS:
-            trial.chosen["steps"] = 0
+        if config.method == "joint+adam" and "steps" in config.free and trial.chosen["steps"] < _FEWEST_STEPS:
+            del trial.chosen["steps"]
+            trial.without_steps = {"steps": 0}
     planned, expected, by_phase = trial.config(), trial.cost(), trial.phases()
     settings = {name: getattr(planned, name) for name in trial.chosen} | trial.without_steps
     return Plan(

@@ -77,6 +77,7 @@ def test_z_of_twenty_components_starts_from_jacobians_and_ends_in_two_minutes():
     planned = with_plan(config, plan.to_dict())
     assert planned.criterion in ("jacobian", "both")
     assert planned.base_points >= 20
+    assert (plan.settings["steps"] == 0) == ("no steps" in plan.words) == (planned.method == "joint")
 
 
 def test_a_time_too_short_says_the_least():

@@ -255,19 +255,19 @@ def test_same_weights_in_a_wrapper_are_the_same_generator():
 
 
 def test_a_renamed_file_is_the_same_generator(folder):
-    """Directions and runs of ``faces.py`` are those of ``people.py`` then, and so are those of an older release."""
-    for name in ("faces", "people"):
+    """Directions and runs of ``net_one.py`` are those of ``net_two.py`` then, and so are those of an older release."""
+    for name in ("net_one", "net_two"):
         text = "import torch\nclass Net(torch.nn.Linear):\n    def forward(self, z):\n"
         text += "        return torch.tanh(super().forward(z)).view(-1, 3, 4, 4)\n"
         text += "def load():\n    torch.manual_seed(0)\n    return Net(5, 48)\n"
         (folder / f"{name}.py").write_text(text)
-    faces, people = load_generator("faces:load"), load_generator("people:load")
-    assert faces.digest == people.digest != load_generator(Images()).digest
-    found = Directions.from_basis(np.eye(5, dtype=np.float32), faces)
-    found.require_fits(people)
+    one, two = load_generator("net_one:load"), load_generator("net_two:load")
+    assert one.digest == two.digest != load_generator(Images()).digest
+    found = Directions.from_basis(np.eye(5, dtype=np.float32), one)
+    found.require_fits(two)
     header = found.header
-    header["generator"]["digest"] = faces.former_digest
-    Directions(found.matrix, header).require_fits(faces)
+    header["generator"]["digest"] = one.former_digest
+    Directions(found.matrix, header).require_fits(one)
 
 
 def test_numpy_and_its_scalars_are_taken():
