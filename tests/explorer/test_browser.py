@@ -170,6 +170,7 @@ def test_browser_writes_on_the_file_and_finds_it_again(served):
     tab.locator(".handle").nth(2).press("ArrowUp")
     said(tab, "Order saved")
 
+    tab.locator(".handle").nth(5).scroll_into_view_if_needed()
     start, end = (tab.locator(".handle").nth(place).bounding_box() for place in (5, 2))
     tab.mouse.move(start["x"] + 5, start["y"] + 5)
     tab.mouse.down()
