@@ -30,8 +30,7 @@ from directions.direction_file.format import make_header
 from directions.generators.base import Generator
 from directions.generators.biggan_deep import BigGANDeep
 from directions.generators.registry import load_generator
-from directions.rendering.frames import Scene
-from directions.rendering.path import strip
+from directions.rendering.frames import Scene, strip
 from directions.rendering.render import make_plan, render
 from directions.settings.render import RenderSettings
 

@@ -27,7 +27,7 @@ from directions.joint.solve import JointSolution, Solving, solution_state, solve
 from directions.methods import Reconstructor, computed_basis
 from directions.penalty import check_deterministic, penalty_per_sample
 from directions.plan import Plan, is_planned, make_plan, with_plan
-from directions.ranks import Progress, Ranks, no_progress
+from directions.ranks import Progress, Ranks, counter, no_progress
 from directions.sampling import derived_rng, image_map
 from directions.search import Batch, Search, draw_batch, shared_among, warn_if_no_third
 from directions.settings.base import ConfigError
@@ -251,13 +251,8 @@ class _Run:
         if self.hessians is not None:
             self.known["hessians", len(self.hessians.places)] = self.hessians
             return
-        done, total = 0, HeldOutHessians.images(self.search.space.size, places)
-
-        def count(images: int) -> None:
-            nonlocal done
-            done += images
-            self.on_progress("Measuring held-out Hessians", done, total, "")
-
+        total = HeldOutHessians.images(self.search.space.size, places)
+        count = counter(self.on_progress, "Measuring held-out Hessians", total)
         self.hessians = HeldOutHessians.measure(
             self.generator, self.config, places=places, ranks=self.ranks, count=count
         )

@@ -18,7 +18,7 @@ from directions.settings.discover import COMPUTED, SIGN_VECTORS_UP_TO, DiscoverC
 _FILLED = 0.84
 _USUAL, _LONGEST = {"short": 110.0, "long": 180.0}, 45 * 60.0
 
-_FEWEST_STEPS = 10  # after a joint start; fewer gain nothing
+_FEWEST_STEPS = 10  # after a joint start; where fewer fit, none are taken
 
 HESSIANS_UP_TO = 16
 """Components of z up to which the default measures all Hessians; each takes 2 n² + 1 images, a Jacobian 2 n."""

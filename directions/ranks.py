@@ -27,6 +27,18 @@ def no_progress(phase: str, done: int, total: int, note: str) -> None:
     """Tell nobody."""
 
 
+def counter(on_progress: Progress, title: str, total: int) -> Callable[[int], None]:
+    """Return a function that is told of each piece of work, by its size, and tells the progress."""
+    done = 0
+
+    def count(size: int) -> None:
+        nonlocal done
+        done += size
+        on_progress(title, done, total, "")
+
+    return count
+
+
 class _Sliceable(Protocol):
     def __getitem__(self: _S, part: slice, /) -> _S: ...
 

@@ -57,6 +57,16 @@ def test_held_out_penalty_equals_naive_reference(generator, reduction, ndirs):
     assert held_out_penalty(generator, basis, held_out) == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.parametrize("reduction", ["mean", "max"])
+def test_held_out_penalty_does_not_depend_on_chunks(generator, reduction):
+    """How many images are made at once is a matter of memory."""
+    held_out = draw_held_out(generator, CONFIG.replace(reduction=reduction))
+    scores = [
+        held_out_penalty(generator, torch.eye(4), dataclasses.replace(held_out, rows=rows)) for rows in (1, 20, 10_000)
+    ]
+    assert scores == pytest.approx([scores[0]] * 3, rel=1e-10)
+
+
 def random_basis(ndirs, seed=3):
     rng = torch.Generator().manual_seed(seed)
     return torch.linalg.qr(torch.randn(4, 4, generator=rng, dtype=torch.float64)).Q[:ndirs]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import importlib
 import subprocess
 import sys
 from importlib import metadata
@@ -136,3 +137,14 @@ def test_modules_have_no_import_cycle():
     names = [name for name in MODULES if name != "directions"]
     graph = {name: imported_modules(name) - {name, "directions"} for name in names}
     tuple(graphlib.TopologicalSorter(graph).static_order())
+
+
+@pytest.mark.parametrize("folder", ["benchmarks", "examples", "scripts"])
+def test_programs_import_what_is_there(folder):
+    """They are run by hand, so a module that has moved would be noticed late."""
+    for path in sorted((PACKAGE.parent / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "directions":
+                for name in (alias.name for alias in node.names):
+                    there = hasattr(importlib.import_module(node.module), name)
+                    assert there or importlib.import_module(f"{node.module}.{name}"), path

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from directions.errors import Interrupted, NonFiniteError, OutOfMemoryError, RankLostError, UserError
+from directions.settings.base import option_name
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -50,33 +51,6 @@ Weights = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N, or auto.", rich_help_panel=HARDWARE)]
 Out = Annotated[Path, typer.Option(help="Folder for runs; this one becomes OUT/NNNNN-NAME.", rich_help_panel=OUTPUT)]
-
-
-def option(parameter: str) -> str:
-    """Return the command-line spelling of a parameter."""
-    return "--" + parameter.replace("_", "-")
-
-
-@contextlib.contextmanager
-def options_named(context: typer.Context) -> Iterator[None]:
-    """Within the block, an error about a parameter becomes one about the option, as the user knows it.
-
-    Args:
-        context: Knows the command's parameters; a message that starts with the name of one is about it.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        UserError: What the block raised, with the option for the name.
-    """
-    try:
-        yield
-    except UserError as error:
-        subject, _, rest = str(error).partition(" ")
-        if subject not in context.params:
-            raise
-        raise UserError(f"{option(subject)} {rest}") from error
 
 
 def direction_file(path: Path) -> Path:
@@ -177,8 +151,8 @@ def resumed_config(recorded: _Config, given: Mapping[str, Any], resumable: Seque
     differing = [field for field in recorded.differences(config) if field not in resumable]
     if differing:
         before, now = recorded.to_dict(), config.to_dict()
-        changes = ", ".join(f"{option(field)} is {before[field]}, got {now[field]}" for field in differing)
-        advice = f"Only {', '.join(map(option, resumable))} may change. Leave the others out, or start a new run"
+        changes = ", ".join(f"{option_name(field)} is {before[field]}, got {now[field]}" for field in differing)
+        advice = f"Only {', '.join(map(option_name, resumable))} may change. Leave the others out, or start a new run"
         raise UserError(f"A resumed run keeps its settings: {changes}. {advice} without --resume.")
     return config
 

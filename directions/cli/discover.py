@@ -20,7 +20,6 @@ from directions.cli.common import (
     ProgressBar,
     Quiet,
     TensorBoard,
-    option,
     print_json,
     print_table,
     resumable,
@@ -28,7 +27,7 @@ from directions.cli.common import (
 )
 from directions.errors import UserError
 from directions.ranks import Ranks, joined
-from directions.settings.base import ConfigError, with_options
+from directions.settings.base import ConfigError, option_name, with_options
 from directions.settings.discover import RESUMABLE, DiscoverConfig
 
 if TYPE_CHECKING:
@@ -82,7 +81,7 @@ def discover(
             where = {"out": str(out), "name": name}
         else:
             elsewhere = (("out", out != Path("outputs")), ("name", name is not None))
-            misplaced = " and ".join(option(key) for key, given_too in elsewhere if given_too)
+            misplaced = " and ".join(option_name(key) for key, given_too in elsewhere if given_too)
             if misplaced:
                 raise UserError(f"{misplaced} cannot be given with --resume: the run goes on in its folder.")
             recorded = DiscoverConfig.from_dict(ranks.from_first(lambda: RunFolder.open(resume).read_config()))
@@ -159,7 +158,8 @@ def _load(config: DiscoverConfig, progress: ProgressBar, ranks: Ranks) -> Genera
         generator = registry.load_generator(
             config.generator, weights=config.weights, device=ranks.device(config.device)
         )
-    settings = {option(field): value for field, value in config.to_dict().items() if field not in ("weights", "device")}
+    kept = ("weights", "device")
+    settings = {option_name(field): value for field, value in config.to_dict().items() if field not in kept}
     ranks.require_same({"directions": __version__, "the generator's digest": generator.digest} | settings)
     return generator
 

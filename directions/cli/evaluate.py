@@ -18,12 +18,12 @@ from directions.cli.common import (
     Quiet,
     Weights,
     direction_file,
-    options_named,
     print_json,
     print_table,
     progress_bar,
 )
 from directions.errors import UserError
+from directions.settings.base import options_named
 
 if TYPE_CHECKING:
     from directions.direction_file import Directions

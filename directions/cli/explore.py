@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
-from directions.cli.common import Device, GeneratorName, Weights, direction_file, options_named
+from directions.cli.common import Device, GeneratorName, Weights, direction_file
 from directions.errors import UserError
+from directions.settings.base import options_named
 
 _page = functools.partial(typer.Option, rich_help_panel="The page")
 

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from directions.cli.common import OUTPUT, direction_file, options_named, print_json
+from directions.cli.common import OUTPUT, direction_file, print_json
 from directions.cli.files import AsJson, FilePath, Overwrite, option, path_option, require_absent
 from directions.errors import UserError
+from directions.settings.base import options_named
 
 Repository = Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Repository on the Hub.")]
 _PICTURES_HELP = "Folder that directions render wrote; its overviews and contact sheets go along."

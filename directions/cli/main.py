@@ -26,7 +26,7 @@ VERBS = {
     "discover": ("discover", "Learn directions that each change one thing, and write them to a new run folder."),
     "render": ("render", "Render directions: animations, strips, planes of two, or a gallery to look through."),
     "explore": ("explore", "Look at directions in a browser: a slider each; what you write goes into the file."),
-    "inspect": ("files", "Show which directions a file holds, how they were found, and what was measured of them."),
+    "inspect": ("files", "Show which directions a file holds, how they were found, and what was measured about them."),
     "evaluate": ("evaluate", "Measure a file's directions against random ones and the axes of z."),
     "measure": (
         "evaluate",

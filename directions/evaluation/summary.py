@@ -25,7 +25,7 @@ from directions.held_out import (
     random_directions,
 )
 from directions.joint.measure import measurement_report, planned_measurements
-from directions.ranks import Progress, Ranks, no_progress
+from directions.ranks import Progress, Ranks, counter, no_progress
 from directions.search import Search, shared_among
 from directions.settings.discover import DiscoverConfig
 
@@ -72,7 +72,7 @@ class Columns:
     def activeness_by(self, basis: Tensor, samples: int) -> Tensor:
         """Measure the activeness of orthonormal rows by so many samples; (ndirs,) float64."""
         mine = self.ranks.share(basis)
-        count = self._counter("Measuring activeness", 3 * len(mine) * samples)
+        count = counter(self._on_progress, "Measuring activeness", 3 * len(mine) * samples)
         found = activeness(self.generator, mine, samples=samples, rows=self.held_out.rows, count=count, **self._where)
         return torch.tensor(self.ranks.collect(found.tolist()), dtype=torch.float64)
 
@@ -83,7 +83,7 @@ class Columns:
         samples = min(8, -(-self.config.final_samples // 4))
         sizes = suggested_path_sizes(
             self.generator, mine, largest=self.config.path_size, samples=samples, space=self.search.space,
-            count=self._counter("Measuring path sizes", 9 * len(mine) * samples), **self._where,
+            count=counter(self._on_progress, "Measuring path sizes", 9 * len(mine) * samples), **self._where,
         )  # fmt: skip
         return self.ranks.collect(sizes)
 
@@ -91,16 +91,6 @@ class Columns:
         """Divide the penalty of a basis among its directions."""
         self._on_progress("Measuring penalty shares", 0, 0, "")
         return penalty_shares(self.generator, basis, self.held_out, ranks=self.ranks).tolist()
-
-    def _counter(self, title: str, total: int) -> Callable[[int], None]:
-        done = 0
-
-        def count(images: int) -> None:
-            nonlocal done
-            done += images
-            self._on_progress(title, done, total, "")
-
-        return count
 
 
 def config_of(directions: Directions, generator: Generator, **changes: Any) -> DiscoverConfig:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import math
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -221,6 +222,28 @@ def option_name(field: str) -> str:
     return "--" + field.replace("_", "-")
 
 
+@contextlib.contextmanager
+def options_named(context: Any) -> Iterator[None]:
+    """Within the block, an error about a parameter becomes one about the option, as the user knows it.
+
+    Args:
+        context: Knows the command's parameters; a message that starts with the name of one is about it.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        UserError: What the block raised, with the option for the name.
+    """
+    try:
+        yield
+    except UserError as error:
+        subject, _, rest = str(error).partition(" ")
+        if subject not in context.params:
+            raise
+        raise UserError(f"{option_name(subject)} {rest}") from error
+
+
 def with_options(model: type[Settings]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a Typer command an option for each setting of a model.
 
@@ -250,18 +273,13 @@ def with_options(model: type[Settings]) -> Callable[[Callable[..., None]], Calla
         @functools.wraps(command)
         def wrapped(context: typer.Context, **values: Any) -> None:
             given = {}
-            try:
+            with options_named(context):
                 for name, field in fields.items():
                     value, read = values.pop(name), _option(field)["from_text"]
                     source = context.get_parameter_source(name)
                     if source is not None and source.name == "COMMANDLINE":
                         given[name] = read(value) if read else value
                 command(given, **values)
-            except UserError as error:
-                subject, _, rest = str(error).partition(" ")
-                if subject not in context.params:
-                    raise
-                raise UserError(f"{option_name(subject)} {rest}") from error
 
         del wrapped.__wrapped__  # inspect would take the signature of what is wrapped
         wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

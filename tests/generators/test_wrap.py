@@ -255,7 +255,7 @@ def test_same_weights_in_a_wrapper_are_the_same_generator():
 
 
 def test_a_renamed_file_is_the_same_generator(folder):
-    """Directions and runs of ``net_one.py`` are those of ``net_two.py`` then, and so are those of an older release."""
+    """Directions and runs of ``net_one.py`` are those of ``net_two.py`` then, and so are those of an older version."""
     for name in ("net_one", "net_two"):
         text = "import torch\nclass Net(torch.nn.Linear):\n    def forward(self, z):\n"
         text += "        return torch.tanh(super().forward(z)).view(-1, 3, 4, 4)\n"

@@ -87,6 +87,18 @@ def test_gradient_hessians_are_those_of_the_combinations():
     torch.testing.assert_close(symmetric_matrices(H), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("rows", [1, 3, 8])
+def test_gradient_hessians_do_not_depend_on_batches(rows):
+    """How many images are made at once is a matter of memory."""
+    w = normal(1, 4, seed=3)
+
+    def at_once(rows):
+        rng = torch.Generator().manual_seed(0)
+        return gradient_hessians(small_network, w, num_probes=2, step=0.1, rng=rng, rows=rows)
+
+    torch.testing.assert_close(at_once(rows), at_once(100), rtol=1e-10, atol=1e-12)
+
+
 def test_gradient_moments_converge_to_those_of_differences():
     """Many random combinations stand for all outputs."""
     w = normal(1, 4, seed=3)

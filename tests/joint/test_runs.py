@@ -145,13 +145,17 @@ def test_summarise_says_how_sure_it_is(config):
     assert all("starts reached" not in note for note in joint_notes(joint, header["directions"]))
 
 
-@METHODS
-@pytest.mark.parametrize("at", [(0, 0), (0, 2), (0, 4), (0, None), (1, None)])
+MOMENTS = [(0, 0), (0, 2), (0, 4), (0, None)]
+"""Step and base point at which a run is interrupted; ``None`` is after the joint start."""
+
+
+@pytest.mark.parametrize(
+    ("config", "at"),
+    [*itertools.product([JOINT, BOTH, GRADIENTS], MOMENTS), (BOTH, (1, None)), (GRADIENTS, (1, None))],
+)
 def test_record_run_interrupted_and_resumed_is_unbroken(tmp_path, config, at, capfd):
     """A signal at any moment: what is being done is finished and kept, and the rest comes out the same."""
     whole, _ = run(tmp_path / "whole", config)
-    if at[0] > config.adam_steps:
-        pytest.skip("this method takes no steps")
 
     def interrupt(record):
         if (record.step, record.base_points) == at:

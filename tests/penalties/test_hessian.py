@@ -79,6 +79,19 @@ def test_hessian_penalty_converges_to_the_theorem(n, num_probes):
     pytest.fail(f"{total / samples:.4f} after {samples} samples, expected {float(expected):.4f}")
 
 
+def test_estimate_of_a_smooth_map_is_second_order_in_epsilon():
+    """Halving ε quarters the distance to the exact penalty."""
+    n = 4
+    f, w, population = Network(n).requires_grad_(False), normal(1, n, seed=5) / 2, all_signs(n).unsqueeze(1)
+    exact = hessian_penalty_exact(f, w)
+    errors = [
+        float(hessian_penalty(f, w, probes=population, epsilon=e) * (2**n - 1) / 2**n - exact)
+        for e in (0.04, 0.02, 0.01)
+    ]
+    assert errors[0] / errors[1] == pytest.approx(4, rel=0.15)
+    assert errors[1] / errors[2] == pytest.approx(4, rel=0.05)
+
+
 @pytest.mark.parametrize("curve", ["cos", "exp"])
 def test_penalty_vanishes_along_the_directions_of_a_separable_map(curve):
     """When no direction's effect depends on another's, the estimate is zero for finite ε too, not only in the limit."""
