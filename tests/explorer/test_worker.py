@@ -98,6 +98,7 @@ def test_worker_skips_a_client_that_went_away():
         gone = asyncio.create_task(worker.newest("b", 0, lambda: log.append("b")))
         await asyncio.sleep(0)
         gone.cancel()
+        await asyncio.gather(gone, return_exceptions=True)
         release.set()
         await holding
         await worker.newest("c", 0, lambda: log.append("c"))
