@@ -126,7 +126,19 @@ def letter_figures(generator: Generator, data: Images | None) -> list[Figure]:
         )
         worst = "".join(LETTERS[index] for index in pairs[:, agree.argmin()])
         figures += [wanted, Figure(f"the same, lowest pair ({worst})", float(agree.min()))]
+    # What goes together in typefaces is one direction of z, however pure a basis is.
+    together = [torch.corrcoef(of_each_face(of).mT) for of in (values, of_faces)]
+    for i, j in torch.triu_indices(len(LETTER_FACTORS), len(LETTER_FACTORS), 1).mT.tolist():
+        if abs(ours := float(together[0][i, j])) >= 0.5:
+            name = f"correlation of {LETTER_FACTORS[i]} and {LETTER_FACTORS[j]} over z"
+            figures.append(Figure(name, ours, data=float(together[1][i, j])))
     return figures
+
+
+def of_each_face(values: Tensor) -> Tensor:
+    """Mean of each factor over the letters in which it is seen: (26, faces, factors) to (faces, factors)."""
+    seen = seen_in()[:, None]
+    return (values * seen).sum(dim=0) / seen.sum(dim=0)
 
 
 def whole_faces(data: Images, judge: LetterJudge) -> Tensor:
