@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -14,6 +13,7 @@ import pytest
 import torch
 from closed import ClosedFormGenerator
 from PIL import Image
+from program import load_program
 
 from directions.direction_file import Directions, load_directions
 from directions.direction_file.format import make_header
@@ -23,10 +23,7 @@ FOLDER = Path(__file__).parents[2] / "examples"
 
 
 def example(name):
-    spec = importlib.util.spec_from_file_location(f"example_{name}", FOLDER / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_program(f"examples/{name}.py")
 
 
 @pytest.fixture

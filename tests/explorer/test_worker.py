@@ -31,15 +31,21 @@ async def stand_in_line(worker, requests):
     return log, results
 
 
-def run(*requests, **settings):
-    return asyncio.run(stand_in_line(Worker(**settings), requests))
-
-
-def test_worker_serves_only_the_newest_request_of_a_client():
-    """Those before it are dropped without being computed."""
-    log, results = run(("a", 1), ("a", 2), ("a", 3))
-    assert log == [("a", 3)]
-    assert [type(result) for result in results] == [SupersededError, SupersededError, type(None)]
+@pytest.mark.parametrize(
+    ("requests", "served", "error"),
+    [
+        ([("a", 1), ("a", 2), ("a", 3)], [("a", 3)], SupersededError),
+        ([("a", 5), ("a", 4)], [("a", 5)], SupersededError),  # two connections may swap two requests
+        ([("a", 1), ("b", 1), ("c", 1)], [("a", 1), ("b", 1)], BusyError),
+    ],
+    ids=["newer", "overtaken", "too many"],
+)
+def test_worker_serves_only_the_newest_request_of_a_client(requests, served, error):
+    """The others are dropped without being computed; the line is bounded."""
+    log, results = asyncio.run(stand_in_line(Worker(most_waiting=3), requests))
+    assert log == served
+    dropped = [result for request, result in zip(requests, results, strict=True) if request not in served]
+    assert all(isinstance(result, error) for result in dropped)
 
 
 def test_worker_keeps_previews_behind_everybody(monkeypatch):
@@ -60,20 +66,6 @@ def test_worker_keeps_previews_behind_everybody(monkeypatch):
         return log
 
     assert asyncio.run(ask()) == ["a1", "a2", "preview"]
-
-
-def test_worker_drops_a_request_that_was_overtaken_on_the_way():
-    """Two connections may swap two requests."""
-    log, results = run(("a", 5), ("a", 4))
-    assert log == [("a", 5)]
-    assert isinstance(results[1], SupersededError)
-
-
-def test_worker_tells_too_many_clients():
-    """The line is bounded, and open again for who comes later."""
-    log, results = run(("a", 1), ("b", 1), ("c", 1), most_waiting=3)
-    assert log == [("a", 1), ("b", 1)]
-    assert isinstance(results[2], BusyError)
 
 
 def test_worker_hands_an_error_on_and_serve_the_next():

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 from closed import ClosedFormGenerator
 
 from directions.joint.measure import measure, planned_measurement
@@ -44,14 +43,13 @@ def test_joint_cell_resumes(study, target, tmp_path, monkeypatch):
     assert [point["base_points"] for point in whole["curve"]] == [1, 2, 4]
     assert whole["curve"][-1]["held_out"] < 1e-3 * target.score(target.baselines["random 0"])
 
-    def killed(moments, **_):
-        raise KeyboardInterrupt
+    def killed(moments, solve=study.solve, **key):
+        if moments.base_points == 4:
+            raise KeyboardInterrupt
+        return solve(moments, **key)
 
     with monkeypatch.context() as patch:
-        solve = study.solve
-        patch.setattr(
-            study, "solve", lambda moments, **key: (solve if moments.base_points < 4 else killed)(moments, **key)
-        )
+        patch.setattr(study, "solve", killed)
         with pytest.raises(KeyboardInterrupt):
             study.run_joint(target, cell, tmp_path)
     assert (tmp_path / "joint-0.part").exists()
@@ -59,17 +57,6 @@ def test_joint_cell_resumes(study, target, tmp_path, monkeypatch):
     assert again["basis"] == whole["basis"]
     assert [point["held_out"] for point in again["curve"]] == [point["held_out"] for point in whole["curve"]]
     assert not list(tmp_path.iterdir())
-
-
-def test_held_out_hessians_resume(study, target, tmp_path):
-    """What was measured is read, and the rest measured."""
-    import solver_targets
-
-    whole = solver_targets.held_out_hessians(target, tmp_path)
-    state = torch.load(tmp_path / "held_out.pt", weights_only=True)
-    assert state["base_points"] == solver_targets.HELD_OUT_POINTS
-    again = solver_targets.held_out_hessians(target, tmp_path)
-    assert torch.equal(again, whole)
 
 
 def test_report_of_a_target_scored_by_hessians(study, target, tmp_path):
@@ -81,12 +68,10 @@ def test_report_of_a_target_scored_by_hessians(study, target, tmp_path):
         study.Cell("adam-paper-0", "adam, the paper's settings", 0, {"steps": 3}),
         study.Cell("joint+adam-0", "joint+adam", 0, {"steps": 2}, "joint-0"),
     ]
+    about = {"generator": {"name": "closed", "digest": "0"}, "machine": "this", "scored_by": target.scored_by}
     for cell in cells:
-        result = study.runner(cell)(target, cell, tmp_path)
-        result |= {
-            "cell": cell.name, "method": cell.method, "seed": cell.seed, "settings": cell.settings,
-            "generator": {"name": "closed", "digest": "0"}, "machine": "this", "scored_by": target.scored_by,
-        }  # fmt: skip
+        result = study.runner(cell)(target, cell, tmp_path) | about
+        result |= {"cell": cell.name, "method": cell.method, "seed": cell.seed, "settings": cell.settings}
         (tmp_path / f"{cell.name}.json").write_text(json.dumps(result))
     study.write_report(tmp_path, tmp_path / "report")
     page = (tmp_path / "report.md").read_text()
