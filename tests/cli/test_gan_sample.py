@@ -45,9 +45,8 @@ def test_sample_writes_a_sheet_of_images(command):
 
 def test_sample_sweeps_a_component(command):
     """A strip with a row a sample, and a GIF, each in one file; the component is set, not added to."""
-    result = command("gan", "sample", "builtin", "--sweep", "z2", "--samples", "2", "--steps", "3", "--scale", "1",
-                     "--out", "x", "--json")  # fmt: skip
-    assert result.json == ["x/002-z2.png", "x/002-z2.gif"]
+    options = "--sweep z2 --samples 2 --steps 3 --scale 1 --out x --json"
+    assert command("gan", "sample", "builtin", *options.split()).json == ["x/002-z2.png", "x/002-z2.gif"]
     generator = ClosedFormGenerator(4, 8)
     z = generator.sample_z(2, seed=0)
     z[:, 2] = -2.0
@@ -60,19 +59,17 @@ def test_sample_sweeps_a_component(command):
 
 def test_sample_twice_is_the_plane_of_two_components(command):
     """One PNG: the first across, the second upwards."""
-    result = command("gan", "sample", "builtin", "--sweep", "3", "--sweep", "0", "--steps", "3", "--scale", "1",
-                     "--extent", "1.5", "--out", "x", "--json")  # fmt: skip
-    assert result.json == ["x/plane-3-0.png"]
+    options = "--sweep 3 --sweep 0 --steps 3 --scale 1 --extent 1.5 --out x --json"
+    assert command("gan", "sample", "builtin", *options.split()).json == ["x/plane-3-0.png"]
     generator = ClosedFormGenerator(4, 8)
     z = generator.sample_z(1, seed=0)
     z[:, 3], z[:, 0] = -1.5, 1.5
-    corner = to_uint8(generator(z, 0))[0]
     plane = pixels("x/plane-3-0.png")
-    ((row, _),) = places(plane, corner)
+    ((row, _),) = places(plane, to_uint8(generator(z, 0))[0])
     assert row < plane.shape[0] / 2, "the second component is largest at the top"
 
 
-def test_sample_all_goes_through_the_components_most_active_first(command, monkeypatch, tmp_path):
+def test_sample_all_goes_through_the_components_most_active_first(command, monkeypatch):
     """A strip and a GIF for each, an overview; the order is measured once, for the same classes and truncation."""
     measured, asked = [], []
     settings = METRICS["activeness"].settings | {"samples": 1}
@@ -81,13 +78,12 @@ def test_sample_all_goes_through_the_components_most_active_first(command, monke
 
     def rendered(*positional, indices, **named):
         asked.append(indices)
-        return render(*positional, indices=indices, **named)
+        return render(*positional, indices=indices, **named) if len(asked) <= 2 else []
 
-    monkeypatch.setattr(
-        Measuring, "measure", lambda self, metric: measured.append(self.classes) or measure(self, metric)
-    )
+    note = lambda self, metric: measured.append(self.classes) or measure(self, metric)  # noqa: E731
+    monkeypatch.setattr(Measuring, "measure", note)
     monkeypatch.setattr(module, "render", rendered)
-    (tmp_path / "run").mkdir()
+    Path("run").mkdir()
     assert command("gan", "evaluate", "run", "-m", "activeness", "--no-plots", "-q").code == 0
     order = json.loads(Path("run/metrics.jsonl").read_text())["results"]["order"]
     arguments = ["gan", "sample", "run", "--sweep", "all", "--samples", "1", "--scale", "1", "--steps", "2", "-q"]
@@ -95,7 +91,6 @@ def test_sample_all_goes_through_the_components_most_active_first(command, monke
     assert (measured, asked) == ([(0, 1, 2)], [order] * 2)
     names = {path.name for path in Path("x").iterdir()}
     assert names >= {f"00{i}-z{i}.{end}" for i in range(4) for end in ("png", "gif")} | {"overview.gif"}
-    monkeypatch.setattr(module, "render", lambda *_, indices, **settings: indices)
     assert command(*arguments, "-y", "1").code == 0
     assert command(*arguments, "--truncation", "0.5").code == 0
     assert measured[1:] == [(1,), (0, 1, 2)]
@@ -104,21 +99,16 @@ def test_sample_all_goes_through_the_components_most_active_first(command, monke
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--sweep", "4"], "--sweep must be a component of z, from 0 to 3, or all; got '4'"),
-        (["--sweep", "1", "--sweep", "1"], "must be two different directions"),
-        (["--sweep", "0", "--sweep", "1", "--sweep", "2"], "--sweep must be given once, or twice"),
-        (["--sweep", "all", "--sweep", "1"], "--sweep must be all, or one or two components"),
-        (["--samples", "0"], "--samples must be a whole number, between 1 and 10000, got 0"),
-        (["--extent", "0"], "--extent must be a finite number above 0"),
-        (["--separate", "--sweep", "1"], "--separate is for images without a sweep"),
-        (["--steps", "5"], "--steps has no meaning without --sweep"),
-        (["-y", "9"], "--classes must be classes of 'closed-form'"),
+        ("--sweep 4", "--sweep must be a component of z, from 0 to 3, or all; got '4'"),
+        ("--sweep 1 --sweep 1", "must be two different directions"),
+        ("--sweep 0 --sweep 1 --sweep 2", "--sweep must be given once, or twice"),
+        ("--sweep all --sweep 1", "--sweep must be all, or one or two components"),
+        ("--extent 0", "--extent must be a finite number above 0"),
+        ("--separate --sweep 1", "--separate is for images without a sweep"),
+        ("--steps 5", "--steps has no meaning without --sweep"),
     ],
-    ids=" ".join,
 )
 def test_sample_refuses_and_leaves_nothing(command, arguments, message):
     """Exit status 2, one sentence, no folder."""
-    result = command("gan", "sample", "builtin", *arguments, "--out", "x")
-    assert result.code == 2
-    assert message in result.err
+    assert command("gan", "sample", "builtin", *arguments.split(), "--out", "x").refuses(message)
     assert not Path("x").exists()

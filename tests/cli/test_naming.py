@@ -17,16 +17,9 @@ def file(tmp_path):
     return path
 
 
-def test_name_renames(command, file):
-    """By index or by name; what changed is printed."""
-    result = command("name", file, "5", "rotation")
-    assert (result.code, result.out) == (0, "5 name: 'd5' -> 'rotation'\n")
-    assert command("name", file, "rot", "turn").code == 0
-    assert load_directions(file).names[5] == "turn"
-
-
 def test_name_writes_everything_at_once(command, file):
-    """Each option; --show and --unstar take marks away."""
+    """By index or name; each option; --show and --unstar take marks away; what changed is printed."""
+    assert command("name", file, "5", "rotation").out == "5 name: 'd5' -> 'rotation'\n"
     given = ["--path-size", "2.5", "--note", "a ring", "--hide", "--star"]
     changes = command("name", file, "hue", "colour", *given, "--json").json
     assert changes["written"]
@@ -42,48 +35,84 @@ def test_name_writes_everything_at_once(command, file):
 
 
 def test_name_undo_restores_the_bytes(command, file):
-    """One change at a time, until there is none."""
+    """One change at a time, until there is none; the history is shown; a dry run writes nothing."""
     before = file.read_bytes()
+    dry = command("name", file, "5", "rotation", "--dry-run")
+    assert dry.out == "5 name: 'd5' -> 'rotation'\nNothing was written (--dry-run).\n"
+    assert not command("name", file, "5", "rotation", "--dry-run", "--json").json["written"]
+    assert command("name", file, "5", "hue", "--dry-run").code == 2
+    assert file.read_bytes() == before
+    assert sorted(Path.cwd().iterdir()) == [file]  # no lock either
+
+    assert command("inspect", file, "--history").out == "Nothing was changed in this file since it was made.\n"
     command("name", file, "0", "x")
+    lines = command("inspect", file, "--history").out.splitlines()
+    assert lines[0].split() == ["when", "(UTC)", "version", "what"]
+    assert lines[1].endswith("0 'left-right': name 'x'")
+    assert command("inspect", file, "--history", "--json").json[0]["what"] == "0 'left-right': name 'x'"
     command("name", file, "--order", "hue,5")
     assert load_directions(file).order[:3] == (3, 5, 0)
     assert command("name", file, "--undo").out == "order: 3,5,0,1,2,4 -> as found\n"
     assert command("name", file, "--undo").out == "0 name: 'x' -> 'left-right'\n"
     assert file.read_bytes() == before
-    result = command("name", file, "--undo")
-    assert (result.code, result.err) == (2, "Error: There is no change to undo: the file's history is empty.\n")
+    assert command("name", file, "--undo").refuses("There is no change to undo: the file's history is empty.\n")
 
 
-def test_name_dry_run_writes_nothing(command, file):
-    """But says what it would, and refuses what it would refuse; no lock either."""
+REFUSED = [
+    ("", "Error: Give one of DIRECTION (with what to write), --csv, --order and --undo, got none of them."),
+    ("5", "There is nothing to write on direction '5'. Give a NAME, --path-size,"),
+    ("5 x --undo", "got DIRECTION and --undo"),
+    ("--undo --hide", "To write hidden, say on which direction"),
+    ("9 x", "There is no direction 9: the indices go from 0 to 5"),
+    ("--csv no.csv", "Cannot read no.csv: No such file or directory"),
+]
+
+
+REFUSED_CSV = [
+    (b"", "the first line must name the column index"),
+    (b"index,nmae\n0,x\n", ", got 'nmae'. Did you mean 'name'?"),
+    (b"name,note\nx,y\n", "must name the column index and at least one more, each once, got name, note"),
+    (b"index,name\n", "names no direction"),
+    (b"index,name\n0,a\n0,b\n", "t.csv, line 3: the index must be that of a direction, or its name, once, got '0'"),
+    (b"index,name\n0,a\nleft,b\n", "Direction 0 ('left-right') is given twice"),
+    (b"index,name\n0,a,b\n", "t.csv, line 2: 3 cells for 2 columns. Put ',' in quotes"),
+    (b"index,path_size\n0,wide\n", "t.csv, line 2: path_size must be a positive number, got 'wide'"),
+    (b"index,hidden\n0,maybe\n", "t.csv, line 2: hidden must be yes or no, got 'maybe'"),
+    (b"index,name\n0,\xff\n", "t.csv is not text in UTF-8"),
+    (b'index,name\n0,"x\n', "this is not CSV"),
+]
+
+
+def test_name_is_all_or_nothing(command, file):
+    """What is wrong anywhere leaves the file as it is; of a table the message names the line."""
     before = file.read_bytes()
-    result = command("name", file, "5", "rotation", "--dry-run")
-    assert result.out == "5 name: 'd5' -> 'rotation'\nNothing was written (--dry-run).\n"
-    assert not command("name", file, "5", "rotation", "--dry-run", "--json").json["written"]
-    assert command("name", file, "5", "hue", "--dry-run").code == 2
+    for arguments, message in REFUSED:
+        assert command("name", file, *arguments.split()).refuses(message)
+    for text, message in REFUSED_CSV:
+        Path("t.csv").write_bytes(text)
+        assert command("name", file, "--csv", "t.csv").refuses(message)
     assert file.read_bytes() == before
-    assert sorted(Path.cwd().iterdir()) == [file]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ([], "Error: Give one of DIRECTION (with what to write), --csv, --order and --undo, got none of them."),
-        (["5"], "There is nothing to write on direction '5'. Give a NAME, --path-size,"),
-        (["5", "x", "--undo"], "got DIRECTION and --undo"),
-        (["--undo", "--hide"], "To write hidden, say on which direction"),
-        (["9", "x"], "There is no direction 9: the indices go from 0 to 5"),
-        (["--csv", "no.csv"], "Cannot read no.csv: No such file or directory"),
-    ],
-    ids=" ".join,
-)
-def test_name_refuses_and_leaves_the_file(command, file, arguments, message):
-    """Exit status 2, no traceback."""
-    before = file.read_bytes()
-    result = command("name", file, *arguments)
-    assert result.code == 2
-    assert message in result.err
-    assert file.read_bytes() == before
+def test_select_writes_some_and_merge_undoes_it(command, file):
+    """In the order given; the old file stays; what is not perpendicular is refused with its way out."""
+    result = command("select", file, "5,hue, left", "--out", "few.safetensors", "--json")
+    assert result.json["names"] == ["d5", "hue", "left-right"]
+    assert load_directions("few.safetensors").names == ("d5", "hue", "left-right")
+    assert "(cannot be undone)" in command("inspect", "few.safetensors", "--history").out
+    refused = command("select", file, "0", "--out", "few.safetensors")
+    assert refused.refuses("--out few.safetensors is there already")
+    assert command("select", file, "0", "--out", "few.safetensors", "--overwrite").code == 0
+    assert len(load_directions("few.safetensors")) == 1
+
+    command("select", file, "0,1,2", "-o", "a.safetensors")
+    command("select", file, "3,4,5", "-o", "b.safetensors")
+    result = command("merge", "a.safetensors", "b.safetensors", "--out", "c.safetensors")
+    assert result.out == "6 directions of blob: c.safetensors (left-right, up-down, size, hue, light, d5)\n"
+    assert load_directions("c.safetensors").names == blob_directions().names
+    for second, message in ((file, "These are 9 directions"), ("a.safetensors", "a.safetensors is given twice")):
+        assert command("merge", "a.safetensors", second, "--out", "d.safetensors").refuses(message)
+    assert not Path("d.safetensors").exists()
 
 
 CSV = 'index,name,path_size,note,hidden\n0,to and fro,2.5,,yes\nhue,colour,,"red, then\nblue",\n\n4,,,,no\n'
@@ -104,34 +133,6 @@ def test_name_csv_writes_all_lines(command, file, text):
     assert load_directions(file).header == blob_directions().header
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (b"", "the first line must name the column index"),
-        (b"index,nmae\n0,x\n", "line must name columns among index, name, .*, got 'nmae'. Did you mean 'name'?"),
-        (b"name,note\nx,y\n", "must name the column index and at least one more, each once, got name, note"),
-        (b"index,name\n", "names no direction"),
-        (b"index,name\n0,a\n0,b\n", "t.csv, line 3: the index must be that of a direction, or its name, once, got '0'"),
-        (b"index,name\n0,a\nleft,b\n", "Direction 0 ('left-right') is given twice"),
-        (b"index,name\n0,a,b\n", "t.csv, line 2: 3 cells for 2 columns. Put ',' in quotes"),
-        (b"index,path_size\n0,wide\n", "t.csv, line 2: path_size must be a positive number, got 'wide'"),
-        (b"index,hidden\n0,maybe\n", "t.csv, line 2: hidden must be yes or no, got 'maybe'"),
-        (b"index,name\n0,\xff\n", "t.csv is not text in UTF-8"),
-        (b'index,name\n0,"x\n', "this is not CSV"),
-    ],
-)  # fmt: skip
-def test_name_csv_is_all_or_nothing(command, file, text, message):
-    """A wrong line anywhere leaves the file as it is; the message names the line."""
-    before = file.read_bytes()
-    Path("t.csv").write_bytes(text)
-    result = command("name", file, "--csv", "t.csv")
-    assert result.code == 2
-    assert result.err.startswith("Error: ")
-    for words in message.split(".*"):
-        assert words in result.err
-    assert file.read_bytes() == before
-
-
 def test_inspect_shows_notes_marks_and_order(command, file):
     """In the file's order, with indices as they were; a long note is cut."""
     edit_directions(file, lambda found: found.annotated("hue", note="first line\nsecond", starred=True))
@@ -142,41 +143,3 @@ def test_inspect_shows_notes_marks_and_order(command, file):
     assert lines[1].endswith("★       first line…") or lines[1].endswith("*       first line...")
     assert "hidden  xxx" in lines[-1]
     assert len(lines[-1]) < 120
-
-
-def test_inspect_history(command, file):
-    """The changes with their time; as JSON too; a file without any says so."""
-    assert command("inspect", file, "--history").out == "Nothing was changed in this file since it was made.\n"
-    command("name", file, "0", "x")
-    lines = command("inspect", file, "--history").out.splitlines()
-    assert lines[0].split() == ["when", "(UTC)", "version", "what"]
-    assert lines[1].endswith("0 'left-right': name 'x'")
-    assert command("inspect", file, "--history", "--json").json[0]["what"] == "0 'left-right': name 'x'"
-
-
-def test_select_writes_some(command, file):
-    """In the order given; the old file stays."""
-    result = command("select", file, "5,hue, left", "--out", "few.safetensors", "--json")
-    assert result.json["names"] == ["d5", "hue", "left-right"]
-    assert load_directions("few.safetensors").names == ("d5", "hue", "left-right")
-    assert "(cannot be undone)" in command("inspect", "few.safetensors", "--history").out
-    refused = command("select", file, "0", "--out", "few.safetensors")
-    assert refused.code == 2
-    assert "--out few.safetensors is there already" in refused.err
-    assert command("select", file, "0", "--out", "few.safetensors", "--overwrite").code == 0
-    assert len(load_directions("few.safetensors")) == 1
-
-
-def test_merge_undoes_select(command, file):
-    """Two parts make the whole; what is not perpendicular is refused with its way out."""
-    command("select", file, "0,1,2", "-o", "a.safetensors")
-    command("select", file, "3,4,5", "-o", "b.safetensors")
-    result = command("merge", "a.safetensors", "b.safetensors", "--out", "c.safetensors")
-    assert result.out == "6 directions of blob: c.safetensors (left-right, up-down, size, hue, light, d5)\n"
-    assert load_directions("c.safetensors").names == blob_directions().names
-    refused = command("merge", "a.safetensors", file, "--out", "d.safetensors")
-    assert refused.code == 2
-    assert "These are 9 directions" in refused.err
-    refused = command("merge", "a.safetensors", "a.safetensors", "--out", "d.safetensors")
-    assert "a.safetensors is given twice" in refused.err
-    assert not Path("d.safetensors").exists()
