@@ -76,7 +76,7 @@ def spawn(out: Path, name: str) -> BaseProcess:
         The process, started.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "directions.gan.recording"])
+    context.set_forkserver_preload(["torch", "torch._dynamo", "directions.gan.recording"])
     process = context.Process(target=_run, args=(out, name))
     process.start()
     return process

@@ -125,33 +125,6 @@ def command_line(*arguments: str) -> None:
     raise SystemExit(main(arguments))
 
 
-def gan_steps(settings: dict[str, Any], steps: int) -> dict[str, Any]:
-    """Steps of a GAN's training on shared batches, with what came out on this rank."""
-    from gan_runs import pictures
-
-    from directions.gan.trainer import Trainer
-    from directions.settings.train import TrainConfig
-
-    with joined() as ranks:
-        trainer = Trainer(TrainConfig.from_dict(settings), pictures(), ranks=ranks)
-        records, gradients = [], {}
-        for _ in range(steps):
-            trainer.train_step()
-            gradients = gradients or gradients_of(trainer)
-            records.append(dict(trainer.record().terms))
-        weights = {name: tensor.numpy() for name, tensor in trainer.arch.generator.state_dict().items()}
-        return {"records": records, "weights": weights, "gradients": gradients}
-
-
-def gradients_of(trainer: Any) -> dict[str, Any]:
-    """What the last step of each network went by, as one row of numbers."""
-    networks = {"discriminator": trainer.arch.discriminator, "generator": trainer.arch.generator}
-    return {
-        name: torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None]).numpy()
-        for name, network in networks.items()
-    }
-
-
 def flat(numbers, prefix=""):
     """Numbers within numbers, each by its whole name."""
     if not isinstance(numbers, dict):

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import pickle
 import sys
+import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -14,6 +15,14 @@ from typing import Any
 
 import torch
 from torch.distributed import TCPStore
+
+
+def wait_until(reached: Callable[[], bool], started: object) -> None:
+    """Wait for what processes do, two minutes at the most."""
+    deadline = time.monotonic() + 120
+    while not reached():
+        assert time.monotonic() < deadline, started
+        time.sleep(0.05)
 
 
 class Started:

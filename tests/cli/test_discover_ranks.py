@@ -7,12 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import torch
 from rank_work import command_line
-from ranks import Started
+from ranks import Started, wait_until
 
 from directions.cli.main import main
 from directions.direction_file import load_directions
@@ -28,14 +27,6 @@ ENDLESS = ["--steps", "1000000"]
 
 def ranks(tmp_path, *arguments):
     return Started(command_line, "discover", *map(str, arguments), out=tmp_path)
-
-
-def wait_for_steps(folder, count, started):
-    """Wait until a run has taken so many steps."""
-    deadline = time.monotonic() + 150
-    while folder.last_step() < count:
-        assert time.monotonic() < deadline, started
-        time.sleep(0.05)
 
 
 class Folder(RunFolder):
@@ -68,7 +59,7 @@ def test_a_killed_rank_and_a_signal_keep_the_run(tmp_path):
     """kill -9 of one rank, then SIGTERM to one: each time the last step is kept, and the rest comes out the same."""
     folder = Folder(tmp_path / "runs" / "00000-run")
     broken = ranks(tmp_path, *SMALL, *ENDLESS, "--name", "run", "--out", tmp_path / "runs")
-    wait_for_steps(folder, 2, broken)
+    wait_until(lambda: folder.last_step() >= 2, broken)
     os.kill(broken.processes[1].pid, signal.SIGKILL)
     assert broken.exit_codes() == [1, -signal.SIGKILL]
     said = broken.printed(0)
@@ -79,7 +70,7 @@ def test_a_killed_rank_and_a_signal_keep_the_run(tmp_path):
 
     kept = folder.kept_step()
     stopped = ranks(tmp_path, "--resume", folder.path)
-    wait_for_steps(folder, kept + 2, stopped)
+    wait_until(lambda: folder.last_step() >= kept + 2, stopped)
     os.kill(stopped.processes[1].pid, signal.SIGTERM)
     assert stopped.exit_codes() == [128 + signal.SIGTERM] * 2
     said = stopped.printed(0) + stopped.printed(1)
@@ -105,7 +96,7 @@ def test_torchrun_starts_the_ranks_and_passes_signals_on(tmp_path):
     command = [*torchrun, "-m", "directions", "discover", *SMALL, *ENDLESS, "--name", "run", "--out", str(tmp_path)]
     with subprocess.Popen(command, env=environment, text=True, stderr=subprocess.PIPE) as process:
         try:
-            wait_for_steps(folder, 1, process)
+            wait_until(lambda: folder.last_step() >= 1, process)
         finally:
             process.send_signal(signal.SIGINT)
             _, said = process.communicate(timeout=100)

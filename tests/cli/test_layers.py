@@ -30,11 +30,11 @@ def plain():
 
 
 @pytest.fixture
-def generator(request, monkeypatch):
+def generator(request, monkeypatch, loaded):
     """What every command loads."""
-    loaded = request.getfixturevalue(request.param)
-    monkeypatch.setattr("directions.generators.registry.load_generator", lambda *_, **__: loaded)
-    return loaded
+    model = request.getfixturevalue(request.param)
+    monkeypatch.setattr("directions.generators.registry.load_generator", lambda *_, **__: model)
+    return model
 
 
 @pytest.mark.parametrize(("generator", "start", "stop"), [("deep", 5, 7), ("plain", 3, 4)], indirect=["generator"])

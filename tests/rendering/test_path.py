@@ -14,8 +14,7 @@ def test_there_and_back_starts_ends_and_turns_exactly(frames):
     path = there_and_back(frames, 2.7)
     assert path.shape == (frames,)
     assert path[0] == path[-1] == 0
-    assert path.max() == 2.7
-    assert path.min() == -2.7
+    assert (path.max(), path.min()) == (2.7, -2.7)
     top, bottom = path.argmax(), path.argmin()
     assert 0 < top < bottom < frames - 1
     np.testing.assert_array_equal(path, -path[::-1])
@@ -25,26 +24,11 @@ def test_there_and_back_starts_ends_and_turns_exactly(frames):
 
 
 def test_there_and_back_follows_the_cubic_step():
-    """Against the formula written out: quarters of 30 frames, a half of 60."""
-    path = there_and_back(121, 3.0)
-    for frame, amount in enumerate(path):
-        if frame <= 30:
-            t, start, end = frame / 30, 0.0, 3.0
-        elif frame <= 90:
-            t, start, end = (frame - 30) / 60, 3.0, -3.0
-        else:
-            t, start, end = (frame - 90) / 30, -3.0, 0.0
-        assert amount == pytest.approx(start + (end - start) * (3 * t**2 - 2 * t**3), abs=1e-12)
-
-
-@pytest.mark.parametrize("frames", [24, 60, 200])
-def test_there_and_back_loops_smoothly(frames):
-    """No change of speed from frame to frame, over the join too, is more than a smooth path of that length needs."""
-    path = there_and_back(frames, 1.0)
-    speed = np.diff(path, append=path[0])
-    change = np.abs(np.diff(speed, append=speed[0]))
-    quarter = round((frames - 1) / 4)
-    assert change.max() <= 6 / quarter**2 * 1.01
+    """Against the formula written out: quarters of 30 frames, a half of 60; which joins smoothly."""
+    step = lambda t: 3 * t**2 - 2 * t**3  # noqa: E731 - a formula
+    there, turn = step(np.arange(30) / 30), step(np.arange(60) / 60)
+    expected = 3 * np.concatenate([there, 1 - 2 * turn, [-1.0], -there[:0:-1], [0.0]])
+    np.testing.assert_allclose(there_and_back(121, 3.0), expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("columns", range(2, 12))
@@ -75,3 +59,13 @@ def test_dwell_is_the_time_of_the_trip(motion):
     trip = -np.cos(np.pi * time) if motion == "smooth" else 2 * time - 1
     nearest = np.abs(trip[:, None] - places).argmin(axis=1)
     np.testing.assert_allclose(dwell(places, motion), np.bincount(nearest) / len(time), atol=1e-4)
+
+
+@pytest.mark.parametrize("frames", [24, 60, 200])
+def test_there_and_back_loops_smoothly(frames):
+    """No change of speed from frame to frame, over the join too, is more than a smooth path of that length needs."""
+    path = there_and_back(frames, 1.0)
+    speed = np.diff(path, append=path[0])
+    change = np.abs(np.diff(speed, append=speed[0]))
+    assert change.max() <= 6 / round((frames - 1) / 4) ** 2 * 1.01
+
