@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from closed import ClosedFormGenerator
 from PIL import Image
 
 from directions.cli.main import main
+from directions.direction_file import Directions
+from directions.direction_file.format import make_header
 
 FAST = "--method adam --steps 3 --batch-size 2 --held-out 3 --held-out-probes 2 --eval-every 2 --final-samples 2"
 TRAIN = (
@@ -75,6 +78,18 @@ def command(loaded, real_command):
 def discover(command):
     """Run ``directions discover`` with settings that take no time."""
     return lambda *arguments: command("discover", *FAST.split(), *arguments)
+
+
+@pytest.fixture
+def run(command):
+    """The folder of a run on the axes of z, as far as rendering and measuring need one."""
+    folder = Path("outputs/00000-a")
+    folder.mkdir(parents=True)
+    settings = {"method": "adam", "config": {}, "steps": 3, "seed": 0, "penalty": None, "space": (0, 4)}
+    settings |= {"path_sizes": [3.0, 2.0, 2.0, 1.0], "classes": [2, 0], "truncation": 0.5}
+    header = make_header(ClosedFormGenerator(dim_z=4, resolution=8), **settings)
+    Directions(np.eye(4), header).save(folder / "directions.safetensors")
+    return folder
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import naive_biggan
 import numpy as np
-import pytest
 import torch
 
 from directions.direction_file import load_directions
@@ -35,18 +34,3 @@ def test_converted_directions_are_rendered_with_biggan_128(real_command, tmp_pat
     result = real_command("render", "out.safetensors", *arguments)
     assert result.code == 0, result.err
     assert (tmp_path / "pictures/overview.gif").is_file()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--name", "rotation"], "Error: --name must be INDEX=NAME, such as 5=rotation, got 'rotation'"),
-        (["--generator", "bigan-128"], "Did you mean 'biggan-128'"),
-        ([], "Say which components of z they are with --space, such as 0:6"),
-    ],
-)
-def test_convert_refuses_and_writes_nothing(real_command, tmp_path, arguments, message):
-    """Exit status 2, the option by its name, no file."""
-    np.save("a.npy", np.eye(2, 6))
-    assert real_command("convert", "a.npy", "--to", "out.safetensors", *arguments).refuses(message)
-    assert not (tmp_path / "out.safetensors").exists()

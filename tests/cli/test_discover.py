@@ -1,9 +1,10 @@
-"""``directions discover``: what it makes, what it says, and what it refuses without leaving anything behind."""
+"""``directions discover``, by steps and jointly: what it makes, says, refuses; where the memory does not suffice."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -11,10 +12,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from closed import ClosedFormGenerator
 from ranks import wait_until
 
 from directions.direction_file import load_directions
+from directions.discovery import too_large
 from directions.errors import Interrupted, NonFiniteError
 from directions.run import RunFolder
 from directions.settings.discover import DiscoverConfig
@@ -70,38 +73,6 @@ def test_discover_passes_every_option_on(command, loaded):
     assert result["name"] == "gen"
     assert loaded == [("gen", "w", "auto")]
     assert not list(Path().iterdir())
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--epsilon", "0"], "Error: --epsilon must be a finite number above 0, got 0.0."),
-        (["--truncation", "1.5"], "Error: --truncation must be a number above 0 and at most 1, got 1.5."),
-        (["--batch-size", "16", "--micro-batch", "5"], "Error: --micro-batch must divide batch_size 16"),
-        (["--ndirs", "5"], "Error: --ndirs must be at most 4, the size of the searched space 0:4, got 5"),
-        (["--space", "2:9"], "Error: --space must be START:STOP"),
-        (["--layers", "low"], "Error: --layers must be start:stop, such as 0:4, or coarse, mid or fine, got 'low'."),
-        (["-y", "clas 2"], "Did you mean 'class 2'?"),
-        (["--name", "../x"], "Error: --name must be letters, digits"),
-        (["--compile"], "Error: --compile is for BigGANs, which 'closed-form' is not. Leave it out."),
-        (["--precision", "tf32"], "Error: --precision tf32 is for CUDA GPUs, and generator 'closed-form' is on cpu."),
-        (["--init", "zero"], "Error: --init must be random or identity, got 'zero'."),
-        (["--out", "file"], "Error: Cannot write file: "),
-        (["--resume", "nowhere"], "Error: nowhere is not a run folder: it does not exist."),
-        (["--tensorboard"], "pip install 'biggan-directions[tensorboard]'"),
-        (["--sede", "1"], "No such option: --sede"),
-    ],
-    ids=" ".join,
-)
-def test_discover_refuses_and_leaves_nothing(discover, arguments, message, monkeypatch):
-    """Exit status 2, what was wrong, no traceback, no folder."""
-    if "--tensorboard" in arguments:
-        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    Path("file").touch()
-    result = discover(*arguments)
-    assert result.refuses(message)
-    assert result.out == ""
-    assert [path.name for path in Path().iterdir()] == ["file"]
 
 
 def test_discover_resume_extends_a_run(discover, command, loaded, monkeypatch):
@@ -194,3 +165,145 @@ def test_a_signal_after_the_terminal_is_gone_leaves_a_checkpoint(tmp_path):
     os.close(writing)
     last = json.loads(stats.read_text().splitlines()[-1])["step"]
     assert RunFolder(stats.parent).read_checkpoint()["state"]["record"]["step"] == last
+
+
+SMALL = "--held-out 3 --held-out-probes 2 --final-samples 2 --base-points 4 --starts 2"
+
+
+@pytest.fixture
+def joint(command):
+    """Run ``directions discover --method joint`` with settings that take no time."""
+    return lambda *arguments: command("discover", "--method", "joint", *SMALL.split(), *arguments)
+
+
+def test_joint_says_what_came_out(joint, command):
+    """The penalty, how many starts agree, where the directions are; progress by base points; as JSON; by inspect."""
+    result = joint()
+    assert result.code == 0, result.err
+    assert "joint solution" in result.out
+    assert "2 of 2 starts reached the same joint solution." in result.out
+    for text in ("4/4", "Measuring Hessians", "Diagonalising"):
+        assert text in result.err
+    header = load_directions("outputs/00000-builtin/directions.safetensors").header
+    assert (header["method"], header["steps"]) == ("joint", None)
+    shown = command("inspect", "outputs/00000-builtin").out
+    assert "method joint, seed 0" in shown
+    assert "joint start: 4 base points by differences, 2 of 2 starts agree" in shown
+    assert "halves agree" in shown
+    resumed = command("discover", "--resume", "outputs/00000-builtin", "--json", "--quiet")
+    assert resumed.err == ""
+    assert resumed.json["joint"]["starts"] == 2
+    assert isinstance(resumed.json["notes"], list)
+    more = command("discover", "--resume", "outputs/00000-builtin", "--steps", "9")
+    assert more.refuses("--steps has no effect with method joint")
+    assert joint("--time", "0.001s", "--out", "new").refuses("Error: --time must be at least")
+    assert not list(Path("new").iterdir())  # no empty run folder stays
+
+
+def test_joint_interrupted_while_measuring_goes_on(joint, command, monkeypatch):
+    """The command that is printed ends with the same file."""
+    joint("--name", "whole")
+
+    def interrupted(self, phase, done, total, note):
+        if done == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("directions.cli.common.ProgressBar.__call__", interrupted)
+        result = joint("--name", "broken")
+    assert result.code == 130
+    assert "directions discover --resume outputs/00001-broken" in result.err
+    command("discover", "--resume", "outputs/00001-broken")
+    log = (RunFolder.open("outputs/00001-broken").path / "log.txt").read_text()
+    assert "Resumed after base point 2" in log
+    files = [Path(f"outputs/{name}/directions.safetensors").read_bytes() for name in ("00000-whole", "00001-broken")]
+    assert files[0] == files[1]
+
+
+ALLOCATOR = "[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to"
+
+
+class Narrow(ClosedFormGenerator):
+    """Has room for some images at once, from a certain call on."""
+
+    def __init__(self, room: int, after: int = 0, error: type[Exception] = RuntimeError) -> None:
+        super().__init__(dim_z=4, resolution=8)
+        self.room, self.remaining, self.error = room, after, error
+
+    def forward(self, z, y=0, *, truncation=1.0):
+        self.remaining -= 1
+        if len(z) > self.room and self.remaining < 0:
+            raise self.error(ALLOCATOR)
+        return super().forward(z, y, truncation=truncation)
+
+
+@pytest.fixture
+def use(monkeypatch):
+    """Make the commands load a generator."""
+
+    def use(generator):
+        monkeypatch.setattr("directions.generators.registry.load_generator", lambda *_, **__: generator)
+
+    return use
+
+
+def outcome(folder):
+    """What must not depend on the shortage."""
+    stats = [{**line, "seconds": None} for line in folder.read_stats()]
+    return [(line["step"], line["base_points"], line["penalty"] is None) for line in stats]
+
+
+@pytest.mark.parametrize(
+    ("method", "error", "after"), [("adam", RuntimeError, 23), ("joint+adam", torch.cuda.OutOfMemoryError, 0)]
+)
+def test_discover_out_of_memory_goes_on_with_the_micro_batch_named(discover, command, use, method, error, after):
+    """At the start, or in the middle; what was learned is kept; the resume command works as it is printed."""
+    settings = ["--method", method, "--steps", "3", "--batch-size", "6", "--checkpoint-every", "50"]
+    settings += ["--base-points", "3", "--starts", "1"] if method != "adam" else []
+    use(ClosedFormGenerator(dim_z=4, resolution=8))
+    discover(*settings, "--name", "whole")
+    use(Narrow(9, after=after, error=error))
+    result = discover(*settings, "--name", "narrow")
+    assert result.refuses("Error: Out of memory with 24 images at once, 4 for each sample of a micro-batch of 6. ")
+    assert "Try --micro-batch 3 (or 2, 1): a step keeps its 6 samples" in result.err
+    resume = shlex.split(re.search(r"To go on: directions (.*)", result.err)[1])
+    assert resume == ["discover", "--resume", "outputs/00001-narrow", "--micro-batch", "3"]
+    narrow, whole = RunFolder.open("outputs/00001-narrow"), RunFolder.open("outputs/00000-whole")
+    assert not narrow.directions_path.exists()
+    assert "Out of memory" in (narrow.path / "log.txt").read_text()
+    if method == "adam":
+        kept = narrow.read_checkpoint()["state"]["record"]["step"]
+        assert kept == narrow.read_stats()[-1]["step"]
+        assert (kept > 0) == (after > 0)
+
+    assert command(*resume).code == 2  # three samples are 12 images: still too many
+    assert command(*resume[:-1], "2").code == 0
+    assert outcome(narrow) == outcome(whole)
+    ends = [json.loads(folder.stats_path.read_text().splitlines()[-1])["penalty"] for folder in (narrow, whole)]
+    assert ends[0] == pytest.approx(ends[1], rel=1e-4)
+    assert narrow.directions_path.exists()
+
+
+def test_too_large_has_nothing_smaller_than_one():
+    """Then the generator, the probes or the device must change."""
+    error = too_large(DiscoverConfig(batch_size=4, micro_batch=1, num_probes=4))
+    assert error.micro_batch is None
+    assert "micro-batch of 1, which cannot be made smaller. A new run may take --num-probes 2." in str(error)
+    assert "A BigGAN holds less with --recompute" in str(error)
+    assert "--recompute" not in str(too_large(DiscoverConfig(batch_size=1, recompute=True)))
+    assert "--num-probes" not in str(too_large(DiscoverConfig(batch_size=1)))
+
+
+def test_command_line_explains_memory_that_runs_out_anywhere(command, monkeypatch):
+    """Such as while weights are loaded; other errors of the program are not hidden."""
+
+    def fail(*_, **__):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB.\nMore lines.")
+
+    monkeypatch.setattr("directions.generators.registry.load_generator", fail)
+    result = command("discover")
+    assert result.code == 2
+    assert result.err.startswith("Error: Out of memory. Close other programs, use a smaller generator")
+    monkeypatch.setattr("directions.generators.registry.load_generator", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        command("discover")

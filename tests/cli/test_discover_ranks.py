@@ -10,8 +10,7 @@ import sys
 
 import numpy as np
 import torch
-from rank_work import command_line
-from ranks import Started, wait_until
+from ranks import Started, command_line, wait_until
 
 from directions.cli.main import main
 from directions.direction_file import load_directions

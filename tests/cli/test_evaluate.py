@@ -12,62 +12,33 @@ import torch
 from closed import ClosedFormGenerator
 
 from directions import load_directions
-from directions.direction_file import Directions
-from directions.direction_file.format import make_header
 from directions.evaluation.activeness import activeness
-from directions.evaluation.report import FileEvaluation
 
+FILE = "directions.safetensors"
 FAST = ["--seeds", "2", "--samples", "2"]
 
 
-@pytest.fixture
-def file(tmp_path):
-    generator = ClosedFormGenerator(dim_z=4, resolution=8)
-    header = make_header(
-        generator, path_sizes=[3.0] * 3, names=["a", "b", "c"], classes=[0, 2], truncation=1.0, space=(0, 4),
-        method="adam", config={}, steps=1, seed=0, penalty=None,
-    )  # fmt: skip
-    path = tmp_path / "directions.safetensors"
-    Directions(generator.directions.numpy()[:3], header).save(path)
-    return path
-
-
-def test_evaluate_prints_tables(command, file):
+def test_evaluate_prints_tables(command, run):
     """Settings, numbers with verdicts, directions; progress on stderr only; --json prints what the file holds."""
-    result = command("evaluate", file, *FAST)
+    result = command("evaluate", run, *FAST)
     assert result.code == 0
     lines = result.out.splitlines()
-    assert lines[0].startswith("3 directions of closed-form: z components 0:4, truncation 1; 2 seeds, 2 places each")
+    assert lines[0].startswith("4 directions of closed-form: z components 0:4, truncation 0.5; 2 seeds, 2 places each")
     assert "found against random" in lines[2]
     starts = ("held-out penalty (lower", "off-diagonal", "energy", "diagonal share", "diagonal ratio", "active")
     assert all(line.startswith(start) for line, start in zip(lines[3:9], starts, strict=True))
-    assert [line.split()[:2] for line in lines[-3:]] == [["0", "a"], ["1", "b"], ["2", "c"]]
+    assert [line.split()[:2] for line in lines[-4:]] == [[str(i), f"d{i}"] for i in range(4)]
     given = [*FAST, "--metrics", "activeness, penalty", "--out", "e.json", "--plot", "e.png", "--json", "--quiet"]
-    result = command("evaluate", file.parent, *given)
+    result = command("evaluate", run / FILE, *given)
     assert result.err == ""
     assert result.json == json.loads(Path("e.json").read_text())
-    assert result.json["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert result.json["sha256"] == hashlib.sha256((run / FILE).read_bytes()).hexdigest()
     assert set(result.json["numbers"]) == {"penalty", "active_directions"}
-    assert result.json["settings"]["classes"] == [0, 2]
+    assert result.json["settings"]["classes"] == [2, 0]
     assert Path("e.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_evaluate_refuses_before_measuring(command, file, monkeypatch):
-    """With the option by its name: minutes of work are not lost to a slip in a path."""
-    monkeypatch.setattr(FileEvaluation, "run", lambda *_, **__: pytest.fail("measured"))
-    for arguments, message in [
-        ("--samples 1", "Error: --samples must be at least 2, got 1"),
-        ("--metrics penalti", "activeness, factors, got 'penalti'. Did you mean 'penalty'?"),
-        ("--metrics factors", "Error: --metrics can have factors only for generators whose images"),
-        ("--plot x.gif", "A plot's name must end in .png, .svg or .pdf"),
-        ("--out nowhere/x.json", "nowhere does not exist. Create it"),
-        ("--plot nowhere/x.png", "nowhere does not exist. Create it"),
-    ]:
-        assert command("evaluate", file, *FAST, *arguments.split()).refuses(message)
-    assert list(Path.cwd().iterdir()) == [file]
-
-
-def test_measure_fills_in_the_columns_of_a_converted_file(command, file):
+def test_measure_fills_in_the_columns_of_a_converted_file(command, run):
     """As discovery measures them; the directions keep their order and what was written on them; it can be undone."""
     np.save("A.npy", np.eye(4)[[2, 0, 1]])  # the paper's kind of file: columns are empty
     path = Path("c.safetensors")

@@ -6,8 +6,7 @@ import signal
 
 import pytest
 import torch
-from rank_work import exchanges, told
-from ranks import Started
+from ranks import Started, exchanges, told
 
 from directions.errors import UserError
 from directions.ranks import Processes, joined

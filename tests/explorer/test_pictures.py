@@ -22,7 +22,7 @@ from directions.direction_file.format import make_header
 from directions.evaluation.statistics import Statistics, suggest_names
 from directions.explorer.file import OpenFile
 from directions.explorer.models import AnimationRequest
-from directions.explorer.painter import Shared, Store, SupersededError, Worker, animate
+from directions.explorer.painter import Shared, SupersededError, Worker, animate
 from directions.generators.layers import LayerRange
 from directions.rendering.frames import random_rivals, to_uint8
 
@@ -79,19 +79,6 @@ def test_picture_is_kept_for_the_next_who_asks(page):
     assert page.image(moves={page.ids[1]: 1.0, page.ids[2]: 0.0}).content == first.content
     assert len(page.generator.batch_sizes) == calls
     assert page.image(moves={page.ids[1]: 1.01}).content != first.content
-
-
-def test_store_forgets_what_was_not_asked_for_the_longest():
-    """It never grows above its size, but keeps at least the newest."""
-    store = Store(10)
-    for text in ("aaaa", "bbbb", "aaaa", "cccc"):
-        store.get(text, lambda text=text: text)
-    made = []
-    for text in ("aaaa", "cccc", "bbbb"):
-        store.get(text, lambda text=text: made.append(text) or text)
-    assert made == ["bbbb"]
-    store.get("long", lambda: "x" * 99)
-    assert len(store) == 1
 
 
 def test_pictures_of_clients_at_once_are_their_own(page):
@@ -241,7 +228,7 @@ def test_suggestion_is_what_changes_most_and_is_kept_beside_the_file(page):
 
 
 def test_gif_goes_no_further_than_the_sliders(page, monkeypatch):
-    """An older file may have a larger range, far out where images are no numbers."""
+    """An older file may have a larger range, far out where images are no numbers; none is made when nobody waits."""
     directions = load_directions(page.path)
     entries = directions.header["directions"]
     entries[0]["path_size"] = 500.0
@@ -254,17 +241,9 @@ def test_gif_goes_no_further_than_the_sliders(page, monkeypatch):
     moved = [by for by in amounts if isinstance(by, float)]
     assert (min(moved), max(moved)) == (-100, 100)
 
-
-def test_gif_stops_when_nobody_waits(page):
-    """No image is made after the client has gone."""
-
-    async def gone():
-        return True
-
-    async def ask():
-        request = AnimationRequest(seeds=(0,), label=0, direction=page.ids[0], frames=8)
-        worker = Worker()
-        shared = Shared(page.generator, worker.do, gone)
+    async def ask(gone=True):
+        request, worker = AnimationRequest(seeds=(0,), label=0, direction=page.ids[0], frames=8), Worker()
+        shared = Shared(page.generator, worker.do, lambda: asyncio.sleep(0, gone))
         with pytest.raises(SupersededError):
             await asyncio.to_thread(animate, request, OpenFile(page.path).read(), shared)
         worker.close()

@@ -1,11 +1,13 @@
-"""The server itself: addresses that it takes and refuses, a real connection, Ctrl-C."""
+"""The server: addresses that it takes and refuses, Ctrl-C; the line of its clients, one at a time."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
+import threading
 import urllib.request
 
 import pytest
@@ -13,7 +15,9 @@ from fakes import BlobGenerator, blob_directions
 
 from directions.cli.main import main
 from directions.errors import UserError
+from directions.explorer import painter
 from directions.explorer.app import USUAL_PORT, address, listen
+from directions.explorer.painter import BusyError, SupersededError, Worker
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "example.org", "", "127.0.0.1; rm"])
@@ -79,3 +83,80 @@ def test_command_refuses_what_is_wrong(tmp_path, capsys, monkeypatch, arguments,
         arguments = []
     assert main(["explore", str(tmp_path / "x.safetensors"), "--no-open", *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+async def stand_in_line(worker, requests):
+    """Hold the worker, put requests (client, number) in the line, let go: the order of service, and what they got."""
+    log, started, release = [], threading.Event(), threading.Event()
+
+    def hold():
+        started.set()
+        release.wait(10)
+
+    holding = asyncio.create_task(worker.newest("holder", 0, hold))
+    await asyncio.to_thread(started.wait, 10)
+    waiting = []
+    for request in requests:
+        waiting.append(asyncio.create_task(worker.newest(*request, lambda request=request: log.append(request))))
+        await asyncio.sleep(0)
+    release.set()
+    _, *results = await asyncio.gather(holding, *waiting, return_exceptions=True)
+    worker.close()
+    return log, results
+
+
+@pytest.mark.parametrize(
+    ("requests", "served", "error", "most"),
+    [
+        ([("a", 1), ("a", 2), ("a", 3)], [("a", 3)], SupersededError, 32),
+        ([("a", 5), ("a", 4)], [("a", 5)], SupersededError, 32),  # two connections may swap two requests
+        ([("a", 1), ("b", 1), ("c", 1)], [("a", 1), ("b", 1)], BusyError, 3),
+    ],
+    ids=["newer", "overtaken", "too many"],
+)
+def test_worker_serves_only_the_newest_request_of_a_client(requests, served, error, most):
+    """The others are dropped without being computed; the line is bounded."""
+    log, results = asyncio.run(stand_in_line(Worker(most_waiting=most), requests))
+    assert log == served
+    dropped = [result for request, result in zip(requests, results, strict=True) if request not in served]
+    assert all(isinstance(result, error) for result in dropped)
+
+
+def test_worker_keeps_previews_behind_everybody(monkeypatch):
+    """What is asked for when idle comes after what is asked for later by a slider, and after a moment of rest."""
+    monkeypatch.setattr(painter, "_QUIET", 0.1)
+
+    async def ask():
+        log, worker = [], Worker()
+        await worker.newest("a", 1, lambda: log.append("a1"))
+        preview = asyncio.create_task(worker.when_idle(lambda: log.append("preview")))
+        await asyncio.sleep(0)
+        await worker.newest("a", 2, lambda: log.append("a2"))
+        await preview
+        waits = asyncio.create_task(worker.when_idle(lambda: log.append("late")))
+        worker.close()
+        with pytest.raises(SupersededError):
+            await waits
+        return log
+
+    assert asyncio.run(ask()) == ["a1", "a2", "preview"]
+
+
+def test_worker_that_is_closed_lets_nobody_wait():
+    """Who stands in line is told, who comes later too; what runs is finished."""
+
+    async def end():
+        worker, started, release, log = Worker(), threading.Event(), threading.Event(), []
+        holding = asyncio.create_task(worker.newest("a", 0, lambda: (started.set(), release.wait(10), "done")[-1]))
+        await asyncio.to_thread(started.wait, 10)
+        waiting = asyncio.create_task(worker.newest("b", 0, lambda: log.append("b")))
+        await asyncio.sleep(0)
+        worker.close()
+        release.set()
+        late = asyncio.create_task(worker.newest("c", 0, lambda: log.append("c")))
+        return log, await asyncio.gather(holding, waiting, late, return_exceptions=True)
+
+    log, results = asyncio.run(end())
+    assert log == []
+    assert results[0] == "done"
+    assert [type(result) for result in results[1:]] == [SupersededError, SupersededError]

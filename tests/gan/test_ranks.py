@@ -11,8 +11,7 @@ import pytest
 import torch
 from gan_runs import config, gan_steps, gradients_of, pictures
 from PIL import Image
-from rank_work import command_line
-from ranks import Started, wait_until
+from ranks import Started, command_line, wait_until
 
 from directions.cli.main import main
 from directions.errors import UserError

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
@@ -57,27 +56,3 @@ def test_joint_cell_resumes(study, target, tmp_path, monkeypatch):
     assert again["basis"] == whole["basis"]
     assert [point["held_out"] for point in again["curve"]] == [point["held_out"] for point in whole["curve"]]
     assert not list(tmp_path.iterdir())
-
-
-def test_report_of_a_target_scored_by_hessians(study, target, tmp_path):
-    """Every method has a row, and seeds are compared."""
-    target.scored_by = "*penalty*: of Hessians."
-    cells = [
-        study.Cell("baselines", "baselines"),
-        *(study.Cell(f"joint-{seed}", "joint", seed, {"points": [1, 2]}) for seed in range(2)),
-        study.Cell("adam-paper-0", "adam, the paper's settings", 0, {"steps": 3}),
-        study.Cell("joint+adam-0", "joint+adam", 0, {"steps": 2}, "joint-0"),
-    ]
-    about = {"generator": {"name": "closed", "digest": "0"}, "machine": "this", "scored_by": target.scored_by}
-    for cell in cells:
-        result = study.runner(cell)(target, cell, tmp_path) | about
-        result |= {"cell": cell.name, "method": cell.method, "seed": cell.seed, "settings": cell.settings}
-        (tmp_path / f"{cell.name}.json").write_text(json.dumps(result))
-    study.write_report(tmp_path, tmp_path / "report")
-    page = (tmp_path / "report.md").read_text()
-    rows = {line.split("|")[1].strip(): line.split("|") for line in page.splitlines() if line.startswith("| ")}
-    assert {"axes of z", "random 2", "joint (2 seeds)", "adam, the paper's settings (1 seed)"} <= rows.keys()
-    assert float(rows["joint (2 seeds)"][5]) > 0.99
-    assert "*penalty*: of Hessians." in page
-    assert "Joint diagonalisation is below that, from every seed" in page
-    assert (tmp_path / "report.png").stat().st_size > 1000

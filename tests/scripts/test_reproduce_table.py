@@ -105,20 +105,6 @@ def test_report_sets_ours_beside_the_published(table, tmp_path, capsys):
     assert len(json.loads((tmp_path / "docs" / "table.json").read_text())["cells"]) == 3
 
 
-def test_long_runs_come_in_order_and_at_equal_kimg(table):
-    """The plain network to where fine-tuning starts, then both in turn; every run has 2,000 kimg of its own."""
-    from table_curves import RUNS, steps
-
-    names = [(run.name, mark) for run, mark in steps([0, 1])]
-    assert names[:3] == [("plain-0", 200), ("plain-0", 400), ("plain-0", 600)]
-    assert names[3:6] == [("ft-max-10-0", 800), ("plain-0", 800), ("ft-max-10-0", 1000)]
-    assert len(set(names)) == len(names)
-    assert {mark for name, mark in names if name == "ft-mean-10-1"} == set(range(800, 2601, 200))
-    assert {name for name, mark in names if mark == 2600} == {
-        f"{run.name[:-1]}{seed}" for run in RUNS for seed in (0, 1)
-    }
-
-
 def test_long_runs_go_on_from_one_another(table, tmp_path, monkeypatch):
     """Plain, fine-tuned from it, from scratch; λ follows from the penalty at the start; a second walk does nothing."""
     import table_curves as curves

@@ -1,4 +1,4 @@
-"""``name``, ``select``, ``merge``, and what ``inspect`` shows of it."""
+"""``name``, ``select``, ``merge``, ``inspect``, ``generators``, and wrong files for every verb that reads one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 from fakes import blob_directions
 
 from directions.direction_file import edit_directions, load_directions
+from directions.generators.registry import GeneratorStatus
 
 
 @pytest.fixture
@@ -58,16 +59,6 @@ def test_name_undo_restores_the_bytes(command, file):
     assert command("name", file, "--undo").refuses("There is no change to undo: the file's history is empty.\n")
 
 
-REFUSED = [
-    ("", "Error: Give one of DIRECTION (with what to write), --csv, --order and --undo, got none of them."),
-    ("5", "There is nothing to write on direction '5'. Give a NAME, --path-size,"),
-    ("5 x --undo", "got DIRECTION and --undo"),
-    ("--undo --hide", "To write hidden, say on which direction"),
-    ("9 x", "There is no direction 9: the indices go from 0 to 5"),
-    ("--csv no.csv", "Cannot read no.csv: No such file or directory"),
-]
-
-
 REFUSED_CSV = [
     (b"", "the first line must name the column index"),
     (b"index,nmae\n0,x\n", ", got 'nmae'. Did you mean 'name'?"),
@@ -83,11 +74,9 @@ REFUSED_CSV = [
 ]
 
 
-def test_name_is_all_or_nothing(command, file):
-    """What is wrong anywhere leaves the file as it is; of a table the message names the line."""
+def test_name_csv_is_all_or_nothing(command, file):
+    """A wrong line anywhere leaves the file as it is; the message names the line."""
     before = file.read_bytes()
-    for arguments, message in REFUSED:
-        assert command("name", file, *arguments.split()).refuses(message)
     for text, message in REFUSED_CSV:
         Path("t.csv").write_bytes(text)
         assert command("name", file, "--csv", "t.csv").refuses(message)
@@ -143,3 +132,46 @@ def test_inspect_shows_notes_marks_and_order(command, file):
     assert lines[1].endswith("★       first line…") or lines[1].endswith("*       first line...")
     assert "hidden  xxx" in lines[-1]
     assert len(lines[-1]) < 120
+
+
+def test_inspect_shows_origin_and_every_direction(command, discover):
+    """For the file, and for the run folder that it is in; what was not measured is left empty."""
+    assert discover("--name", "a", "-y", "2,0", "--truncation", "0.5").code == 0
+    run = Path("outputs/00000-a")
+    shown = command("inspect", run).out
+    assert command("inspect", run / "directions.safetensors").out == shown
+    assert "4 directions of closed-form (|z| 4, 8 pixels" in shown
+    assert "steps 3, seed 0, truncation 0.5, classes 2,0, z components 0:4" in shown
+    assert "held-out penalty: before" in shown
+    lines = [line.split() for line in shown.splitlines()[-4:]]
+    assert [line[1] for line in lines] == ["d0", "d1", "d2", "d3"]
+    assert all(line[-1].endswith("%") for line in lines)
+    blob_directions(activeness=[None] * 6, penalty=None, classes=None, seed=None, steps=None).save("x.safetensors")
+    result = command("inspect", "x.safetensors")
+    assert "left-right" in result.out
+    assert "None" not in result.out
+
+
+@pytest.mark.parametrize("verb", ["inspect", "render"])
+def test_wrong_file_is_one_sentence(command, verb):
+    """Exit status 2 and no traceback."""
+    for content, message in {
+        None: "no direction file",
+        b"": "empty",
+        b"<html>": "HTML",
+        b"\x80\x02}q": "pickle",
+    }.items():
+        if content is not None:
+            Path("x.safetensors").write_bytes(content)
+        assert command(verb, "x.safetensors").refuses(message)
+
+
+def test_generators_lists_what_there_is_and_what_is_missing(command, monkeypatch):
+    """As a table, and as JSON."""
+    ready = GeneratorStatus("builtin", "ready", "sha256 abc", 12, 3, 64)
+    missing = GeneratorStatus("other", "missing", "Download it first.")
+    monkeypatch.setattr("directions.generators.registry.list_generators", lambda: [ready, missing])
+    lines = command("generators").out.splitlines()
+    assert lines[1].split() == ["builtin", "ready", "12", "3", "64", "sha256", "abc"]
+    assert lines[2].split() == ["other", "missing", "Download", "it", "first."]
+    assert command("generators", "--json").json == [vars(ready), vars(missing)]
