@@ -26,20 +26,25 @@ def test_resolve_device_finds_what_is_there(monkeypatch):
 
 
 @pytest.mark.parametrize("before", [True, False])
-def test_full_float32_switches_tf32_off_and_back(monkeypatch, before):
+def test_full_float32_switches_tf32_off_and_back(before):
     """The caller's setting returns, also after an error."""
     backends = torch.backends.cudnn, torch.backends.cuda.matmul
-    for backend in backends:
-        monkeypatch.setattr(backend, "allow_tf32", before)
+    kept = [backend.allow_tf32 for backend in backends]
 
     def fail_inside():
         with full_float32():
             assert not any(backend.allow_tf32 for backend in backends)
             raise RuntimeError("inside")
 
-    with pytest.raises(RuntimeError, match="inside"):
-        fail_inside()
-    assert [backend.allow_tf32 for backend in backends] == [before] * 2
+    try:
+        for backend in backends:
+            backend.allow_tf32 = before
+        with pytest.raises(RuntimeError, match="inside"):
+            fail_inside()
+        assert [backend.allow_tf32 for backend in backends] == [before] * 2
+    finally:
+        for backend, setting in zip(backends, kept, strict=True):
+            backend.allow_tf32 = setting
 
 
 @pytest.mark.parametrize(

@@ -118,8 +118,9 @@ REFUSED = {
 
 @pytest.mark.parametrize("start", REFUSED, ids=lambda start: " ".join(start.split()[:2]))
 def test_a_mistake_is_refused_and_leaves_everything(command, run, pictures, monkeypatch, start):
-    """Before the generator works: exit status 2, the option by its name, no traceback; no file is made or changed."""
-    monkeypatch.setattr(ClosedFormGenerator, "forward", lambda *_, **__: pytest.fail("made images"))
+    """Before images are made: exit status 2, the option by its name, no traceback; no file is made or changed."""
+    if start != DISCOVER:  # of which --compile is refused when it is first used
+        monkeypatch.setattr(ClosedFormGenerator, "forward", lambda *_, **__: pytest.fail("made images"))
     run.rename("run")
     blob_directions().save("blob.safetensors")
     np.save("a.npy", np.eye(2, 3))

@@ -348,12 +348,14 @@ def test_browser_on_a_phone_by_night_without_motion(browser, tmp_path):
     page = make_page(generator, tmp_path / "x.safetensors")
     with page.client, serving(page, browser) as served:
         tab = served.open()
+        # Rows grow by suggested names, which would move what is measured below.
+        tab.route("**/api/suggestion*", lambda route: route.fulfill(json={"suggestion": None}))
         tab.emulate_media(color_scheme="dark", reduced_motion="reduce")
         tab.set_viewport_size({"width": 360, "height": 740})
         assert max(map(int, re.findall(r"\d+", tab.evaluate("getComputedStyle(document.body).backgroundColor")))) < 60
-        tab.locator(".slider").last.scroll_into_view_if_needed()
         served.slide(tab, 5, 1.0)
-        tab.locator(".slider").last.scroll_into_view_if_needed()
+        playwright.expect(tab.locator(".preview.made")).to_have_count(6)
+        tab.locator(".slider").last.evaluate("slider => slider.scrollIntoView({ block: 'end' })")
         tiles, slider = (tab.locator(one).bounding_box() for one in ("#tiles", ".direction:last-child .slider"))
         assert 0 <= tiles["y"] < tiles["y"] + tiles["height"] <= slider["y"] + slider["height"] <= 740
         tab.locator(".preview").last.focus()

@@ -122,7 +122,7 @@ def test_animation_that_fails_keeps_the_old_file(tmp_path, ending, error, capfd)
     cause = "ffmpeg could not finish it, as on a full disk" if ending == "mp4" else "File too large"
 
     def frames():
-        for seed in range(8):
+        for seed in range(2):
             yield np.random.default_rng(seed).integers(0, 256, (160, 160, 3), dtype=np.uint8)
         if not full:
             raise error

@@ -8,8 +8,8 @@ from fakes import BlobGenerator, blob_directions
 from PIL import Image
 
 from directions.errors import UserError
-from directions.rendering import frames, stills
 from directions.rendering import render as module
+from directions.rendering import stills
 from directions.rendering.frames import random_rivals, to_uint8
 from directions.rendering.render import render
 from directions.settings.render import RenderSettings
@@ -82,32 +82,6 @@ def test_render_file_names_are_safe(generator, tmp_path, monkeypatch):
     for out in (tmp_path / "file", tmp_path / "file" / "inside"):
         with pytest.raises(UserError, match=r"Cannot make the folder .*file"):
             draw(generator, out)
-
-
-class Interrupting(BlobGenerator):
-    """Fails in the middle of the animation."""
-
-    error: type[BaseException] = KeyboardInterrupt
-
-    def __call__(self, z, y=0, *, truncation=1.0):
-        if len(self.batch_sizes) == 3:
-            raise self.error
-        return super().__call__(z, y)
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
-def test_render_interrupted_leaves_no_partial_file(tmp_path, error, monkeypatch):
-    """What is there is complete: the sheet, made first, and an older GIF as it was."""
-    monkeypatch.setattr(frames, "PIXELS_AT_ONCE", 16 * 16 * 16)
-    generator = Interrupting(resolution=16)
-    generator.error = error
-    (tmp_path / "003-hue.gif").write_bytes(b"older")
-    with pytest.raises(error):
-        draw(generator, tmp_path)
-    assert files(tmp_path) == ["003-hue.gif", "contact_sheet.png"]
-    assert (tmp_path / "003-hue.gif").read_bytes() == b"older"
-    with Image.open(tmp_path / "contact_sheet.png") as sheet:
-        sheet.verify()
 
 
 def moved(generator, keys, amounts, sample, seed=0, y=0):

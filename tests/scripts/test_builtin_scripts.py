@@ -43,22 +43,6 @@ def write_letters(folder: Path, count: int = 52, side: int = 32) -> Path:
     return folder
 
 
-def test_second_stage_sees_letters_of_one_face_together(scripts, tmp_path):
-    """It takes the first's generator but not its discriminator; one that is new learns by itself before."""
-    import train
-
-    data, first, second = write_letters(tmp_path / "data"), tmp_path / "first", tmp_path / "second"
-    command = ["--data", str(data), *OPTIONS, "--fold", "2"]
-    assert train.main([*command, "--out", str(first), "--steps", "1"]) == 0
-    pairs = [*command, "--out", str(second), "--start", str(first), "--together", "2", "--factors", "1", "--alone"]
-    for steps in ("1", "2"):  # interrupted before the last step
-        assert train.main([*pairs, "--steps", steps, "--warm-up", "1"]) == 0
-    assert ["factors" in line for line in lines_of(second)] == [False, True]
-    images = train.Images(data)
-    others = images.of_same_face(torch.arange(len(images)), torch.Generator().manual_seed(0))
-    assert torch.equal(others // 26, torch.arange(len(images)) // 26)
-
-
 def test_rank_matching_is_the_wasserstein_distance(scripts):
     """Against itself 0, against itself moved by 2 it is 4, whatever the order and how few are looked at."""
     from matching import rank_matching
