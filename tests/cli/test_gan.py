@@ -117,37 +117,28 @@ def test_sample_writes_a_sheet_of_images(command):
     np.testing.assert_array_equal(pixels(written[0])[12:20, 12:20], images[4])
 
 
-def test_sample_sweeps_a_component(command):
-    """A strip with a row a sample, and a GIF, each in one file; the component is set, not added to."""
-    options = "--sweep z2 --samples 2 --steps 3 --scale 1 --out x --json"
-    assert command("gan", "sample", "builtin", *options.split()).json == ["x/002-z2.png", "x/002-z2.gif"]
+def test_sample_sweeps_components(command):
+    """A strip and a GIF of one, which is set, not added to; the plane of two: the first across, the second upwards."""
+    sample = ("gan", "sample", "builtin", "--steps", "3", "--scale", "1", "--out", "x", "--json")
+    assert command(*sample, "--sweep", "z2", "--samples", "2").json == ["x/002-z2.png", "x/002-z2.gif"]
     generator = ClosedFormGenerator(4, 8)
     z = generator.sample_z(2, seed=0)
-    z[:, 2] = -2.0
+    z[:, 2] = -2.0  # the left end of the strip
     first = to_uint8(generator(z, torch.tensor([0, 1])))
-    strip = pixels("x/002-z2.png")
-    assert all(len(places(strip, image)) for image in first), "the left end of the strip is at −2"
+    assert all(len(places(pixels("x/002-z2.png"), image)) for image in first)
     with Image.open("x/002-z2.gif") as gif:
         assert gif.n_frames == 60
-
-
-def test_sample_twice_is_the_plane_of_two_components(command):
-    """One PNG: the first across, the second upwards."""
-    options = "--sweep 3 --sweep 0 --steps 3 --scale 1 --extent 1.5 --out x --json"
-    assert command("gan", "sample", "builtin", *options.split()).json == ["x/plane-3-0.png"]
-    generator = ClosedFormGenerator(4, 8)
+    assert command(*sample, "--sweep", "3", "--sweep", "0", "--extent", "1.5").json == ["x/plane-3-0.png"]
     z = generator.sample_z(1, seed=0)
     z[:, 3], z[:, 0] = -1.5, 1.5
     plane = pixels("x/plane-3-0.png")
     ((row, _),) = places(plane, to_uint8(generator(z, 0))[0])
-    assert row < plane.shape[0] / 2, "the second component is largest at the top"
+    assert row < plane.shape[0] / 2
 
 
-def test_sample_all_goes_through_the_components_most_active_first(command, monkeypatch):
+def test_sample_all_goes_through_the_components_most_active_first(evaluate, command, monkeypatch):
     """A strip and a GIF for each, an overview; the order is measured once, for the same classes and truncation."""
     measured, asked = [], []
-    settings = METRICS["activeness"].settings | {"samples": 1}
-    monkeypatch.setitem(METRICS, "activeness", dataclasses.replace(METRICS["activeness"], settings=settings))
     measure, render = Measuring.measure, module.render
 
     def rendered(*positional, indices, **named):
@@ -158,7 +149,7 @@ def test_sample_all_goes_through_the_components_most_active_first(command, monke
     monkeypatch.setattr(Measuring, "measure", note)
     monkeypatch.setattr(module, "render", rendered)
     Path("run").mkdir()
-    assert command("gan", "evaluate", "run", "-m", "activeness", "--no-plots", "-q").code == 0
+    assert evaluate("run", "-m", "activeness", "--no-plots", "-q").code == 0
     order = json.loads(Path("run/metrics.jsonl").read_text())["results"]["order"]
     arguments = ["gan", "sample", "run", "--sweep", "all", "--samples", "1", "--scale", "1", "--steps", "2", "-q"]
     assert command(*arguments, "--out", "x").code == 0
@@ -176,8 +167,6 @@ SMALL = {
     "ppl_zend_effnetlite0_10k": {"pairs": 3},
     "fd_effnetlite0_5k": {"images": 6},
     "factor_effects": {"num_points": 2},
-    "dci_10k": {"samples": 60},
-    "mig_10k": {"samples": 60},
 }
 
 

@@ -22,7 +22,7 @@ from directions.direction_file.format import make_header
 from directions.evaluation.statistics import Statistics, suggest_names
 from directions.explorer.file import OpenFile
 from directions.explorer.models import AnimationRequest
-from directions.explorer.painter import Shared, SupersededError, Worker, animate
+from directions.explorer.painter import Shared, Store, SupersededError, Worker, animate
 from directions.generators.layers import LayerRange
 from directions.rendering.frames import random_rivals, to_uint8
 
@@ -73,12 +73,16 @@ def test_picture_is_the_generators_at_that_place(page):
 
 
 def test_picture_is_kept_for_the_next_who_asks(page):
-    """The generator does not make it again, and another amount is another picture."""
+    """The generator does not make it again, and another amount is another picture; what is kept has a total size."""
     first = page.image(moves={page.ids[1]: 1.0})
     calls = len(page.generator.batch_sizes)
     assert page.image(moves={page.ids[1]: 1.0, page.ids[2]: 0.0}).content == first.content
     assert len(page.generator.batch_sizes) == calls
     assert page.image(moves={page.ids[1]: 1.01}).content != first.content
+    store, made = Store(10), []
+    for text in ("aaaa", "bbbb", "aaaa", "cccc", "aaaa"):  # what was not asked for the longest goes first
+        store.get(text, lambda text=text: made.append(text) or text)
+    assert (made, len(store)) == (["aaaa", "bbbb", "cccc"], 2)
 
 
 def test_pictures_of_clients_at_once_are_their_own(page):
