@@ -12,6 +12,9 @@ from program import load_program
 from directions.direction_file import edit_directions, load_directions
 from directions.explorer.guard import MAX_BODY
 
+GONE = "load the page again"
+HEADERS = {"X-Directions-Token": TOKEN, "Content-Type": "application/json"}
+
 
 def test_change_writes_on_the_file(page):
     """It is in the file and in the answer; nothing else changes; each can be undone, one by one."""
@@ -35,47 +38,9 @@ def test_change_writes_on_the_file(page):
     assert [(entry["id"], entry["index"]) for entry in answer["directions"]] == list(
         zip(order, (3, 1, 0, 2, 5, 4), strict=True)
     )
+    assert GONE in page.post("change", {"order": [NOBODY]}).json()["error"]
     assert page.post("change", {"undo": True}).json()["last_change"] is None
     assert "no change to undo" in page.post("change", {"undo": True}).json()["error"]
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({}, "There is nothing to write"),
-        ({"name": ""}, "must be 1 to 64 printable characters"),
-        ({"name": "up-down"}, "have the same name"),
-        ({"name": "\u202egnp.exe"}, "printable"),
-        ({"name": None}, "name must be text"),
-        ({"path_size": 0}, "path_size must be a number above 0 and at most 100, got 0"),
-        ({"order": ["0" * 16]}, "any more: load the page again"),
-    ],
-    ids=lambda value: str(value)[:40],
-)
-def test_change_that_is_wrong_leaves_the_file(page, change, message):
-    """With a sentence that says why."""
-    before = page.path.read_bytes()
-    body = change if "order" in change else {"id": page.ids[0], **change}
-    answer = page.post("change", body)
-    assert answer.status_code in (400, 409)
-    assert message in answer.json()["error"]
-    assert len(answer.content) < 2000
-    assert page.path.read_bytes() == before
-
-
-def test_direction_that_is_gone_is_a_conflict(page):
-    """A page of an older file is told to load again."""
-    for where, body in [
-        ("change", {"id": "0" * 16, "name": "x"}),
-        ("preview", {"id": "0" * 16}),
-        ("suggestion", {"id": "0" * 16}),
-        ("image", page.view(client="c" * 8, number=1, moves={"0" * 16: 1.0})),
-        ("python", page.view(moves={"0" * 16: 1.0})),
-        ("animation", page.view() | {"direction": "0" * 16}),
-    ]:
-        answer = page.post(where, body)
-        assert answer.status_code == 409, where
-        assert "load the page again" in answer.json()["error"]
 
 
 def test_changes_by_others_are_seen(page):
@@ -101,42 +66,11 @@ def test_file_that_went_bad_is_reported(page):
     assert page.client.get("/api/file").status_code == 200
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"seeds": []}, "seeds must be a list of 1 to 16 whole numbers from 0 to 4294967295, got []"),
-        ({"class": 3}, "class must be a whole number from 0 to 2, got 3"),
-        ({"truncation": 0}, "truncation must be a number above 0 and at most 1, got 0"),
-        ({"moves": {"../x": 1}}, "ids of 16 hexadecimal digits"),
-        ({"moves": {"0" * 16: 101}}, "each a number from -100 to 100, got 101"),
-        ({"layers": [2, 1]}, "layers"),
-        ({"client": "<b>"}, "client must be 8 to 64 letters"),
-        ({"sedes": [1]}, "Did you mean 'seeds'?"),
-    ],
-    ids=str,
-)
-def test_image_request_that_is_wrong_is_explained(page, changes, message):
-    """What, what was got, what is allowed."""
-    answer = page.image(**changes)
-    assert answer.status_code == 400
-    assert message in answer.json()["error"]
-
-
-def test_body_that_is_no_object_is_explained(page):
-    """Also what Python's JSON reader lets through or chokes on."""
-    headers = {"X-Directions-Token": TOKEN, "Content-Type": "application/json"}
-    for data in (b"{", b"null", b'{"seeds": [NaN]}', b"\xff\xfe", b"[" * 100_000):
-        answer = page.client.post("/api/image", content=data, headers=headers)
-        assert answer.status_code == 400
-        assert answer.json()["error"].startswith(("The request ", "seeds"))
-
-
 def test_nothing_else_is_served(page):
     """No file but the page's own three, whatever the path."""
-    headers = {"X-Directions-Token": TOKEN, "Content-Type": "application/json"}
     answers = {"GET /no": 404, "GET /page/..%2f..%2fconfig.py": 404, "GET /api/image": 405, "DELETE /": 405}
     for asked, status in answers.items():
-        answer = page.client.request(*asked.split(), headers=headers)
+        answer = page.client.request(*asked.split(), headers=HEADERS)
         assert answer.status_code == status
         assert set(answer.json()) == {"error"}
 
@@ -197,9 +131,8 @@ def test_other_sites_may_link_here_but_embed_nothing(page):
 def test_body_that_is_too_large_is_refused(page, streamed):
     """By its length if it says it, else when it is reached."""
     data = b" " * (MAX_BODY + 1)
-    headers = {"X-Directions-Token": TOKEN, "Content-Type": "application/json"}
     content = (data[start : start + 4096] for start in range(0, len(data), 4096)) if streamed else data
-    answer = page.client.post("/api/change", content=content, headers=headers)
+    answer = page.client.post("/api/change", content=content, headers=HEADERS)
     assert answer.status_code == 413
     assert str(MAX_BODY) in answer.json()["error"]
 
@@ -220,3 +153,49 @@ def test_fuzzed_requests_are_answered_or_refused():
     assert counts[200] >= 1
     assert counts[400] >= 10
     assert counts[403] >= 1
+
+
+NOBODY = "0" * 16
+
+
+@pytest.mark.parametrize(
+    ("where", "changes", "message"),
+    [
+        ("change", {}, "There is nothing to write"),
+        ("change", {"name": ""}, "must be 1 to 64 printable characters"),
+        ("change", {"name": "up-down"}, "have the same name"),
+        ("change", {"name": "\u202egnp.exe"}, "printable"),
+        ("change", {"name": None}, "name must be text"),
+        ("change", {"name": "x" * 5000}, "name must be text of at most"),
+        ("change", {"path_size": 0}, "path_size must be a number above 0 and at most 100, got 0"),
+        ("image", {"seeds": []}, "seeds must be a list of 1 to 16 whole numbers from 0 to 4294967295, got []"),
+        ("image", {"class": 3}, "class must be a whole number from 0 to 2, got 3"),
+        ("image", {"truncation": 0}, "truncation must be a number above 0 and at most 1, got 0"),
+        ("image", {"moves": {"../x": 1}}, "ids of 16 hexadecimal digits"),
+        ("image", {"moves": {NOBODY: 101}}, "each a number from -100 to 100, got 101"),
+        ("image", {"layers": [2, 1]}, "layers"),
+        ("image", {"client": "<b>"}, "client must be 8 to 64 letters"),
+        ("image", {"sedes": [1]}, "Did you mean 'seeds'?"),
+        ("image", {"moves": {NOBODY: 1.0}}, GONE),
+        ("change", {"id": NOBODY, "name": "x"}, GONE),
+        ("preview", {"id": NOBODY}, GONE),
+        ("suggestion", {"id": NOBODY}, GONE),
+        ("python", {"moves": {NOBODY: 1.0}}, GONE),
+        ("animation", {"direction": NOBODY}, GONE),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_request_that_is_wrong_is_explained_and_leaves_the_file(page, where, changes, message):
+    """What, what was got, what is allowed; a page of an older file is told to load again."""
+    before = page.path.read_bytes()
+    starts = {"image": page.view(client="c" * 8, number=1), "change": {"id": page.ids[0]}}
+    starts |= {"python": page.view(), "animation": page.view()}
+    answer = page.post(where, starts.get(where, {}) | changes)
+    assert answer.status_code == (409 if message == GONE else 400)
+    assert message in answer.json()["error"]
+    assert len(answer.content) < 2000
+    assert page.path.read_bytes() == before
+    for data in (b"{", b"null", b'{"seeds": [NaN]}', b"\xff\xfe", b"[" * 100_000):  # also what Python's reader takes
+        answer = page.client.post(f"/api/{where}", content=data, headers=HEADERS)
+        assert answer.status_code == 400
+        assert answer.json()["error"].startswith(("The request ", "seeds"))
