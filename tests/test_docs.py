@@ -95,6 +95,7 @@ def test_the_commands_are_there() -> None:
 def test_a_command_runs(line: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the order of the README, from its root."""
     monkeypatch.chdir(place)
+    monkeypatch.setattr("directions.rendering.stills._OVERVIEW_SECONDS", 0)
     words = shlex.split(line)[1:]
     if "--resume" in words:
         words[words.index("--steps") + 1] = "3"

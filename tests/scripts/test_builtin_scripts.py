@@ -73,7 +73,7 @@ def lines_of(run):
 
 
 def test_training_resumes_bit_identically_and_its_network_is_exported(scripts, tmp_path, monkeypatch):
-    """Two steps and two more end as four do; what is exported loads by its path and makes grey letters."""
+    """A step and another end as two do; what is exported loads by its path and makes grey letters."""
     import export
     import train
 
@@ -81,8 +81,8 @@ def test_training_resumes_bit_identically_and_its_network_is_exported(scripts, t
 
     data, whole, parts, out = write_letters(tmp_path / "data"), *(tmp_path / name for name in ("whole", "parts", "out"))
     command = ["--data", str(data), *OPTIONS, "--decay-from", "1", "--fold", "2"]
-    assert train.main([*command, "--out", str(whole), "--steps", "4"]) == 0
-    for steps in ("2", "4"):
+    assert train.main([*command, "--out", str(whole), "--steps", "2"]) == 0
+    for steps in ("1", "2"):
         assert train.main([*command, "--out", str(parts), "--steps", steps]) == 0
     first, second = (torch.load(run / "checkpoint.pt", weights_only=True)["networks"] for run in (whole, parts))
     for name, state in first.items():
