@@ -19,20 +19,10 @@ from directions.run import RunFolder
 from directions.settings.train import TrainConfig
 
 SETTINGS = {
-    "data": "none",
-    "resolution": 8,
-    "channels": (6, 4),
-    "dim_z": 3,
-    "batch_size": (4,),
-    "kimg": 0.08,
-    "stable_kimg": (0.012,),
-    "fade_kimg": (0.02,),
-    "stats_every": 3,
-    "sheet_kimg": 0.03,
-    "penalty": "hessian",
-    "infogan": 2,
-    "ema_kimg": 0.05,
-}
+    "data": "none", "resolution": 8, "channels": (6, 4), "dim_z": 3, "batch_size": (4,), "kimg": 0.08,
+    "stable_kimg": (0.012,), "fade_kimg": (0.02,), "stats_every": 3, "sheet_kimg": 0.03, "penalty": "hessian",
+    "infogan": 2, "ema_kimg": 0.05,
+}  # fmt: skip
 
 
 def config(**changes: object) -> TrainConfig:
@@ -46,23 +36,20 @@ def pictures(size: int = 8, count: int = 24) -> ImageData:
     return ImageData(pixels, f"noise-{size}")
 
 
+def leaves(state: Any) -> Any:
+    """Every tensor of a state as its bytes."""
+    if isinstance(state, dict):
+        return {name: leaves(value) for name, value in state.items()}
+    return state.numpy().tobytes() if isinstance(state, torch.Tensor) else state
+
+
 def outcome(folder: RunFolder) -> tuple[object, ...]:
     """Everything of a run folder that must not depend on interruptions."""
-    state = torch.load(folder.checkpoint_path, weights_only=True)["state"]
     stats = [{**line, "seconds": None} for line in folder.read_stats()]
-    tensors = {
-        f"{network}.{name}": tensor.numpy().tobytes()
-        for network, entries in state["networks"].items()
-        for name, tensor in entries.items()
-    }
-    moments = {
-        f"{name}.{index}.{key}": value.numpy().tobytes()
-        for name, optimiser in state["optimisers"].items()
-        for index, entry in optimiser["state"].items()
-        for key, value in entry.items()
-    }
+    state = torch.load(folder.checkpoint_path, weights_only=True)["state"]
+    kept = leaves({name: state[name] for name in ("networks", "optimisers", "counters")})
     sheets = {path.name: path.read_bytes() for path in (folder.path / "samples").iterdir()}
-    return stats, tensors, moments, state["counters"], (folder.path / "weights.safetensors").read_bytes(), sheets
+    return stats, kept, (folder.path / "weights.safetensors").read_bytes(), sheets
 
 
 def spawn(out: Path, name: str) -> BaseProcess:
@@ -76,7 +63,7 @@ def spawn(out: Path, name: str) -> BaseProcess:
         The process, started.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "directions.gan.recording"])
+    context.set_forkserver_preload(["torch", "torch._dynamo", "directions.gan.recording"])
     process = context.Process(target=_run, args=(out, name))
     process.start()
     return process

@@ -38,7 +38,8 @@ def spawn(out: Path, name: str, config: DiscoverConfig = CONFIG) -> BaseProcess:
         The process, started.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "directions.run"])
+    # The first optimiser of a process imports torch._dynamo, which takes as long as all the rest.
+    context.set_forkserver_preload(["torch", "torch._dynamo", "directions.run"])
     process = context.Process(target=_run, args=(out, name, config))
     process.start()
     return process

@@ -1,14 +1,17 @@
-"""The documentation: what it quotes from the program is there, and the site builds without a broken link."""
+"""README and documentation: commands run as they stand there, quoted messages exist, the site builds."""
 
 from __future__ import annotations
 
 import ast
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from directions.cli.main import main
 
 ROOT = Path(__file__).parents[1]
 TROUBLES = re.findall(r"^`(.+)`$", (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8"), re.MULTILINE)
@@ -63,20 +66,46 @@ def test_the_site_takes_nothing_from_elsewhere(site: Path) -> None:
         assert [link for link in links if 'rel="canonical"' not in link] == [], page
 
 
-def test_the_site_can_be_searched_from_the_disk(site: Path) -> None:
-    """Where browsers start no workers; nothing is asked of the network."""
-    chromium = Path("/usr/bin/chromium")
-    playwright = pytest.importorskip("playwright.sync_api", reason="the browser is driven by playwright")
-    if not chromium.exists():
-        pytest.skip(f"{chromium} is not there")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=str(chromium), args=["--no-sandbox", "--disable-gpu"])
-        tab = browser.new_page()
-        asked: list[str] = []
-        tab.on("request", lambda request: asked.append(request.url))
-        tab.goto((site / "reference" / "cli.html").as_uri())
-        tab.locator("input.md-search__input").click()
-        tab.keyboard.type("gallery")
-        tab.locator(".md-search-result__item").first.wait_for(timeout=60_000)
-        browser.close()
-    assert {url.partition(":")[0] for url in asked} <= {"file", "data", "blob"}
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+COMMANDS = [line for language, text in BLOCKS if not language for line in text.splitlines()]
+COMMANDS = [
+    line for line in COMMANDS if line.startswith("directions ") and "photos" not in line
+]  # nobody's photos here
+PYTHON = [text for language, text in BLOCKS if language == "python"]
+LESS = {
+    "discover": "--steps 2 --batch-size 2 --held-out 1 --held-out-probes 2 --final-samples 1 --base-points 1",
+    "render": "--frames 4 --samples 1 --directions 0",
+}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the commands are run, one after the other."""
+    return tmp_path_factory.mktemp("readme")
+
+
+def test_the_commands_are_there() -> None:
+    """So that the tests below are about something."""
+    assert {"discover", "render", "inspect", "generators"} <= {line.split()[1] for line in COMMANDS}
+    assert len(PYTHON) >= 2
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_a_command_runs(line: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the order of the README, from its root."""
+    monkeypatch.chdir(place)
+    monkeypatch.setattr("directions.rendering.stills._OVERVIEW_SECONDS", 0)
+    words = shlex.split(line)[1:]
+    if "--resume" in words:
+        words[words.index("--steps") + 1] = "3"
+    elif words[0] in ("discover", "render"):
+        words += shlex.split(LESS[words[0]])
+    assert main(words) == 0
+
+
+@pytest.mark.parametrize("text", PYTHON)
+def test_an_example_runs(text: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the commands, whose file it loads."""
+    monkeypatch.chdir(place)
+    exec(compile(text, "README.md", "exec"), {})

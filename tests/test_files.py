@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -27,33 +28,22 @@ def old(tmp_path):
     return path
 
 
-def test_atomic_write_replaces_only_at_the_end(old):
-    """While the block runs, readers see the old file; afterwards the new one, and nothing else."""
-    with atomic_write(old) as partial:
-        partial.write_text("new")
-        assert old.read_text() == "old"
-    assert only_file(old.parent) == "new"
-
-
-@pytest.mark.parametrize("error", [RuntimeError("encoder"), KeyboardInterrupt("Ctrl-C")], ids=["error", "interrupt"])
+@pytest.mark.parametrize("error", [RuntimeError("encoder"), KeyboardInterrupt("Ctrl-C"), OSError(2, "no file", "/x")])
 def test_atomic_write_failure_leaves_the_old_file(old, error):
-    """An exception in the block, Ctrl-C included, passes through; the temporary file goes."""
+    """Readers see the old file until the end; any exception in the block passes through; the temporary file goes."""
 
-    def write_half():
+    def write(text, error=None):
         with atomic_write(old) as partial:
-            partial.write_text("half")
-            raise error
+            partial.write_text(text)
+            assert old.read_text() == "old"
+            if error:
+                raise error
 
-    with pytest.raises(type(error), match=str(error)):
-        write_half()
+    with pytest.raises(type(error), match=re.escape(str(error))):
+        write("half", error)
     assert only_file(old.parent) == "old"
-
-
-def test_atomic_write_passes_an_error_about_another_file_unchanged(tmp_path):
-    """Reading something that is not there is not a failure to write the destination."""
-    with pytest.raises(FileNotFoundError, match="elsewhere"), atomic_write(tmp_path / "a.txt"):
-        (tmp_path / "elsewhere").read_bytes()
-    assert list(tmp_path.iterdir()) == []
+    write("new")
+    assert only_file(old.parent) == "new"
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -72,15 +62,21 @@ def fill(path, text, *, replaces=True, then=None):
 
 
 def test_atomic_folder_appears_and_is_replaced_whole(tmp_path):
-    """A new one, and one over an older one whose files are all gone; nothing is left beside."""
-    fill(tmp_path / "g", "old")
+    """A new one, and one over an older one whose files are all gone; not over what it may not; no parent is made."""
+    (tmp_path / "g").mkdir()
+    fill(tmp_path / "g", "old", replaces=False)  # an empty folder is taken
     (tmp_path / "g" / "more.txt").write_text("more")
     fill(tmp_path / "g", "new")
     assert contents(tmp_path) == {"g/inside/a.txt": "new"}
     assert [path.name for path in tmp_path.iterdir()] == ["g"]
+    (tmp_path / "file").touch()
+    for name, message in (("g", "it holds other files"), ("file", "there is a file"), ("no/g", "no does not exist")):
+        with pytest.raises(UserError, match=message):
+            fill(tmp_path / name, "newer", replaces=False)
+    assert contents(tmp_path) == {"g/inside/a.txt": "new", "file": ""}
 
 
-@pytest.mark.parametrize("error", [RuntimeError("stop"), KeyboardInterrupt("stop"), ValueError("stop")])
+@pytest.mark.parametrize("error", [RuntimeError("stop"), KeyboardInterrupt("stop")])
 def test_atomic_folder_failure_leaves_the_old_one(tmp_path, error):
     """Any exception in the block passes; what was there stays, also if it was nothing."""
     with pytest.raises(type(error), match="stop"):
@@ -108,30 +104,15 @@ def test_atomic_folder_moves_the_old_one_back_when_the_new_cannot_take_its_place
     assert contents(tmp_path) == {"g/inside/a.txt": "old"}
 
 
-def test_atomic_folder_does_not_replace_what_it_may_not(tmp_path):
-    """A folder with other files, or a file; an empty folder is taken. No parent is made."""
-    fill(tmp_path / "g", "old")
-    (tmp_path / "file").touch()
-    (tmp_path / "empty").mkdir()
-    for name, message in (("g", "it holds other files"), ("file", "there is a file"), ("no/g", "no does not exist")):
-        with pytest.raises(UserError, match=message):
-            fill(tmp_path / name, "new", replaces=False)
-    fill(tmp_path / "empty", "new", replaces=False)
-    assert contents(tmp_path) == {"g/inside/a.txt": "old", "file": "", "empty/inside/a.txt": "new"}
-
-
-def test_write_text_respects_the_umask(tmp_path):
-    """The file is as readable as any other the user makes, not private to them."""
+def test_who_may_use_a_file_stays_and_a_protected_one_is_refused(old, monkeypatch):
+    """As readable as any other the user makes; replacing needs no permission on the file itself, which may be meant."""
     before = os.umask(0o022)
     try:
-        write_text(tmp_path / "a.txt", "a")
+        write_text(old.with_name("b"), "b")
+        assert stat.S_IMODE(old.with_name("b").stat().st_mode) == 0o644
     finally:
         os.umask(before)
-    assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == 0o644
-
-
-def test_who_may_use_a_file_stays_and_a_protected_one_is_refused(old, monkeypatch):
-    """Replacing needs no permission on the file itself, which a user who protects it means to withhold."""
+    old.with_name("b").unlink()
     old.chmod(0o640)
     write_text(old, "new")
     assert stat.S_IMODE(old.stat().st_mode) == 0o640

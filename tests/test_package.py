@@ -62,45 +62,33 @@ def imported_modules(name: str) -> set[str]:
 
     Importing the package for its version counts as nothing; for anything else as "directions", the lazy API.
     """
-    is_package = MODULES[name].name == "__init__.py"
     nodes = list(ast.walk(ast.parse(MODULES[name].read_text(encoding="utf-8"))))
     found: set[str] = set()
     for node in nodes:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                anchor = name.split(".")[: len(name.split(".")) - node.level + is_package]
-                base = ".".join([*anchor, base] if base else anchor)
-            for alias in node.names:
-                full = f"{base}.{alias.name}"
+            assert not node.level, "a relative import"
+            for full in (f"{node.module}.{alias.name}" for alias in node.names):
                 if full != "directions.__version__":
-                    found.add(full if full in MODULES else base)
+                    found.add(full if full in MODULES else str(node.module))
     attributes = [node for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)]
     if {node.attr for node in attributes if node.value.id == "directions"} == {"__version__"}:
         found.discard("directions")
     return {module for module in found if module.split(".")[0] == "directions"}
 
 
-@pytest.mark.parametrize("module", LIGHT)
-def test_import_does_not_import_torch(module):
+def test_import_does_not_import_torch():
     """Reading a direction file or asking for help must not wait for torch."""
-    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    code = f"import sys, {', '.join(LIGHT)}; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
-@pytest.mark.parametrize("name", directions.__all__)
-def test_public_name_resolves(name):
-    """Every promised name is there, is listed by dir(), and comes from the module that the table names."""
-    value = getattr(directions, name)
-    assert name in dir(directions)
-    if name != "__version__":
-        assert value.__module__.startswith(directions._HOMES[name])
-
-
-def test_public_names_agree():
-    """__all__, the table of homes and the imports for type checkers name the same things in the same places."""
+def test_public_names_resolve_and_agree():
+    """Each is there; __all__, dir(), the homes and the imports for type checkers name the same in the same places."""
+    for name, home in directions._HOMES.items():
+        assert getattr(directions, name).__module__.startswith(home)
+    assert set(directions.__all__) <= set(dir(directions))
     assert set(directions.__all__) == {*directions._HOMES, "__version__"}
     tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module != "__future__"]
@@ -112,31 +100,20 @@ def test_unknown_public_name_is_an_attribute_error():
     """A slip fails as it does in any module, so that hasattr and `from … import` work."""
     with pytest.raises(AttributeError, match="module 'directions' has no attribute 'hesian_penalty'"):
         _ = directions.hesian_penalty
-
-
-def test_version_is_the_installed_one():
-    """The version is written down once."""
     assert metadata.version("biggan-directions") == directions.__version__
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if name != "directions"])
-def test_module_imports_only_from_layers_above(name):
-    """The order of the data is the order of the imports; the lazy table in directions/__init__.py alone is exempt."""
-    part = name.split(".")[1]
-    assert part in RANK, f"{name} has no place in LAYERS yet; put it where the data passes it."
-    for module in imported_modules(name):
-        assert module != "directions", f"{name} imports from the lazy API; import from the module itself."
-        other = module.split(".")[1]
-        assert other == part or RANK.get(other, len(LAYERS)) < RANK[part], (
-            f"{name} imports {module}, which is not above it."
-        )
-
-
-def test_modules_have_no_import_cycle():
-    """Siblings in a subpackage have an order too."""
-    names = [name for name in MODULES if name != "directions"]
-    graph = {name: imported_modules(name) - {name, "directions"} for name in names}
-    tuple(graphlib.TopologicalSorter(graph).static_order())
+def test_modules_import_only_from_layers_above():
+    """The order of the data is the order of the imports, but for the lazy table in directions/__init__.py."""
+    graph = {name: imported_modules(name) - {name} for name in MODULES if name != "directions"}
+    for name, imported in graph.items():
+        part = name.split(".")[1]
+        assert part in RANK, f"{name} has no place in LAYERS yet; put it where the data passes it."
+        assert "directions" not in imported, f"{name} imports from the lazy API; import from the module itself."
+        others = {module: module.split(".")[1] for module in imported}
+        wrong = [module for module, other in others.items() if other != part and RANK[other] >= RANK[part]]
+        assert not wrong, f"{name} imports {wrong}, which are not above it."
+    tuple(graphlib.TopologicalSorter(graph).static_order())  # siblings in a subpackage have an order too
 
 
 @pytest.mark.parametrize("folder", ["benchmarks", "examples", "scripts"])

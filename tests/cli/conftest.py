@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 from closed import ClosedFormGenerator
+from PIL import Image
 
 from directions.cli.main import main
+from directions.direction_file import Directions
+from directions.direction_file.format import make_header
 
 FAST = "--method adam --steps 3 --batch-size 2 --held-out 3 --held-out-probes 2 --eval-every 2 --final-samples 2"
+TRAIN = (
+    "--resolution 8 --channels 4,4 --dim-z 3 --batch-size 4 --kimg 0.02 --stable-kimg 0.004 --fade-kimg 0.004 "
+    "--stats-every 1 --cache cache"
+)
 
 
 class Result:
@@ -22,6 +31,13 @@ class Result:
     def json(self):
         assert self.code == 0, self.err
         return json.loads(self.out)
+
+    def refuses(self, message):
+        """Whether it ended as a command does that cannot be: status 2, what was wrong, nothing else."""
+        assert self.code == 2, self.err
+        assert message in self.err
+        assert "Traceback" not in self.err
+        return True
 
 
 @pytest.fixture
@@ -38,10 +54,11 @@ def loaded(monkeypatch):
 
 
 @pytest.fixture
-def command(loaded, capsys, tmp_path, monkeypatch):
-    """Run ``directions …`` in an empty folder."""
+def real_command(capsys, tmp_path, monkeypatch):
+    """Run ``directions …`` in an empty folder, with its own cache."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("DIRECTIONS_CACHE", str(tmp_path / "cache"))
 
     def run(*arguments):
         capsys.readouterr()
@@ -52,10 +69,40 @@ def command(loaded, capsys, tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def command(loaded, real_command):
+    """Run ``directions …`` in an empty folder, on the closed-form generator."""
+    return real_command
+
+
+@pytest.fixture
 def discover(command):
     """Run ``directions discover`` with settings that take no time."""
+    return lambda *arguments: command("discover", *FAST.split(), *arguments)
 
-    def run(*arguments):
-        return command("discover", *FAST.split(), *arguments)
 
-    return run
+@pytest.fixture
+def run(command):
+    """The folder of a run on the axes of z, as far as rendering and measuring need one."""
+    folder = Path("outputs/00000-a")
+    folder.mkdir(parents=True)
+    settings = {"method": "adam", "config": {}, "steps": 3, "seed": 0, "penalty": None, "space": (0, 4)}
+    settings |= {"path_sizes": [3.0, 2.0, 2.0, 1.0], "classes": [2, 0], "truncation": 0.5}
+    header = make_header(ClosedFormGenerator(dim_z=4, resolution=8), **settings)
+    Directions(np.eye(4), header).save(folder / "directions.safetensors")
+    return folder
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A folder of six images, in the folder that the commands run in."""
+    (tmp_path / "pictures").mkdir()
+    for number in range(6):
+        pixels = np.random.default_rng(number).integers(0, 256, (9, 12, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "pictures" / f"{number}.png")
+    return tmp_path / "pictures"
+
+
+@pytest.fixture
+def train(command, pictures):
+    """Run ``directions gan train`` with settings that take no time."""
+    return lambda *arguments: command("gan", "train", "--data", "pictures", *TRAIN.split(), *arguments)

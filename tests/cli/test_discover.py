@@ -1,27 +1,34 @@
-"""``directions discover``: what it makes, what it says, and what it refuses without leaving anything behind."""
+"""``directions discover``, by steps and jointly: what it makes, says, refuses; where the memory does not suffice."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+import torch
 from closed import ClosedFormGenerator
+from ranks import wait_until
 
 from directions.direction_file import load_directions
+from directions.discovery import too_large
 from directions.errors import Interrupted, NonFiniteError
 from directions.run import RunFolder
 from directions.settings.discover import DiscoverConfig
 
 
+def contents(folder):
+    return {path: path.read_bytes() for path in Path(folder).iterdir()}
+
+
 def test_discover_makes_a_run_folder_and_says_what_came_out(discover):
-    """Numbers and the next command on stdout, progress on stderr."""
+    """Numbers and the next command on stdout, progress on stderr; for scripts, one object and nothing else."""
     result = discover("--name", "a")
     assert result.code == 0, result.err
     file = Path("outputs/00000-a/directions.safetensors")
@@ -31,15 +38,14 @@ def test_discover_makes_a_run_folder_and_says_what_came_out(discover):
         assert line in result.out
     assert "Run folder: outputs/00000-a" in result.err
     assert "Steps: 100%" in result.err
-
-
-def test_discover_quiet_json_is_json_alone(discover):
-    """For scripts: one object on stdout, nothing on stderr."""
     result = discover("--quiet", "--json", "--out", "runs")
     assert result.err == ""
     assert result.json["directions"] == "runs/00000-builtin/directions.safetensors"
     assert set(result.json["penalty"]) == {"before", "after", "random", "axes", "hessians"}
     assert result.json["steps"] == 3
+    warned = discover("--ndirs", "2", "--dry-run")
+    assert warned.err.startswith("Warning: ndirs 2 is smaller than the searched space 0:4")
+    assert ".py" not in warned.err
 
 
 def test_discover_passes_every_option_on(command, loaded):
@@ -69,63 +75,8 @@ def test_discover_passes_every_option_on(command, loaded):
     assert not list(Path().iterdir())
 
 
-def test_discover_warns_in_a_sentence(discover):
-    """A warning is for the user, not for the programmer."""
-    result = discover("--ndirs", "2", "--dry-run")
-    assert result.code == 0
-    assert result.err.startswith("Warning: ndirs 2 is smaller than the searched space 0:4")
-    assert ".py" not in result.err
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--epsilon", "0"], "Error: --epsilon must be a finite number above 0, got 0.0."),
-        (["--epsilon", "small"], "Invalid value for '--epsilon'"),
-        (["--truncation", "1.5"], "Error: --truncation must be a number above 0 and at most 1, got 1.5."),
-        (["--steps", "0"], "Error: --steps must be a whole number, at least 1, got 0."),
-        (["--batch-size", "16", "--micro-batch", "5"], "Error: --micro-batch must divide batch_size 16"),
-        (["--ndirs", "5"], "Error: --ndirs must be at most 4, the size of the searched space 0:4, got 5"),
-        (["--space", "2:9"], "Error: --space must be START:STOP"),
-        (["--layers", "0:2"], "Error: --layers must be START:STOP with 0 <= START < STOP <= 1 (the number of layers)"),
-        (["--layers", "low"], "Error: --layers must be start:stop, such as 0:4, or coarse, mid or fine, got 'low'."),
-        (["-y", "clas 2"], "Did you mean 'class 2'?"),
-        (["-y", "0,,1"], "Error: --classes must be 'all' or one or more class indices or names"),
-        (["--name", "../x"], "Error: --name must be letters, digits"),
-        (["--compile"], "Error: --compile is for BigGANs, which 'closed-form' is not. Leave it out."),
-        (["--recompute"], "Error: --recompute is for BigGANs, which 'closed-form' is not. Leave it out."),
-        (["--precision", "tf32"], "Error: --precision tf32 is for CUDA GPUs, and generator 'closed-form' is on cpu."),
-        (["--precision", "half"], "Error: --precision must be float32 or tf32 or bf16, got 'half'."),
-        (["--init", "zero"], "Error: --init must be random or identity, got 'zero'."),
-        (["--out", "file"], "Error: Cannot write file: "),
-        (["--out", "file/runs"], "Error: Cannot write file/runs: "),
-        (["--resume", "nowhere"], "Error: nowhere is not a run folder: it does not exist."),
-        (["--sede", "1"], "No such option: --sede"),
-    ],
-    ids=" ".join,
-)
-def test_discover_refuses_and_leaves_nothing(discover, arguments, message):
-    """Exit status 2, what was wrong, no traceback, no folder."""
-    Path("file").touch()
-    result = discover(*arguments)
-    assert result.code == 2
-    assert message in result.err
-    assert "Traceback" not in result.err
-    assert result.out == ""
-    assert [path.name for path in Path().iterdir()] == ["file"]
-
-
-def test_discover_refuses_tensorboard_without_the_extra(discover, monkeypatch):
-    """Before anything is made."""
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    result = discover("--tensorboard")
-    assert result.code == 2
-    assert "pip install 'biggan-directions[tensorboard]'" in result.err
-    assert not list(Path().iterdir())
-
-
-def test_discover_resume_extends_a_run(discover, command):
-    """--steps adds to the run; everything else stays, and the folder is the same."""
+def test_discover_resume_extends_a_run(discover, command, loaded, monkeypatch):
+    """--steps adds to the run, all else stays; with nothing left nothing is loaded or written, nor by other weights."""
     discover("--name", "a", "--seed", "4")
     folder = RunFolder(Path("outputs/00000-a"))
     result = command("discover", "--resume", folder.path, "--steps", 5)
@@ -135,92 +86,68 @@ def test_discover_resume_extends_a_run(discover, command):
     assert "Resumed after step 3" in (folder.path / "log.txt").read_text()
     assert len(list(Path("outputs").iterdir())) == 1
 
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--seed", "1"], "A resumed run keeps its settings: --seed is 0, got 1. Only --steps,"),
-        (["--epsilon", "0.2", "--seed", "0"], "keeps its settings: --epsilon is 0.1, got 0.2. Only"),
-        (["--classes", "0"], "keeps its settings: --classes is all, got [0]. Only"),
-        (["--steps", "2"], "Error: --steps must be at least 3, the number already taken, got 2."),
-        (["--name", "b"], "Error: --name cannot be given with --resume"),
-        (["--out", "x", "--name", "b"], "Error: --out and --name cannot be given with --resume"),
-        (["--micro-batch", "3"], "Error: --micro-batch must divide batch_size 2"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
-)
-def test_discover_resume_refuses_other_settings(discover, command, arguments, message):
-    """The run is left as it was."""
-    discover("--name", "a")
-    before = {path: path.read_bytes() for path in Path("outputs/00000-a").iterdir()}
-    result = command("discover", "--resume", "outputs/00000-a", *arguments)
-    assert result.code == 2
-    assert message in result.err
-    assert {path: path.read_bytes() for path in Path("outputs/00000-a").iterdir()} == before
-
-
-def test_discover_resume_with_nothing_left_writes_nothing(discover, command, loaded):
-    """The result is printed again, nothing is loaded or measured, and what people wrote stays."""
-    discover("--name", "a")
-    assert command("name", "outputs/00000-a", "1", "hue", "--star").code == 0
-    before = {path: path.read_bytes() for path in Path("outputs/00000-a").iterdir()}
+    assert command("name", folder.path, "1", "hue", "--star").code == 0
+    before = contents(folder.path)
     loaded.clear()
-    result = discover("--resume", "outputs/00000-a")
+    result = discover("--resume", folder.path, "--steps", 5)
     assert result.code == 0, result.err
     assert "Nothing is left to do." in result.err
-    assert "after 3 steps" in result.out
+    assert "after 5 steps" in result.out
     assert loaded == []
-    assert {path: path.read_bytes() for path in Path("outputs/00000-a").iterdir()} == before
+    other = ClosedFormGenerator(4, 8, seed=1)
+    monkeypatch.setattr("directions.generators.registry.load_generator", lambda *args, **kwargs: other)
+    result = command("discover", "--resume", folder.path, "--steps", "6")
+    assert result.refuses("outputs/00000-a was made with generator 'closed-form' (digest")
+    assert contents(folder.path) == before
 
 
-def test_discover_resume_refuses_another_generator(discover, command, monkeypatch):
-    """Other weights under the same name are another generator."""
+def test_discover_resume_refuses_other_settings(discover, command):
+    """The run is left as it was."""
     discover("--name", "a")
-    monkeypatch.setattr(
-        "directions.generators.registry.load_generator", lambda *args, **kwargs: ClosedFormGenerator(4, 8, seed=1)
-    )
-    result = command("discover", "--resume", "outputs/00000-a", "--steps", "4")
-    assert result.code == 2
-    assert "outputs/00000-a was made with generator 'closed-form' (digest" in result.err
+    before = contents("outputs/00000-a")
+    for arguments, message in [
+        ("--seed 1", "A resumed run keeps its settings: --seed is 0, got 1. Only --steps,"),
+        ("--epsilon 0.2 --seed 0", "keeps its settings: --epsilon is 0.1, got 0.2. Only"),
+        ("--classes 0", "keeps its settings: --classes is all, got [0]. Only"),
+        ("--steps 2", "Error: --steps must be at least 3, the number already taken, got 2."),
+        ("--out x --name b", "Error: --out and --name cannot be given with --resume"),
+        ("--micro-batch 3", "Error: --micro-batch must divide batch_size 2"),
+    ]:
+        assert command("discover", "--resume", "outputs/00000-a", *arguments.split()).refuses(message)
+        assert contents("outputs/00000-a") == before
 
 
-def test_discover_interrupted_says_how_to_go_on(discover, monkeypatch):
-    """The command can be pasted into a shell."""
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (
+            Interrupted(signal.SIGTERM), 143,
+            "Interrupted by SIGTERM. To go on: directions discover --resume 'my runs/00000-builtin'",
+        ),
+        (NonFiniteError("No number at step 7."), 1, "Error: No number at step 7. Run folder: my runs/00000-builtin"),
+    ],
+)  # fmt: skip
+def test_discover_stopped_says_how_to_go_on(discover, monkeypatch, error, code, message):
+    """A command that can be pasted into a shell; a failure that is not the user's has another status."""
 
     def stop(*arguments, **settings):
-        raise Interrupted(signal.SIGTERM)
+        raise error
 
     monkeypatch.setattr("directions.run.record_run", stop)
     result = discover("--out", "my runs")
-    assert result.code == 143
-    assert "Interrupted by SIGTERM. To go on: directions discover --resume 'my runs/00000-builtin'" in result.err
-    assert result.out == ""
-
-
-def test_discover_stopped_by_nan_exits_1(discover, monkeypatch):
-    """Not the user's input: another status, no traceback, and where the checkpoint is."""
-
-    def fail(*arguments, **settings):
-        raise NonFiniteError("The penalty became nan at step 7.")
-
-    monkeypatch.setattr("directions.run.record_run", fail)
-    result = discover()
-    assert result.code == 1
-    assert "Error: The penalty became nan at step 7. Run folder: outputs/00000-builtin" in result.err
+    assert (result.code, result.out) == (code, "")
+    assert message in result.err
 
 
 FAST = "--method adam --steps 3 --batch-size 2 --held-out 3 --held-out-probes 2 --eval-every 2 --final-samples 2"
 CLOSED = ["--generator", "closed:DoubleGenerator", *FAST.split(), "--quiet", "--out", "runs"]
 
 
-@pytest.mark.parametrize(
-    "redirection", [">&-", "2>&-", ">/dev/full 2>/dev/full", "2>&1 | true", ">&- 2>&- <&-"], ids=str
-)
-def test_nothing_that_is_said_stops_what_is_done(tmp_path, redirection):
-    """A stdout or stderr that is closed, full or without a reader: the file is there."""
+def test_nothing_that_is_said_stops_what_is_done(tmp_path):
+    """A stdout or stderr that is closed or full: the file is there."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    program = shlex.join([sys.executable, "-m", "directions", "discover", *CLOSED])
-    subprocess.run(["bash", "-c", f"{program} {redirection}"], cwd=tmp_path, env=environment, timeout=300, check=False)
+    command = shlex.join([sys.executable, "-m", "directions", "discover", *CLOSED]) + " >&- 2>/dev/full <&-"
+    subprocess.run(["bash", "-c", command], cwd=tmp_path, env=environment, timeout=300, check=False)
     assert load_directions(tmp_path / "runs" / "00000-closed-DoubleGenerator" / "directions.safetensors").ndirs == 4
 
 
@@ -232,12 +159,151 @@ def test_a_signal_after_the_terminal_is_gone_leaves_a_checkpoint(tmp_path):
     command = [sys.executable, "-m", "directions", "discover", *CLOSED, "--steps", "1000000"]
     with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=writing, stderr=writing) as process:
         stats = tmp_path / "runs" / "00000-closed-DoubleGenerator" / "stats.jsonl"
-        deadline = time.monotonic() + 200
-        while not stats.exists() or len(stats.read_text().splitlines()) < 4:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_until(lambda: stats.exists() and len(stats.read_text().splitlines()) >= 4, process)
         process.terminate()
         assert process.wait(60) == 128 + signal.SIGTERM
     os.close(writing)
     last = json.loads(stats.read_text().splitlines()[-1])["step"]
     assert RunFolder(stats.parent).read_checkpoint()["state"]["record"]["step"] == last
+
+
+SMALL = "--held-out 3 --held-out-probes 2 --final-samples 2 --base-points 4 --starts 2"
+
+
+@pytest.fixture
+def joint(command):
+    """Run ``directions discover --method joint`` with settings that take no time."""
+    return lambda *arguments: command("discover", "--method", "joint", *SMALL.split(), *arguments)
+
+
+def test_joint_says_what_came_out(joint, command):
+    """The penalty, how many starts agree, where the directions are; progress by base points; as JSON; by inspect."""
+    result = joint()
+    assert result.code == 0, result.err
+    assert "joint solution" in result.out
+    assert "2 of 2 starts reached the same joint solution." in result.out
+    for text in ("4/4", "Measuring Hessians", "Diagonalising"):
+        assert text in result.err
+    header = load_directions("outputs/00000-builtin/directions.safetensors").header
+    assert (header["method"], header["steps"]) == ("joint", None)
+    shown = command("inspect", "outputs/00000-builtin").out
+    assert "method joint, seed 0" in shown
+    assert "joint start: 4 base points by differences, 2 of 2 starts agree" in shown
+    assert "halves agree" in shown
+    resumed = command("discover", "--resume", "outputs/00000-builtin", "--json", "--quiet")
+    assert resumed.err == ""
+    assert resumed.json["joint"]["starts"] == 2
+    assert isinstance(resumed.json["notes"], list)
+    more = command("discover", "--resume", "outputs/00000-builtin", "--steps", "9")
+    assert more.refuses("--steps has no effect with method joint")
+    assert joint("--time", "0.001s", "--out", "new").refuses("Error: --time must be at least")
+    assert not list(Path("new").iterdir())  # no empty run folder stays
+
+
+def test_joint_interrupted_while_measuring_goes_on(joint, command, monkeypatch):
+    """The command that is printed ends with the same file."""
+    joint("--name", "whole")
+
+    def interrupted(self, phase, done, total, note):
+        if done == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("directions.cli.common.ProgressBar.__call__", interrupted)
+        result = joint("--name", "broken")
+    assert result.code == 130
+    assert "directions discover --resume outputs/00001-broken" in result.err
+    command("discover", "--resume", "outputs/00001-broken")
+    log = (RunFolder.open("outputs/00001-broken").path / "log.txt").read_text()
+    assert "Resumed after base point 2" in log
+    files = [Path(f"outputs/{name}/directions.safetensors").read_bytes() for name in ("00000-whole", "00001-broken")]
+    assert files[0] == files[1]
+
+
+ALLOCATOR = "[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to"
+
+
+class Narrow(ClosedFormGenerator):
+    """Has room for some images at once, from a certain call on."""
+
+    def __init__(self, room: int, after: int = 0, error: type[Exception] = RuntimeError) -> None:
+        super().__init__(dim_z=4, resolution=8)
+        self.room, self.remaining, self.error = room, after, error
+
+    def forward(self, z, y=0, *, truncation=1.0):
+        self.remaining -= 1
+        if len(z) > self.room and self.remaining < 0:
+            raise self.error(ALLOCATOR)
+        return super().forward(z, y, truncation=truncation)
+
+
+@pytest.fixture
+def use(monkeypatch):
+    """Make the commands load a generator."""
+
+    def use(generator):
+        monkeypatch.setattr("directions.generators.registry.load_generator", lambda *_, **__: generator)
+
+    return use
+
+
+def outcome(folder):
+    """What must not depend on the shortage."""
+    stats = [{**line, "seconds": None} for line in folder.read_stats()]
+    return [(line["step"], line["base_points"], line["penalty"] is None) for line in stats]
+
+
+@pytest.mark.parametrize(
+    ("method", "error", "after"), [("adam", RuntimeError, 23), ("joint+adam", torch.cuda.OutOfMemoryError, 0)]
+)
+def test_discover_out_of_memory_goes_on_with_the_micro_batch_named(discover, command, use, method, error, after):
+    """At the start, or in the middle; what was learned is kept; the resume command works as it is printed."""
+    settings = ["--method", method, "--steps", "3", "--batch-size", "6", "--checkpoint-every", "50"]
+    settings += ["--base-points", "3", "--starts", "1"] if method != "adam" else []
+    use(ClosedFormGenerator(dim_z=4, resolution=8))
+    discover(*settings, "--name", "whole")
+    use(Narrow(9, after=after, error=error))
+    result = discover(*settings, "--name", "narrow")
+    assert result.refuses("Error: Out of memory with 24 images at once, 4 for each sample of a micro-batch of 6. ")
+    assert "Try --micro-batch 3 (or 2, 1): a step keeps its 6 samples" in result.err
+    resume = shlex.split(re.search(r"To go on: directions (.*)", result.err)[1])
+    assert resume == ["discover", "--resume", "outputs/00001-narrow", "--micro-batch", "3"]
+    narrow, whole = RunFolder.open("outputs/00001-narrow"), RunFolder.open("outputs/00000-whole")
+    assert not narrow.directions_path.exists()
+    assert "Out of memory" in (narrow.path / "log.txt").read_text()
+    if method == "adam":
+        kept = narrow.read_checkpoint()["state"]["record"]["step"]
+        assert kept == narrow.read_stats()[-1]["step"]
+        assert (kept > 0) == (after > 0)
+
+    assert command(*resume).code == 2  # three samples are 12 images: still too many
+    assert command(*resume[:-1], "2").code == 0
+    assert outcome(narrow) == outcome(whole)
+    ends = [json.loads(folder.stats_path.read_text().splitlines()[-1])["penalty"] for folder in (narrow, whole)]
+    assert ends[0] == pytest.approx(ends[1], rel=1e-4)
+    assert narrow.directions_path.exists()
+
+
+def test_too_large_has_nothing_smaller_than_one():
+    """Then the generator, the probes or the device must change."""
+    error = too_large(DiscoverConfig(batch_size=4, micro_batch=1, num_probes=4))
+    assert error.micro_batch is None
+    assert "micro-batch of 1, which cannot be made smaller. A new run may take --num-probes 2." in str(error)
+    assert "A BigGAN holds less with --recompute" in str(error)
+    assert "--recompute" not in str(too_large(DiscoverConfig(batch_size=1, recompute=True)))
+    assert "--num-probes" not in str(too_large(DiscoverConfig(batch_size=1)))
+
+
+def test_command_line_explains_memory_that_runs_out_anywhere(command, monkeypatch):
+    """Such as while weights are loaded; other errors of the program are not hidden."""
+
+    def fail(*_, **__):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB.\nMore lines.")
+
+    monkeypatch.setattr("directions.generators.registry.load_generator", fail)
+    result = command("discover")
+    assert result.code == 2
+    assert result.err.startswith("Error: Out of memory. Close other programs, use a smaller generator")
+    monkeypatch.setattr("directions.generators.registry.load_generator", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        command("discover")

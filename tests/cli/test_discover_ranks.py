@@ -7,12 +7,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
-import pytest
-from rank_work import command_line, flat
-from ranks import Started
+import torch
+from ranks import Started, command_line, wait_until
 
 from directions.cli.main import main
 from directions.direction_file import load_directions
@@ -30,14 +28,6 @@ def ranks(tmp_path, *arguments):
     return Started(command_line, "discover", *map(str, arguments), out=tmp_path)
 
 
-def wait_for_steps(folder, count, started):
-    """Wait until a run has taken so many steps."""
-    deadline = time.monotonic() + 150
-    while folder.last_step() < count:
-        assert time.monotonic() < deadline, started
-        time.sleep(0.05)
-
-
 class Folder(RunFolder):
     """The run folder, as far as it is there."""
 
@@ -45,8 +35,6 @@ class Folder(RunFolder):
         return max((line["step"] for line in self.read_stats()), default=-1)
 
     def kept_step(self):
-        import torch
-
         return torch.load(self.checkpoint_path, weights_only=True)["state"]["record"]["step"]
 
 
@@ -56,16 +44,13 @@ def test_ranks_make_one_folder_and_one_of_them_speaks(tmp_path):
     started = ranks(tmp_path, *arguments[1:], "--out", tmp_path / "two")
     assert started.exit_codes() == [0, 0]
     assert started.printed(1) == ""
-    result = json.loads(started.printed(0))
-    (path,) = (tmp_path / "two").iterdir()
-    assert result["folder"] == str(path)
-    assert json.loads((path / "environment.json").read_text())["world_size"] == 2
     assert main([*arguments, "--out", str(tmp_path / "one")]) == 0
-    (other,) = (tmp_path / "one").iterdir()
+    path, other = tmp_path / "two" / "00000-run", tmp_path / "one" / "00000-run"
+    assert json.loads(started.printed(0))["folder"] == str(path)
+    assert json.loads((path / "environment.json").read_text())["world_size"] == 2
     assert {entry.name for entry in path.iterdir()} == {entry.name for entry in other.iterdir()}
     two, one = load_directions(path / "directions.safetensors"), load_directions(other / "directions.safetensors")
     np.testing.assert_allclose(two.matrix, one.matrix, atol=1e-6)
-    assert flat(two.header["penalty"]) == pytest.approx(flat(one.header["penalty"]), rel=1e-6)
     assert two.header["config"] == one.header["config"]
 
 
@@ -73,7 +58,7 @@ def test_a_killed_rank_and_a_signal_keep_the_run(tmp_path):
     """kill -9 of one rank, then SIGTERM to one: each time the last step is kept, and the rest comes out the same."""
     folder = Folder(tmp_path / "runs" / "00000-run")
     broken = ranks(tmp_path, *SMALL, *ENDLESS, "--name", "run", "--out", tmp_path / "runs")
-    wait_for_steps(folder, 2, broken)
+    wait_until(lambda: folder.last_step() >= 2, broken)
     os.kill(broken.processes[1].pid, signal.SIGKILL)
     assert broken.exit_codes() == [1, -signal.SIGKILL]
     said = broken.printed(0)
@@ -84,7 +69,7 @@ def test_a_killed_rank_and_a_signal_keep_the_run(tmp_path):
 
     kept = folder.kept_step()
     stopped = ranks(tmp_path, "--resume", folder.path)
-    wait_for_steps(folder, kept + 2, stopped)
+    wait_until(lambda: folder.last_step() >= kept + 2, stopped)
     os.kill(stopped.processes[1].pid, signal.SIGTERM)
     assert stopped.exit_codes() == [128 + signal.SIGTERM] * 2
     said = stopped.printed(0) + stopped.printed(1)
@@ -110,7 +95,7 @@ def test_torchrun_starts_the_ranks_and_passes_signals_on(tmp_path):
     command = [*torchrun, "-m", "directions", "discover", *SMALL, *ENDLESS, "--name", "run", "--out", str(tmp_path)]
     with subprocess.Popen(command, env=environment, text=True, stderr=subprocess.PIPE) as process:
         try:
-            wait_for_steps(folder, 1, process)
+            wait_until(lambda: folder.last_step() >= 1, process)
         finally:
             process.send_signal(signal.SIGINT)
             _, said = process.communicate(timeout=100)

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import warnings
+from types import SimpleNamespace
 
 import pytest
 import torch
-from rank_work import discoveries, flat, run_of
-from ranks import Started
+from ranks import Started, discoveries, flat, run_of
 
-from directions.ranks import Ranks
 from directions.search import shared_among
 from directions.settings.base import ConfigError
 from directions.settings.discover import DiscoverConfig
 
 ADAM = DiscoverConfig(
-    method="adam",
-    steps=4,
-    batch_size=8,
-    held_out=5,
-    held_out_probes=2,
-    eval_every=2,
-    final_samples=4,
-    base_points=5,
+    method="adam", steps=4, batch_size=8, held_out=5, held_out_probes=2, eval_every=2, final_samples=4, base_points=5,
     starts=3,
-)
+)  # fmt: skip
+
 BOTH = ADAM.replace(method="joint+adam", learning_rate=0.01)
 GRADIENTS = BOTH.replace(measurement="gradients", output_probes=2)
 CASES = {
@@ -57,11 +50,9 @@ def pair(alone):
 
 def assert_same_numbers(record, expected):
     """Up to rounding; what is None must be None."""
-    assert {name for name, value in record.items() if value is None} == {
-        name for name, value in expected.items() if value is None
-    }
-    numbers = {name: value for name, value in expected.items() if value is not None}
-    assert {name: record[name] for name in numbers} == pytest.approx(numbers, rel=1e-9)
+    assert record.keys() == expected.keys()
+    for name, value in expected.items():
+        assert record[name] == (value if value is None else pytest.approx(value, rel=1e-9)), name
 
 
 def assert_same_end(found, expected):
@@ -77,25 +68,21 @@ def assert_same_end(found, expected):
         assert found["joint"]["penalty"] == pytest.approx(expected["joint"]["penalty"], rel=1e-9)
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_two_ranks_find_what_one_process_finds(pair, alone, name):
-    """Samples belong to their numbers and not to ranks, so that the same directions come out."""
-    assert_same_end(pair[0][name], alone[name])
-    steps = [record for record in alone[name]["records"] if record["base_points"] is None]
-    shared = [record for record in pair[0][name]["records"] if record["base_points"] is None]
-    assert len(shared) == len(steps)
-    for one, other in zip(shared, steps, strict=True):
-        assert_same_numbers(one, other)
-
-
 @pytest.mark.parametrize("name", [*CASES, *RESUMED])
-def test_all_ranks_have_the_same_to_the_last_bit(pair, name):
-    """A, the optimiser, the scores and the summary; otherwise ranks would drift apart."""
+def test_two_ranks_find_what_one_process_finds(pair, alone, name):
+    """Samples belong to numbers, not to ranks, so the same comes out, also resumed; on all ranks to the last bit."""
     one, other = pair[0][name], pair[1][name]
-    assert one["records"] == other["records"]
+    assert_same_end(one, alone[name])
+    if name in RESUMED:
+        assert one["records"][0] == {**alone[name]["records"][RESUMED[name][1]], "seconds": 0.0}
+    else:
+        steps, shared = ([r for r in found["records"] if r["base_points"] is None] for found in (alone[name], one))
+        for record, expected in zip(shared, steps, strict=True):
+            assert_same_numbers(record, expected)
     assert torch.equal(one["basis"], other["basis"])
     assert torch.equal(one["states"][-1]["A"], other["states"][-1]["A"])
-    assert (one["numbers"], one["shares"], one["joint"]) == (other["numbers"], other["shares"], other["joint"])
+    for part in ("records", "numbers", "shares", "joint"):
+        assert one[part] == other[part]
 
 
 def test_base_points_are_measured_a_round_at_a_time(pair, alone):
@@ -110,14 +97,6 @@ def test_base_points_are_measured_a_round_at_a_time(pair, alone):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=0)
 
 
-@pytest.mark.parametrize("name", RESUMED)
-def test_two_ranks_go_on_where_one_process_stopped(pair, alone, name):
-    """While measuring, at the solution, between steps."""
-    _, number = RESUMED[name]
-    assert_same_end(pair[0][name], alone[name])
-    assert pair[0][name]["records"][0] == {**alone[name]["records"][number], "seconds": 0.0}
-
-
 @pytest.mark.parametrize(("name", "number"), [("adam", 3), ("joint+adam in micro-batches", 1), ("gradients", 5)])
 def test_one_process_goes_on_where_two_ranks_stopped(pair, alone, name, number):
     """The other way round, from the state of either rank."""
@@ -125,23 +104,18 @@ def test_one_process_goes_on_where_two_ranks_stopped(pair, alone, name, number):
         assert_same_end(run_of(CASES[name], pair[rank][name]["states"][number]), alone[name])
 
 
-def test_a_batch_that_cannot_be_shared_is_refused(pair):
-    """On every rank, with what can be done."""
-    assert pair[0]["refused"] == pair[1]["refused"]
-    assert pair[0]["refused"].startswith("batch_size must be a multiple of 4 (2 ranks × a micro-batch of 2), got 6.")
-
-
 @pytest.mark.parametrize(
     ("world_size", "batch_size", "micro_batch", "together"),
     [(1, 6, None, None), (2, 6, None, 3), (3, 6, 2, 2), (4, 6, None, r"multiple of 4 .*ranks: 1, 2, 3, 6\.")],
 )
-def test_shared_among_gives_every_rank_as_much(world_size, batch_size, micro_batch, together):
-    """One rank is left with what the user said; several take equal parts."""
-    ranks = Ranks()
-    ranks.world_size = world_size
+def test_shared_among_gives_every_rank_as_much(pair, world_size, batch_size, micro_batch, together):
+    """One rank is left with what the user said; several take equal parts, or refuse, on every rank."""
+    ranks = SimpleNamespace(world_size=world_size)
     config = DiscoverConfig(batch_size=batch_size, micro_batch=micro_batch)
     if isinstance(together, str):
         with pytest.raises(ConfigError, match=together):
             shared_among(ranks, config)
+        assert pair[0]["refused"] == pair[1]["refused"]
+        assert "must be a multiple of 4 (2 ranks × a micro-batch of 2), got 6." in pair[0]["refused"]
         return
     assert shared_among(ranks, config).micro_batch == together

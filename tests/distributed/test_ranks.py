@@ -6,8 +6,7 @@ import signal
 
 import pytest
 import torch
-from rank_work import exchanges, told
-from ranks import Started
+from ranks import Started, exchanges, told
 
 from directions.errors import UserError
 from directions.ranks import Processes, joined
@@ -18,20 +17,17 @@ def test_one_process_is_left_alone(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "1")
     with joined() as ranks:
         pass
-    tensor, items = torch.ones(2), range(7)
+    tensor = torch.ones(2)
     assert (ranks.rank, ranks.world_size, ranks.first, ranks.command) == (0, 1, True, "directions")
-    assert list(ranks.share(items)) == list(items)
-    assert ranks.collect([1, 2]) == [1, 2]
+    assert (list(ranks.share(range(7))), ranks.collect([1, 2])) == (list(range(7)), [1, 2])
     assert ranks.sum([tensor])[0] is tensor
-    ranks.align(tensor)
-    ranks.wait()
     assert ranks.from_first(lambda: 3) == 3
     assert ranks.device("cuda:7") == "cuda:7"
+    ranks.align(tensor)
+    ranks.wait()
     ranks.require_same({"seed": 0})
-    assert ranks.stop_signal == 0
     ranks.request_stop(signal.SIGINT)
-    assert ranks.stop_signal == signal.SIGINT
-    assert ranks.says_why()
+    assert (ranks.stop_signal, ranks.says_why()) == (signal.SIGINT, True)
 
 
 def test_exchanges_give_all_ranks_the_same():
@@ -55,22 +51,18 @@ def test_exchanges_give_all_ranks_the_same():
         assert "device 'cuda' is not there" in one["cuda"]
 
 
-@pytest.mark.parametrize("count", [1, 2])
-def test_device_is_the_gpu_of_the_local_rank(monkeypatch, count):
+def test_device_is_the_gpu_of_the_local_rank(monkeypatch):
     """Each rank of a machine takes its own; too few of them is an error that says how many there are."""
     ranks = object.__new__(Processes)
     ranks._local_rank, ranks._local_size = 1, 2
     chosen = []
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setattr("torch.cuda.device_count", lambda: count)
     monkeypatch.setattr("torch.cuda.set_device", chosen.append)
-    if count == 2:
-        assert ranks.device("auto") == ranks.device("cuda") == "cuda:1"
-        assert chosen == [1, 1]
-        return
-    with pytest.raises(
-        UserError, match=r"2 ranks on a machine need as many GPUs, but torch sees 1 .*--nproc-per-node 1"
-    ):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert ranks.device("auto") == ranks.device("cuda") == "cuda:1"
+    assert chosen == [1, 1]
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    with pytest.raises(UserError, match=r"2 ranks on a machine need as many GPUs, but torch sees 1 .*node 1"):
         ranks.device("cuda")
 
 
@@ -80,12 +72,17 @@ def test_device_is_the_gpu_of_the_local_rank(monkeypatch, count):
         (("differing",), [2, 2], "Error: All ranks must be started alike: seed is 0 on rank 0, 1 on rank 1"),
         (("losing", "failing"), [1, 2], "Error: This rank has no weights."),
         (("losing", "killed"), [1, -9], "Error: Rank 0 of 2 has lost another rank"),
+        (("losing", "hanging"), [1, -9], "Error: Rank 0 of 2 has waited 2 seconds for another rank in vain"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_what_goes_wrong_is_told_once(tmp_path, work, codes, message):
-    """By the rank that knew first; none is left waiting."""
-    started = Started(told, *work, out=tmp_path)
+    """By the rank that knew first; none is left waiting, not even for one that hangs."""
+    environment = {"DIRECTIONS_TIMEOUT": "2"} if "hanging" in work else {}
+    started = Started(told, *work, out=tmp_path, environment=environment)
+    if "hanging" in work:
+        started.processes[0].join(20)
+        started.processes[1].kill()
     assert started.exit_codes() == codes
     printed = started.printed(0) + started.printed(1)
     assert message in printed
@@ -93,31 +90,19 @@ def test_what_goes_wrong_is_told_once(tmp_path, work, codes, message):
     assert "Traceback" not in printed
 
 
-def test_a_rank_that_hangs_is_not_waited_for_forever(tmp_path):
-    """The setting is in the message."""
-    started = Started(told, "losing", "hanging", out=tmp_path, environment={"DIRECTIONS_TIMEOUT": "2"})
-    started.processes[0].join(20)
-    assert started.processes[0].exitcode == 1
-    started.processes[1].kill()
-    assert "Rank 0 of 2 has waited 2 seconds for another rank in vain" in started.printed(0)
-
-
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
-        ({"WORLD_SIZE": "2", "RANK": "0"}, "WORLD_SIZE is 2, but MASTER_ADDR and MASTER_PORT not set"),
-        (
-            {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "a", "MASTER_PORT": "1", "DIRECTIONS_TIMEOUT": "soon"},
-            "DIRECTIONS_TIMEOUT must be a number of seconds, above 0, got 'soon'",
-        ),
+        ({}, "WORLD_SIZE is 2, but MASTER_ADDR and MASTER_PORT not set"),
+        ({"MASTER_ADDR": "a", "MASTER_PORT": "1", "DIRECTIONS_TIMEOUT": "soon"}, "seconds, above 0, got 'soon'"),
     ],
     ids=["missing", "timeout"],
 )
 def test_joined_refuses_a_wrong_environment(monkeypatch, variables, message):
     """Before anything is waited for."""
-    for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
+    for name in ("MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)
-    for name, value in variables.items():
+    for name, value in ({"WORLD_SIZE": "2", "RANK": "0"} | variables).items():
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match=message), joined():
         pass

@@ -7,97 +7,40 @@ import json
 import pytest
 from explorer_page import TOKEN
 from fakes import BlobGenerator, blob_directions
+from program import load_program
 
 from directions.direction_file import edit_directions, load_directions
 from directions.explorer.guard import MAX_BODY
 
+GONE = "load the page again"
+HEADERS = {"X-Directions-Token": TOKEN, "Content-Type": "application/json"}
 
-@pytest.mark.parametrize(
-    ("change", "key", "value"),
-    [
-        ({"name": "  trimmed "}, "name", "trimmed"),
-        ({"path_size": 2.5}, "path_size", 2.5),
-        ({"note": "turns\nleft"}, "note", "turns\nleft"),
-        ({"hidden": True}, "hidden", True),
-    ],
-    ids=str,
-)
-def test_change_writes_on_the_file(page, change, key, value):
-    """It is in the file and in the answer; nothing else changes."""
+
+def test_change_writes_on_the_file(page):
+    """It is in the file and in the answer; nothing else changes; each can be undone, one by one."""
     before = page.file()
-    answer = page.post("change", {"id": page.ids[2], **change})
-    assert answer.status_code == 200
-    assert load_directions(page.path).header["directions"][2][key] == value
-    after = answer.json()
-    assert after == page.file()
-    assert after["directions"][2] == before["directions"][2] | {key: value}
-    assert after["directions"][3:] == before["directions"][3:]
-    assert after["revision"] != before["revision"]
-
-
-def test_change_of_the_order_keeps_indices_and_ids(page):
-    """The page shows the directions in the new order; the matrix stays."""
+    for key, given, written in [
+        ("name", "  trimmed ", "trimmed"),
+        ("path_size", 2.5, 2.5),
+        ("note", "turns\nleft", "turns\nleft"),
+        ("hidden", True, True),
+    ]:
+        answer = page.post("change", {"id": page.ids[2], key: given}).json()
+        assert load_directions(page.path).header["directions"][2][key] == written
+        assert answer == page.file()
+        assert answer["directions"][2] == before["directions"][2] | {key: written}
+        assert answer["directions"][3:] == before["directions"][3:]
+        assert answer["revision"] != before["revision"]
+        assert key in answer["last_change"]
+        page.post("change", {"undo": True})
     order = [page.ids[index] for index in (3, 1, 0, 2, 5, 4)]
     answer = page.post("change", {"order": order}).json()
-    assert [entry["id"] for entry in answer["directions"]] == order
-    assert [entry["index"] for entry in answer["directions"]] == [3, 1, 0, 2, 5, 4]
-    assert load_directions(page.path).order == (3, 1, 0, 2, 5, 4)
-
-
-def test_undo_takes_the_last_change_back(page):
-    """One by one, until there is none."""
-    page.post("change", {"id": page.ids[0], "name": "first"})
-    page.post("change", {"id": page.ids[0], "starred": True})
-    assert "starred" in page.file()["last_change"]
-    page.post("change", {"undo": True})
-    answer = page.post("change", {"undo": True}).json()
-    assert answer["last_change"] is None
-    assert answer["directions"][0]["name"] == "left-right"
+    assert [(entry["id"], entry["index"]) for entry in answer["directions"]] == list(
+        zip(order, (3, 1, 0, 2, 5, 4), strict=True)
+    )
+    assert GONE in page.post("change", {"order": [NOBODY]}).json()["error"]
+    assert page.post("change", {"undo": True}).json()["last_change"] is None
     assert "no change to undo" in page.post("change", {"undo": True}).json()["error"]
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({}, "There is nothing to write"),
-        ({"name": ""}, "must be 1 to 64 printable characters"),
-        ({"name": "up-down"}, "have the same name"),
-        ({"name": "\u202egnp.exe"}, "printable"),
-        ({"name": "x" * 5000}, "name must be text of at most"),
-        ({"name": None}, "name must be text"),
-        ({"path_size": 0}, "path_size must be a number above 0 and at most 100, got 0"),
-        ({"path_size": 10**400}, "path_size must be a number"),
-        ({"starred": 1}, "starred must be true or false, got 1"),
-        ({"nmae": "x"}, "unknown field 'nmae'. Did you mean 'name'?"),
-        ({"undo": False}, "undo must be true"),
-        ({"order": ["0" * 16]}, "any more: load the page again"),
-    ],
-    ids=lambda value: str(value)[:40],
-)
-def test_change_that_is_wrong_leaves_the_file(page, change, message):
-    """With a sentence that says why."""
-    before = page.path.read_bytes()
-    body = change if "undo" in change or "order" in change else {"id": page.ids[0], **change}
-    if change == {"name": "up-down"}:
-        assert page.file()["directions"][1]["name"] == "up-down"
-    answer = page.post("change", body)
-    assert answer.status_code in (400, 409)
-    assert message in answer.json()["error"]
-    assert len(answer.content) < 2000
-    assert page.path.read_bytes() == before
-
-
-def test_direction_that_is_gone_is_a_conflict(page):
-    """A page of an older file is told to load again."""
-    for where, body in [
-        ("change", {"id": "0" * 16, "name": "x"}),
-        ("image", page.view(client="c" * 8, number=1, moves={"0" * 16: 1.0})),
-        ("python", page.view(moves={"0" * 16: 1.0})),
-        ("animation", page.view() | {"direction": "0" * 16}),
-    ]:
-        answer = page.post(where, body)
-        assert answer.status_code == 409, where
-        assert "load the page again" in answer.json()["error"]
 
 
 def test_changes_by_others_are_seen(page):
@@ -123,65 +66,16 @@ def test_file_that_went_bad_is_reported(page):
     assert page.client.get("/api/file").status_code == 200
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"seeds": []}, "seeds must be a list of 1 to 16 whole numbers from 0 to 4294967295, got []"),
-        ({"seeds": [1.0]}, "whole numbers from 0 to 4294967295, got 1.0"),
-        ({"seeds": [2**40]}, "got 1099511627776"),
-        ({"class": 3}, "class must be a whole number from 0 to 2, got 3"),
-        ({"truncation": 0}, "truncation must be a number above 0 and at most 1, got 0"),
-        ({"moves": {"../x": 1}}, "ids of 16 hexadecimal digits"),
-        ({"moves": {"0" * 16: "1"}}, "each a number from -100 to 100, got '1'"),
-        ({"moves": {"0" * 16: 101}}, "each a number from -100 to 100, got 101"),
-        ({"layers": [2, 1]}, "layers"),
-        ({"format": "svg"}, "format must be one of png, webp, jpeg, got 'svg'"),
-        ({"client": "<b>"}, "client must be 8 to 64 letters"),
-        ({"sedes": [1]}, "Did you mean 'seeds'?"),
-    ],
-    ids=str,
-)
-def test_image_request_that_is_wrong_is_explained(page, changes, message):
-    """What, what was got, what is allowed."""
-    answer = page.image(**changes)
-    assert answer.status_code == 400
-    assert message in answer.json()["error"]
-
-
-@pytest.mark.parametrize(
-    "data",
-    [b"{", b"null", b'{"seeds": [NaN]}', b"\xff\xfe", b"[" * 100_000],
-    ids=lambda data: repr(data[:20]),
-)
-@pytest.mark.parametrize("where", ["image", "change"])
-def test_body_that_is_no_object_is_explained(page, where, data):
-    """Also what Python's JSON reader lets through or chokes on."""
-    headers = {"X-Directions-Token": TOKEN, "Content-Type": "application/json"}
-    answer = page.client.post(f"/api/{where}", content=data, headers=headers)
-    assert answer.status_code == 400
-    assert answer.json()["error"].startswith(("The request ", "seeds"))
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "status"),
-    [
-        ("GET", "/nothing", 404),
-        ("GET", "/page/%2e%2e/app.py", 404),
-        ("GET", "/page/..%2f..%2fconfig.py", 404),
-        ("GET", "/api/image", 405),
-        ("PUT", "/api/change", 405),
-        ("DELETE", "/", 405),
-    ],
-)
-def test_nothing_else_is_served(page, method, path, status):
+def test_nothing_else_is_served(page):
     """No file but the page's own three, whatever the path."""
-    headers = {"X-Directions-Token": TOKEN, "Content-Type": "application/json"}
-    answer = page.client.request(method, path, headers=headers)
-    assert answer.status_code == status
-    assert set(answer.json()) == {"error"}
+    answers = {"GET /no": 404, "GET /page/..%2f..%2fconfig.py": 404, "GET /api/image": 405, "DELETE /": 405}
+    for asked, status in answers.items():
+        answer = page.client.request(*asked.split(), headers=HEADERS)
+        assert answer.status_code == status
+        assert set(answer.json()) == {"error"}
 
 
-@pytest.mark.parametrize("path", ["/", "/page/explore.js", "/page/explore.css", "/api/file", "/none"])
+@pytest.mark.parametrize("path", ["/", "/page/explore.js", "/api/file", "/none"])
 def test_every_answer_keeps_the_page_in(page, path):
     """Scripts, styles and requests from this address only, nothing inline; nobody frames it or guesses at its type."""
     answer = page.client.get(path)
@@ -195,12 +89,12 @@ def test_every_answer_keeps_the_page_in(page, path):
         assert forbidden not in answer.text
 
 
-@pytest.mark.parametrize("host", ["evil.example:8160", "127.0.0.1.evil.example", "", "[::2]"])
-def test_other_host_names_are_turned_away(page, host):
+def test_other_host_names_are_turned_away(page):
     """A name elsewhere that points to this machine (DNS rebinding) reads nothing."""
-    answer = page.client.get("/api/file", headers={"Host": host})
-    assert answer.status_code == 403
-    assert "127.0.0.1 and localhost only" in answer.json()["error"]
+    for host in ("evil.example:8160", "127.0.0.1.evil.example", "", "[::2]"):
+        answer = page.client.get("/api/file", headers={"Host": host})
+        assert answer.status_code == 403
+        assert "127.0.0.1 and localhost only" in answer.json()["error"]
 
 
 @pytest.mark.parametrize(
@@ -208,13 +102,10 @@ def test_other_host_names_are_turned_away(page, host):
     [
         ({}, 403),
         ({"X-Directions-Token": "wrong"}, 403),
-        ({"X-Directions-Token": "t\u00f6ken".encode("latin-1")}, 403),
         ({"X-Directions-Token": TOKEN, "Origin": "http://evil.example"}, 403),
-        ({"X-Directions-Token": TOKEN, "Origin": "null"}, 403),
         ({"X-Directions-Token": TOKEN, "Origin": "http://127.0.0.1:9999"}, 403),
         ({"X-Directions-Token": TOKEN, "Sec-Fetch-Site": "cross-site"}, 403),
         ({"X-Directions-Token": TOKEN, "Content-Type": "text/plain"}, 415),
-        ({"X-Directions-Token": TOKEN, "Content-Type": "application/x-www-form-urlencoded"}, 415),
         ({"X-Directions-Token": TOKEN, "Origin": "http://127.0.0.1:8160", "Sec-Fetch-Site": "same-origin"}, 200),
     ],
     ids=str,
@@ -240,9 +131,8 @@ def test_other_sites_may_link_here_but_embed_nothing(page):
 def test_body_that_is_too_large_is_refused(page, streamed):
     """By its length if it says it, else when it is reached."""
     data = b" " * (MAX_BODY + 1)
-    headers = {"X-Directions-Token": TOKEN, "Content-Type": "application/json"}
     content = (data[start : start + 4096] for start in range(0, len(data), 4096)) if streamed else data
-    answer = page.client.post("/api/change", content=content, headers=headers)
+    answer = page.client.post("/api/change", content=content, headers=HEADERS)
     assert answer.status_code == 413
     assert str(MAX_BODY) in answer.json()["error"]
 
@@ -255,3 +145,57 @@ def test_failure_of_ours_is_told_without_its_inside(page, monkeypatch, caplog):
     assert answer.status_code == 500
     assert answer.json() == {"error": "The program failed; its terminal says how."}
     assert "division by zero" in caplog.text
+
+
+def test_fuzzed_requests_are_answered_or_refused():
+    """The short version of ``scripts/fuzz_explorer.py``: never a failure of ours, and the file stays sound."""
+    counts = load_program("scripts/fuzz_explorer.py").fuzz(12)
+    assert counts[200] >= 1
+    assert counts[400] >= 10
+    assert counts[403] >= 1
+
+
+NOBODY = "0" * 16
+
+
+@pytest.mark.parametrize(
+    ("where", "changes", "message"),
+    [
+        ("change", {}, "There is nothing to write"),
+        ("change", {"name": ""}, "must be 1 to 64 printable characters"),
+        ("change", {"name": "up-down"}, "have the same name"),
+        ("change", {"name": "\u202egnp.exe"}, "printable"),
+        ("change", {"name": None}, "name must be text"),
+        ("change", {"name": "x" * 5000}, "name must be text of at most"),
+        ("change", {"path_size": 0}, "path_size must be a number above 0 and at most 100, got 0"),
+        ("image", {"seeds": []}, "seeds must be a list of 1 to 16 whole numbers from 0 to 4294967295, got []"),
+        ("image", {"class": 3}, "class must be a whole number from 0 to 2, got 3"),
+        ("image", {"truncation": 0}, "truncation must be a number above 0 and at most 1, got 0"),
+        ("image", {"moves": {"../x": 1}}, "ids of 16 hexadecimal digits"),
+        ("image", {"moves": {NOBODY: 101}}, "each a number from -100 to 100, got 101"),
+        ("image", {"layers": [2, 1]}, "layers"),
+        ("image", {"client": "<b>"}, "client must be 8 to 64 letters"),
+        ("image", {"sedes": [1]}, "Did you mean 'seeds'?"),
+        ("image", {"moves": {NOBODY: 1.0}}, GONE),
+        ("change", {"id": NOBODY, "name": "x"}, GONE),
+        ("preview", {"id": NOBODY}, GONE),
+        ("suggestion", {"id": NOBODY}, GONE),
+        ("python", {"moves": {NOBODY: 1.0}}, GONE),
+        ("animation", {"direction": NOBODY}, GONE),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_request_that_is_wrong_is_explained_and_leaves_the_file(page, where, changes, message):
+    """What, what was got, what is allowed; a page of an older file is told to load again."""
+    before = page.path.read_bytes()
+    starts = {"image": page.view(client="c" * 8, number=1), "change": {"id": page.ids[0]}}
+    starts |= {"python": page.view(), "animation": page.view()}
+    answer = page.post(where, starts.get(where, {}) | changes)
+    assert answer.status_code == (409 if message == GONE else 400)
+    assert message in answer.json()["error"]
+    assert len(answer.content) < 2000
+    assert page.path.read_bytes() == before
+    for data in (b"{", b"null", b'{"seeds": [NaN]}', b"\xff\xfe", b"[" * 100_000):  # also what Python's reader takes
+        answer = page.client.post(f"/api/{where}", content=data, headers=HEADERS)
+        assert answer.status_code == 400
+        assert answer.json()["error"].startswith(("The request ", "seeds"))

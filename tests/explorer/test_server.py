@@ -1,11 +1,13 @@
-"""The server itself: addresses that it takes and refuses, a real connection, Ctrl-C."""
+"""The server: addresses that it takes and refuses, Ctrl-C; the line of its clients, one at a time."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
+import threading
 import urllib.request
 
 import pytest
@@ -13,10 +15,12 @@ from fakes import BlobGenerator, blob_directions
 
 from directions.cli.main import main
 from directions.errors import UserError
+from directions.explorer import painter
 from directions.explorer.app import USUAL_PORT, address, listen
+from directions.explorer.painter import BusyError, SupersededError, Worker
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.2", "example.org", "", "::", "127.0.0.1; rm"])
+@pytest.mark.parametrize("host", ["0.0.0.0", "example.org", "", "127.0.0.1; rm"])
 def test_listen_refuses_addresses_that_others_reach(host):
     """With the way that there is instead."""
     with pytest.raises(UserError, match=r"host must be localhost, 127\.0\.0\.1 or ::1, got .*ssh -L"):
@@ -24,19 +28,13 @@ def test_listen_refuses_addresses_that_others_reach(host):
 
 
 def test_listen_says_that_a_port_is_taken():
-    """And what to do."""
+    """And what to do; where none is asked for, two pages of two files may be open at once."""
     with listen("localhost", 0) as first:
         with pytest.raises(UserError, match=r"port \d+ of 127.0.0.1 cannot be had: another program has it. Give"):
             listen("127.0.0.1", first.getsockname()[1])
         assert address(first) == f"http://127.0.0.1:{first.getsockname()[1]}/"
-
-
-def test_listen_takes_a_free_port_where_the_usual_is_taken():
-    """Two pages of two files may be open at once."""
     with listen("127.0.0.1", None) as first, listen("127.0.0.1", None) as second:
-        ports = first.getsockname()[1], second.getsockname()[1]
-    assert ports[0] != ports[1]
-    assert ports[1] != USUAL_PORT
+        assert second.getsockname()[1] not in (first.getsockname()[1], USUAL_PORT)
 
 
 def test_command_serves_and_ends_with_ctrl_c(tmp_path):
@@ -72,22 +70,93 @@ def test_command_serves_and_ends_with_ctrl_c(tmp_path):
         (["--host", "0.0.0.0"], "--host must be localhost"),
         (["--port", "70000"], "--port must be from 0"),
         (["--generator", "builtin"], "with |z| = 6, but"),
+        (["--no-starlette"], "pip install 'biggan-directions[explore]'"),
     ],
     ids=" ".join,
 )
 def test_command_refuses_what_is_wrong(tmp_path, capsys, monkeypatch, arguments, message):
-    """Exit status 2 and one sentence."""
+    """Exit status 2 and one sentence, also without the extra."""
     blob_directions().save(tmp_path / "x.safetensors")
-    monkeypatch.setattr(
-        "directions.generators.registry.load_generator", lambda *_, **__: BlobGenerator(dim_z=12), raising=True
-    )
+    monkeypatch.setattr("directions.generators.registry.load_generator", lambda *_, **__: BlobGenerator(dim_z=12))
+    if arguments == ["--no-starlette"]:
+        monkeypatch.setitem(sys.modules, "starlette", None)
+        arguments = []
     assert main(["explore", str(tmp_path / "x.safetensors"), "--no-open", *arguments]) == 2
     assert message in capsys.readouterr().err
 
 
-def test_command_names_the_extra_that_is_missing(tmp_path, capsys, monkeypatch):
-    """Instead of a traceback."""
-    blob_directions().save(tmp_path / "x.safetensors")
-    monkeypatch.setitem(sys.modules, "starlette", None)
-    assert main(["explore", str(tmp_path / "x.safetensors"), "--no-open"]) == 2
-    assert "pip install 'biggan-directions[explore]'" in capsys.readouterr().err
+async def stand_in_line(worker, requests):
+    """Hold the worker, put requests (client, number) in the line, let go: the order of service, and what they got."""
+    log, started, release = [], threading.Event(), threading.Event()
+
+    def hold():
+        started.set()
+        release.wait(10)
+
+    holding = asyncio.create_task(worker.newest("holder", 0, hold))
+    await asyncio.to_thread(started.wait, 10)
+    waiting = []
+    for request in requests:
+        waiting.append(asyncio.create_task(worker.newest(*request, lambda request=request: log.append(request))))
+        await asyncio.sleep(0)
+    release.set()
+    _, *results = await asyncio.gather(holding, *waiting, return_exceptions=True)
+    worker.close()
+    return log, results
+
+
+@pytest.mark.parametrize(
+    ("requests", "served", "error", "most"),
+    [
+        ([("a", 1), ("a", 2), ("a", 3)], [("a", 3)], SupersededError, 32),
+        ([("a", 5), ("a", 4)], [("a", 5)], SupersededError, 32),  # two connections may swap two requests
+        ([("a", 1), ("b", 1), ("c", 1)], [("a", 1), ("b", 1)], BusyError, 3),
+    ],
+    ids=["newer", "overtaken", "too many"],
+)
+def test_worker_serves_only_the_newest_request_of_a_client(requests, served, error, most):
+    """The others are dropped without being computed; the line is bounded."""
+    log, results = asyncio.run(stand_in_line(Worker(most_waiting=most), requests))
+    assert log == served
+    dropped = [result for request, result in zip(requests, results, strict=True) if request not in served]
+    assert all(isinstance(result, error) for result in dropped)
+
+
+def test_worker_keeps_previews_behind_everybody(monkeypatch):
+    """What is asked for when idle comes after what is asked for later by a slider, and after a moment of rest."""
+    monkeypatch.setattr(painter, "_QUIET", 0.1)
+
+    async def ask():
+        log, worker = [], Worker()
+        await worker.newest("a", 1, lambda: log.append("a1"))
+        preview = asyncio.create_task(worker.when_idle(lambda: log.append("preview")))
+        await asyncio.sleep(0)
+        await worker.newest("a", 2, lambda: log.append("a2"))
+        await preview
+        waits = asyncio.create_task(worker.when_idle(lambda: log.append("late")))
+        worker.close()
+        with pytest.raises(SupersededError):
+            await waits
+        return log
+
+    assert asyncio.run(ask()) == ["a1", "a2", "preview"]
+
+
+def test_worker_that_is_closed_lets_nobody_wait():
+    """Who stands in line is told, who comes later too; what runs is finished."""
+
+    async def end():
+        worker, started, release, log = Worker(), threading.Event(), threading.Event(), []
+        holding = asyncio.create_task(worker.newest("a", 0, lambda: (started.set(), release.wait(10), "done")[-1]))
+        await asyncio.to_thread(started.wait, 10)
+        waiting = asyncio.create_task(worker.newest("b", 0, lambda: log.append("b")))
+        await asyncio.sleep(0)
+        worker.close()
+        release.set()
+        late = asyncio.create_task(worker.newest("c", 0, lambda: log.append("c")))
+        return log, await asyncio.gather(holding, waiting, late, return_exceptions=True)
+
+    log, results = asyncio.run(end())
+    assert log == []
+    assert results[0] == "done"
+    assert [type(result) for result in results[1:]] == [SupersededError, SupersededError]

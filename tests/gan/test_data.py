@@ -21,71 +21,31 @@ def noise(height, width, seed=0, channels=(3,)):
     return np.random.default_rng(seed).integers(0, 256, (height, width, *channels), np.uint8)
 
 
-def grey_ramp():
-    return np.arange(256, dtype=np.uint8).reshape(16, 16)
-
-
-@pytest.mark.parametrize(
-    ("values", "shown"),
-    [
-        (grey_ramp(), grey_ramp()),
-        (grey_ramp() > 99, (grey_ramp() > 99) * np.uint8(255)),
-        (grey_ramp().astype(np.uint16) * 257, grey_ramp()),  # the whole range of 16 bits becomes that of 8
-    ],
-    ids=["8 bits", "1 bit", "16 bits"],
-)
-def test_grey_becomes_three_equal_channels(tmp_path, values, shown):
-    """Scaled, not cut off."""
-    Image.fromarray(values).save(tmp_path / "a.png")
-    assert np.array_equal(np.asarray(read_rgb(tmp_path / "a.png")), np.repeat(shown[:, :, None], 3, axis=2))
-
-
-def test_transparency_is_laid_on_white(tmp_path):
-    """Of an alpha channel, grey or colour, and of a palette."""
-    red = np.zeros((2, 2, 4), np.uint8)
-    red[..., 0], red[..., 3] = 255, [[255, 0], [128, 255]]
-    Image.fromarray(red).save(tmp_path / "rgba.png")
-    got = np.asarray(read_rgb(tmp_path / "rgba.png"))
-    assert got[0, 0].tolist() == [255, 0, 0]
-    assert got[0, 1].tolist() == [255, 255, 255]
-    assert got[1, 0].tolist() == pytest.approx([255, 127, 127], abs=1)
-    Image.fromarray(np.stack((grey_ramp(), np.zeros_like(grey_ramp())), axis=2)).save(tmp_path / "la.png")
-    assert (np.asarray(read_rgb(tmp_path / "la.png")) == 255).all()
-    indexed = Image.new("P", (2, 1))
-    indexed.putpalette([255, 0, 0, 0, 0, 255])
-    indexed.putdata([0, 1])
-    indexed.save(tmp_path / "p.png", transparency=1)
-    assert np.asarray(read_rgb(tmp_path / "p.png")).tolist() == [[[255, 0, 0], [255, 255, 255]]]
-    indexed.save(tmp_path / "q.png")
-    assert np.asarray(read_rgb(tmp_path / "q.png")).tolist() == [[[255, 0, 0], [0, 0, 255]]]
-
-
-def test_orientation_of_the_camera_is_applied(tmp_path):
-    """A photograph taken upright is upright; one whose orientation cannot be read is taken as it lies."""
-    picture = Image.fromarray(noise(4, 6))
-    exif = picture.getexif()
-    exif[0x0112] = 6  # turn by 90 degrees, clockwise
-    picture.save(tmp_path / "a.png", exif=exif)
-    assert np.array_equal(np.asarray(read_rgb(tmp_path / "a.png")), np.rot90(noise(4, 6), -1))
-    picture.save(tmp_path / "b.webp", exif=b"Exif\0\0no TIFF file at all")
-    assert read_rgb(tmp_path / "b.webp").size == (6, 4)
-
-
 def test_what_cannot_be_shown_is_refused(tmp_path):
     """With the reason."""
     Image.fromarray(np.full((2, 2), 0.5, np.float32)).save(tmp_path / "float.tif")
-    with pytest.raises(BrokenImageError, match="floating-point"):
-        read_rgb(tmp_path / "float.tif")
     Image.fromarray(np.full((2, 2), 70000, np.int32)).save(tmp_path / "wide.tif")
-    with pytest.raises(BrokenImageError, match="32-bit"):
-        read_rgb(tmp_path / "wide.tif")
     Image.fromarray(noise(64, 64)).save(tmp_path / "half.jpg")
     (tmp_path / "half.jpg").write_bytes((tmp_path / "half.jpg").read_bytes()[:900])
-    with pytest.raises(BrokenImageError, match="truncated"):
-        read_rgb(tmp_path / "half.jpg")
     (tmp_path / "text.png").write_text("no image")
-    with pytest.raises(BrokenImageError, match="cannot identify"):
-        read_rgb(tmp_path / "text.png")
+    reasons = {"float.tif": "floating-point", "wide.tif": "32-bit", "half.jpg": "truncated", "text.png": "identify"}
+    for name, reason in reasons.items():
+        with pytest.raises(BrokenImageError, match=reason):
+            read_rgb(tmp_path / name)
+
+
+def test_links_are_followed_and_hidden_folders_left_out(folder, tmp_path):
+    """What is not used is counted, whether it is read or comes from the cache; a circle of links ends."""
+    for other, seed in (("elsewhere", 7), ("pictures/.ipynb_checkpoints", 8)):
+        (tmp_path / other).mkdir()
+        Image.fromarray(noise(8, 8, seed=seed)).save(tmp_path / other / "7.png")
+    (folder / "linked").symlink_to(tmp_path / "elsewhere")
+    (folder / "more" / "circle").symlink_to(folder)
+    for _ in range(2):
+        data = open_data(settings(folder))
+        assert len(data) == 6
+        assert np.array_equal(data.images[3], noise(8, 8, seed=7))
+        assert data.left_out == ("2 hidden", "1 .txt", "5 in folders that are linked twice")
 
 
 def test_cutting_takes_the_middle_and_averages_whole_pixels():
@@ -145,7 +105,7 @@ def test_folder_is_cut_once_and_mapped(folder, monkeypatch):
 
 
 def test_half_written_entry_is_made_anew(folder):
-    """What a kill left is not taken for whole; damage is named."""
+    """What a kill left is not taken for whole; damage is named; a full disk leaves nothing."""
     open_data(settings(folder))
     (entry,) = (folder.parent / "cache").iterdir()
     (entry / "dataset.json").unlink()
@@ -156,13 +116,26 @@ def test_half_written_entry_is_made_anew(folder):
     np.save(entry / "images.npy", np.zeros((5, 4, 4, 3), np.uint8))
     with pytest.raises(UserError, match=r"not what its dataset.json says"):
         open_data(settings(folder))
+    (folder.parent / "full").mkdir()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, hard))
+    try:  # pixels are written, not mapped: a map of a full disk ends the process
+        with pytest.raises(UserError, match=r"Cannot write .*images\.npy: File too large"):
+            open_data(settings(folder, cache=str(folder.parent / "full")))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list((folder.parent / "full").iterdir()) == []
 
 
 def test_broken_image_is_named_and_refused_or_skipped(folder):
     """As asked; the others keep their order."""
+
+    def refuses(message, **changes):
+        with pytest.raises(UserError, match=message):
+            open_data(settings(folder, **changes))
+
     (folder / "1.png").write_text("no image")
-    with pytest.raises(UserError, match=r"1\.png cannot be used: cannot identify.*--on-broken skip"):
-        open_data(settings(folder))
+    refuses(r"1\.png cannot be used: cannot identify.*--on-broken skip")
     for _ in range(2):  # when it is read, and from the cache
         with pytest.warns(UserWarning, match=r"1 of 5 files in .* are left out: .*1\.png"):
             data = open_data(settings(folder, on_broken="skip"))
@@ -170,49 +143,17 @@ def test_broken_image_is_named_and_refused_or_skipped(folder):
     assert np.array_equal(data.images[2], noise(8, 8, seed=3))
     (folder / "1.png").unlink()
     (folder / "1.png").symlink_to(folder / "nowhere.png")
-    with pytest.raises(UserError, match=r"1\.png cannot be used: it is a link to a file that is not there"):
-        open_data(settings(folder))
+    refuses(r"1\.png cannot be used: it is a link to a file that is not there")
     files = image_files(folder)[0]
     for path in files:
         path.unlink()
         path.write_text("no image")
-    with pytest.raises(UserError, match="None of the 5 image files"):
-        open_data(settings(folder, on_broken="skip"))
+    refuses("None of the 5 image files", on_broken="skip")
     for path in files:
         path.unlink()
-    with pytest.raises(UserError, match=r"data must be a folder of images .*which has none"):
-        open_data(settings(folder))
+    refuses(r"data must be a folder of images .*which has none")
     Image.fromarray(noise(8, 8)).save(folder / "one.png")
-    with pytest.raises(UserError, match="at least 2 images, got 1"):
-        open_data(settings(folder))
-
-
-def test_links_are_followed_and_hidden_folders_left_out(folder, tmp_path):
-    """What is not used is counted, whether it is read or comes from the cache; a circle of links ends."""
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    Image.fromarray(noise(8, 8, seed=7)).save(elsewhere / "7.png")
-    (folder / "linked").symlink_to(elsewhere)
-    (folder / "more" / "circle").symlink_to(folder)
-    (folder / ".ipynb_checkpoints").mkdir()
-    Image.fromarray(noise(8, 8, seed=8)).save(folder / ".ipynb_checkpoints" / "0-checkpoint.png")
-    for _ in range(2):
-        data = open_data(settings(folder))
-        assert len(data) == 6
-        assert np.array_equal(data.images[3], noise(8, 8, seed=7))
-        assert data.left_out == ("2 hidden", "1 .txt", "5 in folders that are linked twice")
-
-
-def test_full_disk_is_one_sentence_and_leaves_nothing(folder):
-    """Pixels are written, not mapped: a map of a full disk ends the process."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (500, hard))
-    try:
-        with pytest.raises(UserError, match=r"Cannot write .*images\.npy: File too large"):
-            open_data(settings(folder))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert list((folder.parent / "cache").iterdir()) == []
+    refuses("at least 2 images, got 1")
 
 
 def test_pairs_give_both_halves(tmp_path):
@@ -250,3 +191,34 @@ def test_scenes_are_recognised_and_averaged(tmp_path):
     (tmp_path / "images.npy").unlink()
     with pytest.raises(UserError, match=r"has no images.npy.*make scenes"):
         open_data(settings(tmp_path, cache=cache))
+
+
+def read(path, image=None, **settings):
+    """Save an image, and read it as training does."""
+    if image is not None:
+        (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(path, **settings)
+    return np.asarray(read_rgb(path))
+
+
+def test_images_of_every_kind_are_read(tmp_path):
+    """Grey becomes three equal channels, scaled, not cut off; what is transparent lies on white; the camera's turn."""
+    ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    for values, shown in ((ramp, ramp), (ramp > 99, (ramp > 99) * np.uint8(255)), (ramp.astype(np.uint16) * 257, ramp)):
+        assert np.array_equal(read(tmp_path / "a.png", values), np.repeat(shown[:, :, None], 3, axis=2))
+    red = np.zeros((2, 2, 4), np.uint8)
+    red[..., 0], red[..., 3] = 255, [[255, 0], [128, 255]]
+    got = read(tmp_path / "rgba.png", red).tolist()
+    assert got[0] == [[255, 0, 0], [255, 255, 255]]
+    assert got[1][0] == pytest.approx([255, 127, 127], abs=1)
+    assert (read(tmp_path / "la.png", np.stack((ramp, np.zeros_like(ramp)), axis=2)) == 255).all()
+    indexed = Image.new("P", (2, 1))
+    indexed.putpalette([255, 0, 0, 0, 0, 255])
+    indexed.putdata([0, 1])
+    assert read(tmp_path / "p.png", indexed, transparency=1).tolist() == [[[255, 0, 0], [255, 255, 255]]]
+    assert read(tmp_path / "q.png", indexed).tolist() == [[[255, 0, 0], [0, 0, 255]]]
+
+    picture = Image.fromarray(noise(4, 6))
+    exif = picture.getexif()
+    exif[0x0112] = 6  # turn by 90 degrees, clockwise
+    assert np.array_equal(read(tmp_path / "turned.png", picture, exif=exif), np.rot90(noise(4, 6), -1))
+    assert read(tmp_path / "b.webp", picture, exif=b"Exif\0\0no TIFF file at all").shape == (4, 6, 3)

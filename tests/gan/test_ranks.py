@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import signal
-import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from gan_runs import config, gan_steps, gradients_of, pictures
 from PIL import Image
-from rank_work import command_line
-from ranks import Started
+from ranks import Started, command_line, wait_until
 
+from directions.cli.main import main
 from directions.errors import UserError
 from directions.gan.trainer import Trainer
 from directions.settings.train import TrainConfig
@@ -44,15 +44,10 @@ def test_two_ranks_train_what_one_trains(tmp_path):
         assert first["records"][0][name] == pytest.approx(terms[name], rel=1e-5, abs=1e-6)
 
 
-@pytest.mark.parametrize(("batch", "world_size"), [(8, 3), (4, 4), (16, 3), (12, 2)])
+@pytest.mark.parametrize(("batch", "world_size"), [(8, 3), (4, 4), (12, 2)])
 def test_batches_that_cannot_be_shared_are_refused(batch, world_size):
     """Each part needs two images, and whole groups of minibatch stddev."""
-
-    class Several:
-        rank = 0
-
-    several = Several()
-    several.world_size = world_size
+    several = SimpleNamespace(rank=0, world_size=world_size)
     with pytest.raises(UserError, match=f"batch_size must be divisible by the {world_size} processes"):
         Trainer(config(batch_size=(batch,)), pictures(), ranks=several)
 
@@ -63,24 +58,18 @@ def test_ranks_stop_together_and_one_process_goes_on(tmp_path, monkeypatch):
     for number in range(8):
         pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), np.uint8)
         Image.fromarray(pixels).save(tmp_path / "pictures" / f"{number}.png")
-    arguments = ["gan", "train", "--data", tmp_path / "pictures", "--cache", tmp_path / "cache", *FAST.split()]
-    arguments += ["--kimg", "1000", "--out", tmp_path / "out"]
-    started = Started(command_line, *map(str, arguments), out=tmp_path)
+    places = {"data": "pictures", "cache": "cache", "out": "out"}
+    places = [word for name, place in places.items() for word in (f"--{name}", str(tmp_path / place))]
+    started = Started(command_line, "gan", "train", *FAST.split(), "--kimg", "1000", *places, out=tmp_path)
     stats = tmp_path / "out" / "00000-pictures" / "stats.jsonl"
-    deadline = time.monotonic() + 100
-    while not stats.exists() or len(stats.read_text().splitlines()) < 3:
-        assert time.monotonic() < deadline, started.printed(0)
-        time.sleep(0.05)
+    wait_until(lambda: stats.exists() and len(stats.read_text().splitlines()) >= 3, started)
     started.processes[1].terminate()
     assert started.exit_codes() == [128 + signal.SIGTERM] * 2
     told = started.printed(0) + started.printed(1)
     assert told.count("--nproc-per-node 2 -m directions gan train --resume") == 1
-    state = torch.load(stats.with_name("checkpoint.pt"), weights_only=True)["state"]
-    steps = state["counters"]["step"]
+    steps = torch.load(stats.with_name("checkpoint.pt"), weights_only=True)["state"]["counters"]["step"]
     assert json.loads(stats.read_text().splitlines()[-1])["step"] <= steps
     assert (stats.parent / "weights.safetensors").exists()
-
-    from directions.cli.main import main
 
     monkeypatch.chdir(tmp_path)
     kimg = str(8 * (steps + 2) / 1000)

@@ -25,17 +25,16 @@ pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning
 def hub(tmp_path, monkeypatch):
     """An empty Hub that this process takes for the real one, and a folder to work in."""
     constants = pytest.importorskip("huggingface_hub.constants")
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_PROGRESS_BARS", True)
+    for name in ("HF_HUB_DISABLE_XET", "HF_HUB_DISABLE_PROGRESS_BARS"):
+        monkeypatch.setattr(constants, name, True)
     for name in ("HF_HUB_OFFLINE", "DIRECTIONS_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HF_TOKEN", TOKEN)
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("COLUMNS", "200")
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     with serve_hub() as started:
-        monkeypatch.setenv("HF_ENDPOINT", started.address)
+        cache, address = str(tmp_path / "cache"), started.address
+        for name, value in {"HF_TOKEN": TOKEN, "HF_HUB_CACHE": cache, "COLUMNS": "200", "HF_ENDPOINT": address}.items():
+            monkeypatch.setenv(name, value)
         yield started
 
 
@@ -62,7 +61,22 @@ def put(hub, directions=None, **files):
 
 
 def test_push_commits_file_card_and_pictures(hub, file, capsys):
-    """In one commit; the pictures that show all directions; nothing that names this machine."""
+    """In one commit; the pictures that show all directions; nothing of this machine; a dry run sends nothing."""
+    assert main(["push", str(file), ID, "--dry-run", "--no-pictures"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("---\ntags:")
+    assert "pictures/" not in captured.out
+    assert "Nothing was sent" in captured.err
+    for arguments, message in [
+        ([str(file), "few"], "is called owner/name"),
+        ([str(file), ID, "--license", "m it"], "--license must be one word as the Hub writes it"),
+        ([str(file), ID, "--pictures", "nowhere"], "--pictures nowhere is not a folder"),
+        (["nothing", ID], "There is no direction file"),
+    ]:
+        assert main(["push", *arguments]) == 2
+        assert message in capsys.readouterr().err
+    assert hub.requests == []
+
     assert main(["push", str(file.parent), ID, "--license", "mit", "--private"]) == 0
     out = capsys.readouterr().out
     assert re.fullmatch(rf"6 directions, 4 files: {hub.address}/{ID}/commit/[0-9a-f]{{40}}\n", out)
@@ -75,26 +89,11 @@ def test_push_commits_file_card_and_pictures(hub, file, capsys):
     assert "\nlicense: mit\n---\n" in card
     assert "![What each direction does to some samples](pictures/overview.gif)" in card
     assert b"somebody" not in files[FILE_NAME]
+    hub.requests.clear()
     found = load_directions(ID)
+    assert {request.rsplit("/", 1)[1] for request in hub.requests} == {FILE_NAME}  # nothing else is fetched
     assert found.notes[3] == "a ring"
     assert found.header == load_directions(file).header | {"config": {"weights": None}}
-
-
-def test_push_dry_run_sends_nothing(hub, file, capsys):
-    """But prints the card."""
-    assert main(["push", str(file), ID, "--dry-run", "--no-pictures"]) == 0
-    captured = capsys.readouterr()
-    assert captured.out.startswith("---\ntags:")
-    assert "pictures/" not in captured.out
-    assert "Nothing was sent" in captured.err
-    assert hub.requests == []
-
-
-def test_load_fetches_the_direction_file_and_nothing_else(hub):
-    """Not the card, not the pictures, and no other weights."""
-    put(hub, **{"model.bin": b"\x80\x02", "README.md": b"x"})
-    assert load_directions(ID).names == blob_directions().names
-    assert {request.rsplit("/", 1)[1] for request in hub.requests} == {FILE_NAME}
 
 
 def test_load_takes_a_path_that_is_here(hub):
@@ -110,14 +109,35 @@ def test_load_takes_a_path_that_is_here(hub):
         load_directions("x.safetensors", revision="main")
 
 
-@pytest.mark.parametrize(
-    "text", ["a/b/c", "x", "./a", "../a", "outputs/x.safetensors", "a b/c", "/a", "a/", Path("a/b"), "-a/b"]
-)
-def test_is_hub_id_knows_paths(tmp_path, monkeypatch, text):
+def test_is_hub_id_knows_paths(tmp_path, monkeypatch):
     """What looks like a path is one."""
     monkeypatch.chdir(tmp_path)
-    assert not is_hub_id(text)
     assert is_hub_id("owner/some-directions_1.0")
+    for text in ("a/b/c", "x", "./a", "outputs/x.safetensors", "a b/c", "/a", "a/", Path("a/b"), "-a/b"):
+        assert not is_hub_id(text)
+
+
+def test_missing_things_and_wrong_content_are_told_apart(hub, monkeypatch):
+    """A repository, a revision, the file in it; what is not the file of the digest, something else, or too large."""
+
+    def refuses(message, **where):
+        with pytest.raises(UserError, match=message):
+            load_directions(ID, **where)
+
+    refuses(r"few cannot be fetched: .* knows no such repository, or you may not see it")
+    put(hub)
+    refuses("owner/few has no revision 'nope'", revision="nope")
+    hub.corrupt = True
+    refuses("is not a usable direction file")
+    hub.corrupt = False
+    put(hub, **{FILE_NAME: b"\x80\x04" + bytes(100)})
+    refuses("it is a pickle; unpickling can run any code")
+    monkeypatch.setattr("directions.hub.LARGEST", 10)
+    hub.requests.clear()
+    refuses("is no direction file: it has 102 bytes")
+    assert not any(request.startswith("GET") for request in hub.requests)
+    hub.revisions[ID]["main"].pop(FILE_NAME)
+    refuses(r"owner/few holds no directions\.safetensors")
 
 
 def test_offline_is_an_error_at_once(hub, monkeypatch):
@@ -137,35 +157,6 @@ def test_offline_is_an_error_at_once(hub, monkeypatch):
         push({}, ID, message="")
 
 
-def test_missing_things_are_told_apart(hub):
-    """A repository, a revision, the file in it."""
-    with pytest.raises(UserError, match=r"few cannot be fetched: .* knows no such repository, or you may not see it"):
-        load_directions(ID)
-    put(hub)
-    with pytest.raises(UserError, match="owner/few has no revision 'nope'"):
-        load_directions(ID, revision="nope")
-    hub.revisions[ID]["main"].pop(FILE_NAME)
-    with pytest.raises(UserError, match=r"owner/few holds no directions\.safetensors"):
-        load_directions(ID)
-
-
-def test_wrong_content_is_refused(hub, monkeypatch):
-    """Bytes that are not those of the digest; a file that is too large to be one; one that is something else."""
-    put(hub)
-    hub.corrupt = True
-    with pytest.raises(UserError, match="is not a usable direction file"):
-        load_directions(ID)
-    hub.corrupt = False
-    put(hub, **{FILE_NAME: b"\x80\x04" + bytes(100)})
-    with pytest.raises(UserError, match="it is a pickle; unpickling can run any code"):
-        load_directions(ID)
-    monkeypatch.setattr("directions.hub.LARGEST", 10)
-    hub.requests.clear()
-    with pytest.raises(UserError, match="is no direction file: it has 102 bytes"):
-        load_directions(ID)
-    assert not any(request.startswith("GET") for request in hub.requests)
-
-
 def test_pull_writes_a_file(hub, capsys):
     """Named after the repository, or as asked; never over another."""
     put(hub)
@@ -177,19 +168,6 @@ def test_pull_writes_a_file(hub, capsys):
     assert main(["pull", ID, "--to", "x.safetensors", "--revision", "main", "--json"]) == 0
     assert main(["pull", "few"]) == 2
     assert "A repository of the Hub is called owner/name" in capsys.readouterr().err
-
-
-def test_push_refuses(hub, file, capsys):
-    """Before anything is sent."""
-    for arguments, message in [
-        ([str(file), "few"], "is called owner/name"),
-        ([str(file), ID, "--license", "m it"], "--license must be one word as the Hub writes it"),
-        ([str(file), ID, "--pictures", "nowhere"], "--pictures nowhere is not a folder"),
-        (["nothing", ID], "There is no direction file"),
-    ]:
-        assert main(["push", *arguments]) == 2
-        assert message in capsys.readouterr().err
-    assert hub.requests == []
 
 
 HOSTILE = "<script>|[x](y)`*_~$ \\ ---"

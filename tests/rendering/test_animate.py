@@ -18,7 +18,6 @@ from directions.errors import UserError
 from directions.rendering.animate import AHEAD, Encoder, overlapped
 
 ENDINGS = ("gif", "webp", "mp4")
-RNG = np.random.default_rng(0)
 
 
 def smooth(seed, height=34, width=50):
@@ -73,11 +72,12 @@ def test_animation_shows_what_was_written(tmp_path, ending):
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"a.{ending}", f"b.{ending}"]
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (16, 16), (37, 53), (200, 3)])
+@pytest.mark.parametrize("shape", [(1, 1), (37, 53), (200, 3)])
 def test_gif_is_exact(tmp_path, shape):
     """Whole changes, a changed rectangle, scattered changes: every frame decodes to its indices, in one palette."""
-    encoder = Encoder("gif", 25.0, loop=True, pixels=RNG.integers(0, 256, (5000, 3), dtype=np.uint8))
-    first, second = (np.random.default_rng(seed).integers(0, 255, shape, dtype=np.uint8) for seed in (0, 1))
+    rng = np.random.default_rng(0)
+    encoder = Encoder("gif", 25.0, loop=True, pixels=rng.integers(0, 256, (5000, 3), dtype=np.uint8))
+    first, second = (rng.integers(0, 255, shape, dtype=np.uint8) for _ in range(2))
     rectangle = first.copy()
     rectangle[shape[0] // 3 : shape[0] // 2 + 1, shape[1] // 2 :] = 7
     scattered = rectangle.copy()
@@ -99,7 +99,7 @@ def test_gif_is_exact(tmp_path, shape):
     assert (tmp_path / "a.gif").read_bytes()[13 : 13 + 768] == colours.tobytes()
 
 
-@pytest.mark.parametrize(("fps", "loop"), [(30.0, True), (25.0, False), (60.0, True)])
+@pytest.mark.parametrize(("fps", "loop"), [(30.0, True), (25.0, False)])
 def test_webp_keeps_time(tmp_path, fps, loop):
     """Durations in whole milliseconds add up to the true rate; it plays for ever, or once."""
     write(tmp_path / "a.webp", [smooth(k % 3) for k in range(31)], fps, loop)
@@ -108,6 +108,39 @@ def test_webp_keeps_time(tmp_path, fps, loop):
     assert max(times) - min(times) <= 1
     with Image.open(tmp_path / "a.webp") as image:
         assert image.info["loop"] == (0 if loop else 1)
+
+
+# Where ffmpeg ends first, imageio-ffmpeg leaves its end of the pipe to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError, UserError])
+def test_animation_that_fails_keeps_the_old_file(tmp_path, ending, error, capfd):
+    """Ctrl-C or any failure passes on; a full disk is one sentence; the old file is as it was, no process is left."""
+    path = tmp_path / f"a.{ending}"
+    path.write_bytes(b"old")
+    full = error is UserError
+    cause = "ffmpeg could not finish it, as on a full disk" if ending == "mp4" else "File too large"
+
+    def frames():
+        for seed in range(2):
+            yield np.random.default_rng(seed).integers(0, 256, (160, 160, 3), dtype=np.uint8)
+        if not full:
+            raise error
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if full:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(error, match=rf"Cannot write .*a\.{ending}: {cause}" if full else None):
+            write(path, frames())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [left.name for left in tmp_path.iterdir()] == [path.name]
+    assert path.read_bytes() == b"old"
+    assert capfd.readouterr() == ("", "")
+    listed = subprocess.run(["ps", "-wweo", "args"], capture_output=True, text=True, check=True).stdout
+    assert not [line for line in listed.splitlines() if str(tmp_path) in line and "libx264" in line]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("encode")]
 
 
 def test_mp4_plays_in_browsers(tmp_path):
@@ -126,111 +159,48 @@ def test_mp4_plays_in_browsers(tmp_path):
     assert data.index(b"moov") < data.index(b"mdat")
 
 
-def noise(number):
-    return (np.random.default_rng(seed).integers(0, 256, (160, 160, 3), dtype=np.uint8) for seed in range(number))
-
-
-@pytest.mark.parametrize("ending", ENDINGS)
-@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
-def test_interrupted_animation_keeps_the_old_file(tmp_path, ending, error):
-    """Ctrl-C or any failure passes on; the old file is as it was, no process is left."""
-    path = tmp_path / f"a.{ending}"
-    path.write_bytes(b"old")
-
-    def interrupted():
-        yield smooth(0)
-        yield smooth(1)
-        raise error
-
-    with pytest.raises(error):
-        write(path, interrupted())
-    assert [left.name for left in tmp_path.iterdir()] == [path.name]
-    assert path.read_bytes() == b"old"
-    listed = subprocess.run(["ps", "-wweo", "args"], capture_output=True, text=True, check=True).stdout
-    assert not [line for line in listed.splitlines() if str(tmp_path) in line and "libx264" in line]
-
-
-# Where ffmpeg ends first, imageio-ffmpeg leaves its end of the pipe to the garbage collector.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("frames", [2, 8])
-@pytest.mark.parametrize("ending", ENDINGS)
-def test_animation_on_a_full_disk_keeps_the_old_file(tmp_path, ending, frames, capfd):
-    """A file that cannot grow is reported by name, in one sentence, early or late, and nothing is left of it."""
-    path = tmp_path / f"a.{ending}"
-    path.write_bytes(b"old")
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
-    cause = "ffmpeg could not finish it, as on a full disk" if ending == "mp4" else "File too large"
-    try:
-        with pytest.raises(UserError, match=rf"Cannot write .*a\.{ending}: {cause}"):
-            write(path, noise(frames))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert [left.name for left in tmp_path.iterdir()] == [path.name]
-    assert path.read_bytes() == b"old"
-    assert capfd.readouterr() == ("", "")
-
-
 def test_overlapped_consumes_everything_in_order_in_one_other_thread():
-    """Each item once, while the next is made: the first waits for the second, which a plain loop could never end."""
+    """Each item once, while the next is made; only a few are alive at a time, however many there are."""
     second_made = threading.Event()
-    got: list[int] = []
-    threads = set()
+    got, threads, most = [], set(), 0
+    alive: list[weakref.ref[np.ndarray]] = []
 
     def items():
-        yield 0
-        second_made.set()
-        yield from range(1, 100)
-
-    def consume(item):
-        assert second_made.wait(30)
-        threads.add(threading.get_ident())
-        got.append(item)
-
-    overlapped(items(), consume)
-    assert got == list(range(100))
-    assert len(threads) == 1
-    assert threads != {threading.get_ident()}
-
-
-def test_overlapped_waits_for_a_slow_consumer():
-    """Only a few frames are alive at a time, however many there are."""
-    alive: list[weakref.ref[np.ndarray]] = []
-    most = 0
-
-    def frames():
         nonlocal most
-        for _ in range(200):
-            frame = np.zeros(1000)
+        for number in range(200):
+            if number == 1:
+                second_made.set()  # the first waits for the second, which a plain loop could never end
+            frame = np.full(10, number)
             alive.append(weakref.ref(frame))
             yield frame
             del frame
             most = max(most, sum(reference() is not None for reference in alive))
 
-    overlapped(frames(), lambda frame: frame.sum())
+    def consume(item):
+        assert second_made.wait(30)
+        threads.add(threading.get_ident())
+        got.append(item[0])
+
+    overlapped(items(), consume)
+    assert got == list(range(200))
+    assert len(threads) == 1
+    assert threads != {threading.get_ident()}
     assert most <= AHEAD + 2
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
 @pytest.mark.parametrize("side", ["source", "consumer"])
-def test_overlapped_passes_errors_on(error, side):
+def test_overlapped_passes_errors_on(side):
     """Whichever side fails, little more is made, nothing later is consumed, and no thread is left."""
     made, got = [], []
 
-    def items():
-        for item in range(1000):
-            made.append(item)
-            if side == "source" and item == 3:
-                raise error
-            yield item
+    def work(item, kept, where):
+        if side == where and item == 3:
+            raise KeyboardInterrupt
+        kept.append(item)
+        return item
 
-    def consume(item):
-        if side == "consumer" and item == 3:
-            raise error
-        got.append(item)
-
-    with pytest.raises(error):
-        overlapped(items(), consume)
+    with pytest.raises(KeyboardInterrupt):
+        overlapped((work(item, made, "source") for item in range(1000)), lambda item: work(item, got, "consumer"))
     assert got == list(range(len(got)))
     assert len(got) <= 3
     assert len(made) <= 4 + AHEAD + 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import re
 from html.parser import HTMLParser
@@ -19,8 +18,6 @@ from directions.rendering.render import render
 from directions.settings.render import RenderSettings
 
 HOSTILE = "<script>alert(1)</script>\"'&{{7*7}}</title>"
-RIGHT_TO_LEFT = "שלום עולם"
-LONG = "W" * 64
 STATS = [
     {"step": 0, "penalty": None, "held_out": 15.0, "base_points": 0},
     {"step": 0, "penalty": None, "held_out": None, "base_points": 1},
@@ -35,14 +32,12 @@ def generator():
     return BlobGenerator(resolution=16)
 
 
-def make(generator, out, *, names=None, note="", stats=(), indices=None, **settings):
-    directions = blob_directions(generator, **({} if names is None else {"names": names}))
-    if note:
-        header = directions.header
-        header["directions"][0] |= {"note": note, "starred": True}
-        directions = Directions(directions.matrix, header)
+def make(generator, out, *, indices=None, **settings):
+    header = blob_directions(generator, names=[HOSTILE, "up-down", "size", "hue", "light", "d5"]).header
+    header["directions"][0] |= {"note": HOSTILE, "starred": True}
+    directions = Directions(blob_directions(generator).matrix, header)
     settings = RenderSettings(format="gallery", **({"frames": 5, "samples": 4, "scale": 1} | settings))
-    return render(directions, generator, settings, out=out, indices=indices, stats=stats)
+    return render(directions, generator, settings, out=out, indices=indices)
 
 
 class Texts(HTMLParser):
@@ -69,22 +64,23 @@ class Texts(HTMLParser):
 
 
 def test_gallery_holds_what_is_listed(generator, tmp_path):
-    """A page, and for each direction a thumbnail, a still and a frame for each place; nothing from elsewhere."""
-    written = make(generator, tmp_path / "g", indices=[1, "hue"])
+    """A page, and for each direction a thumbnail, a still and a frame for each place; names and notes stay text."""
+    written = make(generator, tmp_path / "g", indices=[0, "hue"])
     assert written[0] == tmp_path / "g" / "index.html"
     assert sorted(written) == sorted(path for path in (tmp_path / "g").rglob("*") if path.is_file())
     assert len(written) == 1 + 2 * (1 + 1 + 5)
-    page = written[0].read_text(encoding="utf-8")
-    assert "http" not in page.replace("http-equiv", "")
-    for _, attributes in Texts(written[0]).tags:
-        for key in ("src", "srcset"):
-            if key in attributes:
-                assert (tmp_path / "g" / attributes[key]).is_file()
-
-
-def test_gallery_frames_are_the_samples_at_even_places(generator, tmp_path):
-    """From one end to the other, the samples side by side."""
-    make(generator, tmp_path / "g", indices=["hue"])
+    assert "http" not in written[0].read_text(encoding="utf-8").replace("http-equiv", "")
+    page = Texts(written[0])
+    assert page.text.count(HOSTILE) == 2
+    assert page.data["directions"][0]["name"] == page.data["directions"][0]["note"] == HOSTILE
+    assert [tag for tag, _ in page.tags].count("script") == len(page.scripts) == 2
+    for _, attributes in page.tags:
+        for key in {"src", "srcset"} & attributes.keys():
+            assert (tmp_path / "g" / attributes[key]).is_file()
+    (policy,) = [attributes["content"] for _, attributes in page.tags if "http-equiv" in attributes]
+    assert policy.startswith("default-src 'none'; img-src 'self' file: data:; style-src 'sha256-")
+    assert "unsafe" not in policy
+    assert not [key for _, attributes in page.tags for key in attributes if key == "style" or re.match("on[a-z]", key)]
     z = generator.sample_z(4, seed=0)
     for place, amount in enumerate([-5.0, -2.5, 0.0, 2.5, 5.0]):
         images = generator(blob_directions(generator).move(z, "hue", amount), 0)
@@ -132,18 +128,6 @@ def test_gallery_orders_by_activeness_and_shows_the_numbers(generator, tmp_path)
         assert number in text
 
 
-@pytest.mark.parametrize("name", [HOSTILE, RIGHT_TO_LEFT, LONG], ids=["html", "right to left", "long"])
-def test_gallery_shows_hostile_names_as_text(generator, tmp_path, name):
-    """No tag, attribute or script comes out of a name or a note; it is there as it was written."""
-    plain = Texts(make(generator, tmp_path / "plain", indices=[0], frames=2, note="n")[0])
-    names = [name, "b", "c", "d", "e", "f"]
-    page = Texts(make(generator, tmp_path / "g", indices=[0], frames=2, names=names, note=name)[0])
-    assert [tag for tag, _ in page.tags] == [tag for tag, _ in plain.tags]
-    assert page.text.count(name) == 2
-    assert page.data["directions"][0]["name"] == page.data["directions"][0]["note"] == name
-    assert page.scripts[1:] == plain.scripts[1:]
-
-
 def test_curve_is_drawn_to_scale():
     """Dots are where axes say; a level that others reach has its own line; broken lines are passed over."""
     curve = make_curve([*STATS, {"step": "x", "held_out": float("nan")}, {}], {"random": 14.0})
@@ -155,12 +139,8 @@ def test_curve_is_drawn_to_scale():
     assert y1 == pytest.approx(rows["10"] + per_unit, abs=0.2)
     assert curve["levels"][0][0] == pytest.approx(rows["14"], abs=0.2)
     assert len(curve["noisy"]) <= 50
-
-
-@pytest.mark.parametrize("stats", [[], STATS[:3], [{"step": 3, "held_out": 1.0}]])
-def test_curve_needs_two_steps(stats):
-    """Otherwise there is nothing to draw."""
-    assert make_curve(stats, {}) is None
+    for few in ([], STATS[:3], [{"step": 3, "held_out": 1.0}]):
+        assert make_curve(few, {}) is None
 
 
 def test_gallery_replaces_a_gallery_and_nothing_else(generator, tmp_path):
@@ -181,40 +161,6 @@ def test_gallery_replaces_a_gallery_and_nothing_else(generator, tmp_path):
     assert is_gallery(out)
     assert not is_gallery(tmp_path / "mine")
     assert not is_gallery(tmp_path / "nowhere")
-
-
-class Failing(BlobGenerator):
-    """Fails in the second direction."""
-
-    error: BaseException = KeyboardInterrupt()
-
-    def __call__(self, z, y=0, *, truncation=1.0):
-        if len(self.batch_sizes) == 1:
-            raise self.error
-        return super().__call__(z, y)
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("x"), OSError(errno.ENOSPC, "No space")])
-def test_gallery_failure_keeps_the_old_one(tmp_path, generator, error):
-    """Ctrl-C, a failure, a full disk: the folder is as it was, and nothing is beside it."""
-    out = tmp_path / "g"
-    make(generator, out, indices=[0], frames=2)
-    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    failing = Failing(resolution=16)
-    failing.error = error
-    with pytest.raises(UserError if isinstance(error, OSError) else type(error)):
-        make(failing, out, indices=[1, 2], frames=2)
-    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
-    assert [path.name for path in tmp_path.iterdir()] == ["g"]
-
-
-def test_gallery_policy_allows_only_its_own_script_and_style(generator, tmp_path):
-    """By their digests; nothing inline besides, no attribute with style or script."""
-    page = Texts(make(generator, tmp_path / "g", indices=[0], frames=2)[0])
-    (policy,) = [attributes["content"] for _, attributes in page.tags if "http-equiv" in attributes]
-    assert policy.startswith("default-src 'none'; img-src 'self' file: data:; style-src 'sha256-")
-    assert "unsafe" not in policy
-    assert not [key for _, attributes in page.tags for key in attributes if key == "style" or re.match("on[a-z]", key)]
 
 
 def test_gallery_against_random_shows_both(generator, tmp_path):

@@ -92,15 +92,6 @@ def test_gallery_searches_and_keeps_text_text(opened):
     assert visible(page)[1:3] == ["hue", "left-right"]
 
 
-def until(page, reached):
-    """Wait for something that the page's policy lets no script of Playwright's wait for."""
-    for _ in range(200):
-        if reached():
-            return
-        page.wait_for_timeout(50)
-    pytest.fail("not reached in 10 seconds")
-
-
 def wait_for_place(page, place):
     """Wait until the frame of a place is loaded and drawn."""
     page.wait_for_selector(f"#samples[data-place='{place}']")
@@ -111,51 +102,46 @@ def pixels(page):
     return [canvas.screenshot() for canvas in page.locator("#samples canvas").all()]
 
 
-def test_gallery_opens_and_the_slider_changes_the_picture(opened):
-    """By Enter on a card that arrows have reached; every sample changes; Esc goes back to the card."""
+def test_gallery_opens_and_the_slider_changes_the_picture(opened, gallery):
+    """By keys, a click or its own address; every sample changes; Esc goes back to the card."""
     page = opened()
-    page.keyboard.press("ArrowRight")
-    page.keyboard.press("ArrowRight")
-    page.keyboard.press("ArrowLeft")
-    page.keyboard.press("Enter")
-    assert page.locator("dialog h2").inner_text() == "left-right"
+    for key in ("ArrowRight", "ArrowRight", "ArrowLeft", "Enter"):
+        page.keyboard.press(key)
+    title, amount = page.locator("dialog h2"), page.locator("#amount")
+    assert title.inner_text() == "left-right"
     wait_for_place(page, 2)
-    assert page.locator("#amount").inner_text() == "0"
+    assert amount.inner_text() == "0"
     middle = pixels(page)
     page.keyboard.press("End")
     wait_for_place(page, 4)
-    assert page.locator("#amount").inner_text() == "+3.00"
-    end = pixels(page)
-    assert all(before != after for before, after in zip(middle, end, strict=True))
+    assert amount.inner_text() == "+3.00"
+    assert all(before != after for before, after in zip(middle, pixels(page), strict=True))
     page.keyboard.press("ArrowLeft")
-    assert page.locator("#amount").inner_text() == "+1.50"
+    assert amount.inner_text() == "+1.50"
     page.keyboard.press("ArrowLeft")
     wait_for_place(page, 2)
     assert pixels(page) == middle
     assert page.locator("#samples figcaption").all_inner_texts() == ["ball", "soft ball", "ghost", "ball"]
     page.keyboard.press("ArrowDown")
-    assert page.locator("dialog h2").inner_text() == "up-down"
+    assert title.inner_text() == "up-down"
     assert page.locator("#detail-note").inner_text() == "ordinary <b>note</b>"
     page.keyboard.press("Space")
-    playwright.expect(page.locator("#amount")).not_to_have_text("0")
+    playwright.expect(amount).not_to_have_text("0")
     page.keyboard.press("Space")
     page.keyboard.press("Escape")
     assert not page.locator("dialog").is_visible()
     # The page moves the focus in its answer to the dialog's closing, which the browser sends a moment later.
     playwright.expect(page.locator(":focus")).to_have_attribute("data-index", "1")
 
-
-def test_gallery_opens_by_click_and_by_link(opened, gallery):
-    """A direction has an address of its own."""
-    page = opened()
     page.click(".card >> nth=2")
-    assert page.locator("dialog h2").inner_text() == HOSTILE
+    assert title.inner_text() == HOSTILE
     assert page.url.endswith("#2")
     page.click("#close")
-    until(page, lambda: "#" not in page.url)  # taken off in the page's answer to the dialog's closing, a moment later
-    page.goto((gallery / "index.html").as_uri() + "#5")
+    address = (gallery / "index.html").as_uri()
+    playwright.expect(page).to_have_url(address)
+    page.goto(f"{address}#5")
     page.reload()
-    assert page.locator("dialog h2").inner_text() == "hue"
+    assert title.inner_text() == "hue"
 
 
 def test_gallery_on_a_phone_without_motion(opened):
@@ -163,8 +149,8 @@ def test_gallery_on_a_phone_without_motion(opened):
     page = opened(viewport={"width": 360, "height": 740}, reduced_motion="reduce", color_scheme="dark", has_touch=True)
     source = "document.querySelector('.card img').currentSrc"
     assert "/stills/" in page.evaluate(source)
-    page.tap("#motion")
-    until(page, lambda: "/thumbs/" in page.evaluate(source))
+    with page.expect_request("**/thumbs/**"):
+        page.tap("#motion")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     first, second = (page.locator(".card").nth(number).bounding_box() for number in (0, 1))
     assert first["y"] == second["y"]

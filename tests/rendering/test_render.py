@@ -8,8 +8,8 @@ from fakes import BlobGenerator, blob_directions
 from PIL import Image
 
 from directions.errors import UserError
-from directions.rendering import frames, stills
 from directions.rendering import render as module
+from directions.rendering import stills
 from directions.rendering.frames import random_rivals, to_uint8
 from directions.rendering.render import render
 from directions.settings.render import RenderSettings
@@ -45,95 +45,43 @@ def files(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_render_writes_what_it_returns(generator, tmp_path):
-    """A GIF for each direction, an overview and a sheet, and nothing else."""
-    written = draw(generator, tmp_path / "new" / "folder", fps=30)
-    assert [path.name for path in written] == NAMES
-    assert files(tmp_path / "new" / "folder") == sorted(NAMES)
-    for path in written[:3]:
-        shown, duration = frames_of(path)
-        assert len(shown) == 9
-        assert duration == 30
-
-
-def test_render_overview_holds_the_single_gifs(generator, tmp_path):
-    """Each row of the overview is, pixel for pixel, the direction's own GIF."""
-    first, hue, overview = (frames_of(path)[0] for path in draw(generator, tmp_path)[:3])
-    rows = [tile_area(gif, 16, 2) for gif in (first, hue)]
-    width = rows[0].shape[2]
-    area = overview[:, :, -width - 8 : -8]
-    top = next(top for top in range(overview.shape[1] - 16) if (area[:, top : top + 16] == rows[0]).all())
-    assert any((area[:, other : other + 16] == rows[1]).all() for other in range(top + 16, area.shape[1] - 15))
-
-
-def tile_area(shown, tile, columns):
-    """The part of a one-row GIF that holds its images (margins as laid out for a 16-pixel tile)."""
-    gap, margin = 2, 8
-    width = columns * (tile + gap) - gap
-    return shown[:, margin : margin + tile, -width - margin : -margin]
-
-
 def test_render_still_parts_do_not_flicker(generator, tmp_path):
     """A direction that changes nothing gives frames that are all the same, dithering included."""
-    gif = draw(generator, tmp_path, indices=[5, 1])[0]
-    shown, _ = frames_of(gif)
+    shown, _ = frames_of(draw(generator, tmp_path, indices=[5, 1])[0])
     assert (shown == shown[0]).all()
 
 
 def test_render_is_reproducible(generator, tmp_path):
-    """The same settings give the same bytes; another seed gives others."""
-    for folder, seed in (("a", 0), ("b", 0), ("c", 1)):
-        draw(generator, tmp_path / folder, seed=seed)
-    for name in NAMES:
-        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
-        assert (tmp_path / "a" / name).read_bytes() != (tmp_path / "c" / name).read_bytes()
+    """A GIF for each direction, an overview of their pixels and a sheet; the same settings give the same bytes."""
+    for folder, seed in (("new/a", 0), ("new/b", 0), ("new/c", 1)):
+        written = draw(generator, tmp_path / folder, seed=seed, fps=30)
+        assert [path.name for path in written] == NAMES
+        assert files(tmp_path / folder) == sorted(NAMES)
+    contents = [[(tmp_path / "new" / name / file).read_bytes() for file in NAMES] for name in "abc"]
+    assert contents[0] == contents[1]
+    assert not set(contents[0]) & set(contents[2])
+    (first, duration), (hue, _), (overview, _) = (frames_of(path) for path in written[:3])
+    assert (len(overview), duration) == (9, 30)
+    rows = [gif[:, 8:24, -42:-8] for gif in (first, hue)]  # two images of 16 pixels, a gap of 2, margins of 8
+    area = overview[:, :, -42:-8]
+    tops = [[top for top in range(area.shape[1] - 15) if (area[:, top : top + 16] == row).all()] for row in rows]
+    assert tops[0] < tops[1]
 
 
-def test_render_pages_many_directions(generator, tmp_path, monkeypatch):
-    """More directions than a page holds: several overviews and stills, every direction once."""
+def test_render_file_names_are_safe(generator, tmp_path, monkeypatch):
+    """A name may hold what a file name may not; more directions than a page holds: several overviews and stills."""
     monkeypatch.setattr(module, "ROWS_PER_PAGE", 2)
-    written = draw(generator, tmp_path, indices=[0, 1, 2])
-    assert [path.name for path in written] == [
-        *("000-left-right.gif", "001-up-down.gif", "overview-1.gif", "contact_sheet-1.png"),
-        *("002-size.gif", "overview-2.gif", "contact_sheet-2.png"),
-    ]
-    assert files(tmp_path) == sorted(path.name for path in written)
-
-
-def test_render_file_names_are_safe(generator, tmp_path):
-    """A name may hold what a file name may not."""
     directions = blob_directions(generator, names=["a/b: c?", "é ü", "../up", "…", "x", "y"])
-    written = render(
-        directions, generator, RenderSettings(samples=1, frames=4, scale=1), out=tmp_path, indices=range(4)
-    )
-    assert [path.name for path in written[:4]] == ["000-a-b-c.gif", "001-é-ü.gif", "002-up.gif", "003-direction.gif"]
-    assert all(path.parent == tmp_path for path in written)
-
-
-class Interrupting(BlobGenerator):
-    """Fails in the middle of the animation."""
-
-    error: type[BaseException] = KeyboardInterrupt
-
-    def __call__(self, z, y=0, *, truncation=1.0):
-        if len(self.batch_sizes) == 3:
-            raise self.error
-        return super().__call__(z, y)
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
-def test_render_interrupted_leaves_no_partial_file(tmp_path, error, monkeypatch):
-    """What is there is complete: the sheet, made first, and an older GIF as it was."""
-    monkeypatch.setattr(frames, "PIXELS_AT_ONCE", 16 * 16 * 16)
-    generator = Interrupting(resolution=16)
-    generator.error = error
-    (tmp_path / "003-hue.gif").write_bytes(b"older")
-    with pytest.raises(error):
-        draw(generator, tmp_path)
-    assert files(tmp_path) == ["003-hue.gif", "contact_sheet.png"]
-    assert (tmp_path / "003-hue.gif").read_bytes() == b"older"
-    with Image.open(tmp_path / "contact_sheet.png") as sheet:
-        sheet.verify()
+    settings = RenderSettings(samples=1, frames=4, scale=1)
+    written = render(directions, generator, settings, out=tmp_path, indices=range(4))
+    names = ["000-a-b-c.gif", "001-é-ü.gif", "002-up.gif", "003-direction.gif"]
+    pages = [["overview-1.gif", "contact_sheet-1.png"], ["overview-2.gif", "contact_sheet-2.png"]]
+    assert [path.name for path in written] == [*names[:2], *pages[0], *names[2:], *pages[1]]
+    assert files(tmp_path) == sorted(path.name for path in written)
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file", tmp_path / "file" / "inside"):
+        with pytest.raises(UserError, match=r"Cannot make the folder .*file"):
+            draw(generator, out)
 
 
 def moved(generator, keys, amounts, sample, seed=0, y=0):
@@ -169,14 +117,6 @@ def test_render_plane_grows_to_the_right_and_upwards(generator, tmp_path, remove
                 start = generator.sample_z(2, seed=0)[sample, [3, 1]].numpy() if remove_projection else np.zeros(2)
                 image = moved(generator, [3, 1], [across - start[0], up - start[1]], sample)
                 np.testing.assert_allclose(shown[row, column], image, atol=1)
-
-
-def test_render_refuses_a_folder_that_cannot_be(generator, tmp_path):
-    """A file is in the way of the folder."""
-    (tmp_path / "file").touch()
-    for out in (tmp_path / "file", tmp_path / "file" / "inside"):
-        with pytest.raises(UserError, match=r"Cannot make the folder .*file"):
-            draw(generator, out)
 
 
 def test_render_one_z_has_a_row_a_step_and_a_column_a_class(generator, tmp_path):

@@ -31,24 +31,19 @@ def folder(tmp_path):
     return RunFolder.create(tmp_path, "a", CONFIG, facts={"generator": {"digest": "abc"}})
 
 
-def test_create_numbers_folders(tmp_path):
-    """The next free number, whatever the names, and gaps are not filled."""
+def test_create_gives_every_run_its_number(tmp_path):
+    """The next free one, gaps are not filled; runs that start at the same moment, with other names, never share one."""
     out = tmp_path / "new" / "outputs"
     assert RunFolder.create(out, "a", CONFIG).path == out / "00000-a"
-    assert RunFolder.create(out, "b", CONFIG).path == out / "00001-b"
     (out / "00007-by-hand").mkdir()
     (out / "README.md").touch()
     assert RunFolder.create(out, "a", CONFIG).path == out / "00008-a"
-
-
-def test_create_gives_every_run_its_number(tmp_path):
-    """Runs that start at the same moment, with other names, never share one."""
     barrier = threading.Barrier(6)
     made = []
 
     def start(name):
         barrier.wait()
-        made.extend(RunFolder.create(tmp_path, name, CONFIG).path.name for _ in range(3))
+        made.extend(RunFolder.create(tmp_path / "many", name, CONFIG).path.name for _ in range(3))
 
     threads = [threading.Thread(target=start, args=(f"run{index}",)) for index in range(6)]
     for thread in threads:
@@ -56,19 +51,14 @@ def test_create_gives_every_run_its_number(tmp_path):
     for thread in threads:
         thread.join()
     assert len({name.split("-")[0] for name in made}) == len(made) == 18
-    assert sorted(made) == sorted(entry.name for entry in tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("name", ["", "a/b", "..", "-x", "a b", "ö", "x" * 201])
-def test_create_refuses_names(tmp_path, name):
-    """A name becomes part of a path."""
-    with pytest.raises(UserError, match="name must be letters, digits"):
-        RunFolder.create(tmp_path, name, CONFIG)
-    assert not list(tmp_path.iterdir())
+    assert sorted(made) == sorted(entry.name for entry in (tmp_path / "many").iterdir())
 
 
 def test_create_leaves_nothing_where_it_cannot_write(tmp_path, monkeypatch):
-    """A folder without configuration would be in the way; a file cannot hold folders, whoever the user is."""
+    """A folder without configuration would be in the way; a file cannot hold folders; a name becomes part of a path."""
+    for name in ("", "a/b", "..", "-x", "a b", "ö", "x" * 201):
+        with pytest.raises(UserError, match="name must be letters, digits"):
+            RunFolder.create(tmp_path, name, CONFIG)
 
     def full(path, text):
         raise UserError("Cannot write: No space left on device.")
@@ -80,6 +70,35 @@ def test_create_leaves_nothing_where_it_cannot_write(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"Cannot write .*file"):
         RunFolder.create(tmp_path / "file", "a", CONFIG)
+
+
+@BOTH
+def test_a_signal_raises_at_once_or_at_the_end_of_a_block(signum, code, capfd):
+    """Wherever the program is; deferred, it is noted and said, and a second one raises where it comes."""
+    with StopSignals() as stop:
+        with pytest.raises(Interrupted, match=f"Interrupted by {signal.Signals(signum).name}") as caught:
+            os.kill(os.getpid(), signum)
+        os.kill(os.getpid(), signum)  # further ones do not disturb what is then written
+        with stop.deferred():
+            os.kill(os.getpid(), signum)
+    assert caught.value.exit_code == code
+    done = []
+
+    def finish(again):
+        with StopSignals() as stop, stop.deferred():
+            os.kill(os.getpid(), signum)
+            assert stop.requested
+            done.append("first")
+            if again:
+                os.kill(os.getpid(), signum)
+            done.append("second")
+
+    for again in (False, True):
+        with pytest.raises(Interrupted) as caught:
+            finish(again)
+        assert caught.value.exit_code == code
+    assert done == ["first", "second", "first"]
+    assert "once more to stop at once" in capfd.readouterr().err
 
 
 def test_open_refuses_what_is_no_run(tmp_path, folder):
@@ -117,40 +136,6 @@ def test_keep_stats_drops_unwanted_and_broken_lines(folder):
         file.write('{"step": 5, "pen')
     folder.keep_stats(lambda line: line["step"] < 3)
     assert folder.stats_path.read_text() == "".join(whole[:3])
-
-
-@BOTH
-def test_a_signal_raises_at_once(signum, code):
-    """Wherever the program is; further ones do not disturb what is then written."""
-    with StopSignals() as stop:
-        with pytest.raises(Interrupted, match=f"Interrupted by {signal.Signals(signum).name}") as caught:
-            os.kill(os.getpid(), signum)
-        os.kill(os.getpid(), signum)
-        with stop.deferred():
-            os.kill(os.getpid(), signum)
-    assert caught.value.exit_code == code
-
-
-@BOTH
-def test_a_deferred_signal_raises_at_the_end_of_the_block(signum, code, capfd):
-    """It is noted and said; a second one raises where it comes."""
-    done = []
-
-    def finish(again):
-        with StopSignals() as stop, stop.deferred():
-            os.kill(os.getpid(), signum)
-            assert stop.requested
-            done.append("first")
-            if again:
-                os.kill(os.getpid(), signum)
-            done.append("second")
-
-    for again in (False, True):
-        with pytest.raises(Interrupted) as caught:
-            finish(again)
-        assert caught.value.exit_code == code
-    assert done == ["first", "second", "first"]
-    assert "once more to stop at once" in capfd.readouterr().err
 
 
 def test_other_threads_run_without_handlers():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import random
 import signal
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from closed import DoubleGenerator
+from killed import CONFIG as KILLED
 from killed import spawn
 
 from directions.direction_file import load_directions
@@ -50,12 +52,23 @@ def outcome(path):
     return folder.directions_path.read_bytes(), stats, state_of(folder)["A"].tolist(), folder.config_path.read_text()
 
 
-def test_record_run_fills_the_folder(tmp_path):
-    """Everything that the README of outputs/ promises."""
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run that nothing interrupted, with curves where tensorboard is there; its directions and the steps it told."""
     steps = []
-    folder, directions = run(tmp_path, on_record=lambda record: steps.append(record.step))
+    tensorboard = importlib.util.find_spec("tensorboard") is not None
+    out = tmp_path_factory.mktemp("whole")
+    folder, found = run(out, tensorboard=tensorboard, on_record=lambda record: steps.append(record.step))
+    return folder, found, steps
+
+
+def test_record_run_fills_the_folder(whole):
+    """Everything that the README of outputs/ promises; a finished run is one with nothing left to do."""
+    folder, directions, steps = whole
     names = {"config.json", "environment.json", "stats.jsonl", "log.txt", "checkpoint.pt", "directions.safetensors"}
-    assert {entry.name for entry in folder.path.iterdir()} == names
+    assert {entry.name for entry in folder.path.iterdir()} - {"tensorboard"} == names
+    if importlib.util.find_spec("tensorboard"):
+        assert list((folder.path / "tensorboard").glob("events*"))
     assert [line["step"] for line in folder.read_stats()] == list(range(8)) == steps
     assert [line["step"] for line in folder.read_stats() if line["held_out"] is not None] == [0, 3, 6]
     assert load_directions(folder.directions_path).header == directions.header
@@ -63,26 +76,28 @@ def test_record_run_fills_the_folder(tmp_path):
     log = (folder.path / "log.txt").read_text()
     assert "Step 3 of 7: held-out penalty" in log
     assert "Finished" in log
+    assert finished_run(folder, CONFIG).header == directions.header
+    for change in ({"steps": 8}, {"final_samples": 3}):
+        assert finished_run(folder, CONFIG.replace(**change)) is None
 
 
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize("at", [0, 3, 7])
-def test_record_run_interrupted_and_resumed_is_unbroken(tmp_path, signum, code, at, capfd):
+@pytest.mark.parametrize(("signum", "code", "at"), [(signal.SIGINT, 130, 0), (signal.SIGTERM, 143, 7)])
+def test_record_run_interrupted_and_resumed_is_unbroken(whole, tmp_path, signum, code, at, capfd):
     """A signal at any step: that step is kept, and the rest comes out the same."""
-    whole, _ = run(tmp_path / "whole")
 
     def interrupt(record):
         if record.step == at:
             os.kill(os.getpid(), signum)
 
     with pytest.raises(Interrupted) as caught:
-        run(tmp_path / "broken", on_record=interrupt)
+        run(tmp_path, on_record=interrupt)
     assert caught.value.exit_code == code
-    folder = RunFolder.open(tmp_path / "broken" / "00000-run")
+    folder = RunFolder.open(tmp_path / "00000-run")
     assert not folder.directions_path.exists()
+    assert finished_run(folder, CONFIG) is None
     assert "Interrupted after step" in (folder.path / "log.txt").read_text()
     go_on(folder)
-    assert outcome(folder.path) == outcome(whole.path)
+    assert outcome(folder.path) == outcome(whole[0].path)
 
 
 class Interrupting(DoubleGenerator):
@@ -105,7 +120,7 @@ def test_record_run_stops_in_the_middle_of_every_phase(tmp_path, method):
     whole, _ = run(tmp_path / "whole", config, counting)
     calls = 10**9 - counting.remaining
     phases = set()
-    for number, at in enumerate(sorted({5, 7, 9, *range(12, calls, calls // 4)})):
+    for number, at in enumerate(sorted({5, 9, *range(12, calls, calls // 4)})):
         generator = Interrupting()
         generator.remaining, said = at, []
         with pytest.raises(Interrupted), StopSignals():
@@ -119,12 +134,11 @@ def test_record_run_stops_in_the_middle_of_every_phase(tmp_path, method):
 
 
 @pytest.mark.parametrize("short", [4, 5])
-def test_record_run_extended_equals_asked_at_once(tmp_path, short):
+def test_record_run_extended_equals_asked_at_once(whole, tmp_path, short):
     """Also the recorded numbers and the configuration, wherever the first part ended."""
-    whole, _ = run(tmp_path / "whole")
-    folder, _ = run(tmp_path / "parts", CONFIG.replace(steps=short))
+    folder, _ = run(tmp_path, CONFIG.replace(steps=short))
     go_on(folder)
-    assert outcome(folder.path) == outcome(whole.path)
+    assert outcome(folder.path) == outcome(whole[0].path)
 
 
 def test_steps_that_gain_nothing_end_and_the_best_basis_is_kept(tmp_path):
@@ -141,16 +155,6 @@ def test_steps_that_gain_nothing_end_and_the_best_basis_is_kept(tmp_path):
     assert finished_run(folder, config.replace(steps=60)).header == found.header
     *_, last = discover(DoubleGenerator(), config.replace(steps=60), resume_from=state_of(folder))
     assert last.record.step == gain["taken"]
-
-
-def test_finished_run_is_one_with_nothing_left_to_do(tmp_path):
-    """More steps or samples are something; a missing file, too."""
-    folder, found = run(tmp_path)
-    assert finished_run(folder, CONFIG).header == found.header
-    assert finished_run(folder, CONFIG.replace(steps=8)) is None
-    assert finished_run(folder, CONFIG.replace(final_samples=3)) is None
-    folder.directions_path.unlink()
-    assert finished_run(folder, CONFIG) is None
 
 
 def test_more_steps_keep_what_people_wrote(tmp_path):
@@ -175,9 +179,9 @@ def test_more_steps_keep_what_people_wrote(tmp_path):
     np.testing.assert_array_equal(flipped.matrix[flipped.index("hue")], written.matrix[1])
 
 
-def test_what_was_written_survives_moves_a_measurement_and_lost_partners(tmp_path):
+def test_what_was_written_survives_moves_a_measurement_and_lost_partners(whole):
     """Of path sizes only those by hand are carried, again and again; an undo names d1 as its new place is named."""
-    _, found = run(tmp_path)
+    _, found, _ = whole
     sizes = [size + 0.5 for size in found.path_sizes]
     by_hand = found.annotated_each({1: {"name": "hue", "path_size": 2.5}, 2: {"path_size": 2.25}})
     written = with_columns(by_hand, {"path_size": sizes})
@@ -185,12 +189,10 @@ def test_what_was_written_survives_moves_a_measurement_and_lost_partners(tmp_pat
     again = with_columns(written, {"path_size": [9.0] * 4})
     assert again.path_sizes == (9.0, 2.5, 2.25, 9.0)
     turned = np.array(found.matrix)[[1, 0, 2, 3]]
-    mix = np.array([[1, 1], [1, -1]]) / np.sqrt(2)
-    turned[2:] = mix @ turned[2:]  # the third and fourth have no partner
+    turned[2:] = np.array([[1, 1], [1, -1]]) / np.sqrt(2) @ turned[2:]  # the third and fourth have no partner
     fresh = type(found)(turned, found.header)
     for before in (again, carry_annotations(again, fresh)[0]):
-        matrix = fresh.matrix
-        carried, _ = carry_annotations(before, type(found)(matrix, found.header))
+        carried, _ = carry_annotations(before, fresh)
         assert carried.path_sizes == (2.5, *found.path_sizes[1:])
         assert carried.names == ("hue", "d1", "d2", "d3")
         assert carried.undone().undone().undone().names == ("d0", "d1", "d2", "d3")
@@ -221,25 +223,19 @@ def test_record_run_keeps_the_last_good_state(tmp_path):
     assert "checkpoint" not in str(raised.value)
 
 
-def test_tensorboard_events_are_written(tmp_path):
-    """With the extra installed, curves appear beside the JSON lines."""
-    pytest.importorskip("tensorboard")
-    folder, _ = run(tmp_path, tensorboard=True)
-    assert list((folder.path / "tensorboard").glob("events*"))
-
-
-@pytest.mark.parametrize("seed", range(2))
-def test_record_run_killed_at_random_moments_is_unbroken(tmp_path, seed):
+def test_record_run_killed_at_random_moments_is_unbroken(tmp_path):
     """kill -9, several times: no moment is a bad one."""
+    config = KILLED.replace(steps=30)
+    spawn(tmp_path, "warm", config.replace(steps=1)).join()
     started = time.monotonic()
-    whole = spawn(tmp_path, "whole")
+    whole = spawn(tmp_path, "whole", config)
     whole.join()
     took = time.monotonic() - started
     assert whole.exitcode == 0
-    rng = random.Random(seed)
+    rng = random.Random(0)
     kills = 0
     while True:
-        process = spawn(tmp_path, "broken")
+        process = spawn(tmp_path, "broken", config)
         process.join(rng.uniform(0.05, 0.4) * took if kills < 4 else None)
         if process.exitcode is not None:
             break
@@ -249,7 +245,7 @@ def test_record_run_killed_at_random_moments_is_unbroken(tmp_path, seed):
     assert process.exitcode == 0
     assert kills > 0
     (path,) = (path for path in tmp_path.glob("*-broken") if (path / "config.json").exists())
-    assert outcome(path) == outcome(tmp_path / "00000-whole")
+    assert outcome(path) == outcome(tmp_path / "00001-whole")
     assert not list(path.glob(".*"))
 
 
