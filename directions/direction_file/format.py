@@ -150,9 +150,15 @@ class DescribesGenerator(Protocol):
     resolution: int
 
 
+def digests_of(generator: DescribesGenerator) -> list[str]:
+    """Return the digests under which a generator's weights may be recorded: today's, by earlier rules, the file's."""
+    kinds = ("digest", "former_digest", "file_digest")
+    return [digest for digest in (getattr(generator, kind, None) for kind in kinds) if digest is not None]
+
+
 def has_digest(generator: DescribesGenerator, digest: str) -> bool:
-    """Tell whether a recorded digest is of a generator's weights, by whichever rule, or of the file they came in."""
-    return digest in (generator.digest, *(getattr(generator, kind, None) for kind in ("file_digest", "former_digest")))
+    """Tell whether a recorded digest is of a generator's weights, by whichever rule."""
+    return digest in digests_of(generator)
 
 
 def make_header(

@@ -115,12 +115,13 @@ def test_discover_refuses_and_leaves_nothing(discover, arguments, message):
     assert [path.name for path in Path().iterdir()] == ["file"]
 
 
-def test_discover_refuses_tensorboard_without_the_extra(discover, monkeypatch):
+@pytest.mark.parametrize("logger", ["tensorboard", "wandb"])
+def test_discover_refuses_a_logger_without_the_extra(discover, monkeypatch, logger):
     """Before anything is made."""
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    result = discover("--tensorboard")
+    result = discover(f"--{logger}")
     assert result.code == 2
-    assert "pip install 'biggan-directions[tensorboard]'" in result.err
+    assert f"pip install 'biggan-directions[{logger}]'" in result.err
     assert not list(Path().iterdir())
 
 
@@ -171,6 +172,22 @@ def test_discover_resume_with_nothing_left_writes_nothing(discover, command, loa
     assert "after 3 steps" in result.out
     assert loaded == []
     assert {path: path.read_bytes() for path in Path("outputs/00000-a").iterdir()} == before
+
+
+def test_discover_resume_draws_a_missing_overview(discover, command, monkeypatch):
+    """Such as a signal leaves out; nothing else changes, and a generator that is gone is no fault."""
+    discover("--name", "a")
+    before = {path: path.read_bytes() for path in Path("outputs/00000-a").iterdir()}
+    (overview := Path("outputs/00000-a/overview.png")).unlink()
+    assert "Beside random: " in command("discover", "--resume", "outputs/00000-a").out
+    assert {path: path.read_bytes() for path in Path("outputs/00000-a").iterdir()} == before
+    overview.unlink()
+    monkeypatch.setattr(
+        "directions.generators.registry.load_generator", lambda *args, **kwargs: ClosedFormGenerator(4, 8, seed=1)
+    )
+    result = command("discover", "--resume", "outputs/00000-a")
+    assert (result.code, overview.exists()) == (0, False)
+    assert "No overview.png: These directions were found in" in result.err
 
 
 def test_discover_resume_refuses_another_generator(discover, command, monkeypatch):

@@ -14,7 +14,9 @@ from closed import ClosedFormGenerator
 from torch import nn
 
 from directions.cli.main import main
+from directions.compare import Comparison
 from directions.direction_file import Directions
+from directions.direction_file.combine import merge
 from directions.discovery import discover
 from directions.errors import UserError
 from directions.generators.base import Generator
@@ -267,7 +269,19 @@ def test_a_renamed_file_is_the_same_generator(folder):
     found.require_fits(two)
     header = found.header
     header["generator"]["digest"] = one.former_digest
-    Directions(found.matrix, header).require_fits(one)
+    former = Directions(found.matrix, header)
+    former.require_fits(one)
+    assert len(merge({"former": former[:2], "now": found[2:]})) == 5
+    header["generator"]["digest"] = "dead"
+    with pytest.raises(UserError, match="different generators"):
+        merge({"other": Directions(found.matrix, header)[:2], "now": found[2:]})
+    settings = {"held_out": 2, "final_samples": 2, "held_out_probes": 2}
+    comparison = Comparison(one, settings, ["axes"], [0], folder / "comparison", 8)
+    digest, one.digest = one.digest, one.former_digest
+    comparison.run()
+    one.digest = digest
+    comparison.run()
+    assert len(list((folder / "comparison" / "runs").iterdir())) == 1
 
 
 def test_numpy_and_its_scalars_are_taken():

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sys
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +18,7 @@ from killed import spawn
 
 from directions.direction_file import load_directions
 from directions.discovery import _finite, discover
-from directions.errors import Interrupted, NonFiniteError
+from directions.errors import Interrupted, NonFiniteError, UserError
 from directions.evaluation.summary import with_columns
 from directions.run import RunFolder, StopSignals, carry_annotations, finished_run, record_run
 from directions.settings.discover import DiscoverConfig
@@ -37,10 +40,10 @@ def state_of(folder):
     return (folder.read_checkpoint() or {}).get("state")
 
 
-def go_on(folder, config=CONFIG):
+def go_on(folder, config=CONFIG, **reporting):
     generator = DoubleGenerator()
     folder.write_config(config.to_dict())
-    return record_run(discover(generator, config, resume_from=state_of(folder)), generator, folder)
+    return record_run(discover(generator, config, resume_from=state_of(folder)), generator, folder, **reporting)
 
 
 def outcome(path):
@@ -225,7 +228,39 @@ def test_tensorboard_events_are_written(tmp_path):
     """With the extra installed, curves appear beside the JSON lines."""
     pytest.importorskip("tensorboard")
     folder, _ = run(tmp_path, tensorboard=True)
-    assert list((folder.path / "tensorboard").glob("events*"))
+    go_on(folder, CONFIG.replace(steps=9), tensorboard=True)
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    events = reader.EventAccumulator(str(folder.path / "tensorboard")).Reload()
+    assert [event.step for event in events.Scalars("penalty")] == list(range(1, 10))
+
+
+def test_curves_go_to_wandb_and_their_faults_stop_nothing(tmp_path, monkeypatch):
+    """Under one number before and after an interruption; a logger that breaks down is warned of once."""
+    made, lines = [], []
+
+    class Run:
+        def log(self, values, step):
+            lines.append((step, set(values)))
+            if step == 6:
+                raise OSError("no room")
+
+        def finish(self):
+            raise OSError("no room")
+
+    fake = SimpleNamespace(init=lambda **settings: made.append(settings) or Run(), Error=OSError)
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    folder, _ = run(tmp_path, CONFIG.replace(steps=2), wandb=True)
+    with pytest.warns(UserWarning, match=r"Curves end at step 6: no room\. The run goes on\."):
+        go_on(folder, wandb=True)
+    assert [step for step, _ in lines] == [0, 1, 2, 2, 3, 4, 5, 6]
+    assert lines[0][1] == {"held_out", "seconds"}
+    assert made[0]["id"] == made[1]["id"]
+    assert made[1]["config"]["steps"] == 7
+    assert folder.directions_path.exists()
+    fake.init = lambda **settings: Path("/nowhere").read_text()
+    with pytest.raises(UserError, match=r"Weights & Biases does not start: .* set WANDB_MODE=offline"):
+        go_on(folder, wandb=True)
 
 
 @pytest.mark.parametrize("seed", range(2))
