@@ -140,6 +140,7 @@ class RunFolder:
         folder = cls(Path(path))
         if not folder.config_path.is_file():
             reason = "it has no config.json" if folder.path.is_dir() else "it does not exist"
+            reason = "it is a file" if folder.path.is_file() else reason
             advice = "Give the folder that `discover` or `gan train` printed, such as outputs/00000-builtin."
             raise UserError(f"{path} is not a run folder: {reason}. {advice}")
         return folder
