@@ -235,6 +235,8 @@ def _place(name: str) -> str | None:
     """Where the file behind a generator's name is, to be found from other folders; ``None`` where it has none."""
     module, colon, function = name.rpartition(":")
     file = getattr(sys.modules.get(module), "__file__", None) if colon else None
+    if colon and module.endswith(".py"):
+        file = module
     if file is not None:
         return f"{os.path.abspath(file)}:{function}"  # noqa: PTH100 — a link is not followed
     is_path = os.sep in name or "." in name or Path(name, "config.json").is_file()
@@ -245,7 +247,7 @@ def is_found_here(name: str) -> bool:
     """Whether a generator that had a place of its own (a file, a module) is found under its name from this folder."""
     module, colon, _ = name.rpartition(":")
     top = module.split(".")[0]
-    if colon and os.sep not in module:
+    if colon and os.sep not in module and not module.endswith(".py"):
         return importlib.util.find_spec(top) is not None or Path(f"{top}.py").exists() or Path(top).is_dir()
     return Path(module if colon else name).exists()
 
