@@ -176,11 +176,15 @@ def test_discover_resume_with_nothing_left_writes_nothing(discover, command, loa
 
 def test_discover_resume_draws_a_missing_overview(discover, command, monkeypatch):
     """Such as a signal leaves out; nothing else changes, and a generator that is gone is no fault."""
-    discover("--name", "a")
+    overview = Path("outputs/00000-a/overview.png")
+    with monkeypatch.context() as patch:
+        patch.setattr("directions.rendering.stills._save", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        result = discover("--name", "a")
+    assert (result.code, overview.exists()) == (143, False)
+    assert "To go on: " in result.err
     before = {path: path.read_bytes() for path in Path("outputs/00000-a").iterdir()}
-    (overview := Path("outputs/00000-a/overview.png")).unlink()
     assert "Beside random: " in command("discover", "--resume", "outputs/00000-a").out
-    assert {path: path.read_bytes() for path in Path("outputs/00000-a").iterdir()} == before
+    assert {path: path.read_bytes() for path in Path("outputs/00000-a").iterdir() if path != overview} == before
     overview.unlink()
     monkeypatch.setattr(
         "directions.generators.registry.load_generator", lambda *args, **kwargs: ClosedFormGenerator(4, 8, seed=1)

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from closed import DoubleGenerator
+from closed import ClosedFormGenerator, DoubleGenerator
 from killed import spawn
 
 from directions.direction_file import load_directions
@@ -119,6 +119,42 @@ def test_record_run_stops_in_the_middle_of_every_phase(tmp_path, method):
         go_on(folder, config)
         assert outcome(folder.path) == outcome(whole.path)
     assert len(phases) >= 2 + (method == "joint+adam")
+
+
+@pytest.mark.parametrize("time_", [None, 900.0], ids=["settings", "plan"])
+def test_a_signal_in_each_phase_of_a_long_z_leaves_what_resume_goes_on_from(tmp_path, time_):
+    """|z| = 100: one run that is interrupted in every phase, and resumed each time, comes to the end of an unbroken."""
+    config = DiscoverConfig(
+        steps=2, batch_size=2, held_out=2, final_samples=2, base_points=2, starts=2, eval_every=1, output_probes=1,
+        criterion="both", hessian_points=2, learning_rate=1e-4, **({"time": time_} if time_ else {"free": ()}),
+    )  # fmt: skip
+    said, late = [], []
+
+    def interrupt(phase, done, total, note):
+        late.append(time.monotonic())
+        phase = phase.partition(":")[0]  # a plan's figures differ each time
+        if phase not in said:
+            said.append(phase)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    generator = ClosedFormGenerator(100, 8)
+    folder = RunFolder.create(tmp_path, "run", config.to_dict())
+    for _ in range(30):
+        steps = discover(generator, config, resume_from=state_of(folder), on_progress=interrupt)
+        try:
+            with StopSignals():
+                found = record_run(steps, generator, folder, on_progress=interrupt)
+            break
+        except Interrupted:
+            assert time.monotonic() - late[-1] < 5
+    phases = {"Scoring at the held-out places", "Measuring Jacobians", "Measuring Hessians", "Diagonalising", "Steps"}
+    phases |= {"Scoring the joint solution", "Measuring held-out Hessians", "Measuring activeness"}
+    phases |= {"Measuring path sizes", "Measuring penalties", "Measuring penalty shares"}
+    assert phases | ({"Measuring the first base point", "Plan"} if time_ else set()) <= set(said)
+    if not time_:
+        whole, _ = run(tmp_path, config, generator)
+        assert outcome(folder.path)[0] == outcome(whole.path)[0]
+    assert load_directions(folder.directions_path).header == found.header
 
 
 @pytest.mark.parametrize("short", [4, 5])
