@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from directions.device import to_tensor
 from directions.errors import UserError
 from directions.settings.base import range_fault, read_range
 
@@ -43,7 +44,7 @@ def gram_schmidt(A: Tensor | np.ndarray) -> Tensor:
     """
     import torch
 
-    A = torch.tensor(A) if isinstance(A, np.ndarray) else torch.as_tensor(A)  # an array may be read-only
+    A = to_tensor(A)
     if A.dtype not in (torch.float32, torch.float64):
         raise UserError(f"A must be float32 or float64, got {str(A.dtype).removeprefix('torch.')}. Use A.float().")
     if A.ndim != 2 or not 1 <= A.shape[0] <= A.shape[1]:

@@ -20,6 +20,7 @@ import torch
 from jinja2 import Environment, PackageLoader
 
 from directions.direction_file import Directions
+from directions.direction_file.format import digests_of
 from directions.discovery import Snapshot, discover
 from directions.errors import MissingExtraError, NonFiniteError, UserError
 from directions.evaluation.factors import Judge, LatentReadings, judge_of, measure_factors, measure_mig, read_latents
@@ -151,9 +152,12 @@ class Comparison:
         # Without a time there is no plan either: what is compared does not depend on how busy the machine is.
         planned = {} if self.settings.get("time") else {"free": ()}
         config = DiscoverConfig(**{**SAMPLES, **planned, **self.settings, **PRESETS[label], "seed": seed})
-        facts = json.dumps([config.to_dict() | {"device": None}, self.generator.digest], sort_keys=True)
-        digest = hashlib.sha256(facts.encode()).hexdigest()[:8]
-        folder = RunFolder(self.folder / "runs" / f"{label}-{seed}-{digest}")
+        paths = []
+        for recorded in digests_of(self.generator):
+            facts = json.dumps([config.to_dict() | {"device": None}, recorded], sort_keys=True)
+            digest = hashlib.sha256(facts.encode()).hexdigest()[:8]
+            paths.append(self.folder / "runs" / f"{label}-{seed}-{digest}")
+        folder = RunFolder(next(filter(Path.exists, paths), paths[0]))
         folder.path.mkdir(parents=True, exist_ok=True)
         folder.write_config(config.to_dict())
         found = finished_run(folder, config)

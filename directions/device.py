@@ -7,7 +7,9 @@ import ctypes
 import platform
 import re
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from directions.errors import OutOfMemoryError, UserError
 
@@ -18,6 +20,15 @@ if TYPE_CHECKING:
 
 # How messages of PyTorch's CPU allocator on Linux and Windows, of CUDA, and of its libraries name it.
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "STATUS_ALLOC_FAILED")
+
+
+def to_tensor(value: Any, device: torch.device | None = None) -> torch.Tensor:
+    """Make a tensor of numbers; of a NumPy array a copy, which may be read-only, reversed or of another byte order."""
+    import torch
+
+    if isinstance(value, np.ndarray):
+        value = np.array(value, dtype=value.dtype.newbyteorder("="), order="C")
+    return torch.as_tensor(value, device=device)
 
 
 def resolve_device(name: str) -> str:

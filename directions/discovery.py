@@ -87,12 +87,15 @@ class Snapshot:
     config: DiscoverConfig
     """Settings of the run, with what its plan has chosen."""
 
-    def directions(self, generator: Generator | torch.nn.Module, *, ranks: Ranks | None = None) -> Directions:
+    def directions(
+        self, generator: Generator | torch.nn.Module, *, ranks: Ranks | None = None, on_progress: Progress = no_progress
+    ) -> Directions:
         """Measure the directions that have been found.
 
         Args:
             generator: As it was given to `discover`.
             ranks: As they were given to `discover`; each of them calls this, and gets the same.
+            on_progress: Told what is being done.
 
         Returns:
             The directions, most active first, which can be saved.
@@ -100,7 +103,8 @@ class Snapshot:
         from directions.evaluation.summary import summarise
 
         with explained(lambda: too_large(self.config, 1 if ranks is None else ranks.world_size)):
-            return summarise(_as_generator(generator), self.config, self, ranks=ranks, known=self.known)
+            generator = _as_generator(generator)
+            return summarise(generator, self.config, self, ranks=ranks, known=self.known, on_progress=on_progress)
 
 
 def _as_generator(generator: Generator | torch.nn.Module) -> Generator:

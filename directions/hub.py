@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import re
@@ -11,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from directions.errors import MissingExtraError, UserError
+from directions.files import cannot_write
 
 FILE_NAME = "directions.safetensors"
 """Name of the direction file in a repository of the Hub."""
@@ -266,6 +268,8 @@ def _explain(
     cause: BaseException = error
     while cause.__cause__ is not None:
         cause = cause.__cause__
+    if isinstance(cause, OSError) and (cause.filename or cause.errno in (errno.ENOSPC, errno.EDQUOT)):
+        return f"{cannot_write(cause.filename or 'the cache of the Hub', cause)} HF_HUB_CACHE names another folder."
     first = (str(cause).splitlines() or [""])[0].rstrip(".") or type(cause).__name__
     if done == "fetched":
         reason = f"is not a path on this machine, and {hub} cannot be reached ({first})"

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
+from directions.device import to_tensor
 from directions.errors import UserError, nearest
 
 Outputs: TypeAlias = Tensor | Sequence[Tensor]
@@ -75,7 +76,7 @@ def hessian_penalty(
         72.000
     """
     _check_reduction(reduction)
-    w = torch.as_tensor(w)
+    w = to_tensor(w)
     probes = _probes(w, num_probes, epsilon, rng, probes)
     # Dividing the scalar and not the images by ε² spares a pass over them.
     return _over_all([_variance(sums) for sums in symmetric_sums(f, w, probes, epsilon)], reduction) / epsilon**4
@@ -122,7 +123,7 @@ def penalty_per_sample(
         ['0.000', '32.000', '128.000']
     """
     _check_reduction(reduction)
-    w = torch.as_tensor(w)
+    w = to_tensor(w)
     probes = _probes(w, num_probes, epsilon, rng, probes)
     if criterion == "jacobian":
         return _total(_jacobian_variances(f, w, probes, epsilon))
@@ -207,7 +208,7 @@ def jacobian_penalty(
         8.000
     """
     _check_reduction(reduction)
-    w = torch.as_tensor(w)
+    w = to_tensor(w)
     return _over_all(_jacobian_variances(f, w, _probes(w, num_probes, epsilon, rng, probes), epsilon), reduction)
 
 
@@ -455,7 +456,7 @@ def _variance(values: Tensor) -> Tensor:
 
 def _derivatives(f: Callable[[Tensor], Outputs], w: Tensor, order: Literal[1, 2]) -> list[Tensor]:
     """Derivatives of each tensor of f by the coordinates of its row, (batch, outputs, n) or (batch, outputs, n, n)."""
-    w = torch.as_tensor(w)
+    w = to_tensor(w)
     if w.ndim != 2 or not len(w):
         raise UserError(f"w must be (batch, n) with at least one point, got shape {tuple(w.shape)}.")
 

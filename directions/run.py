@@ -13,6 +13,7 @@ import os
 import platform
 import random
 import re
+import secrets
 import shutil
 import signal
 import sys
@@ -139,6 +140,7 @@ class RunFolder:
         folder = cls(Path(path))
         if not folder.config_path.is_file():
             reason = "it has no config.json" if folder.path.is_dir() else "it does not exist"
+            reason = "it is a file" if folder.path.is_file() else reason
             advice = "Give the folder that `discover` or `gan train` printed, such as outputs/00000-builtin."
             raise UserError(f"{path} is not a run folder: {reason}. {advice}")
         return folder
@@ -232,9 +234,10 @@ class RunFolder:
         return stats
 
     def log(self, message: str) -> None:
-        """Add a line with the time of day to ``log.txt``."""
+        """Add a line with the time of day to ``log.txt``, if there is room for it."""
         now = dt.datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
-        self._append(self.log_path, f"{now}  {message}")
+        with contextlib.suppress(UserError):
+            self._append(self.log_path, f"{now}  {message}")
 
     def _append(self, path: Path, line: str) -> None:
         if not self.writes:
@@ -435,48 +438,94 @@ class StopSignals:
             self._raise(self._received)
 
 
-def require_tensorboard() -> None:
-    """Check that TensorBoard events can be written.
+def require_loggers(**wanted: bool) -> None:
+    """Check that curves can be written as asked for.
+
+    Args:
+        wanted: For ``tensorboard`` and ``wandb`` whether to.
 
     Raises:
-        MissingExtraError: If the package is not installed.
+        MissingExtraError: If the package of one is not installed.
     """
-    if importlib.util.find_spec("tensorboard") is None:
-        raise MissingExtraError("--tensorboard", "tensorboard")
+    for package, asked in wanted.items():
+        if asked and importlib.util.find_spec(package) is None:
+            raise MissingExtraError(f"--{package}", package)
 
 
 @contextlib.contextmanager
-def event_writer(folder: RunFolder, wanted: bool) -> Iterator[Callable[[int, Mapping[str, float | None]], None]]:
-    """Write curves for TensorBoard beside a run's other files.
+def event_writer(
+    folder: RunFolder, *, tensorboard: bool, wandb: bool
+) -> Iterator[Callable[[int, Mapping[str, float | None]], None]]:
+    """Write curves for TensorBoard beside a run's other files, and send them to Weights & Biases.
 
     Args:
         folder: Of the run.
-        wanted: Whether to; the function does nothing otherwise.
+        tensorboard: Whether to write events.
+        wandb: Whether to send curves.
 
     Yields:
         A function of a step and its numbers, of which those that are ``None`` are left out.
     """
-    if not wanted:
-        yield lambda step, values: None
-        return
-    require_tensorboard()
-    from torch.utils.tensorboard import SummaryWriter
+    require_loggers(tensorboard=tensorboard, wandb=wandb)
+    with contextlib.ExitStack() as stack:
+        logs = [_tensorboard(folder)] if tensorboard and folder.writes else []
+        logs += [_wandb(folder, stack)] if wandb and folder.writes else []
 
-    writer: Any = None
+        def write(step: int, values: Mapping[str, float | None]) -> None:
+            for log in tuple(logs):
+                try:
+                    log(step, {name: value for name, value in values.items() if value is not None})
+                except Exception as error:  # noqa: BLE001, PERF203 - the run is worth more
+                    logs.remove(log)
+                    warnings.warn(f"Curves end at step {step}: {error}. The run goes on.", UserWarning, stacklevel=2)
 
-    def write(step: int, values: Mapping[str, float | None]) -> None:
-        nonlocal writer
-        # Made at the first record: events of this step and later, from before an interruption, are hidden.
-        writer = writer or SummaryWriter(str(folder.path / "tensorboard"), purge_step=step)
-        for name, value in values.items():
-            if value is not None:
-                writer.add_scalar(name, value, step)
-
-    try:
         yield write
-    finally:
-        if writer is not None:
-            writer.close()
+
+
+def _tensorboard(folder: RunFolder) -> Callable[[int, Mapping[str, float]], None]:
+    from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    path = folder.path / "tensorboard" / f"events.out.tfevents.{time.time():.6f}"
+
+    # Not by a SummaryWriter, whose thread shows a traceback when the disk is full.
+    def write(step: int, values: Mapping[str, float]) -> None:
+        scalars = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
+        events = [Event(step=step, summary=Summary(value=scalars))]
+        if not path.exists():  # events of this step and later, from before an interruption, are hidden
+            path.parent.mkdir(exist_ok=True)
+            start = Event(step=step, session_log=SessionLog(status=SessionLog.START))
+            events = [Event(file_version="brain.Event:2"), start, *events]
+        with path.open("ab") as file:
+            for event in events:
+                event.wall_time = time.time()
+                RecordWriter(file).write(event.SerializeToString())
+
+    return write
+
+
+def _wandb(folder: RunFolder, stack: contextlib.ExitStack) -> Callable[[int, Mapping[str, float]], None]:
+    import wandb
+
+    number = folder.path / "wandb-id.txt"
+    if not number.exists():
+        write_text(number, secrets.token_hex(8))
+    try:
+        run = wandb.init(
+            project=os.environ.get("WANDB_PROJECT", "directions"), name=folder.path.name, dir=str(folder.path),
+            config=folder.read_config(), id=number.read_text(encoding="utf-8"), resume="allow",
+        )  # fmt: skip
+    except wandb.Error as error:
+        advice = "Log in (wandb login), set WANDB_MODE=offline, or leave out --wandb."
+        raise UserError(f"Weights & Biases does not start: {error} {advice}") from error
+
+    def finish() -> None:
+        with contextlib.suppress(Exception):  # the run has ended, and its result is written
+            run.finish()
+
+    stack.callback(finish)
+    return lambda step, values: run.log(dict(values), step=step)
 
 
 def record_run(
@@ -485,6 +534,7 @@ def record_run(
     folder: RunFolder,
     *,
     tensorboard: bool = False,
+    wandb: bool = False,
     on_record: Callable[[Record], None] = lambda record: None,
     on_progress: Progress = no_progress,
     ranks: Ranks | None = None,
@@ -496,6 +546,7 @@ def record_run(
         generator: Where directions are learned.
         folder: Where everything goes.
         tensorboard: Whether to write TensorBoard events too.
+        wandb: Whether to send curves to Weights & Biases.
         on_record: Called after each step has been recorded.
         on_progress: Told what is done after the last step.
         ranks: As they were given to `discover`; each of them calls this. ``None`` is this process alone.
@@ -513,7 +564,8 @@ def record_run(
     last: Snapshot | None = None
     kept_at = 0.0
     made_with = {"generator": {"name": generator.name, "digest": generator.digest}}
-    with StopSignals(ranks) as stop, event_writer(folder, tensorboard) as write_events:
+    curves = event_writer(folder, tensorboard=tensorboard, wandb=wandb)
+    with curves as write_events, StopSignals(ranks) as stop:
         try:
             # The loop keeps nothing but its snapshots, and can be left anywhere between two of them.
             for snapshot in snapshots:
@@ -528,16 +580,15 @@ def record_run(
                         continue
                     folder.append_stats(vars(snapshot.record))
                     if snapshot.record.base_points is None:  # the others have step 0: curves begin with the solution
-                        curves = ("penalty", "held_out", "learning_rate", "seconds")
-                        write_events(snapshot.record.step, {name: getattr(snapshot.record, name) for name in curves})
+                        names = ("penalty", "held_out", "learning_rate", "seconds")
+                        write_events(snapshot.record.step, {name: getattr(snapshot.record, name) for name in names})
                     if _wants_checkpoint(snapshot, previous):
                         folder.write_checkpoint(snapshot.state, **made_with)
                         kept_at = time.monotonic()
                     _log(folder, snapshot)
                     on_record(snapshot.record)
             assert last is not None, "discover yields its starting point"
-            on_progress("Measuring activeness, path sizes, penalty shares and baselines", 0, 0, "")
-            found = last.directions(generator, ranks=ranks)
+            found = last.directions(generator, ranks=ranks, on_progress=on_progress)
         except (Interrupted, NonFiniteError, OutOfMemoryError, RankLostError) as error:
             with stop.deferred():
                 if last is not None:

@@ -37,6 +37,7 @@ DryRun = Annotated[
 TensorBoard = Annotated[
     bool, typer.Option("--tensorboard", help="Write TensorBoard events too.", rich_help_panel=OUTPUT)
 ]
+WandB = Annotated[bool, typer.Option("--wandb", help="Send curves to Weights & Biases too.", rich_help_panel=OUTPUT)]
 GeneratorName = Annotated[
     str | None,
     typer.Option(

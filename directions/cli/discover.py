@@ -6,6 +6,8 @@ import contextlib
 import shlex
 import shutil
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +22,7 @@ from directions.cli.common import (
     ProgressBar,
     Quiet,
     TensorBoard,
+    WandB,
     print_json,
     print_table,
     resumable,
@@ -54,11 +57,13 @@ def discover(
         ),
     ] = None,
     tensorboard: TensorBoard = False,
+    wandb: WandB = False,
     dry_run: DryRun = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Learn directions that each change one thing, and write them to a new run folder."""
+    from directions.generators.registry import load_generator
     from directions.run import (
         RunFolder,
         StopSignals,
@@ -66,7 +71,7 @@ def discover(
         finished_run,
         name_after,
         record_run,
-        require_tensorboard,
+        require_loggers,
         stands_at,
     )
 
@@ -90,8 +95,7 @@ def discover(
             config = resumed_config(recorded, given, RESUMABLE)
             where = {"resume": str(resume)}
             finished = None if dry_run else ranks.from_first(lambda: finished_run(folder, config))
-        if tensorboard:
-            require_tensorboard()
+        require_loggers(tensorboard=tensorboard, wandb=wandb)
         if finished is None or {"generator", "weights"} & set(given):
             generator = _load(config, progress, ranks)
             config = _found_from_anywhere(config, generator)
@@ -100,6 +104,10 @@ def discover(
         if finished is not None:
             progress.say("Nothing is left to do.")
             if ranks.first:
+                if not (folder.path / OVERVIEW).exists():  # the run was interrupted while it was drawn
+                    device = ranks.device(config.device)
+                    load = partial(load_generator, config.generator, weights=config.weights, device=device)
+                    _picture(finished, load, folder, progress)
                 _print_result(finished, folder, as_json)
             return
 
@@ -134,15 +142,14 @@ def discover(
         progress.folder = folder
         with resumable(folder, ranks, "discover"), contextlib.closing(progress):
             try:
-                found = record_run(
-                    snapshots, generator, folder, tensorboard=tensorboard, on_progress=progress, ranks=ranks
-                )
+                curves: dict[str, Any] = {"tensorboard": tensorboard, "wandb": wandb}
+                found = record_run(snapshots, generator, folder, **curves, on_progress=progress, ranks=ranks)
             except ConfigError:  # the time is too short for any plan, say: nothing has been run
                 if resume is None and ranks.first and not folder.checkpoint_path.exists():
                     shutil.rmtree(folder.path)
                 raise
             if ranks.first:
-                _picture(found, generator, folder, progress)
+                _picture(found, lambda: generator, folder, progress)
         if ranks.first:
             _print_result(found, folder, as_json)
 
@@ -201,11 +208,13 @@ def _resolved(generator: Generator, config: DiscoverConfig, ranks: Ranks) -> dic
     }
 
 
-def _picture(found: Directions, generator: Generator, folder: RunFolder, progress: ProgressBar) -> None:
+def _picture(found: Directions, load: Callable[[], Generator], folder: RunFolder, progress: ProgressBar) -> None:
     """Write a sheet of what was found, beside random directions; the run is complete without it."""
     from directions.rendering.stills import write_overview
 
     try:
+        generator = load()
+        found.require_fits(generator)
         write_overview(folder.path / OVERVIEW, found, generator)
     except UserError as error:
         progress.say(f"No {OVERVIEW}: {error}")

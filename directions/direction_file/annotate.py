@@ -180,9 +180,23 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tup
     return found
 
 
-def begin_history(header: Mapping[str, Any], what: str) -> dict[str, Any]:
-    """Start a history anew, with what was done in words, for directions of another file: its indices mean nothing."""
-    return _remember(dict(header) | {"history": []}, what, None)
+def begin_history(header: Mapping[str, Any], what: str, by_hand: Sequence[int]) -> dict[str, Any]:
+    """Start a history anew for directions of another file, whose indices mean nothing here.
+
+    Args:
+        header: Of the new set.
+        what: What was done, in words.
+        by_hand: The indices, in the new set, whose path sizes somebody has written, so that no measurement replaces
+            them. They stand before what was done, which cannot be undone.
+
+    Returns:
+        The header with the history.
+    """
+    new = dict(header) | {"history": []}
+    kept = {str(index): {"path_size": new["directions"][index]["path_size"]} for index in by_hand}
+    if kept:
+        new = _remember(new, "path sizes written before", {"directions": kept})
+    return _remember(new, what, None)
 
 
 def read_annotations(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:

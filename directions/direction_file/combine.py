@@ -6,15 +6,16 @@ penalty, shares of it) stays behind when sets are merged, and stands in the new 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
 from directions.basis import check_orthonormal
-from directions.direction_file.annotate import begin_history
+from directions.direction_file.annotate import begin_history, sized_by_hand
 from directions.direction_file.file import Directions, Key
-from directions.direction_file.format import DEFAULTS, LONGEST_NAME
+from directions.direction_file.format import DEFAULTS, LONGEST_NAME, digests_of
 from directions.errors import UserError
 
 SameNames = Literal["number", "refuse"]
@@ -36,9 +37,11 @@ def select(directions: Directions, keys: Key | Sequence[Key], *, label: str) -> 
         Those directions, with the indices 0, 1, … in that order; as for `directions.Directions.__getitem__` otherwise.
     """
     chosen = directions[keys]
-    taken = ", ".join(str(directions.index(name)) for name in chosen.names)
-    what = f"selected {taken} of the {len(directions)} directions of {label}"
-    return Directions(chosen.matrix, begin_history(chosen.header, what))
+    taken = [directions.index(name) for name in chosen.names]
+    sized = sized_by_hand(directions.header)
+    what = f"selected {', '.join(map(str, taken))} of the {len(directions)} directions of {label}"
+    by_hand = [place for place, index in enumerate(taken) if index in sized]
+    return Directions(chosen.matrix, begin_history(chosen.header, what, by_hand))
 
 
 def merge(
@@ -63,7 +66,7 @@ def merge(
     if len(sets) < 2:
         raise UserError(f"Merging needs at least two sets of directions, got {len(sets)}.")
     headers = {label: part.header for label, part in sets.items()}
-    _check_alike(headers)
+    _check_alike(headers, next(iter(sets.values())).generator)
     matrix = np.concatenate([part.matrix for part in sets.values()]).astype(np.float64)
     said = [f"{index} ({name!r}) of {label}" for label, part in sets.items() for index, name in enumerate(part.names)]
     if len(matrix) > matrix.shape[1]:
@@ -81,23 +84,37 @@ def merge(
         for entry, name in zip(entries, names, strict=True)
     ]
     counts = ", ".join(f"{label} ({len(part)})" for label, part in sets.items())
-    return Directions(matrix, begin_history(header, f"merged from {counts}"))
+    sized = [index in sized_by_hand(part) for part in headers.values() for index in range(len(part["directions"]))]
+    by_hand = [place for place, written in enumerate(sized) if written]
+    return Directions(matrix, begin_history(header, f"merged from {counts}", by_hand))
 
 
-def _check_alike(headers: Mapping[str, Mapping[str, Any]]) -> None:
+def _check_alike(headers: Mapping[str, Mapping[str, Any]], reference: str) -> None:
     """Refuse sets whose z, weights or layers are not the same."""
     (first_label, first), *others = headers.items()
     for label, header in others:
         pair = first["generator"], header["generator"]
         one, other = pair
         decides = "digest" if one["digest"] and other["digest"] else "name"
-        if one[decides] != other[decides] or one["dim_z"] != other["dim_z"]:
+        differ = one[decides] != other[decides]
+        if differ and one["name"] == other["name"]:
+            differ = not _are_known(reference, one["digest"], other["digest"])
+        if differ or one["dim_z"] != other["dim_z"]:
             said = [f"{g['name']!r} (|z| {g['dim_z']}, weights {g['digest'][:12] or '?'})" for g in pair]
             what = f"{first_label} is for {said[0]}, {label} for {said[1]}"
             raise UserError(f"Directions of different generators cannot be merged: {what}.")
         if header["layers"] != first["layers"]:
             what = f"{first_label} has {first['layers']}, {label} has {header['layers']} (None is all)"
             raise UserError(f"Directions that act on different layers cannot be in one file: {what}.")
+
+
+def _are_known(reference: str, *digests: str) -> bool:
+    """Tell whether digests are of the same weights by different rules, which the module that has them can say."""
+    from directions.generators.registry import load_generator
+
+    with contextlib.suppress(UserError):
+        return ":" in reference and set(digests) <= set(digests_of(load_generator(reference)))
+    return False
 
 
 def _check_perpendicular(matrix: np.ndarray, said: Sequence[str]) -> None:

@@ -154,6 +154,7 @@ class Directions:
         Raises:
             UserError: If the rows are not orthonormal or not of the generator, or something else is not allowed.
         """
+        generator = _loaded(generator)
         matrix = np.asarray(Q.detach().cpu() if hasattr(Q, "detach") else Q, dtype=np.float32)
         sizes: Any = np.broadcast_to(path_sizes, len(matrix)) if np.ndim(path_sizes) == 0 else path_sizes
         if classes is None and generator.num_classes:
@@ -418,11 +419,13 @@ class Directions:
         """
         import torch
 
+        from directions.device import to_tensor
         from directions.generators.layers import chosen_layers, edited_images
 
+        generator = _loaded(generator)
         self.require_fits(generator)
         if isinstance(z, np.ndarray):
-            z = torch.tensor(z, dtype=torch.float32, device=generator.device)
+            z = to_tensor(z, generator.device).float()
         if not isinstance(z, torch.Tensor) or z.ndim != 2 or not len(z):
             got = f"{type(z).__name__} {tuple(getattr(z, 'shape', ()))}"
             raise UserError(
@@ -641,6 +644,15 @@ class Directions:
             path: The file to write, by custom ``….safetensors``; its folder must exist.
         """
         write_bytes(path, pack(self.matrix, self._header))
+
+
+def _loaded(generator: Any) -> Any:
+    """Wrap a module, or load what a name means; what describes a generator stays as it is."""
+    if hasattr(generator, "digest"):
+        return generator
+    from directions.generators.registry import load_generator
+
+    return load_generator(generator)
 
 
 def _kept(matrix: np.ndarray, header: dict[str, Any]) -> Directions:

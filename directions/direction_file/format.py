@@ -150,9 +150,15 @@ class DescribesGenerator(Protocol):
     resolution: int
 
 
+def digests_of(generator: DescribesGenerator) -> list[str]:
+    """Return the digests under which a generator's weights may be recorded: today's, by earlier rules, the file's."""
+    kinds = ("digest", "former_digest", "file_digest")
+    return [digest for digest in (getattr(generator, kind, None) for kind in kinds) if digest is not None]
+
+
 def has_digest(generator: DescribesGenerator, digest: str) -> bool:
-    """Tell whether a recorded digest is of a generator's weights, by whichever rule, or of the file they came in."""
-    return digest in (generator.digest, *(getattr(generator, kind, None) for kind in ("file_digest", "former_digest")))
+    """Tell whether a recorded digest is of a generator's weights, by whichever rule."""
+    return digest in digests_of(generator)
 
 
 def make_header(
@@ -229,6 +235,8 @@ def _place(name: str) -> str | None:
     """Where the file behind a generator's name is, to be found from other folders; ``None`` where it has none."""
     module, colon, function = name.rpartition(":")
     file = getattr(sys.modules.get(module), "__file__", None) if colon else None
+    if colon and module.endswith(".py"):
+        file = module
     if file is not None:
         return f"{os.path.abspath(file)}:{function}"  # noqa: PTH100 — a link is not followed
     is_path = os.sep in name or "." in name or Path(name, "config.json").is_file()
@@ -239,7 +247,7 @@ def is_found_here(name: str) -> bool:
     """Whether a generator that had a place of its own (a file, a module) is found under its name from this folder."""
     module, colon, _ = name.rpartition(":")
     top = module.split(".")[0]
-    if colon and os.sep not in module:
+    if colon and os.sep not in module and not module.endswith(".py"):
         return importlib.util.find_spec(top) is not None or Path(f"{top}.py").exists() or Path(top).is_dir()
     return Path(module if colon else name).exists()
 

@@ -161,7 +161,7 @@ def with_columns(directions: Directions, columns: Mapping[str, Sequence[float]])
 
 def summarise(
     generator: Generator, config: DiscoverConfig, snapshot: Any, *, ranks: Ranks | None = None,
-    known: dict[Any, Any] | None = None,
+    known: dict[Any, Any] | None = None, on_progress: Progress = no_progress,
 ) -> Directions:  # fmt: skip
     """Turn the last snapshot of `discover` into directions.
 
@@ -174,6 +174,7 @@ def summarise(
         ranks: As they were given to `discover`; each of them calls this, and gets the same. ``None`` is this process
             alone.
         known: As `discover` was given it: what does not depend on the directions is measured once.
+        on_progress: Told what is being done.
 
     Returns:
         The directions, most active first, named d0, d1, …; with path sizes and penalty shares; and in the header the
@@ -182,7 +183,8 @@ def summarise(
         found: the most active are kept, and penalties and shares are those of all, which belong together.
     """
     started, ranks = time.perf_counter(), ranks or Ranks()
-    columns, known = Columns(generator, config, ranks=ranks), {} if known is None else known
+    columns = Columns(generator, config, ranks=ranks, on_progress=on_progress)
+    known = {} if known is None else known
     search, held_out = columns.search, columns.held_out
     active = columns.activeness(snapshot.basis)
     order = torch.argsort(active, descending=True, stable=True)
@@ -196,6 +198,7 @@ def summarise(
         return known[key]
 
     sizes = columns.path_sizes(kept)
+    on_progress("Measuring penalties", 0, 0, "")
     penalty: dict[str, Any] = {
         "before": snapshot.held_out_before,
         "after": held_out_penalty(generator, basis, held_out, ranks=ranks),

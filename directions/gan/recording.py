@@ -78,6 +78,7 @@ def record_training(
     folder: RunFolder,
     *,
     tensorboard: bool = False,
+    wandb: bool = False,
     on_step: Callable[[Trainer, Line | None], None] = lambda trainer, line: None,
 ) -> None:
     """Train to the end, or to a signal, and keep everything that a later resume needs.
@@ -86,6 +87,7 @@ def record_training(
         trainer: Fresh, or as a checkpoint of the folder left it; of several ranks, each calls this with its own.
         folder: Where everything goes; see `RunFolder.seen_by`.
         tensorboard: Whether to write TensorBoard events too.
+        wandb: Whether to send curves to Weights & Biases.
         on_step: Called after each step, with the line of stats.jsonl where there is one.
 
     Raises:
@@ -100,7 +102,8 @@ def record_training(
     folder.keep_stats(lambda line: line["step"] <= trainer.step)
     last = time.monotonic()
     try:
-        with StopSignals(ranks) as stop, event_writer(folder, tensorboard) as write_events, stop.deferred():
+        curves = event_writer(folder, tensorboard=tensorboard, wandb=wandb)
+        with curves as write_events, StopSignals(ranks) as stop, stop.deferred():
             for line in train(trainer):
                 if line is not None:
                     folder.append_stats(line)

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from directions.device import is_out_of_memory
+from directions.device import is_out_of_memory, to_tensor
 from directions.errors import UserError, nearest
 from directions.settings.base import MAX_SEED
 
@@ -76,14 +76,18 @@ class Generator(Protocol):
 
 def check_truncation(truncation: float) -> None:
     """Refuse a truncation outside (0, 1] with a `UserError`."""
-    if not 0 < truncation <= 1:
+    try:
+        is_fine = np.ndim(truncation) == 0 and 0 < truncation <= 1
+    except TypeError:
+        is_fine = False
+    if not is_fine:
         raise UserError(f"truncation must be above 0 and at most 1, got {truncation}.")
 
 
 def _check_draw(n: int, truncation: float) -> None:
     check_truncation(truncation)
-    if n < 1:
-        raise UserError(f"n must be at least 1, got {n}.")
+    if not hasattr(n, "__index__") or n < 1:
+        raise UserError(f"n must be a whole number of at least 1, got {n}.")
 
 
 def normal(n: int, dim: int, rng: torch.Generator, truncation: float, dtype: torch.dtype | None = None) -> Tensor:
@@ -346,7 +350,7 @@ class ClassConditional(nn.Module):
                 ) from None
         if not isinstance(z, np.ndarray):
             return super().__call__(z, *arguments, **settings)
-        latents = torch.as_tensor(z, device=self.device)
+        latents = to_tensor(z, self.device)
         if latents.is_floating_point():
             tensors = itertools.chain(self.buffers(), self.parameters())
             latents = latents.to(next((t.dtype for t in tensors if t.is_floating_point()), torch.float32))

@@ -149,8 +149,8 @@ def _load(name: str, weights: Path | None) -> Generator:
     names = [*PACKAGED, *PUBLISHED, *installed]
     raise UserError(
         f"There is no generator {name!r}.{nearest(name, names)} Allowed: {', '.join(names)}, package.module:function, "
-        f"file.py:function, the path of a folder with {CONFIG} and {WEIGHTS}, or of a plain BigGAN's G_ema.pth. See: "
-        "directions generators"
+        f"file.py:function, the path of a folder with {CONFIG} and {WEIGHTS}, or of a plain BigGAN's G_ema.pth. "
+        "If it was moved, say where it is: --generator. See: directions generators"
     )
 
 

@@ -260,6 +260,8 @@ def _from_address(published: Published) -> Path:
     except OSError as error:
         cause = f"Cannot write {error.filename or target}: {error.strerror}"
         raise UserError(f"{cause}. Free some space, or set DIRECTIONS_CACHE to another folder.") from None
+    except UserError:
+        raise
     except ValueError as error:
         raise UserError(f"What {url} gives is not the published file: {error} It was deleted.") from None
     finally:

@@ -72,7 +72,8 @@ def load_reference(reference: str, name: str, weights: Path | None) -> Generator
     if module_name.endswith(".py"):
         file = user_path(module_name).resolve()
         if not file.is_file():
-            raise UserError(f"{reference}: there is no file {module_name}. It is looked for from {here}.")
+            where = f"It is looked for from {here}. If it was moved, say where it is: --generator FILE.py:FUNCTION"
+            raise UserError(f"{reference}: there is no file {module_name}. {where}")
         here, module_name = file.parent, file.stem
     sys.path.insert(0, str(here))  # the folder that the user is in, or the file's, counts too, as with ``python``
     try:
@@ -82,7 +83,8 @@ def load_reference(reference: str, name: str, weights: Path | None) -> Generator
     except ModuleNotFoundError as error:
         missing = error.name or module_name
         own = module_name == missing or module_name.startswith(f"{missing}.")
-        where = f"It is looked for in {here} and in what is installed." if own else f"{module_name} needs it."
+        where = f"It is looked for in {here} and in what is installed; --generator says where it is."
+        where = where if own else f"{module_name} needs it."
         raise UserError(f"{reference}: there is no module {missing!r}. {where}") from None
     finally:
         sys.path.remove(str(here))

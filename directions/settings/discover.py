@@ -111,7 +111,10 @@ def check_classes(classes: object) -> Classes:
     Raises:
         ConfigError: If there is none, one is neither an index nor a name, or ``all`` is not alone.
     """
-    entries = tuple(classes) if isinstance(classes, list | tuple) else (classes,)
+    if hasattr(classes, "tolist"):  # of NumPy or torch
+        classes = classes.tolist()
+    listed = tuple(classes) if isinstance(classes, list | tuple) else (classes,)
+    entries = tuple(entry.item() if hasattr(entry, "item") else entry for entry in listed)
     sound = [entry.strip() != "" if isinstance(entry, str) else type(entry) is int and entry >= 0 for entry in entries]
     if not entries or not all(sound):
         raise ConfigError("classes", f"must be 'all' or one or more class indices or names, got {classes!r}.")

@@ -101,6 +101,26 @@ def test_discover_resume_extends_a_run(discover, command, loaded, monkeypatch):
     assert contents(folder.path) == before
 
 
+def test_discover_resume_draws_a_missing_overview(discover, command, monkeypatch):
+    """Such as a signal leaves out; nothing else changes, and a generator that is gone is no fault."""
+    overview = Path("outputs/00000-a/overview.png")
+    with monkeypatch.context() as patch:
+        patch.setattr("directions.rendering.stills._save", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        result = discover("--name", "a")
+    assert (result.code, overview.exists()) == (143, False)
+    assert "To go on: " in result.err
+    before = contents("outputs/00000-a")
+    assert "Beside random: " in command("discover", "--resume", "outputs/00000-a").out
+    assert {path: data for path, data in contents("outputs/00000-a").items() if path != overview} == before
+    overview.unlink()
+    monkeypatch.setattr(
+        "directions.generators.registry.load_generator", lambda *args, **kwargs: ClosedFormGenerator(4, 8, seed=1)
+    )
+    result = command("discover", "--resume", "outputs/00000-a")
+    assert (result.code, overview.exists()) == (0, False)
+    assert "No overview.png: These directions were found in" in result.err
+
+
 def test_discover_resume_refuses_other_settings(discover, command):
     """The run is left as it was."""
     discover("--name", "a")

@@ -31,6 +31,7 @@ REFUSED = {
         ("--out a.npy", "Error: Cannot write a.npy: "),
         ("--resume nowhere", "Error: nowhere is not a run folder: it does not exist."),
         ("--tensorboard", "pip install 'biggan-directions[tensorboard]'"),
+        ("--wandb", "pip install 'biggan-directions[wandb]'"),
         ("--sede 1", "No such option: --sede"),
         ("--starts 5", "--starts has no effect with method adam. Leave it out, or choose --method joint or joint"),
         ("--method jiont", "jiont"),

@@ -9,6 +9,7 @@ from fakes import BlobGenerator, blob_directions
 from directions.direction_file import Directions, load_directions
 from directions.direction_file.combine import merge, select
 from directions.errors import UserError
+from directions.evaluation.summary import with_columns
 
 
 def part(rows, **changes):
@@ -23,10 +24,22 @@ def test_select_keeps_rows_with_their_entries_in_the_order_given():
     np.testing.assert_array_equal(few.matrix, np.eye(6)[[5, 3, 0]])
     assert few.names == ("d5", "hue", "left-right")
     assert (few.notes[1], few.path_sizes[1]) == ("ring", 1.5)
-    (change,) = few.history
-    assert change["what"] == "selected 5, 3, 0 of the 6 directions of x.safetensors"
+    assert [change["what"] for change in few.history][:-1] == ["path sizes written before"]
+    assert few.history[-1]["what"] == "selected 5, 3, 0 of the 6 directions of x.safetensors"
     with pytest.raises(UserError, match="cannot be undone"):
         few.undone()
+
+
+def test_path_sizes_written_by_hand_stay_so_in_a_new_set():
+    """A measurement replaces the others, in what was selected and merged, and in what was made of these."""
+    found = blob_directions().annotated("hue", path_size=1.5).annotated(5, path_size=2.5)
+    few = select(found, [5, 1, "hue"], label="x")
+    rest = select(found, [0, 2], label="x").annotated(1, path_size=3.5)
+    merged = merge({"rest": select(rest, [1, 0], label="y"), "few": few})
+    for directions, sizes in ((few, (2.5, 9.0, 1.5)), (merged, (3.5, 9.0, 2.5, 9.0, 1.5))):
+        assert with_columns(directions, {"path_size": [9.0] * len(sizes)}).path_sizes == sizes
+        with pytest.raises(UserError, match="cannot be undone"):
+            directions.undone()
 
 
 def test_merge_puts_rows_one_after_the_other(tmp_path):

@@ -97,6 +97,12 @@ def test_generator_is_found_from_another_folder(tmp_path, monkeypatch):
     directions = blob_directions(generator)
     monkeypatch.delitem(sys.modules, "conftest_of_nobody")
     assert directions.generator == f"{module.__file__}:load"
+    for name in ("c.py:load", "../b/c.py:load", str(tmp_path / "b" / "c.py:load")):
+        generator.name = name
+        directions = blob_directions(generator)
+        monkeypatch.chdir(tmp_path)
+        assert directions.generator == str(tmp_path / "b" / "c.py:load")
+        monkeypatch.chdir(tmp_path / "b")
     assert blob_directions().generator == "blob"
     assert "path" not in Directions.from_basis(np.eye(12), load_generator("builtin")).header["generator"]
 

@@ -266,6 +266,7 @@ def test_browser_saves_pictures_gifs_and_code(served):
 
 def test_browser_link_restores_what_is_shown(served):
     """Sample, classes, sliders and random are in the address; what does not fit is left out, and said."""
+    edit_directions(served.page.path, lambda found: found.renamed(1, "ü 50%=x"))
     tab = served.open()
     served.slide(tab, 3, 2.0)
     tab.locator("#seed").fill("7")
@@ -289,6 +290,10 @@ def test_browser_link_restores_what_is_shown(served):
         playwright.expect(other.locator(".slider").nth(index)).to_be_focused()
     other.evaluate("location.hash = '#nobody'")
     said(other, "There is no direction nobody.")
+    for name in ("ü 50%=x", "%C3%BC%2050%25%3Dx"):
+        other.evaluate("document.activeElement.blur()")
+        other.evaluate(f"location.hash = '#{name}'")
+        playwright.expect(other.locator(".slider").nth(1)).to_be_focused()
 
 
 def test_browser_is_used_by_the_keyboard_alone(served):

@@ -69,7 +69,7 @@ def test_truncation_scales_latents_and_nothing_else():
     assert z.std().item() == pytest.approx(1, abs=0.02)
     torch.testing.assert_close(generator.sample_z(5000, seed=0, truncation=0.5), z / 2)
     torch.testing.assert_close(generator(z[:2].double(), truncation=0.5), generator(z[:2].double()))
-    with pytest.raises(UserError, match="n must be at least 1"):
+    with pytest.raises(UserError, match="n must be a whole number of at least 1"):
         generator.sample_z(0)
 
 

@@ -248,6 +248,18 @@ def test_closed_network_and_folder_that_cannot_be_written_are_said(home, publish
     monkeypatch.setenv("DIRECTIONS_CACHE", str(home / "file"))
     with serve(weights) as (url, _), pytest.raises(UserError, match="set DIRECTIONS_CACHE to another folder"):
         obtain(publish(address=url))
+    monkeypatch.delenv("DIRECTIONS_CACHE")
+    monkeypatch.setattr("directions.generators.weights.write_text", raising(UserError("Cannot write x: No space.")))
+    with serve(weights) as (url, _), pytest.raises(UserError, match=r"missing\. Cannot write x: No space\."):
+        obtain(publish(address=url))
+    assert not list((home / ".cache/directions" / NAME).iterdir())
+
+
+def raising(error):
+    def function(*_):
+        raise error
+
+    return function
 
 
 def fake_hub(monkeypatch, get, address):

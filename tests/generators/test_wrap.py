@@ -14,7 +14,9 @@ from closed import ClosedFormGenerator
 from torch import nn
 
 from directions.cli.main import main
+from directions.compare import Comparison
 from directions.direction_file import Directions
+from directions.direction_file.combine import merge
 from directions.discovery import discover
 from directions.errors import UserError
 from directions.generators.base import Generator
@@ -265,9 +267,24 @@ def test_a_renamed_file_is_the_same_generator(folder):
     assert one.digest == two.digest != load_generator(Images()).digest
     found = Directions.from_basis(np.eye(5, dtype=np.float32), one)
     found.require_fits(two)
+    z, module = np.eye(5, dtype=np.float32), one.module
+    pictures = Directions.from_basis(np.eye(5), module).images(module, z[::-1], 0, 1.0)
+    assert torch.equal(pictures, found.images(one, z[::-1].copy(), 0, 1.0))
     header = found.header
     header["generator"]["digest"] = one.former_digest
-    Directions(found.matrix, header).require_fits(one)
+    former = Directions(found.matrix, header)
+    former.require_fits(one)
+    assert len(merge({"former": former[:2], "now": found[2:]})) == 5
+    header["generator"]["digest"] = "dead"
+    with pytest.raises(UserError, match="different generators"):
+        merge({"other": Directions(found.matrix, header)[:2], "now": found[2:]})
+    settings = {"held_out": 2, "final_samples": 2, "held_out_probes": 2}
+    comparison = Comparison(one, settings, ["axes"], [0], folder / "comparison", 8)
+    digest, one.digest = one.digest, one.former_digest
+    comparison.run()
+    one.digest = digest
+    comparison.run()
+    assert len(list((folder / "comparison" / "runs").iterdir())) == 1
 
 
 def test_numpy_and_its_scalars_are_taken():
@@ -280,6 +297,12 @@ def test_numpy_and_its_scalars_are_taken():
             assert isinstance(again, np.ndarray)
             np.testing.assert_allclose(again, images.detach(), atol=1e-6)
         assert generator(z.numpy(), np.int64(0)).shape == images.shape
+        z.numpy().setflags(write=False)
+        for odd in (z.numpy()[::-1, ::-1], z.numpy().astype(">f4")):
+            np.testing.assert_array_equal(generator(odd, 0), generator(np.array(odd, dtype=np.float32), 0))
+        for arguments in ({"n": 2.0}, {"n": 2, "truncation": "x"}, {"n": 2, "truncation": np.ones(1)}):
+            with pytest.raises(UserError, match=r"n must be a whole number|truncation must be above 0"):
+                generator.sample_z(**arguments)
         assert generator(z.tolist(), 0).shape == images.shape
         for odd in (z.tolist()[0], [["a"]], [[0.0], [0.0, 1.0]]):
             with pytest.raises(UserError, match="z must be"):

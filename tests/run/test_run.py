@@ -6,18 +6,21 @@ import importlib.util
 import os
 import random
 import signal
+import sys
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from closed import DoubleGenerator
+from closed import ClosedFormGenerator, DoubleGenerator
 from killed import CONFIG as KILLED
 from killed import spawn
 
 from directions.direction_file import load_directions
 from directions.discovery import _finite, discover
-from directions.errors import Interrupted, NonFiniteError
+from directions.errors import Interrupted, NonFiniteError, UserError
 from directions.evaluation.summary import with_columns
 from directions.run import RunFolder, StopSignals, carry_annotations, finished_run, record_run
 from directions.settings.discover import DiscoverConfig
@@ -39,10 +42,10 @@ def state_of(folder):
     return (folder.read_checkpoint() or {}).get("state")
 
 
-def go_on(folder, config=CONFIG):
+def go_on(folder, config=CONFIG, **reporting):
     generator = DoubleGenerator()
     folder.write_config(config.to_dict())
-    return record_run(discover(generator, config, resume_from=state_of(folder)), generator, folder)
+    return record_run(discover(generator, config, resume_from=state_of(folder)), generator, folder, **reporting)
 
 
 def outcome(path):
@@ -68,7 +71,9 @@ def test_record_run_fills_the_folder(whole):
     names = {"config.json", "environment.json", "stats.jsonl", "log.txt", "checkpoint.pt", "directions.safetensors"}
     assert {entry.name for entry in folder.path.iterdir()} - {"tensorboard"} == names
     if importlib.util.find_spec("tensorboard"):
-        assert list((folder.path / "tensorboard").glob("events*"))
+        reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+        events = reader.EventAccumulator(str(folder.path / "tensorboard")).Reload()
+        assert [event.step for event in events.Scalars("penalty")] == list(range(1, 8))
     assert [line["step"] for line in folder.read_stats()] == list(range(8)) == steps
     assert [line["step"] for line in folder.read_stats() if line["held_out"] is not None] == [0, 3, 6]
     assert load_directions(folder.directions_path).header == directions.header
@@ -131,6 +136,42 @@ def test_record_run_stops_in_the_middle_of_every_phase(tmp_path, method):
         go_on(folder, config)
         assert outcome(folder.path) == outcome(whole.path)
     assert len(phases) >= 2 + (method == "joint+adam")
+
+
+@pytest.mark.parametrize("time_", [None, 900.0], ids=["settings", "plan"])
+def test_a_signal_in_each_phase_of_a_long_z_leaves_what_resume_goes_on_from(tmp_path, time_):
+    """|z| = 100: one run that is interrupted in every phase, and resumed each time, comes to the end of an unbroken."""
+    config = DiscoverConfig(
+        steps=2, batch_size=2, held_out=2, final_samples=2, base_points=2, starts=2, eval_every=1, output_probes=1,
+        criterion="both", hessian_points=2, learning_rate=1e-4, **({"time": time_} if time_ else {"free": ()}),
+    )  # fmt: skip
+    said, late = [], []
+
+    def interrupt(phase, done, total, note):
+        late.append(time.monotonic())
+        phase = phase.partition(":")[0]  # a plan's figures differ each time
+        if phase not in said:
+            said.append(phase)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    generator = ClosedFormGenerator(100, 8)
+    folder = RunFolder.create(tmp_path, "run", config.to_dict())
+    for _ in range(30):
+        steps = discover(generator, config, resume_from=state_of(folder), on_progress=interrupt)
+        try:
+            with StopSignals():
+                found = record_run(steps, generator, folder, on_progress=interrupt)
+            break
+        except Interrupted:
+            assert time.monotonic() - late[-1] < 5
+    phases = {"Scoring at the held-out places", "Measuring Jacobians", "Measuring Hessians", "Diagonalising", "Steps"}
+    phases |= {"Scoring the joint solution", "Measuring held-out Hessians", "Measuring activeness"}
+    phases |= {"Measuring path sizes", "Measuring penalties", "Measuring penalty shares"}
+    assert phases | ({"Measuring the first base point", "Plan"} if time_ else set()) <= set(said)
+    if not time_:
+        whole, _ = run(tmp_path, config, generator)
+        assert outcome(folder.path)[0] == outcome(whole.path)[0]
+    assert load_directions(folder.directions_path).header == found.header
 
 
 @pytest.mark.parametrize("short", [4, 5])
@@ -221,6 +262,35 @@ def test_record_run_keeps_the_last_good_state(tmp_path):
     with pytest.raises(NonFiniteError, match=r"at step 0\. Stopped here\. Start a new run") as raised:
         _finite(float("nan"), "held-out penalty", 0)  # before there is any
     assert "checkpoint" not in str(raised.value)
+
+
+def test_curves_go_to_wandb_and_their_faults_stop_nothing(tmp_path, monkeypatch):
+    """Under one number before and after an interruption; a logger that breaks down is warned of once."""
+    made, lines = [], []
+
+    class Run:
+        def log(self, values, step):
+            lines.append((step, set(values)))
+            if step == 6:
+                raise OSError("no room")
+
+        def finish(self):
+            raise OSError("no room")
+
+    fake = SimpleNamespace(init=lambda **settings: made.append(settings) or Run(), Error=OSError)
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    folder, _ = run(tmp_path, CONFIG.replace(steps=2), wandb=True)
+    with pytest.warns(UserWarning, match=r"Curves end at step 6: no room\. The run goes on\."):
+        go_on(folder, wandb=True)
+    assert [step for step, _ in lines] == [0, 1, 2, 2, 3, 4, 5, 6]
+    assert lines[0][1] == {"held_out", "seconds"}
+    assert made[0]["id"] == made[1]["id"]
+    assert made[1]["config"]["steps"] == 7
+    assert folder.directions_path.exists()
+    fake.init = lambda **settings: Path("/nowhere").read_text()
+    with pytest.raises(UserError, match=r"Weights & Biases does not start: .* set WANDB_MODE=offline"):
+        go_on(folder, wandb=True)
 
 
 def test_record_run_killed_at_random_moments_is_unbroken(tmp_path):

@@ -77,6 +77,8 @@ def test_parse_classes_reads_indices_and_names(text, classes):
     """Numbers are indices, everything else is a name; one alone need not be in a tuple."""
     assert parse_classes(text) == classes
     assert DiscoverConfig(classes=classes[0] if len(classes) == 1 else classes).classes == classes
+    if classes == (0,):
+        assert DiscoverConfig(classes=np.array(classes)) == DiscoverConfig(classes=(np.int64(0),))
 
 
 @pytest.mark.parametrize(

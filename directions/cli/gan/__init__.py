@@ -14,6 +14,13 @@ gan = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
-gan.command()(train)
-gan.command()(sample)
-gan.command(epilog=metrics_epilog())(evaluate)
+
+
+def _examples(*calls: str) -> str:
+    return "\n\n".join(["Examples:", *(f"directions gan {call}" for call in calls)])
+
+
+_TRAIN = "train --data photos --penalty hessian --device cuda", "train --resume outputs/00000-photos --kimg 800"
+gan.command(epilog=_examples(*_TRAIN))(train)
+gan.command(epilog=_examples("sample outputs/00000-photos --sweep all"))(sample)
+gan.command(epilog=f"{metrics_epilog()}\n\n{_examples('evaluate outputs/00000-photos')}")(evaluate)

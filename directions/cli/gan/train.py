@@ -41,12 +41,13 @@ def train(
     name: Annotated[str | None, _NAME] = None,
     resume: Annotated[Path | None, _RESUME] = None,
     tensorboard: common.TensorBoard = False,
+    wandb: common.WandB = False,
     dry_run: common.DryRun = False,
     as_json: common.Json = False,
     quiet: common.Quiet = False,
 ) -> None:
     """Train a generator on a folder of images, with the Hessian Penalty or without."""
-    from directions.run import RunFolder, StopSignals, check_name, name_after, require_tensorboard
+    from directions.run import RunFolder, StopSignals, check_name, name_after, require_loggers
 
     with joined() as ranks, StopSignals(ranks), _denormals_restored():
         if resume is None:
@@ -56,8 +57,7 @@ def train(
         else:
             config = _old_config(resume, given, ranks, out=out, name=name)
             place = {"resume": str(resume)}
-        if tensorboard:
-            require_tensorboard()
+        require_loggers(tensorboard=tensorboard, wandb=wandb)
 
         from directions.gan.recording import content_of, record_training, starting_state
 
@@ -94,7 +94,7 @@ def train(
                     progress("Training", min(trainer.seen, config.images), config.images, note)
 
             with common.resumable(folder, ranks, "gan train"), contextlib.closing(progress):
-                record_training(trainer, folder, tensorboard=tensorboard, on_step=show)
+                record_training(trainer, folder, tensorboard=tensorboard, wandb=wandb, on_step=show)
         if ranks.first:
             _print_result(trainer, folder, as_json=as_json)
 

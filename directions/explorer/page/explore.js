@@ -412,8 +412,10 @@
   // Take over what a link says, as far as it fits this file and generator.
   function readLink() {
     const text = location.hash.slice(1);
-    if (!text.includes("=")) {
-      if (text) goTo(text);
+    let name = text;
+    try { name = decodeURIComponent(text.replace(/%(?![\da-f]{2})/gi, "%25")); } catch { /* not UTF-8 */ }
+    if (!text.includes("=") || directionCalled(name)) {
+      if (text) goTo(name);
       return;
     }
     const fits = (value, most, least = 0) => value !== "" && value >= least && value <= most;
@@ -449,10 +451,11 @@
   }
 
   // #name and #3 lead to a direction.
-  function goTo(text) {
-    let wanted = text;
-    try { wanted = decodeURIComponent(text); } catch { /* a name with a per cent sign */ }
-    const direction = file.directions.find(({ name }) => name === wanted) ?? file.directions.find(({ index }) => `${index}` === wanted);
+  const directionCalled = (wanted) => file.directions.find(({ name }) => name === wanted)
+    ?? file.directions.find(({ index }) => `${index}` === wanted);
+
+  function goTo(wanted) {
+    const direction = directionCalled(wanted);
     if (!direction) {
       say(`There is no direction ${wanted.slice(0, 64)}.`);
       return;
