@@ -47,18 +47,11 @@ class PerLayer:
             rows = []
             for r, edit in enumerate(edited):
                 own, label = z[r % len(z)], labels[r % len(z)]
-                rows.append(self.image([edit if i in span.indices else own for i in range(7)], label, truncation))
+                zs = [edit if i in span.indices else own for i in range(7)]
+                rows.append(biggan_models.image_of_layers(self.model, zs, label, truncation))
             return torch.stack(rows)
 
         return images
-
-    def image(self, zs, y, truncation):
-        inner, embedded = self.model.generator, self.model.embeddings.weight[:, y]
-        conditions = iter([torch.cat([z.double(), embedded])[None] for z in zs])
-        x = inner.gen_z(next(conditions)).view(1, 4, 4, -1).permute(0, 3, 1, 2)
-        for layer in inner.layers:
-            x = layer(x, next(conditions), truncation) if hasattr(layer, "bn_0") else layer(x)
-        return inner.conv_to_rgb(inner.relu(inner.bn(x, truncation)))[0, :3].tanh()
 
 
 @pytest.fixture(scope="module")

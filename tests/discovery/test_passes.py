@@ -7,6 +7,7 @@ import warnings
 import biggan_models
 import pytest
 import torch
+from biggan_models import held_bytes
 from closed import DoubleGenerator
 
 from directions.discovery import discover, penalty_and_gradient, prepare_steps
@@ -30,20 +31,6 @@ def gradient(generator, config=SMALL):
     search = Search.resolve(generator, config)
     prepare_steps(generator, config)
     return penalty_and_gradient(generator, torch.eye(12), draw_batch(generator, config, search, 1), config)
-
-
-def held_bytes(action):
-    """Bytes that a computation keeps for its backward pass."""
-    sizes = {}
-
-    def pack(tensor):
-        sizes[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        kept = action()
-    assert kept.requires_grad
-    return sum(sizes.values())
 
 
 def test_recomputing_gives_the_same_gradient_and_holds_less(generator):

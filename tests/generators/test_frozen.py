@@ -8,6 +8,8 @@ import biggan_models
 import naive_biggan
 import pytest
 import torch
+from biggan_models import held_bytes
+from naive import normal
 from torch.nn import functional as F
 
 from directions.generators.biggan import BigGAN
@@ -24,10 +26,6 @@ def published(name: str):
     sizes = {**PUBLISHED[name].config, "channel_width": 4, "z_dim": 12, "num_classes": 3}
     model = biggan_models.random_model(samples=1, **sizes).requires_grad_(False)
     return model, BigGANDeep(model, name=name, digest="")
-
-
-def normal(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=DOUBLE)
 
 
 @pytest.mark.parametrize("name", [name for name in PUBLISHED if "deep" in name])
@@ -67,26 +65,12 @@ def test_all_features_are_channels_last(kind):
     assert all(output.is_contiguous(memory_format=torch.channels_last) for output in outputs if output.ndim == 4)
 
 
-def held(action) -> int:
-    """Bytes that a computation keeps for its backward pass, each storage counted once; weights not counted."""
-    storages: dict[int, int] = {}
-
-    def pack(tensor):
-        storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        kept = action()
-    assert kept.requires_grad
-    return sum(storages.values())
-
-
 def test_frozen_form_holds_at_most_45_percent_of_the_package_form():
     """For the backward pass, at the same batch, weights included in neither."""
     model, generator = published("biggan-deep-128")
     z, one_hot = normal(8, 12).requires_grad_(), torch.eye(3, dtype=DOUBLE)[[0] * 8]
     assert not any(parameter.requires_grad for parameter in model.parameters())
-    assert held(lambda: generator(z, 0)) < 0.45 * held(lambda: model(z, one_hot, 1.0))
+    assert held_bytes(lambda: generator(z, 0)) < 0.45 * held_bytes(lambda: model(z, one_hot, 1.0))
 
 
 @pytest.mark.parametrize("chunk", [2**19, 21])

@@ -27,14 +27,7 @@ from directions import load_weights
 from directions.direction_file.format import has_digest
 from directions.errors import UserError
 from directions.generators.registry import list_generators, load_generator
-from directions.generators.weights import (
-    PUBLISHED,
-    Published,
-    find,
-    obtain,
-    read_state_dict,
-    shapes,
-)
+from directions.generators.weights import PUBLISHED, Published, find, obtain, read_state_dict, shapes
 
 NAME = "biggan-deep-128"
 LAYERS = [[False, 16, 16], [True, 16, 8], [True, 8, 4], [True, 4, 2], [True, 2, 1], [True, 1, 1]]

@@ -384,10 +384,7 @@ CHANGING = Told(lambda z: torch.zeros(len(z), 3, len(z), len(z)))
         (Told(lambda z: pixels(z + torch.randn_like(z))), "gives other images each time .* draws noise of its own"),
         (Told(lambda z: pixels(z - z.mean(0))), "another image for the same z when it comes with other latents"),
         (CHANGING, r"shape \(1, 3, 8, 8\) for 1 latents .*: the size of an image must not change"),
-        (
-            Told(lambda z: (pixels(z), pixels(z))),
-            r"floats, got a tuple of \[0\] torch.float32 \(8, 3, 2, 2\), \[1\]",
-        ),
+        (Told(lambda z: (pixels(z), pixels(z))), r"floats, got a tuple of \[0\] torch.float32 \(8, 3, 2, 2\), \[1\]"),
         (Told(lambda z: pixels(z) if not z.any() else {}["key"]), r"called with z of shape \(8, 6\), raised KeyError"),
         (Bare(lambda z: torch.zeros(len(z), 3, 4, 4)), r"images of shape \(8, 3, 2, 2\) for 8 latents"),
         (Bare(lambda z: Bare().finish(z.mul_(2))), "bare changes the z that it is given. Let it work on a copy"),
@@ -395,10 +392,7 @@ CHANGING = Told(lambda z: torch.zeros(len(z), 3, len(z), len(z)))
         (Bare(sample_z_from=lambda *_: None), r"sample_z_from\(8, rng\) of bare must give floats .*got NoneType"),
         (Bare(device="cpu"), r"Of the generator Bare, device must be a torch.device, .* got 'cpu'"),
         (Bare(dim_z=2.0), "dim_z must be a whole number, at least 1, got 2.0"),
-        (
-            Bare(num_classes=2, class_names=("one",)),
-            r"class_names must be None, or a name for each of 2 .*\('one',\)",
-        ),
+        (Bare(num_classes=2, class_names=("one",)), r"class_names must be None, or a name for each of 2 .*\('one',\)"),
     ],
 )
 def test_what_does_not_do_is_refused(made, message):

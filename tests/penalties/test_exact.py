@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from closed import Quadratic, RotatedSeparable
+from closed import DoubleGenerator, Quadratic, RotatedSeparable
 from naive import difference_hessian, normal, small_network, textbook_gram_schmidt
 
 from directions.errors import UserError
-from directions.penalty import exact_hessian, hessian_penalty_exact, off_diagonal_sum
+from directions.penalty import exact_hessian, hessian_penalty, hessian_penalty_exact, off_diagonal_sum
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,20 @@ def test_exact_hessian_equals_the_closed_form(f):
     """Automatic differentiation gives the Hessian written down on paper."""
     w = normal(2, 4, seed=5)
     torch.testing.assert_close(exact_hessian(f, w), f.hessian(w))
+
+
+def test_closed_form_generator_has_its_hessians_and_no_penalty_along_its_directions():
+    """That of the tests: the closed form equals automatic differentiation, class by class; z axes have a penalty."""
+    generator = DoubleGenerator(6)
+    z, w = generator.sample_z(2, seed=0), torch.zeros(2, 6, dtype=torch.float64)
+
+    def penalty(Q, y):
+        rng = torch.Generator().manual_seed(0)
+        return hessian_penalty(lambda w: generator(z.repeat(len(w) // 2, 1) + w @ Q, y), w, num_probes=4, rng=rng)
+
+    for y in range(3):
+        torch.testing.assert_close(exact_hessian(lambda z, y=y: generator(z, y), z), generator.hessian(z, y))
+        assert penalty(generator.directions, y) < 1e-8 * penalty(torch.eye(6, dtype=torch.float64), y)
 
 
 def test_exact_hessian_equals_differences():
