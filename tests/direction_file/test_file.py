@@ -106,10 +106,11 @@ def test_file_is_plain_safetensors_with_sorted_json(directions, path):
 
 
 def test_import_and_load_do_not_import_torch(directions, path):
-    """Reading a file, and moving a NumPy z, must not cost seconds."""
+    """Reading a file, moving a NumPy z, and listing generators and metrics must not cost seconds."""
     directions.save(path)
     code = (
-        "import sys, numpy as np, directions.direction_file as f\n"
+        "import sys, numpy as np, directions.direction_file as f, directions.evaluation.metrics\n"
+        "from directions.generators import registry; registry.list_generators()\n"
         "d = f.load_directions(sys.argv[1]); d.move(np.zeros((2, 4)), 0, 1.0)\n"
         "sys.exit('torch' in sys.modules)"
     )
@@ -300,10 +301,7 @@ def test_to_keeps_rows_on_a_device(directions):
     ("generator", "message"),
     [
         (toy_generator(dim_z=5), r"found in 'toy' with \|z\| = 4, but 'toy' has \|z\| = 5"),
-        (
-            toy_generator(digest="xyz"),
-            "found in 'toy' with the weights abc…, but 'toy' has the weights xyz…",
-        ),
+        (toy_generator(digest="xyz"), "found in 'toy' with the weights abc…, but 'toy' has the weights xyz…"),
         (toy_generator(name="other", digest=""), r"found in 'toy', not in 'other'\. Load 'toy'"),
     ],
 )

@@ -76,12 +76,7 @@ def test_component_activeness_of_a_progan_is_behind_its_norm(dim_z):
 
 
 @pytest.mark.parametrize(
-    ("values", "share", "number"),
-    [
-        ([1.0] * 100, 0.95, 95),
-        ([0.0, 94.9, 0.1, 5.0], 0.95, 2),
-        ([0.0, 0.0], 0.95, 0),
-    ],
+    ("values", "share", "number"), [([1.0] * 100, 0.95, 95), ([0.0, 94.9, 0.1, 5.0], 0.95, 2), ([0.0, 0.0], 0.95, 0)]
 )
 def test_components_carrying_counts_the_fewest(values, share, number):
     """Most active first, up to the share and no further."""

@@ -72,11 +72,7 @@ def test_unwrap_hue_brings_hues_to_the_scale(turns: float, expected: float):
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        (
-            "weights.safetensors",
-            lambda data: data[:-1] + bytes([data[-1] ^ 1]),
-            "has another SHA-256",
-        ),
+        ("weights.safetensors", lambda data: data[:-1] + bytes([data[-1] ^ 1]), "has another SHA-256"),
         ("config.json", lambda data: data.replace(b'"hidden": 96', b'"hidden": 7'), "cannot be used"),
     ],
 )

@@ -10,12 +10,7 @@ from directions.discovery import discover
 from directions.evaluation import summary
 from directions.evaluation.activeness import activeness
 from directions.evaluation.summary import summarise
-from directions.held_out import (
-    HeldOutHessians,
-    baseline_penalties,
-    draw_held_out,
-    held_out_penalty,
-)
+from directions.held_out import HeldOutHessians, baseline_penalties, draw_held_out, held_out_penalty
 from directions.search import Search
 from directions.settings.discover import DiscoverConfig
 

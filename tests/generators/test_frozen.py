@@ -30,7 +30,7 @@ def published(name: str):
 
 @pytest.mark.parametrize("name", [name for name in PUBLISHED if "deep" in name])
 def test_frozen_form_of_each_size_is_the_package_function(name):
-    """Images and gradients, to rounding in float64 and closely in float32."""
+    """Images and gradients, to rounding in float64."""
     model, generator = published(name)
     z, y = normal(2, 12).requires_grad_(), torch.tensor([2, 0])
     expected = model(z, torch.eye(3, dtype=DOUBLE)[y], 0.4)
@@ -38,15 +38,10 @@ def test_frozen_form_of_each_size_is_the_package_function(name):
     (expected_gradient,) = torch.autograd.grad(expected, z, direction)
     assert expected.shape[2] == PUBLISHED[name].resolution
     assert expected.std() > 0.05
-    try:
-        for dtype, image_error, gradient_error in ((DOUBLE, 1e-10, 1e-9), (torch.float32, 2e-3, 1e-2)):
-            generator.to(dtype)
-            images = generator(z, y, truncation=0.4)
-            (gradient,) = torch.autograd.grad(images, z, direction.to(dtype))
-            torch.testing.assert_close(images.to(DOUBLE), expected, rtol=0, atol=image_error)
-            assert (gradient - expected_gradient).norm() < gradient_error * expected_gradient.norm()
-    finally:
-        generator.to(DOUBLE)
+    images = generator(z, y, truncation=0.4)
+    (gradient,) = torch.autograd.grad(images, z, direction)
+    torch.testing.assert_close(images, expected, rtol=0, atol=1e-10)
+    assert (gradient - expected_gradient).norm() < 1e-9 * expected_gradient.norm()
 
 
 @pytest.mark.parametrize("kind", ["deep", "plain"])
@@ -127,14 +122,16 @@ def test_function_transforms_see_through_the_frozen_form():
     torch.testing.assert_close(hessian, torch.stack(rows))
 
 
-def test_frozen_form_under_autocast_is_close():
-    """Reduced precision goes through the plain operations; the places where z enters stay in full precision."""
-    model = biggan_models.random_model(attention_layer_position=3)
-    generator = BigGANDeep(model, name="deep", digest="").float()
-    z = normal(2, 12).float().requires_grad_()
-    exact = generator(z, 0)
+def test_frozen_form_in_single_precision_and_under_autocast_is_close():
+    """Single precision costs no more than rounding; the places where z enters stay in it when precision is reduced."""
+    generator = BigGANDeep(biggan_models.random_model(attention_layer_position=3), name="deep", digest="")
+    z = normal(2, 12).requires_grad_()
+    double = generator(z, 0)
+    single = generator.float()(z.float(), 0)
     with torch.autocast("cpu", torch.bfloat16):
-        images = generator(z, 0)
-    assert 0 < (images.float() - exact).abs().mean() < 0.05
-    gradients = [torch.autograd.grad(image.float().square().sum(), z)[0] for image in (images, exact)]
-    assert (gradients[0] - gradients[1]).norm() < 0.2 * gradients[1].norm()
+        half = generator(z.float(), 0)
+    exact = torch.autograd.grad(double.square().sum(), z)[0]
+    for images, error, gradient_error in ((single, 1e-4, 1e-2), (half, 0.05, 0.2)):
+        assert 0 < (images.double() - double).abs().mean() < error
+        gradient = torch.autograd.grad(images.double().square().sum(), z)[0]
+        assert (gradient - exact).norm() < gradient_error * exact.norm()
