@@ -21,8 +21,8 @@ def found():
     return blob_directions()
 
 
-def test_annotated_changes_one_entry_and_nothing_else(found):
-    """What is given is written, what is not stays; the old object is as it was."""
+def test_annotated_changes_one_entry_and_records_it(found):
+    """What is given is written, what is not stays; the history has it in words, with what it replaced."""
     new = found.annotated("hue", name="colour", path_size=2, note="a ring:\nred to red", hidden=True, starred=True)
     assert new.names == ("left-right", "up-down", "size", "colour", "light", "d5")
     assert new.path_sizes[3] == 2.0
@@ -32,10 +32,6 @@ def test_annotated_changes_one_entry_and_nothing_else(found):
     assert found.names[3] == "hue"
     assert found.history == ()
     assert found.hidden == found.starred == (False,) * 6
-
-
-def test_annotated_records_what_when_and_by_which_version(found):
-    """One change, in words, with what it replaced."""
     (change,) = found.annotated("hue", name="colour", path_size=2.5, starred=True).history
     assert change["what"] == "3 'hue': name 'colour', path_size 2.5, starred"
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", change["time"])
@@ -55,11 +51,9 @@ def test_annotated_each_swaps_names(found):
     ("changes", "message"),
     [
         ({0: {"name": "hue"}}, "Directions 0 and 3 have the same name, 'hue'; names must be unique"),
-        ({0: {"name": "12"}}, r"The name of direction 0 must be .*not be a number \(that is an index\), got '12'"),
         ({0: {"name": "all"}}, r"The name of direction 0 must not be all \(that means every direction\), got 'all'"),
         ({0: {"name": "a, b"}}, r"The name of direction 0 must have no comma \(it separates directions\), got 'a, b'"),
         ({0: {"name": "a\u202eb"}}, r"The name of direction 0 must be .* printable characters.*got 'a\\u202"),
-        ({0: {"path_size": 0}}, "The path_size of direction 0 must be a positive number, got 0"),
         ({0: {"path_size": 100.5}}, "The path_size of direction 0 must be at most 100, got 100.5"),
         ({0: {"note": "\x1b[2J"}}, r"The note of direction 0 must be at most 2000 printable characters \(and"),
         ({0: {"hidden": 1}}, "The hidden of direction 0 must be true or false, got 1"),
@@ -73,10 +67,9 @@ def test_annotated_refuses(found, changes, message):
         found.annotated_each(changes)
 
 
-@pytest.mark.parametrize("name", ["all", "left, right"])
-def test_names_that_are_not_given_any_more_still_load(found, tmp_path, name):
+def test_names_that_are_not_given_any_more_still_load(found, tmp_path):
     """An older file has them: everything else can be written on it, and its history leads back to them."""
-    entries = found.header["directions"]
+    entries, name = found.header["directions"], "left, right"
     entries[0]["name"] = name
     Directions(found.matrix, found.header | {"directions": entries}).save(tmp_path / "x.safetensors")
     older = load_directions(tmp_path / "x.safetensors")
@@ -97,7 +90,7 @@ def test_reordered_moves_some_to_the_front(found):
         found.reordered([0, "left"])
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(data=st.data())
 def test_undone_is_the_inverse(data):
     """Any changes, undone one by one, lead back through every state to the first, to the byte of the header."""
@@ -138,8 +131,6 @@ def test_history_forgets_what_does_not_fit(found, monkeypatch):
     ("key", "value", "message"),
     [
         ("order", [0, 1], "'order' must name each index from 0 to 5 once, or be null"),
-        ("order", [0.0, 1, 2, 3, 4, 5], "'order' must be a list of indices or null"),
-        ("history", {}, "'history' must be a list of changes with time, tool_version, what and before, got {}"),
         ("history", [{"time": 3}], "'history' must be a list of changes"),
     ],
 )

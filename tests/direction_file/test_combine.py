@@ -16,6 +16,12 @@ def part(rows, **changes):
     return Directions(np.eye(6)[list(rows)], blob_directions(ndirs=len(rows), **changes).header)
 
 
+TILTED = Directions(
+    np.stack([np.eye(6)[3], np.eye(6)[4] * 0.8 + np.eye(6)[1] * 0.6]),
+    blob_directions(ndirs=2, names=["x", "tilted"]).header,
+)
+
+
 def test_select_keeps_rows_with_their_entries_in_the_order_given():
     """By index and name; the history says where they come from, and nothing of it can be undone."""
     found = blob_directions().annotated("hue", note="ring", path_size=1.5)
@@ -52,24 +58,14 @@ def test_merge_puts_rows_one_after_the_other(tmp_path):
 
 def test_merge_names_the_pair_that_is_least_perpendicular():
     """With the angle between them and the ways out."""
-    tilted = np.eye(6)[4] * 0.8 + np.eye(6)[1] * 0.6
-    b = Directions(np.stack([np.eye(6)[3], tilted]), blob_directions(ndirs=2, names=["x", "tilted"]).header)
-    with pytest.raises(
-        UserError, match=r"1 \('up-down'\) of a and 1 \('tilted'\) of b are not perp.* 0\.6 \(53\.1 deg"
-    ):
-        merge({"a": part([0, 1]), "b": b})
-    with pytest.raises(
-        UserError, match=r"0 \('left-right'\) of a and 0 \('left-right'\) of b .* 1 \(0 degrees apart\)"
-    ):
-        merge({"a": part([0, 1]), "b": part([0, 2])})
+    message = r"1 \('up-down'\) of a and 1 \('tilted'\) of b are not perp.* 0\.6 \(53\.1 deg"
+    with pytest.raises(UserError, match=message):
+        merge({"a": part([0, 1]), "b": TILTED})
 
 
 def test_merge_orthonormalises_in_order():
     """Those before stay as they are; the later one is turned to what is left of it, and the header says how far."""
-    tilted = Directions(
-        (np.eye(6)[4] * 0.8 + np.eye(6)[1] * 0.6)[None], blob_directions(ndirs=1, names=["tilted"]).header
-    )
-    merged = merge({"a": part([0, 1]), "b": tilted}, orthonormalise=True)
+    merged = merge({"a": part([0, 1]), "b": TILTED[[1]]}, orthonormalise=True)
     np.testing.assert_allclose(merged.matrix, np.eye(6)[[0, 1, 4]], atol=1e-7)
     assert merged.header["source"]["largest_turn_degrees"] == pytest.approx(36.87, abs=0.01)
     with pytest.raises(UserError, match=r"0 \('left-right'\) of b lies in the span of those before it"):
@@ -92,9 +88,7 @@ def test_merge_refuses_what_does_not_belong_together():
     other = BlobGenerator()
     other.digest = "dead" * 16
     b = Directions(np.eye(6)[2:4], blob_directions(other, ndirs=2).header)
-    with pytest.raises(
-        UserError, match=r"different generators .* a is for 'blob' .*weights b10bb10bb10b.* b for .* deaddeadd"
-    ):
+    with pytest.raises(UserError, match=r"different generators .* a is for 'blob' .*b10bb10bb10b.* b for .* deaddeadd"):
         merge({"a": a, "b": b})
     with pytest.raises(UserError, match=r"act on different layers .* a has None, b has \[0\]"):
         merge({"a": a, "b": part([2], layers=[0])})

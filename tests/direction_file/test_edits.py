@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import subprocess
 import sys
-import time
 
 import pytest
 from edited import write_notes
@@ -82,11 +81,9 @@ def test_lock_left_by_a_dead_process_does_not_hang(path):
 def test_lock_held_by_another_is_waited_for_and_reported(path):
     """After the time that was given, with what to do."""
     before = path.read_bytes()
-    with FileLock(path.with_name(f".{path.name}.lock")):
-        started = time.monotonic()
-        with pytest.raises(UserError, match=r"another program has been changing it for more than 0\.2 seconds"):
-            edit_directions(path, lambda found: found.renamed("hue", "colour"), timeout=0.2)
-        assert time.monotonic() - started < 5
+    message = r"another program has been changing it for more than 0\.1 seconds"
+    with FileLock(path.with_name(f".{path.name}.lock")), pytest.raises(UserError, match=message):
+        edit_directions(path, lambda found: found.renamed("hue", "colour"), timeout=0.1)
     assert path.read_bytes() == before
 
 
@@ -97,6 +94,3 @@ def test_edit_refuses_what_is_no_direction_file(tmp_path):
     with pytest.raises(UserError, match="is a folder"):
         edit_directions(tmp_path, lambda found: found)
     assert list(tmp_path.iterdir()) == []
-    (tmp_path / "x.safetensors").write_bytes(b"{")
-    with pytest.raises(UserError, match="is JSON text"):
-        edit_directions(tmp_path / "x.safetensors", lambda found: found)

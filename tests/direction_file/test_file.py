@@ -133,7 +133,6 @@ def test_index_finds(directions, key, index):
     ("key", "message"),
     [
         (3, r"There is no direction 3: the indices go from 0 to 2\."),
-        (-1, "There is no direction -1"),
         ("h", r"'h' begins 2 names: 'hue', 'height'\. Write more"),
         ("heigth", r"There is no direction 'heigth'\. Did you mean 'height'\?"),
         ("rotation", r"There is no direction 'rotation'\. The names are: hue, height, size\."),
@@ -148,12 +147,7 @@ def test_index_refuses(directions, key, message):
 
 def test_getitem_takes_some(directions):
     """Slices, lists in any order, and single directions keep each row with its entry."""
-    for key, rows in [
-        (slice(1, None), [1, 2]),
-        (["size", 0], [2, 0]),
-        ("height", [1]),
-        (slice(None, None, -1), [2, 1, 0]),
-    ]:
+    for key, rows in [(slice(1, None), [1, 2]), (["size", 0], [2, 0]), ("height", [1])]:
         taken = directions[key]
         np.testing.assert_array_equal(taken.matrix, directions.matrix[rows])
         assert taken.names == tuple(directions.names[row] for row in rows)
@@ -167,7 +161,7 @@ def test_getitem_takes_some(directions):
 # Moving z.
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(
     z=hnp.arrays(np.float64, hnp.array_shapes(min_dims=0, max_dims=3, max_side=3).map(lambda s: (*s, 4)),
                  elements=st.floats(-5, 5)),
@@ -222,7 +216,6 @@ def test_move_is_differentiable(directions):
     ("z", "direction", "amount", "message"),
     [
         (np.zeros((2, 5)), 0, 1.0, r"z must have the shape \(…, 4\), got \(2, 5\)"),
-        ([0.0] * 4, 0, 1.0, "z must be a NumPy array or a torch tensor, got list"),
         (np.zeros((2, 4), int), 0, 1.0, r"z must be of a floating-point type, got int64\. Convert it"),
         (np.zeros((2, 4)), 0, [1.0, 2.0, 3.0], r"An amount of shape \(3,\) does not fit z of shape \(2,\)"),
         (np.zeros((2, 4)), 0, "far", "An amount must be a number or an array of numbers, got 'far'"),
@@ -248,7 +241,7 @@ def test_path_stacks_moves(directions, batch):
 # How far an edit goes.
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(
     amounts=hnp.arrays(np.float64, (2, 3), elements=st.floats(-5, 5)),
     rest=st.floats(-3, 3),
@@ -270,28 +263,22 @@ def test_project_is_the_inverse_of_move(amounts, rest, order):
 @pytest.mark.parametrize("z", [np.zeros((2, 4)), torch.zeros(2, 4)], ids=["array", "tensor"])
 def test_move_and_path_refuse_what_is_not_finite(directions, z):
     """A NaN would go on through every image."""
-    for amount in (np.nan, np.inf, [0.0, np.nan], torch.tensor(torch.nan)):
-        with pytest.raises(UserError, match=r"An amount must be finite, got .*(nan|inf)"):
-            directions.move(z, 0, amount)
-    with pytest.raises(UserError, match="An amount must be finite"):
-        directions.path(z, 0, [0.0, np.nan])
-    with pytest.raises(UserError, match=r"An amount must be a number or an array of numbers"):
-        directions.path(z, 0, ["far"])
+    for call, amount in [(directions.move, np.inf), (directions.move, [0.0, np.nan]), (directions.path, [0.0, np.nan])]:
+        with pytest.raises(UserError, match="An amount must be finite, got"):
+            call(z, 0, amount)
 
 
 def test_to_keeps_rows_on_a_device(directions):
     """Only tensors there use them (the meta device stands for any other); the rest is as before."""
-    there = directions.to("meta")
+    there, here = directions.to("meta"), directions.to("cpu")
     assert there.tensor.device.type == "meta"
     assert directions.tensor.device.type == "cpu"
     assert there.move(torch.empty(2, 4, device="meta"), 0, 1.0).device.type == "meta"
-    z = np.zeros((2, 4))
-    np.testing.assert_array_equal(there.move(z, 0, 1.0), directions.move(z, 0, 1.0))
-    torch.testing.assert_close(there.move(torch.zeros(2, 4), 0, 1.0), directions.move(torch.zeros(2, 4), 0, 1.0))
-    here = directions.to("cpu")
     torch.testing.assert_close(here.tensor, torch.tensor(directions.matrix))
-    torch.testing.assert_close(here.move(torch.zeros(2, 4), 1, 2.0), directions.move(torch.zeros(2, 4), 1, 2.0))
-    assert here.names == directions.names
+    for moved in (there, here):
+        assert moved.names == directions.names
+        for z in (np.zeros((2, 4)), torch.zeros(2, 4)):
+            np.testing.assert_array_equal(moved.move(z, 1, 2.0), directions.move(z, 1, 2.0))
 
 
 # Whose directions they are.
@@ -331,25 +318,20 @@ def with_header(text):
     ("data", "message"),
     [
         (b"", "it is empty"),
-        (pickle.dumps(Bomb(), protocol=2), "it is a pickle; unpickling can run any code"),
-        (pickle.dumps(Bomb(), protocol=5), "directions convert FILE"),
+        (pickle.dumps(Bomb(), protocol=2), "it is a pickle; unpickling can run any code.*directions convert FILE"),
         (b"<!DOCTYPE html><html><body>404 not found", r"it is a web page .* Download the file itself"),
         (b'{"generator": "builtin", "steps": 400}', "it is JSON text"),
         (b"\x93NUMPY\x01\x00v\x00{'descr': '<f4'", "it is a NumPy array file"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "it is a Git LFS pointer"),
         (good_bytes()[:-1], "it is damaged, or a part is missing"),
         (good_bytes().replace(b"hue", b"hug"), "its checksum is not that of its content"),
-        (good_bytes().replace(b'"shape":[3,4]', b'"shape":[3,5]'), "it is damaged"),
         (save_tensors({"conv.weight": np.ones(3), "conv.bias": np.ones(3)}), "but holds: 'conv.bias', 'conv.weight'"),
         (save_tensors({"directions": np.eye(3, dtype=np.float32)}), "it has no header to say what they belong to"),
         (save_tensors({"directions": np.eye(3)}, {"directions": "{}"}), r"must hold float32 .*got F64"),
         (with_header('{"a": NaN}'), "its header is damaged .NaN is not a number"),
         (with_header("{}"), "its format_version must be 1 or 2, got None"),
         (good_bytes(header_for() | {"format_version": 3}), r"its format_version must be 1 or 2, got 3\. Upgrade"),
-        (good_bytes(matrix=np.full((3, 4), np.nan)), "row 0 holds NaN or infinity"),
         (good_bytes(matrix=2 * np.eye(3, 4)), r"row 0 has length 2, not 1\. The rows must be orthonormal"),
-        (good_bytes(matrix=np.ones((3, 4)) / 2), "are not perpendicular"),
-        (good_bytes(matrix=np.eye(5, 4)), r"its shape is \(5, 4\)"),
         (good_bytes(matrix=np.eye(2, 4)), "its header describes 3 directions, but its matrix has 2 rows"),
     ],
 )  # fmt: skip
@@ -410,26 +392,16 @@ def test_format_1_is_read_as_format_2(path):
     assert path.read_bytes() == good_bytes(matrix=np.eye(3, 4))
 
 
-def changed(key, value, inside=None):
-    header = header_for()
-    target = header if inside is None else header[inside]
-    target[key] = value
-    return header
-
-
 @pytest.mark.parametrize(
     ("header", "message"),
     [
         ({key: value for key, value in header_for().items() if key != "seed"}, "its header lacks 'seed'"),
-        (changed("truncation", 1.5), r"'truncation' must be a number in \(0, 1\] or null, got 1\.5"),
-        (changed("classes", [1, -1]), r"'classes' must be a list of class indices, 'all' or null, got \[1, -1\]"),
-        (changed("space", [2, 2]), r"search space 2:2 must lie in 0:4 and not be empty"),
-        (changed("space", [0, 2]), "only z components 0:2 move, but its rows are not zero elsewhere"),
-        (changed("generator", "toy"), "'generator' must be an object, got 'toy'"),
-        (changed("directions", {}), "'directions' must be a list of objects, got {}"),
-        (changed("directions", ["a", "b", "c"]), "'directions' must be a list of objects, got"),
-        (header_for(names=["a", "b", "a"]), "directions 0 and 2 have the same name, 'a'; names must be unique"),
-        (header_for(names=["a", "b\n", "c"]), r"the name of direction 1 must be 1 to 64 printable characters.*'b\\n'"),
+        (header_for() | {"truncation": 1.5}, r"'truncation' must be a number in \(0, 1\] or null, got 1\.5"),
+        (header_for() | {"classes": [1, -1]}, r"'classes' must be a list of class indices, .* got \[1, -1\]"),
+        (header_for() | {"space": [2, 2]}, r"search space 2:2 must lie in 0:4 and not be empty"),
+        (header_for() | {"space": [0, 2]}, "only z components 0:2 move, but its rows are not zero elsewhere"),
+        (header_for() | {"generator": "toy"}, "'generator' must be an object, got 'toy'"),
+        (header_for() | {"directions": ["a", "b", "c"]}, "'directions' must be a list of objects, got"),
         (header_for(names=["a", "12", "c"]), r"direction 1 must be .* not be a number \(that is an index\), got '12'"),
         (header_for(path_sizes=[1.0, 0.0, 1.0]), r"the path_size of direction 1 must be a positive number, got 0\.0"),
         (header_for(activeness=["much", None, None]), "activeness of direction 0 must be a number or null, got 'much'"),

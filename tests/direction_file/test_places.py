@@ -28,7 +28,8 @@ def test_from_basis_leads_to_a_file(tmp_path, kind):
     directions.save(tmp_path / "x.safetensors")
     found = load_directions(tmp_path / "x.safetensors")
     assert (found.names, found.path_sizes, found.header["classes"]) == (("a", "b"), (1.0, 2.5), "all")
-    assert found.images(generator, generator.sample_z(2, seed=0), "b", 1.0).shape == (2, 3, 32, 32)
+    images = found.images(generator, generator.sample_z(2, seed=0), "b", 1.0)
+    assert torch.equal(found.images(generator, generator.sample_z(2, seed=0).double().numpy(), "b", 1.0), images)
     Q = gram_schmidt(torch.randn(6, 6, dtype=torch.float64))
     assert Directions.from_basis(Q, generator).path_sizes == (5.0,) * 6
     with pytest.raises(UserError, match=r"row 0 has length 2.*directions\.gram_schmidt"):
@@ -37,29 +38,7 @@ def test_from_basis_leads_to_a_file(tmp_path, kind):
         Directions.from_basis(np.eye(5), generator)
 
 
-def test_images_take_arrays():
-    """A NumPy z gives the images of the tensor that it is."""
-    generator = BlobGenerator(resolution=8)
-    directions, z = blob_directions(generator), generator.sample_z(2, seed=0)
-    expected = directions.images(generator, z, "hue", [[1.0], [2.0]])
-    assert torch.equal(directions.images(generator, z.double().numpy(), "hue", np.array([[1.0], [2.0]])), expected)
-    assert directions.strip(generator, z.numpy(), 0, steps=3).size == (28, 18)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "方向",
-        "اتجاهات",
-        "a b\n'c",
-        "~",
-        "-x",
-        b"\xff\xfe".decode(errors="surrogateescape"),
-        "x" * 255,
-        f"x.{'y' * 253}",
-    ],
-    ids=["han", "arabic", "quotes", "tilde", "dash", "bytes", "long", "long-suffix"],
-)
+@pytest.mark.parametrize("name", ["方向", "a b\n'c", "~", "-x", "\udcff\udcfe", "x" * 255, f"x.{'y' * 253}"], ids=ascii)
 def test_files_of_any_name(tmp_path, name):
     """Every legal one is written, read, changed; only the lock stays beside it."""
     path = tmp_path / name
