@@ -23,27 +23,21 @@ def closed():
     """A generator whose true directions are known, and their evaluation."""
     generator = ClosedFormGenerator(dim_z=4, resolution=8, seed=0)
     directions = Directions.from_basis(generator.directions, generator)
-    planned = FileEvaluation(directions, generator, **FAST)
-    made = []
-    return planned, planned.run(count=made.append), sum(made)
+    planned, made = FileEvaluation(directions, generator, **FAST), []
+    evaluation = planned.run(count=made.append)
+    assert planned.images == sum(made)  # told beforehand, for the progress bar
+    return evaluation
 
 
 def test_true_directions_are_better_than_random(closed):
     """On a generator whose Hessian is diagonal along them, by every number that judges; and never by chance."""
-    _, evaluation, _ = closed
-    numbers = evaluation["numbers"]
+    numbers = closed["numbers"]
     for number, other in [("penalty", "random"), ("off_diagonal", "axes"), ("diagonal_share", "axes")]:
         assert numbers[number][f"found_less_{other}"]["verdict"] == "better"
     assert numbers["diagonal_share"]["found"]["values"] == [1.0] * 3
     assert max(numbers["penalty"]["found"]["values"]) < 1e-3 * min(numbers["penalty"]["random"]["values"])
     assert min(numbers["on_diagonal"]["found"]["values"]) > 0.999
-    assert evaluation["settings"]["metrics"] == ["penalty", "hessians", "diagonalness", "activeness"]
-
-
-def test_images_are_told_beforehand(closed):
-    """For the progress bar: what is counted is what was planned."""
-    planned, _, made = closed
-    assert planned.images == made
+    assert closed["settings"]["metrics"] == ["penalty", "hessians", "diagonalness", "activeness"]
 
 
 def test_axes_against_themselves_are_no_different():
@@ -105,10 +99,8 @@ def test_interval_is_students():
     [
         ("penalty", [-1.0, -1.1, -0.9], "better"),
         ("penalty", [1.0, 1.1, 0.9], "worse"),
-        ("diagonal_share", [1.0, 1.1, 0.9], "better"),
         ("diagonal_share", [-1.0, -1.1, -0.9], "worse"),
         ("active_directions", [1.0, 1.1, 0.9], "more"),
-        ("active_directions", [-1.0, -1.1, -0.9], "less"),
         ("penalty", [-1.0, 1.0, 0.1], "no clear difference"),
         ("penalty", [-1.0], "no clear difference"),
     ],
@@ -119,9 +111,8 @@ def test_verdict_knows_which_way_is_better(number, values, expected):
 
 
 def test_report_is_json_with_everything(closed):
-    """Numbers with every value, differences seed by seed, spectra in falling order, each direction."""
-    _, evaluation, _ = closed
-    report = json.loads(json.dumps(evaluation, allow_nan=False))
+    """Numbers with every value, differences seed by seed, spectra in falling order, each direction; and as tables."""
+    report = json.loads(json.dumps(closed, allow_nan=False))
     penalty = report["numbers"]["penalty"]
     assert len(penalty["found"]["values"]) == 3
     difference = np.subtract(penalty["found"]["values"], penalty["random"]["values"])
@@ -133,23 +124,14 @@ def test_report_is_json_with_everything(closed):
     assert sum(row["activeness"]["mean"] for row in report["directions"]) == pytest.approx(sum(means))
     assert set(report["numbers"]) <= set(NUMBERS)
     assert set(report["settings"]["metrics"]) <= set(METRICS)
-
-
-def test_tables_have_a_row_for_each(closed):
-    """Every number with its verdicts, every direction."""
-    _, evaluation, _ = closed
-    rows, directions = text_tables(evaluation)
+    rows, directions = text_tables(closed)
     assert [len(row) for row in rows] == [6] * len(rows)
-    assert rows[1][0] == "held-out penalty (lower is better)"
-    assert rows[1][4] == "better"
-    assert len(directions) == 5
+    assert (rows[1][0], rows[1][4], len(directions)) == ("held-out penalty (lower is better)", "better", 5)
 
 
-@pytest.mark.parametrize("suffix", ["png", "svg"])
-def test_plot_is_written(closed, tmp_path, suffix):
+def test_plot_is_written(closed, tmp_path):
     """Names with dollars are no mathematics; another ending is refused."""
-    _, evaluation, _ = closed
-    draw_evaluation(evaluation, tmp_path / f"x.{suffix}", title="4 directions of $\\frac")
-    assert (tmp_path / f"x.{suffix}").stat().st_size > 5000
+    draw_evaluation(closed, tmp_path / "x.svg", title="4 directions of $\\frac")
+    assert (tmp_path / "x.svg").stat().st_size > 5000
     with pytest.raises(UserError, match=r"A plot's name must end in \.png, \.svg or \.pdf"):
-        draw_evaluation(evaluation, tmp_path / "x.gif", title="")
+        draw_evaluation(closed, tmp_path / "x.gif", title="")

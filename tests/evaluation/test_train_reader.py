@@ -6,9 +6,7 @@ import csv
 import importlib.util
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -18,11 +16,9 @@ from directions.evaluation.scene_reader import FACTORS, SHAPES, load_scene_reade
 
 
 @pytest.fixture(scope="module")
-def script() -> Iterator[ModuleType]:
+def script():
     path = Path(__file__).parents[2] / "scripts" / "train_reader.py"
     spec = importlib.util.spec_from_file_location("train_reader", path)
-    assert spec is not None
-    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     # Dataclasses look their module up by name.
     with pytest.MonkeyPatch.context() as patch:
@@ -32,7 +28,7 @@ def script() -> Iterator[ModuleType]:
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def data(tmp_path_factory):
     """A folder like that of ``render_scenes.py``: 40 images of noise with random factors."""
     folder = tmp_path_factory.mktemp("scenes")
     rng = np.random.default_rng(0)
@@ -46,36 +42,28 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def arguments(data: Path, folder: Path, epochs: int = 2) -> list[str]:
-    settings = ["--epochs", str(epochs), "--batch", "8", "--held-out", "16"]
-    return ["--data", str(data), "--out", str(folder / "out"), "--checkpoint", str(folder / "a" / "c.pt"), *settings]
-
-
-def test_training_resumes_to_the_same_weights(script: ModuleType, data: Path, tmp_path: Path):
+def test_training_resumes_to_the_same_weights(script, data, tmp_path, monkeypatch):
     """Stopped after the first epoch and run again, training ends bit-identical to an unbroken run."""
     scenes = script.load_scenes(data)
     settings = script.Settings(scenes.digest, epochs=2, batch=8, held_out=16, seed=3)
     unbroken, _ = script.train(scenes, settings, tmp_path / "unbroken.pt")
 
-    class StopError(Exception):
-        pass
-
     def stop_in_second_epoch(step: int, steps: int) -> float:
         if step == 4:
-            raise StopError
+            raise KeyboardInterrupt
         return rate(step, steps)
 
     rate = script.learning_rate
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(script, "learning_rate", stop_in_second_epoch)
-        with pytest.raises(StopError):
-            script.train(scenes, settings, tmp_path / "broken.pt")
+    monkeypatch.setattr(script, "learning_rate", stop_in_second_epoch)
+    with pytest.raises(KeyboardInterrupt):
+        script.train(scenes, settings, tmp_path / "broken.pt")
+    monkeypatch.undo()
     resumed, _ = script.train(scenes, settings, tmp_path / "broken.pt")
     for name, tensor in unbroken.state_dict().items():
         torch.testing.assert_close(resumed.state_dict()[name], tensor, rtol=0, atol=0)
 
 
-def test_export_writes_a_reader_that_reads_the_same(script: ModuleType, data: Path, tmp_path: Path):
+def test_export_writes_a_reader_that_reads_the_same(script, data, tmp_path):
     """Weights, configuration and card go through the loader unchanged."""
     scenes = script.load_scenes(data)
     settings = script.Settings(scenes.digest, epochs=1, batch=8, held_out=16, seed=0)
@@ -91,11 +79,9 @@ def test_export_writes_a_reader_that_reads_the_same(script: ModuleType, data: Pa
     assert "| degraded | " in card
 
 
-def test_main_names_missing_scenes_and_how_to_render_them(
-    script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+def test_main_names_missing_scenes_and_how_to_render_them(script, tmp_path, capsys):
     """Without the data the message says which file and which command."""
-    assert script.main(arguments(tmp_path, tmp_path)) == 2
+    assert script.main(["--data", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
     assert "images.npy does not exist" in error
     assert "make scenes" in error
