@@ -10,26 +10,25 @@ import pytest
 import torch
 from closed import DoubleGenerator
 from joint_cases import MEASUREMENT, last, moments_of, planted, rotation
+from naive import normal
 
 from directions.basis import SearchSpace, check_orthonormal
 from directions.joint.measure import measure
 from directions.joint.notes import joint_notes
-from directions.joint.solve import (
-    PHASES,
-    JointSolution,
-    match_directions,
-    solve,
-    solve_in_steps,
-)
+from directions.joint.solve import PHASES, JointSolution, match_directions, solve, solve_in_steps
 from directions.ranks import Ranks
 from directions.search import Search
+
+FIVE = dataclasses.replace(MEASUREMENT, search=Search(SearchSpace(0, 5, 5), 5, (0, 1, 2)))
+H8 = normal(3, 8, 8, seed=2)
+STRUCTURELESS = moments_of(H8 + H8.mT)
+"""Has several optima."""
 
 
 def notes(solution: JointSolution) -> list[str]:
     columns = solution.columns() | {"name": [str(index) for index in range(len(solution.basis))]}
-    return joint_notes(
-        solution.report(), [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    )
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return joint_notes(solution.report(), rows)
 
 
 def along(Q: torch.Tensor, *values: float) -> torch.Tensor:
@@ -38,13 +37,11 @@ def along(Q: torch.Tensor, *values: float) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("kind", ["differences", "gradients"])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_solve_finds_the_true_directions_of_a_generator(kind, seed):
     """Up to order and sign, to 1e-6, from any start: each start by itself is as good."""
     generator = DoubleGenerator(dim_z=5, resolution=5, seed=seed)
-    measurement = dataclasses.replace(
-        MEASUREMENT, kind=kind, seed=seed, search=Search(SearchSpace(0, 5, 5), 5, (0, 1, 2))
-    )
+    measurement = dataclasses.replace(FIVE, kind=kind, seed=seed)
     solution = solve(last(measure(generator, measurement)), starts=5, seed=seed)
     partners, _ = match_directions(solution.basis, generator.directions)
     true = torch.nn.functional.normalize(generator.directions[partners])  # they are float32 numbers
@@ -89,9 +86,8 @@ def test_solve_zero_hessians():
     assert check_orthonormal(solution.basis) is None
     assert (solution.penalty, solution.zero) == (0.0, True)
     assert solution.undetermined == ((0, 1, 2, 3),)
-    assert notes(solution) == [
-        "All measured Hessians are zero: the penalty is the same for every basis, and none is preferred."
-    ]
+    (note,) = notes(solution)
+    assert note.startswith("All measured Hessians are zero: the penalty is the same for every basis")
 
 
 def test_solve_repeated_eigenvalues():
@@ -105,10 +101,7 @@ def test_solve_repeated_eigenvalues():
     torch.testing.assert_close(match_directions(solution.basis[rest], Q[2:])[1], torch.ones(2, dtype=torch.float64))
     assert min(solution.cosines) > 1 - 1e-10
     (note,) = notes(solution)
-    assert note == (
-        f"Directions {pair[0]} and {pair[1]} are not determined: within the space that they span, every basis has "
-        "the same penalty."
-    )
+    assert note.startswith(f"Directions {pair[0]} and {pair[1]} are not determined: within the space that they span,")
 
 
 def test_solve_idle_directions_are_not_determined():
@@ -118,8 +111,7 @@ def test_solve_idle_directions_are_not_determined():
         def forward(self, z, y=0, *, truncation=1.0):
             return super().forward(z * torch.tensor([1.0, 1.0, 1.0, 0.0, 0.0]), y, truncation=truncation)
 
-    measurement = dataclasses.replace(MEASUREMENT, search=Search(SearchSpace(0, 5, 5), 5, (0, 1, 2)))
-    solution = solve(last(measure(Idle(dim_z=5, resolution=5), measurement)), starts=3)
+    solution = solve(last(measure(Idle(dim_z=5, resolution=5), FIVE)), starts=3)
     assert solution.undetermined == ((3, 4),)
     assert not solution.basis[:3, 3:].abs().gt(1e-6).any()
 
@@ -141,8 +133,7 @@ def test_solve_halves_that_differ_lower_the_confidence():
 
 def test_solve_says_when_starts_disagree():
     """Structureless matrices have several optima: all starts are used, and the gap is given."""
-    H = torch.randn(3, 8, 8, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    solution = solve(moments_of(H + H.mT), starts=5)
+    solution = solve(STRUCTURELESS, starts=5)
     assert len(solution.excess) == 5
     assert solution.agreeing_starts < 3
     assert max(solution.excess) > 1e-3
@@ -153,8 +144,7 @@ def test_solve_says_when_starts_disagree():
 
 def test_solve_goes_on_until_three_starts_agree():
     """Five starts of two optima: no more than it takes."""
-    H = torch.randn(3, 8, 8, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    solution = solve(moments_of(H + H.mT), starts=60)
+    solution = solve(STRUCTURELESS, starts=60)
     assert 3 < len(solution.excess) < 60
     assert solution.agreeing_starts == 3
     assert solution.excess[-1] <= 1e-3
@@ -179,30 +169,28 @@ def test_solve_does_not_depend_on_the_number_of_ranks(noise):
     assert alone.report() == shared.report()
 
 
-@pytest.mark.parametrize("stop", range(10))
-def test_solve_interrupted_and_resumed_is_bit_identical(stop):
+def test_solve_interrupted_and_resumed_is_bit_identical():
     """From the state after any start; a start that was interrupted within is made again."""
-    matrices, _ = planted(5, 8, noise=2.0)
-    moments = moments_of(matrices)
-    whole = [(solving.phase, solving.start, solving.done, solving.total) for solving in solve_in_steps(moments)]
-    assert [step[2] for step in whole] == [*range(len(whole) - 1), len(whole) - 2]
-    assert {step[0] for step in whole} == set(PHASES)
-    assert whole[-1][2] == whole[-1][3]
-
-    def interrupt(solving, iteration, energy):
-        if solving.done == stop and iteration == 3:
-            raise KeyboardInterrupt
-
-    stream = solve_in_steps(moments, on_iteration=interrupt)
-    solving = next(stream)
-    with contextlib.suppress(KeyboardInterrupt):
-        last(stream)
-    assert solving.done in (stop, len(whole) - 2)
-    resumed = last(solve_in_steps(moments, resume_from=solving.state_dict())).solution
+    moments = moments_of(planted(5, 8, noise=2.0)[0])
+    whole = [(solving.phase, solving.done, solving.total) for solving in solve_in_steps(moments)]
+    assert [done for _, done, _ in whole] == [*range(len(whole) - 1), len(whole) - 2]
+    assert {phase for phase, _, _ in whole} == set(PHASES)
+    assert whole[-1][1] == whole[-1][2]
     expected = solve(moments)
-    assert torch.equal(resumed.basis, expected.basis)
-    assert resumed.report() == expected.report()
-    assert resumed.confidence == expected.confidence
+    for stop in range(len(whole) - 1):
+
+        def interrupt(solving, iteration, energy, stop=stop):
+            if solving.done == stop and iteration == 3:
+                raise KeyboardInterrupt
+
+        stream = solve_in_steps(moments, on_iteration=interrupt)
+        solving = next(stream)
+        with contextlib.suppress(KeyboardInterrupt):
+            last(stream)
+        assert solving.done in (stop, len(whole) - 2)
+        resumed = last(solve_in_steps(moments, resume_from=solving.state_dict())).solution
+        assert torch.equal(resumed.basis, expected.basis)
+        assert (resumed.report(), resumed.confidence) == (expected.report(), expected.confidence)
 
 
 def entry(name, confidence, activeness, undetermined=None):
@@ -210,14 +198,9 @@ def entry(name, confidence, activeness, undetermined=None):
 
 
 REPORT = {
-    "penalty": 1.0,
-    "random_penalty": 2.0,
-    "starts": 8,
-    "agreeing_starts": 6,
-    "largest_excess": 1e-4,
-    "converged": True,
+    "penalty": 1.0, "random_penalty": 2.0, "starts": 8, "agreeing_starts": 6, "largest_excess": 1e-4, "converged": True,
     "zero": False,
-}
+}  # fmt: skip
 SURE, DOUBTFUL, IDLE = entry("sure", 0.99, 1.0), entry("doubtful", 0.5, 1.0), entry("idle", 0.1, 1e-3)
 
 
