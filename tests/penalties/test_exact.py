@@ -1,4 +1,4 @@
-"""Whole Hessians and the exact penalty."""
+"""Evaluations on both sides of a point, probes, whole Hessians and the exact penalty."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ from closed import DoubleGenerator, Quadratic, RotatedSeparable
 from naive import difference_hessian, normal, small_network, textbook_gram_schmidt
 
 from directions.errors import UserError
-from directions.penalty import exact_hessian, hessian_penalty, hessian_penalty_exact, off_diagonal_sum
+from directions.penalty import (
+    check_deterministic,
+    exact_hessian,
+    hessian_penalty,
+    hessian_penalty_exact,
+    off_diagonal_sum,
+    rademacher,
+    symmetric_sums,
+)
 
 
 @pytest.mark.parametrize(
@@ -80,3 +88,85 @@ def test_exact_hessian_refuses_several_tensors():
     """There would be several Hessians; the message shows how to choose."""
     with pytest.raises(UserError, match=r"returns one tensor, got 2\. Choose one: lambda w: f\(w\)\[0\]"):
         exact_hessian(lambda w: (w, w), torch.zeros(1, 2))
+
+
+# Evaluations on both sides, and the check that a map is a fixed function
+
+
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_symmetric_sums_call_f_once_in_the_documented_order():
+    """Row (s·k + j)·batch + b is sample b, moved along probe j, forwards for s = 0 and backwards for s = 1."""
+    w, probes = normal(3, 4), rademacher((2, 3, 4), rng(1), dtype=torch.float64)
+    calls = []
+    symmetric_sums(lambda w: calls.append(w) or torch.sin(w), w, probes, epsilon=0.25)
+    (rows,) = calls
+    torch.testing.assert_close(rows, torch.cat([w + sign * 0.25 * probe for sign in (1, -1) for probe in probes]))
+
+
+@pytest.mark.parametrize(
+    ("f", "message"),
+    [
+        (lambda w: w.sum(), r"one row for each row it gets: it got 12 rows \(2 signs × 2 probes × 3 points\)"),
+        (lambda w: w[:3], r"returned a tensor of shape \(3, 4\)\. Repeat what f holds for each point"),
+        (lambda w: [], "at least one tensor, got an empty one"),
+        (lambda w: {"image": w}, "a list or tuple of tensors, got dict"),
+        (lambda w: (w, None), "a list or tuple of tensors, got tuple of NoneType, Tensor"),
+        (lambda w: (w * 10).long(), r"floating-point tensors, got int64"),
+    ],
+)
+def test_symmetric_sums_refuse_what_f_must_not_return(f, message):
+    """Whatever f returns wrongly, the message says what came and what is wanted."""
+    with pytest.raises(UserError, match=message):
+        symmetric_sums(f, normal(3, 4), torch.ones(2, 3, 4, dtype=torch.float64), epsilon=0.1)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        torch.cos,
+        lambda w: [w, w.sum(dim=1)],
+        lambda w: torch.log(w),  # NaN for half of the points: no finite number, but always the same
+        lambda w: w[:0],
+    ],
+)
+def test_check_deterministic_passes_fixed_functions(f):
+    """The same output twice is all that is asked."""
+    check_deterministic(f, normal(3, 4))
+
+
+def test_check_deterministic_refuses_noise_changing_shapes_and_nan():
+    """Noise that would drown the second difference is found, in any of several outputs."""
+    source = rng(0)
+    with pytest.raises(UserError, match=r"different outputs for the same input .*eval mode"):
+        check_deterministic(
+            lambda w: (w, w + 1e-3 * torch.randn(w.shape, generator=source, dtype=w.dtype)), normal(3, 4)
+        )
+    widths = iter((1, 2))
+    with pytest.raises(UserError, match="other shapes"):
+        check_deterministic(lambda w: w[:, : next(widths)], normal(3, 4))
+    values = iter((1.0, float("nan")))
+    with pytest.raises(UserError, match="returned NaN for an input for which it gave numbers"):
+        check_deterministic(lambda w: w * next(values), normal(3, 4))
+
+
+# Probes
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_rademacher_has_entries_of_one(dtype):
+    """Every entry is exactly +1 or −1, in the type asked for, and decided by the seed alone."""
+    probes = rademacher((3, 4, 5), torch.Generator().manual_seed(0), dtype=dtype)
+    assert torch.equal(probes.float(), rademacher((3, 4, 5), torch.Generator().manual_seed(0)))
+    assert probes.shape == (3, 4, 5)
+    assert probes.dtype == dtype
+    assert set(probes.float().unique().tolist()) == {-1.0, 1.0}
+
+
+def test_rademacher_signs_are_even_and_independent():
+    """Means and products of different coordinates average to zero."""
+    probes = rademacher((20_000, 6), torch.Generator().manual_seed(1), dtype=torch.float64)
+    assert probes.mean(dim=0).abs().max() < 0.03
+    torch.testing.assert_close(probes.mT @ probes / 20_000, torch.eye(6, dtype=torch.float64), rtol=0, atol=0.03)

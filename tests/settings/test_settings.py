@@ -1,4 +1,4 @@
-"""Settings declared once: their checks, their sentences, and the options made of them."""
+"""Settings declared once: their checks, their sentences, the options made of them; the configuration of a discovery."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from directions.errors import UserError
 from directions.settings.base import MAX_SEED, ConfigError, Settings, setting, with_options
+from directions.settings.discover import RESUMABLE, DiscoverConfig, parse_classes
 
 
 class Example(Settings):
@@ -30,7 +31,6 @@ class Example(Settings):
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"steps": 0}, "steps must be a whole number, at least 1, got 0."),
         ({"steps": True}, "steps must be a whole number, at least 1, got True."),
         ({"steps": 2.0}, "steps must be a whole number, at least 1, got 2.0."),
         ({"probes": 1}, "probes must be a whole number, at least 2 (a variance is taken over them), got 1."),
@@ -76,3 +76,72 @@ def test_options_carry_help_and_range_and_pass_on_only_what_was_given() -> None:
     error = invoke(app, ["--method", "jont"]).exception
     assert isinstance(error, UserError)
     assert str(error) == "--method must be adam or joint, got 'jont'. Did you mean 'joint'?"
+
+
+# The configuration of a discovery
+
+WRONG = [
+    ({"generator": " "}, "generator must be a name, got ' '"),
+    ({"classes": ()}, "classes must be 'all' or one or more class indices or names, got ()"),
+    ({"space": "12"}, "space must be start:stop, such as 0:12, or coarse, mid or fine, got '12'"),
+    ({"layers": "corse"}, "layers must be start:stop, such as 0:4, .* got 'corse'. Did you mean 'coarse'"),
+    ({"layers": (0, 1)}, r"layers must be start:stop, .* got \(0, 1\)"),
+    ({"batch_size": 16, "micro_batch": 5}, "micro_batch must divide batch_size 16 .* got 5. Allowed: 1, 2, 4, 8, 16"),
+    ({"device": "gpu"}, "device must be cpu, cuda, cuda:N or auto, got 'gpu'"),
+    *(
+        ({field: 0}, f"{field} must be")
+        for field in ("num_probes", "ndirs", "epsilon", "held_out", "eval_every", "checkpoint_every", "final_samples")
+    ),
+]
+
+
+@pytest.mark.parametrize(("settings", "message"), WRONG, ids=[str(settings) for settings, _ in WRONG])
+def test_config_refuses(settings, message):
+    """Each wrong value is refused at construction, by a message that starts with the field's name."""
+    with pytest.raises(ConfigError, match=message) as caught:
+        DiscoverConfig(**settings)
+    assert str(caught.value).startswith(caught.value.field + " ")
+    assert caught.value.field in settings
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"classes": (0, "cube"), "micro_batch": 4, "weights": "x", "space": "0:4", "layers": "fine", "ndirs": 3},
+        {"seed": np.int64(3), "learning_rate": np.float32(0.5), "compile": np.bool_(True), "path_size": 5},
+    ],
+)
+def test_config_survives_json(settings):
+    """A run folder's config.json gives the same configuration back, whatever an older one has beside it."""
+    config = DiscoverConfig(**settings)
+    written = json.loads(json.dumps(config.to_dict() | {"gone": 1}))
+    assert DiscoverConfig.from_dict(written) == config
+    assert DiscoverConfig.from_dict(written).to_dict() == config.to_dict()
+
+
+def test_config_differences_are_in_the_order_of_declaration():
+    """Differences name fields; the resumable ones are fields."""
+    a, b = DiscoverConfig(), DiscoverConfig(seed=1, epsilon=0.2)
+    assert a.differences(b) == ("seed", "epsilon")
+    assert a.differences(a) == ()
+    assert set(RESUMABLE) <= set(a.to_dict())
+
+
+def test_parse_classes_reads_indices_and_names():
+    """Numbers are indices, everything else is a name; one alone need not be in a tuple."""
+    assert parse_classes(" ALL ") == "all"
+    assert parse_classes("0, 2,golden retriever") == (0, 2, "golden retriever")
+    assert DiscoverConfig(classes=3).classes == (3,)
+
+
+def test_parse_classes_refuses_gaps_and_all_beside_others():
+    """A forgotten entry is no empty name; "all" would be taken for a part of one, such as "all-terrain bike"."""
+    for text in ("", "0,,1", "-1", "0, All ,1"):
+        with pytest.raises(ConfigError, match=r"classes must be 'all' (or one or more|alone, or classes without it)"):
+            parse_classes(text)
+
+
+def test_batch_size_follows_from_the_method():
+    """Fewer leave the paper's loop near its random start; what is given stays."""
+    assert [DiscoverConfig(method=method).batch_size for method in ("adam", "joint", "joint+adam")] == [64, 16, 16]
+    assert DiscoverConfig(method="adam", batch_size=5).batch_size == 5
