@@ -12,7 +12,6 @@ import torch
 from fakes import BlobGenerator, blob_directions
 
 from directions.direction_file import Directions
-from directions.direction_file.format import make_header
 from directions.errors import UserError
 from directions.generators.biggan_deep import BigGANDeep
 from directions.generators.frozen import FrozenBlock
@@ -78,13 +77,7 @@ def test_strip_is_a_row_a_sample_and_a_column_a_step():
         expected = ((image + 1) * 127.5).round().numpy()
         np.testing.assert_allclose(page[18:34, column * 18 : column * 18 + 16], expected, atol=1)
     assert (page[16:18] == 255).all()
-
-
-def test_strip_takes_a_path_size():
-    """And refuses what is none."""
-    generator = BlobGenerator(resolution=8)
-    directions, z = blob_directions(generator), torch.zeros(1, 6)
-    assert directions.strip(generator, z, 0, steps=2, path_size=1.0).size == (18, 8)
+    assert directions.strip(generator, z[:1].numpy(), 0, steps=2, path_size=1.0).size == (34, 16)
     with pytest.raises(UserError, match="steps must be at least 2, got 1"):
         directions.strip(generator, z, 0, steps=1)
     with pytest.raises(UserError, match="path_size must be a positive number of latent units, got -1"):
@@ -100,11 +93,7 @@ def generator():
 
 
 def directions_of(generator, layers) -> Directions:
-    header = make_header(
-        generator, path_sizes=[3.0, 3.0], names=["hue", "size"], classes=None, truncation=1.0, space=(0, 12),
-        layers=layers, method="adam", config={}, steps=0, seed=0, penalty=None,
-    )  # fmt: skip
-    return Directions(np.eye(2, 12), header)
+    return Directions.from_basis(np.eye(2, 12), generator, names=["hue", "size"], layers=layers)
 
 
 def latents(n: int) -> torch.Tensor:

@@ -59,8 +59,8 @@ def path(tmp_path):
 # What goes in comes out.
 
 
-def test_save_then_load_gives_the_same(directions, path):
-    """Matrix and header survive to the last bit, tuples and NumPy numbers as JSON has them."""
+def test_save_then_load_gives_the_same(directions, path, tmp_path):
+    """Matrix and header survive to the last bit, tuples and NumPy numbers as JSON has them; the same gives one file."""
     directions.save(path)
     loaded = load_directions(path)
     np.testing.assert_array_equal(loaded.matrix, orthonormal(3, 4).astype(np.float32))
@@ -68,17 +68,10 @@ def test_save_then_load_gives_the_same(directions, path):
     assert loaded.header == directions.header
     assert loaded.header["config"] == {"epsilon": 0.125, "probes": [2, 3]}
     assert loaded.header["steps"] == 400
-
-
-def test_save_same_content_gives_same_bytes(path, tmp_path):
-    """Neither the order of the keys nor the process decides what is written."""
     header = header_for()
-    turned = {key: header[key] for key in reversed(header)}
-    Directions(orthonormal(3, 4), header).save(path)
-    Directions(orthonormal(3, 4), turned).save(tmp_path / "b.safetensors")
-    again = load_directions(path)
-    again.save(tmp_path / "c.safetensors")
-    assert path.read_bytes() == (tmp_path / "b.safetensors").read_bytes() == (tmp_path / "c.safetensors").read_bytes()
+    Directions(orthonormal(3, 4), dict(reversed(header.items()))).save(tmp_path / "turned")
+    loaded.save(tmp_path / "again")
+    assert path.read_bytes() == (tmp_path / "turned").read_bytes() == (tmp_path / "again").read_bytes()
 
 
 def test_file_is_plain_safetensors_with_sorted_json(directions, path):
@@ -121,8 +114,7 @@ def test_import_and_load_do_not_import_torch(directions, path):
 
 
 @pytest.mark.parametrize(
-    ("key", "index"),
-    [(0, 0), (2, 2), (np.int64(1), 1), (torch.tensor(1), 1), ("1", 1), ("height", 1), ("hu", 0), ("s", 2)],
+    ("key", "index"), [(2, 2), (np.int64(1), 1), (torch.tensor(1), 1), ("1", 1), ("height", 1), ("hu", 0)]
 )
 def test_index_finds(directions, key, index):
     """By number (of any library, or as text), by name, and by the beginning of a name."""
@@ -135,7 +127,6 @@ def test_index_finds(directions, key, index):
         (3, r"There is no direction 3: the indices go from 0 to 2\."),
         ("h", r"'h' begins 2 names: 'hue', 'height'\. Write more"),
         ("heigth", r"There is no direction 'heigth'\. Did you mean 'height'\?"),
-        ("rotation", r"There is no direction 'rotation'\. The names are: hue, height, size\."),
         (1.0, r"A direction is an index or a name, or a sequence of them, got 1\.0"),
     ],
 )
@@ -192,16 +183,6 @@ def test_move_keeps_type(directions, dtype, amount):
     np.testing.assert_array_equal(array, np.ones((2, 4)))
 
 
-@pytest.mark.gpu
-def test_move_keeps_cuda_device(directions):
-    """A tensor on a GPU stays there, wherever the amounts are."""
-    z = torch.zeros(2, 4, device="cuda")
-    for amount in (1.0, torch.ones(2), torch.ones(2, device="cuda"), np.ones(2)):
-        moved = directions.move(z, 0, amount)
-        assert moved.device == z.device
-        np.testing.assert_allclose(moved.cpu().numpy(), np.tile(directions.matrix[0], (2, 1)), rtol=1e-6)
-
-
 def test_move_is_differentiable(directions):
     """The gradient of the sum of the squares follows from the chain rule, for z and for the amounts."""
     z = torch.zeros(2, 4, dtype=torch.float64, requires_grad=True)
@@ -228,7 +209,7 @@ def test_move_refuses(directions, z, direction, amount, message):
         directions.move(z, direction, amount)
 
 
-@pytest.mark.parametrize("batch", [(), (3,), (3, 2)])
+@pytest.mark.parametrize("batch", [(), (3, 2)])
 def test_path_stacks_moves(directions, batch):
     """The first axis goes along the path, for any batch shape and either library."""
     z = np.random.default_rng(0).standard_normal((*batch, 4))
@@ -284,18 +265,15 @@ def test_to_keeps_rows_on_a_device(directions):
 # Whose directions they are.
 
 
-@pytest.mark.parametrize(
-    ("generator", "message"),
-    [
+def test_require_fits_refuses(directions):
+    """Another |z|, other weights, or another generator."""
+    for generator, message in (
         (toy_generator(dim_z=5), r"found in 'toy' with \|z\| = 4, but 'toy' has \|z\| = 5"),
         (toy_generator(digest="xyz"), "found in 'toy' with the weights abc…, but 'toy' has the weights xyz…"),
         (toy_generator(name="other", digest=""), r"found in 'toy', not in 'other'\. Load 'toy'"),
-    ],
-)
-def test_require_fits_refuses(directions, generator, message):
-    """Another |z|, other weights, or another generator."""
-    with pytest.raises(UserError, match=message):
-        directions.require_fits(generator)
+    ):
+        with pytest.raises(UserError, match=message):
+            directions.require_fits(generator)
 
 
 # What is not a direction file. Nothing here is ever unpickled.

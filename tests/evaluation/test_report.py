@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import builtins
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -173,14 +173,8 @@ def test_plot_heat_map_is_darkest_where_the_matrix_is_largest(tmp_path):
 
 def test_plots_without_matplotlib_name_the_extra(tmp_path, monkeypatch):
     """One sentence."""
-    real = builtins.__import__
-
-    def without(name, *rest):
-        if name.startswith("matplotlib"):
-            raise ImportError(name)
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    for module in [name for name in sys.modules if name.startswith("matplotlib.")] + ["matplotlib"]:
+        monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(UserError, match=r"pip install 'biggan-directions\[plots\]'"):
         plot_activeness(tmp_path / "x.png", {"a": [1.0]})
     assert not list(tmp_path.iterdir())

@@ -121,22 +121,18 @@ def test_wrong_input_is_refused(z, y, message):
 
 
 @pytest.mark.parametrize("truncation", [0.0, 1.1, float("nan")])
-def test_truncation_outside_its_range_is_refused(truncation):
+def test_truncation_and_seed_outside_their_ranges_are_refused(truncation):
     """In the forward and in drawing z."""
     generator = ClosedFormGenerator()
+    for seed in (-1, 2**63, 1.5):
+        with pytest.raises(UserError, match=r"seed must be a whole number from 0 to 9223372036854775807 \(2\^63 - 1\)"):
+            generator.sample_z(1, seed=seed)
     for call in (
         lambda t: generator(torch.zeros(1, 4), 0, truncation=t),
         lambda t: generator.sample_z(1, truncation=t),
     ):
         with pytest.raises(UserError, match="truncation must be above 0 and at most 1"):
             call(truncation)
-
-
-def test_seeds_are_whole_numbers_of_64_bits():
-    """What is allowed is said."""
-    for seed in (-1, 2**63, 1.5):
-        with pytest.raises(UserError, match=r"seed must be a whole number from 0 to 9223372036854775807 \(2\^63 - 1\)"):
-            ClosedFormGenerator().sample_z(1, seed=seed)
 
 
 def test_sample_z_is_a_truncated_normal():

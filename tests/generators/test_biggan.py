@@ -14,11 +14,9 @@ from directions.generators.registry import load_generator
 
 CASES = {
     "plain": {},
-    "no attention": {"attention": ()},
     "attention twice, at the end too": {"attention": (0, 2)},
     "one z for the first layer only": {"hierarchical": False, "chunk": 7},
-    "other sizes": {"widths": (8, 8, 16), "attention": (), "chunk": 2, "shared": 3, "num_classes": 2},
-    "bottom of two pixels": {"widths": (8, 8), "attention": (), "bottom_width": 2},
+    "bottom of two pixels": {"widths": (8, 16), "attention": (), "bottom_width": 2, "chunk": 2, "shared": 3},
 }
 
 

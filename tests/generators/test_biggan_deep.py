@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 
 import biggan_models
-import naive_biggan
 import pytest
 import torch
 from biggan_models import held_bytes
@@ -14,7 +13,6 @@ from pytorch_pretrained_biggan.model import BigGANBatchNorm
 from torch.nn import functional as F
 
 from directions.generators.base import Generator
-from directions.generators.biggan import BigGAN
 from directions.generators.biggan_deep import BigGANDeep
 from directions.generators.frozen import FrozenConvolution, affine_relu, attend, truncation_statistics
 from directions.generators.weights import PUBLISHED
@@ -46,13 +44,9 @@ def test_frozen_form_of_each_size_is_the_package_function(name):
     assert (gradient - expected_gradient).norm() < 1e-9 * expected_gradient.norm()
 
 
-@pytest.mark.parametrize("kind", ["deep", "plain"])
-def test_all_features_are_channels_last(kind):
+def test_all_features_are_channels_last():
     """The layout in which convolutions are fast, from the first layer to the image."""
-    if kind == "deep":
-        generator = BigGANDeep(biggan_models.random_model(attention_layer_position=3), name="deep", digest="")
-    else:
-        generator = BigGAN(naive_biggan.random_state(), name="plain", digest="")
+    generator = BigGANDeep(biggan_models.random_model(attention_layer_position=3), name="deep", digest="")
     outputs = []
     for module in generator.modules():
         if not list(module.children()):
@@ -70,8 +64,7 @@ def test_frozen_form_holds_at_most_45_percent_of_the_package_form():
     assert held_bytes(lambda: generator(z, 0)) < 0.45 * held_bytes(lambda: model(z, one_hot, 1.0))
 
 
-@pytest.mark.parametrize("chunk", [2**19, 21])
-@pytest.mark.parametrize(("last", "rows"), [(True, 3), (False, 3), (True, 1)])
+@pytest.mark.parametrize(("last", "rows", "chunk"), [(True, 3, 2**19), (False, 3, 21), (True, 1, 21)])
 def test_affine_relu_has_the_values_and_gradients_of_the_plain_operations(last, rows, chunk, monkeypatch):
     """In every layout, also with affines that do not belong to one sample, however sums are cut; and twice."""
     monkeypatch.setattr("directions.generators.frozen._CHUNK", chunk)
@@ -145,11 +138,11 @@ WRONG_ROWS = (0.14, 0.28, 0.56, 0.58, 0.94)
 
 def frozen(model: torch.nn.Module) -> BigGANDeep:
     """The model as the package of directions runs it."""
-    return BigGANDeep(model, name="test", digest="", class_names=("cube", "sphere", "cylinder"))
+    return BigGANDeep(model, name="test", digest="")
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-@pytest.mark.parametrize("truncation", [0.1, 0.7, 1.0])
+@pytest.mark.parametrize("truncation", [0.1, 1.0])
 def test_frozen_form_is_the_package_function(config: dict, truncation: float) -> None:
     """Images and gradients agree with the package's own to float64 rounding, classes mixed in a batch."""
     model = biggan_models.random_model(**config)
@@ -157,7 +150,7 @@ def test_frozen_form_is_the_package_function(config: dict, truncation: float) ->
     z = torch.randn(5, model.config.z_dim, generator=rng, dtype=torch.float64, requires_grad=True)
     y = torch.tensor([0, 1, 1, 0, 1])
     expected = model(z, torch.eye(model.config.num_classes, dtype=torch.float64)[y], truncation)
-    got = BigGANDeep(model, name="test", digest="")(z, y, truncation=truncation)
+    got = frozen(model)(z, y, truncation=truncation)
     assert expected.std() > 0.05
     torch.testing.assert_close(got, expected, rtol=0, atol=1e-12)
     gradients = [torch.autograd.grad(images.square().sum(), z)[0] for images in (got, expected)]
@@ -166,8 +159,7 @@ def test_frozen_form_is_the_package_function(config: dict, truncation: float) ->
 
 def test_results_do_not_depend_on_earlier_calls() -> None:
     """What is kept for a class or truncation is not used for another, nor after a change of precision."""
-    model = biggan_models.random_model()
-    generator = frozen(model)
+    generator = frozen(biggan_models.random_model())
     z = torch.randn(2, 12, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
     first = generator(z, 0, truncation=0.5)
     generator(z, [1, 2], truncation=1.0)
