@@ -6,8 +6,7 @@ import json
 
 import pytest
 import torch
-from closed import DoubleGenerator
-from torch import nn
+from closed import DoubleGenerator, TwoLayers
 
 import directions.compare
 from directions.cli.main import main
@@ -23,21 +22,9 @@ SMALL = {
 METHODS = ("random", "axes", "sefa", "pca-jacobian", "voynov", "hessian", "jacobian", "hessian+adam", "adam")
 
 
-class Net(nn.Module):
-    dim_z = 4
-
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(0)
-        self.layers = nn.Sequential(nn.Linear(4, 24), nn.Tanh(), nn.Linear(24, 3 * 16 * 16), nn.Tanh())
-
-    def forward(self, z):
-        return self.layers(z).view(-1, 3, 16, 16)
-
-
 @pytest.fixture
 def generator():
-    return load_generator(Net())
+    return load_generator(TwoLayers())
 
 
 def compare(generator, folder, methods=("random", "axes", "hessian"), seeds=(0, 1)):

@@ -102,8 +102,8 @@ def exact_energies(generator, basis, config, places):
         points, w = draw_base_point(generator, plan, number)
         H = basis @ generator.hessian(points.z + w, points.y)[0] @ basis.T
         on = H.diagonal(dim1=1, dim2=2).square().sum(dim=1)
-        energies.append([float((H.square().sum(dim=(1, 2)) - on).mean()), float(on.mean())])
-    return torch.tensor(energies, dtype=torch.float64)
+        energies.append(torch.stack([(H.square().sum(dim=(1, 2)) - on).mean(), on.mean()]))
+    return torch.stack(energies)
 
 
 def test_held_out_hessians_equal_exact_ones(generator):

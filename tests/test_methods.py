@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 from biggan_models import random_model
-from closed import DoubleGenerator
-from torch import nn
+from closed import DoubleGenerator, TwoLayers
 
 from directions import methods
 from directions.basis import check_orthonormal, gram_schmidt
@@ -24,24 +23,9 @@ from directions.settings.discover import DiscoverConfig
 FEW = {"held_out": 2, "held_out_probes": 2, "final_samples": 2, "seed": 3}
 
 
-class Net(nn.Module):
-    """A first linear layer and a second one, z of 4 to 8 × 8 pixels."""
-
-    dim_z = 4
-
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(0)
-        self.first, self.last = nn.Linear(4, 30), nn.Linear(30, 3 * 64)
-        self.double()
-
-    def forward(self, z):
-        return self.last(self.first(z).relu()).tanh().view(-1, 3, 8, 8)
-
-
 @pytest.fixture
 def net():
-    return load_generator(Net())
+    return load_generator(TwoLayers())
 
 
 def basis_of(generator, **settings):

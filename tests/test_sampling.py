@@ -54,10 +54,8 @@ def test_image_map_repeats_points_for_blocks_of_rows():
     points = Points(z, torch.tensor([2, 0, 1]))
     basis = torch.eye(4, dtype=torch.float64)[:2]
     w = torch.randn(6, 2, generator=rng, dtype=torch.float64)
-    images = image_map(generator, points, basis, 1.0)(w)
-    for row in range(6):
-        alone = generator(z[row % 3] + w[row : row + 1] @ basis, int(points.y[row % 3]))
-        torch.testing.assert_close(images[row : row + 1], alone)
+    alone = [generator(z[row % 3] + w[row : row + 1] @ basis, int(points.y[row % 3])) for row in range(6)]
+    torch.testing.assert_close(image_map(generator, points, basis, 1.0)(w), torch.cat(alone))
 
 
 def test_draw_steps_is_uniform_within_the_path_size():

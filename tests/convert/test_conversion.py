@@ -143,16 +143,6 @@ class Evil:
         return (print, ("this was run",))
 
 
-def write(content: object, path: Path) -> None:
-    if isinstance(content, np.ndarray):
-        with path.open("wb") as file:
-            np.save(file, content, allow_pickle=True)
-    elif isinstance(content, bytes):
-        path.write_bytes(content)
-    else:
-        torch.save(content, path)
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -169,7 +159,11 @@ def write(content: object, path: Path) -> None:
 )
 def test_what_cannot_be_converted_is_refused(content, message, tmp_path, capsys):
     """And nothing in it is run."""
-    write(content, tmp_path / "file")
+    with (tmp_path / "file").open("wb") as file:
+        if isinstance(content, np.ndarray):
+            np.save(file, content, allow_pickle=True)
+        else:
+            file.write(content) if isinstance(content, bytes) else torch.save(content, file)
     with pytest.raises(UserError, match=message):
         convert(tmp_path / "file", SMALL)
     assert "this was run" not in capsys.readouterr().out
@@ -183,17 +177,14 @@ def test_direction_file_is_recognised(tmp_path):
         read_foreign(tmp_path / "a.safetensors")
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
+def test_wrong_settings_are_refused(tmp_path):
+    """What is allowed is said."""
+    np.save(tmp_path / "a.npy", np.eye(2, 6))
+    for settings, message in (
         ({"published": "golden"}, "published must be one of .* Did you mean 'goldens'"),
         ({"names": {2: "hue"}}, "index from 0 to 1, got 2=hue"),
         ({"names": {0: "hue", 1: "hue"}}, "the same name, 'hue'"),
         ({"space": "0:5"}, "have 6 components, but space 0:5 of 'small' has 5"),
-    ],
-)
-def test_wrong_settings_are_refused(settings, message, tmp_path):
-    """What is allowed is said."""
-    np.save(tmp_path / "a.npy", np.eye(2, 6))
-    with pytest.raises(UserError, match=message):
-        convert(tmp_path / "a.npy", SMALL, **settings)
+    ):
+        with pytest.raises(UserError, match=message):
+            convert(tmp_path / "a.npy", SMALL, **settings)

@@ -379,6 +379,8 @@ def test_format_1_is_read_as_format_2(path):
         (header_for() | {"space": [2, 2]}, r"search space 2:2 must lie in 0:4 and not be empty"),
         (header_for() | {"space": [0, 2]}, "only z components 0:2 move, but its rows are not zero elsewhere"),
         (header_for() | {"generator": "toy"}, "'generator' must be an object, got 'toy'"),
+        (header_for() | {"order": [0, 1]}, "'order' must name each index from 0 to 2 once, or be null"),
+        (header_for() | {"history": [{"time": 3}]}, "'history' must be a list of changes"),
         (header_for() | {"directions": ["a", "b", "c"]}, "'directions' must be a list of objects, got"),
         (header_for(names=["a", "12", "c"]), r"direction 1 must be .* not be a number \(that is an index\), got '12'"),
         (header_for(path_sizes=[1.0, 0.0, 1.0]), r"the path_size of direction 1 must be a positive number, got 0\.0"),

@@ -57,20 +57,16 @@ def test_unwrap_hue_brings_hues_to_the_scale():
     assert got.tolist() == pytest.approx([0.75, -0.1, -0.05, 0.75, 0.5], abs=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("name", "change", "message"),
-    [
+def test_load_scene_reader_refuses_a_damaged_folder(tmp_path):
+    """Every message says what to do."""
+    for name, change, message in (
         ("weights.safetensors", lambda data: data[:-1] + bytes([data[-1] ^ 1]), "has another SHA-256"),
         ("config.json", lambda data: data.replace(b'"hidden": 96', b'"hidden": 7'), "cannot be used"),
-    ],
-)
-def test_load_scene_reader_refuses_a_damaged_folder(tmp_path: Path, name: str, change: object, message: str):
-    """Every message says what to do."""
-    folder = tmp_path / "reader"
-    shutil.copytree(READER_FOLDER, folder)
-    (folder / name).write_bytes(change((folder / name).read_bytes()))
-    with pytest.raises(UserError, match=message + "(?s:.)*Install the package again"):
-        load_scene_reader(folder)
+    ):
+        folder = shutil.copytree(READER_FOLDER, tmp_path / message)
+        (folder / name).write_bytes(change((folder / name).read_bytes()))
+        with pytest.raises(UserError, match=message + "(?s:.)*Install the package again"):
+            load_scene_reader(folder)
 
 
 def test_reader_is_a_judge_of_scenes_of_any_size(reader, images):

@@ -178,13 +178,11 @@ def test_labels_repeated_by_the_rule_belong_to_their_samples():
 def test_several_outputs_add_up(reduction):
     """A tuple or list counts as the sum of its tensors' penalties, one call for all."""
     f, w, probes = Network(activations=True), normal(3, 4), signs(3, 3, 4)
-    parts = [hessian_penalty(lambda w, i=i: f(w)[i], w, probes=probes, reduction=reduction) for i in (0, 1)]
-    per_sample = [penalty_per_sample(lambda w, i=i: f(w)[i], w, probes=probes, reduction=reduction) for i in (0, 1)]
-    for kind in (tuple, list):
-        total = hessian_penalty(lambda w, kind=kind: kind(f(w)), w, probes=probes, reduction=reduction)
-        torch.testing.assert_close(total, parts[0] + parts[1])
-        both = penalty_per_sample(lambda w, kind=kind: kind(f(w)), w, probes=probes, reduction=reduction)
-        torch.testing.assert_close(both, per_sample[0] + per_sample[1])
+    for penalty in (hessian_penalty, penalty_per_sample):
+        parts = [penalty(lambda w, i=i: f(w)[i], w, probes=probes, reduction=reduction) for i in (0, 1)]
+        for kind in (tuple, list):
+            total = penalty(lambda w, kind=kind: kind(f(w)), w, probes=probes, reduction=reduction)
+            torch.testing.assert_close(total, sum(parts))
 
 
 @pytest.mark.parametrize("output", [torch.bfloat16, torch.float16])
