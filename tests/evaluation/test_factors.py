@@ -170,12 +170,11 @@ def test_the_judge_decides_which_factors_there_are():
     assert table.effects[0, 0] == pytest.approx(table.effects[1, 1] / 4)
     assert (table.single_factor_share, table.disentanglement) == pytest.approx((1.0, 1.0))
     assert list(table.to_dict()["directions"][0]["effects"]) == ["ink", "width"]
-    generator.judge = OwnJudge()
-    assert judge_of(generator) is generator.judge
 
 
-def test_judge_of_scenes_is_the_package_s():
+def test_judge_of_a_generator_is_its_own_or_the_package_s():
     """By the classes and the size; nobody reads other images."""
+    assert judge_of(SimpleNamespace(judge="own", class_names=SHAPES, resolution=64)) == "own"
     scenes = SimpleNamespace(class_names=SHAPES, resolution=64, device="cpu")
     assert isinstance(judge_of(scenes), SceneReader)
     assert judge_of(SimpleNamespace(class_names=SHAPES, resolution=32, device="cpu")) is None
