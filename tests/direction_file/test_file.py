@@ -113,27 +113,21 @@ def test_import_and_load_do_not_import_torch(directions, path):
 # Looking directions up.
 
 
-@pytest.mark.parametrize(
-    ("key", "index"), [(2, 2), (np.int64(1), 1), (torch.tensor(1), 1), ("1", 1), ("height", 1), ("hu", 0)]
-)
-def test_index_finds(directions, key, index):
+def test_index_finds(directions):
     """By number (of any library, or as text), by name, and by the beginning of a name."""
-    assert directions.index(key) == index
+    assert {directions.index(key) for key in (1, np.int64(1), torch.tensor(1), "1", "height", "he")} == {1}
 
 
-@pytest.mark.parametrize(
-    ("key", "message"),
-    [
+def test_index_refuses(directions):
+    """What does not exist is named, with what does."""
+    for key, message in (
         (3, r"There is no direction 3: the indices go from 0 to 2\."),
         ("h", r"'h' begins 2 names: 'hue', 'height'\. Write more"),
         ("heigth", r"There is no direction 'heigth'\. Did you mean 'height'\?"),
         (1.0, r"A direction is an index or a name, or a sequence of them, got 1\.0"),
-    ],
-)
-def test_index_refuses(directions, key, message):
-    """What does not exist is named, with what does."""
-    with pytest.raises(UserError, match=message):
-        directions[key]
+    ):
+        with pytest.raises(UserError, match=message):
+            directions[key]
 
 
 def test_getitem_takes_some(directions):

@@ -129,18 +129,15 @@ def test_discover_freezes_the_generator():
     assert generator.gain.grad is None
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
+def test_discover_refuses_before_the_first_step(generator):
+    """The call itself raises, not the first next()."""
+    for changes, message in (
         ({"ndirs": 3, "space": "2:4"}, "ndirs must be at most 2, the size of the searched space 2:4, got 3"),
         ({"space": "0:9"}, "space must be START:STOP .*got 0:9"),
         ({"classes": (7,)}, "classes must be .* got 7"),
-    ],
-)
-def test_discover_refuses_before_the_first_step(generator, changes, message):
-    """The call itself raises, not the first next()."""
-    with pytest.raises(UserError, match=message):
-        discover(generator, SMALL.replace(**changes))
+    ):
+        with pytest.raises(UserError, match=message):
+            discover(generator, SMALL.replace(**changes))
 
 
 def test_discover_refuses_a_generator_with_noise_or_of_nan(generator):
