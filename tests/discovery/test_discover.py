@@ -105,9 +105,9 @@ def test_penalty_and_gradient_equal_one_differentiated_call(generator, reduction
 
 def test_discover_keeps_to_its_space(generator):
     """Directions are zero outside the searched components, and orthonormal inside."""
-    basis = last(discover(generator, SMALL.replace(space="1:3"))).basis
+    basis = last(discover(generator, SMALL.replace(space="2:4"))).basis
     assert basis.shape == (2, 4)
-    assert not basis[:, [0, 3]].any()
+    assert not basis[:, :2].any()
     assert check_orthonormal(basis) is None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import importlib.util
 import json
 import sys
@@ -33,11 +32,8 @@ def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("scenes")
     rng = np.random.default_rng(0)
     np.save(folder / "images.npy", rng.integers(0, 256, (40, 64, 64, 3), dtype=np.uint8))
-    with (folder / "factors.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["index", "shape", *FACTORS])
-        for index in range(40):
-            writer.writerow([index, SHAPES[index % 3], *rng.uniform(0, 0.75, 4).round(6)])
+    lines = [f"{index},{SHAPES[index % 3]},{','.join(map(str, rng.uniform(0, 0.75, 4)))}" for index in range(40)]
+    (folder / "factors.csv").write_text("\n".join([f"index,shape,{','.join(FACTORS)}", *lines]))
     (folder / "dataset.json").write_text(json.dumps({"sha256": "0" * 64}))
     return folder
 

@@ -210,23 +210,19 @@ def test_download_is_checked_kept_and_recorded(home, publish, weights, online, c
     assert json.loads(path.with_name(path.name + ".json").read_text())["sha256"] == hashlib.sha256(weights).hexdigest()
 
 
-@pytest.mark.parametrize(
-    ("behave", "changes", "message"),
-    [
+def test_download_that_is_not_the_file_is_refused(home, publish, weights, online):
+    """With the reason, what to do by hand, and nothing left behind."""
+    for behave, changes, message in (
         ({"status": 404}, {}, "answers 404 Client Error: "),
         ({"content": b"<!DOCTYPE html>" * 100}, {}, r"is a web page \(HTML.*It was deleted"),
         ({"content": b"\x80" * 1500}, {"least": 2000}, "is too small: it has 1,500 bytes"),
         ({}, {"sha256": "1" * 64}, "is not the published file: .*1111"),
-    ],
-)
-def test_download_that_is_not_the_file_is_refused(behave, changes, message, home, publish, weights, online):
-    """With the reason, what to do by hand, and nothing left behind."""
-    with serve(weights) as (url, behaviour):
-        for name, value in behave.items():
-            setattr(behaviour, name, value)
-        with pytest.raises(UserError, match=rf"{message}.* put it here as"):
-            obtain(publish(address=url, **changes))
-    assert not list((home / ".cache/directions" / NAME).iterdir())
+    ):
+        with serve(weights) as (url, behaviour):
+            vars(behaviour).update(behave)
+            with pytest.raises(UserError, match=rf"{message}.* put it here as"):
+                obtain(publish(address=url, **changes))
+        assert not list((home / ".cache/directions" / NAME).iterdir())
 
 
 def test_closed_network_and_folder_that_cannot_be_written_are_said(home, publish, weights, online, monkeypatch):

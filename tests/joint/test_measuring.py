@@ -132,7 +132,7 @@ def test_measure_more_points_begin_with_the_same_ones():
     assert torch.equal(extended.matrices(), last(measure(generator, longer)).matrices())
 
 
-@pytest.mark.parametrize("space", [SearchSpace(1, 3, 4), SearchSpace(0, 4, 4)], ids=str)
+@pytest.mark.parametrize("space", [SearchSpace(2, 4, 4), SearchSpace(0, 4, 4)], ids=str)
 def test_measure_takes_the_whole_hessians_of_its_space(space):
     """At the places that are drawn; only the searched components are moved."""
     generator = DoubleGenerator()
