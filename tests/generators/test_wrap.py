@@ -211,8 +211,8 @@ def test_noise_is_held(module):
 
 
 def test_z_may_be_called_noise_and_a_size_that_changes_later_is_refused():
-    """The first argument is z; counts and names may be NumPy's."""
-    module = Conditional(classes=3, num_classes=np.int64(3), class_names=np.array(["a", "b", "c"]))
+    """The first argument is z; counts may be NumPy's, and names the values of a dictionary."""
+    module = Conditional(classes=3, num_classes=np.int64(3), class_names={0: "a", 1: "b", 2: "c"})
     module.linear = nn.Linear(5, 48)
     generator = load_generator(module)
     assert (generator.dim_z, generator.num_classes, generator.class_names) == (5, 3, ("a", "b", "c"))
