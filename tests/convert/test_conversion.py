@@ -184,6 +184,7 @@ def test_wrong_settings_are_refused(tmp_path):
         ({"published": "golden"}, "published must be one of .* Did you mean 'goldens'"),
         ({"names": {2: "hue"}}, "index from 0 to 1, got 2=hue"),
         ({"names": {0: "hue", 1: "hue"}}, "the same name, 'hue'"),
+        ({"names": {0: "hue, size"}}, "must have no comma"),
         ({"space": "0:5"}, "have 6 components, but space 0:5 of 'small' has 5"),
     ):
         with pytest.raises(UserError, match=message):

@@ -264,6 +264,7 @@ def test_a_renamed_file_is_the_same_generator(folder):
         (folder / f"{name}.py").write_text(text)
     one, two = load_generator("net_one:load"), load_generator("net_two:load")
     assert one.digest == two.digest != load_generator(Images()).digest
+    assert one.former_digest != two.former_digest
     found = Directions.from_basis(np.eye(5, dtype=np.float32), one)
     found.require_fits(two)
     header = found.header
