@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from pytorch_pretrained_biggan import BigGAN, BigGANConfig
 from pytorch_pretrained_biggan.model import BigGANBatchNorm, SelfAttn
 from safetensors.torch import save
+from torch import Tensor
 
 TINY = {
     "output_dim": 16,
@@ -69,3 +71,27 @@ def random_model(seed: int = 0, samples: int = 6, **config: object) -> BigGAN:
             z = torch.randn(samples, model.config.z_dim, dtype=torch.float64)
             model(z, classes[torch.arange(samples) % len(classes)], 1.0)
     return model.eval()
+
+
+def image_of_layers(model: BigGAN, zs: list[Tensor], y: int, truncation: float) -> Tensor:
+    """One image by the package's own layers, each given its own z."""
+    inner, embedded = model.generator, model.embeddings.weight[:, y]
+    conditions = iter([torch.cat([z.double(), embedded])[None] for z in zs])
+    x = inner.gen_z(next(conditions)).view(1, 4, 4, -1).permute(0, 3, 1, 2)
+    for layer in inner.layers:
+        x = layer(x, next(conditions), truncation) if hasattr(layer, "bn_0") else layer(x)
+    return inner.conv_to_rgb(inner.relu(inner.bn(x, truncation)))[0, :3].tanh()
+
+
+def held_bytes(action: Callable[[], Tensor]) -> int:
+    """Bytes that a computation keeps for its backward pass, each storage counted once; weights not counted."""
+    storages: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        kept = action()
+    assert kept.requires_grad
+    return sum(storages.values())

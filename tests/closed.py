@@ -197,3 +197,18 @@ class DoubleGenerator(ClosedFormGenerator):
 
     def sample_z_from(self, n: int, rng: torch.Generator, truncation: float = 1.0) -> Tensor:
         return super().sample_z_from(n, rng, truncation).double()
+
+
+class TwoLayers(nn.Module):
+    """A user's own network: a first linear layer and a last one, z of 4 to 16 × 16 pixels, in float64."""
+
+    dim_z = 4
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.last = nn.Linear(4, 24), nn.Linear(24, 3 * 16 * 16)
+        self.double()
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.last(self.first(z).relu()).tanh().view(-1, 3, 16, 16)

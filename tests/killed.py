@@ -15,15 +15,9 @@ from directions.run import RunFolder, record_run
 from directions.settings.discover import DiscoverConfig
 
 CONFIG = DiscoverConfig(
-    method="adam",
-    steps=60,
-    batch_size=2,
-    held_out=3,
-    held_out_probes=2,
-    eval_every=10,
-    checkpoint_every=7,
+    method="adam", steps=60, batch_size=2, held_out=3, held_out_probes=2, eval_every=10, checkpoint_every=7,
     final_samples=2,
-)
+)  # fmt: skip
 
 
 def spawn(out: Path, name: str, config: DiscoverConfig = CONFIG) -> BaseProcess:

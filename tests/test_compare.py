@@ -6,8 +6,7 @@ import json
 
 import pytest
 import torch
-from closed import DoubleGenerator
-from torch import nn
+from closed import DoubleGenerator, TwoLayers
 
 import directions.compare
 from directions.cli.main import main
@@ -23,21 +22,9 @@ SMALL = {
 METHODS = ("random", "axes", "sefa", "pca-jacobian", "voynov", "hessian", "jacobian", "hessian+adam", "adam")
 
 
-class Net(nn.Module):
-    dim_z = 4
-
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(0)
-        self.layers = nn.Sequential(nn.Linear(4, 24), nn.Tanh(), nn.Linear(24, 3 * 16 * 16), nn.Tanh())
-
-    def forward(self, z):
-        return self.layers(z).view(-1, 3, 16, 16)
-
-
 @pytest.fixture
 def generator():
-    return load_generator(Net())
+    return load_generator(TwoLayers())
 
 
 def compare(generator, folder, methods=("random", "axes", "hessian"), seeds=(0, 1)):
@@ -109,16 +96,13 @@ def test_an_interrupted_cell_goes_on(generator, tmp_path):
     """What was used before and after is added up, and the directions are those of an unbroken run."""
     whole = compare(generator, tmp_path / "whole", methods=("adam",), seeds=(0,)).run()
 
-    class Stop(BaseException):
-        pass
-
     def stop(phase, done, total, note):
         if phase == "Steps" and done == 1:
-            raise Stop
+            raise KeyboardInterrupt
 
     broken = compare(generator, tmp_path / "broken", methods=("adam",), seeds=(0,))
     broken.on_progress = stop
-    with pytest.raises(Stop):
+    with pytest.raises(KeyboardInterrupt):
         broken.run()
     again = compare(generator, tmp_path / "broken", methods=("adam",), seeds=(0,)).run()
     (one,), (other,) = (run["methods"]["adam"]["cells"] for run in (whole, again))
@@ -127,18 +111,7 @@ def test_an_interrupted_cell_goes_on(generator, tmp_path):
 
 def test_command(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("directions.generators.registry.load_generator", lambda *_, **__: DoubleGenerator())
-    options = [
-        "--seeds",
-        "1",
-        "--samples",
-        "8",
-        "--final-samples",
-        "2",
-        "--held-out",
-        "2",
-        "--out",
-        str(tmp_path / "o"),
-    ]
+    options = ["--seeds=1", "--samples=8", "--final-samples=2", "--held-out=2", "--out", str(tmp_path / "o")]
     assert main(["compare", "toy", "--methods", "axes,sefa", "--quiet", *options]) == 0
     out = capsys.readouterr().out
     assert "axes" in out

@@ -24,20 +24,16 @@ def plan_of(config, *, generator=LONG, image=1e-3, spent=1.0):
     return make_plan(config, Search.resolve(generator, config), spent=spent, image=image)
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("10m", 600), ("2h", 7200), ("1.5 m", 90), ("30", 30)])
-def test_times_are_read(text, seconds):
-    """With a unit, or in seconds."""
-    assert parse_time(text) == seconds
+def test_times_are_read_and_said():
+    """With a unit, or in seconds; others are refused, with what is meant."""
+    assert [parse_time(text) for text in ("90s", "10m", "2h", "1.5 m", "30")] == [90, 600, 7200, 90, 30]
+    for text in ("0", "banana", "-5m", "10 days", ""):
+        with pytest.raises(ConfigError, match="time must be a duration above zero such as 90s, 10m or 2h, got"):
+            parse_time(text)
+    assert [in_words(s) for s in (3.21, 42, 150, 5500)] == ["3.2 s", "42 s", "2.5 minutes", "1.5 hours"]
 
 
-@pytest.mark.parametrize("text", ["0", "banana", "-5m", "10 days", "", "0s"])
-def test_times_that_are_none_are_refused(text):
-    """With what is meant."""
-    with pytest.raises(ConfigError, match="time must be a duration above zero such as 90s, 10m or 2h, got"):
-        parse_time(text)
-
-
-@pytest.mark.parametrize("seconds", [60.0, 600.0, 3600.0])
+@pytest.mark.parametrize("seconds", [60.0, 3600.0])
 @pytest.mark.parametrize("image", [1e-3, 1e-2])
 def test_the_plan_fits_its_time(seconds, image):
     """And takes more where there is more time."""
@@ -57,7 +53,6 @@ def test_without_a_time_short_z_has_no_plan_and_long_z_aims_at_three_minutes():
     """Or at more, if trustworthy answers take more."""
     assert not is_planned(DiscoverConfig(), 12)
     assert is_planned(DiscoverConfig(), 20)
-    assert is_planned(DiscoverConfig(), 100)
     assert not is_planned(DiscoverConfig(method="adam"), 100)
     config = DiscoverConfig()
     plan = plan_of(config)
@@ -100,14 +95,14 @@ def test_what_is_given_is_kept():
 
 
 @pytest.mark.parametrize("criterion", ["jacobian", "both"])
-@pytest.mark.parametrize("stop", [1, 3, 5])
-def test_other_criteria_resume_bit_by_bit(criterion, stop):
-    """From any base point, also of the second criterion, and find the planted directions."""
+def test_other_criteria_resume_bit_by_bit(criterion):
+    """From any base point, also of the second criterion."""
     generator = DoubleGenerator()
     config = DiscoverConfig(method="joint", criterion=criterion, base_points=4, **QUICK)
     whole = list(discover(generator, config))
-    rest = list(discover(generator, config, resume_from=whole[stop].state))
-    assert torch.equal(rest[-1].basis, whole[-1].basis)
+    for stop in (1, 5):
+        rest = list(discover(generator, config, resume_from=whole[stop].state))
+        assert torch.equal(rest[-1].basis, whole[-1].basis)
     done = [s.record.base_points for s in whole if s.record.base_points is not None]
     assert sorted(set(done)) == list(range(5 if criterion == "jacobian" else 9))
 
@@ -151,31 +146,16 @@ def test_steps_end_when_their_time_is_up(monkeypatch):
 
 def test_nan_in_the_middle_of_measuring_names_the_place_and_keeps_the_rest(tmp_path):
     """The checkpoint has the base points before."""
-
-    class Breaking(DoubleGenerator):
-        broken = False
-
-        def forward(self, z, y=0, *, truncation=1.0):
-            return super().forward(z, y) * (math.nan if self.broken else 1.0)
-
-    generator = Breaking()
+    generator = DoubleGenerator()
     config = DiscoverConfig(method="joint", criterion="jacobian", base_points=6, **QUICK)
     folder = RunFolder.create(tmp_path, "run", config.to_dict())
 
     def break_down(record):
-        generator.broken = record.base_points == 3
+        generator.map.weights *= math.nan if record.base_points == 3 else 1.0
 
     with pytest.raises(NonFiniteError, match="The Jacobian at base point 3 is not finite"):
         record_run(discover(generator, config), generator, folder, on_record=break_down)
     assert folder.read_checkpoint()["state"]["moments"]["jacobian"]["base_points"] == 3
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(3.21, "3.2 s"), (42, "42 s"), (150, "2.5 minutes"), (5500, "1.5 hours")]
-)
-def test_durations_are_said(seconds, words):
-    """In the unit that fits."""
-    assert in_words(seconds) == words
 
 
 def test_a_plan_is_made_again_by_what_base_points_cost(monkeypatch):

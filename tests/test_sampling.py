@@ -6,14 +6,7 @@ import pytest
 import torch
 from closed import ClosedFormGenerator
 
-from directions.sampling import (
-    Points,
-    derived_rng,
-    draw_points,
-    draw_steps,
-    image_map,
-    resolve_classes,
-)
+from directions.sampling import Points, derived_rng, draw_points, draw_steps, image_map, resolve_classes
 from directions.settings.base import ConfigError
 
 
@@ -31,26 +24,15 @@ def test_derived_rng_depends_on_all_of_its_key():
 
 def test_derived_rng_is_the_same_everywhere():
     """A golden value: a run of one machine can be repeated on another."""
-    torch.testing.assert_close(
-        numbers(0, 1, "train")[:2], torch.tensor(GOLDEN, dtype=torch.float64), rtol=0, atol=1e-12
-    )
+    assert numbers(0, 1, "train")[:2].tolist() == pytest.approx([0.8168539763267473, 0.19008095729267616], abs=1e-12)
 
 
-GOLDEN = [0.8168539763267473, 0.19008095729267616]
-
-
-@pytest.mark.parametrize(
-    ("num_classes", "classes", "message"),
-    [
-        (3, (3,), "classes must be classes of 'closed-form': .* from 0 to 2 .* got 3"),
-        (3, ("clas 1",), "classes must be .* Did you mean 'class 1'"),
-        (0, (0,), r"classes must be 'all': generator 'closed-form' has none, got \[0\]"),
-    ],
-)
-def test_resolve_classes_refuses(num_classes, classes, message):
+def test_resolve_classes_refuses():
     """What the generator does not have is an error about the setting."""
-    with pytest.raises(ConfigError, match=message):
-        resolve_classes(ClosedFormGenerator(num_classes=num_classes), classes)
+    with pytest.raises(ConfigError, match=r"classes must be classes of 'closed-form': .* from 0 to 2 .* got 3"):
+        resolve_classes(ClosedFormGenerator(), (3,))
+    with pytest.raises(ConfigError, match=r"classes must be 'all': generator 'closed-form' has none, got \[0\]"):
+        resolve_classes(ClosedFormGenerator(num_classes=0), (0,))
 
 
 def test_draw_points_draws_only_the_classes_asked_for():
@@ -72,17 +54,13 @@ def test_image_map_repeats_points_for_blocks_of_rows():
     points = Points(z, torch.tensor([2, 0, 1]))
     basis = torch.eye(4, dtype=torch.float64)[:2]
     w = torch.randn(6, 2, generator=rng, dtype=torch.float64)
-    images = image_map(generator, points, basis, 1.0)(w)
-    for row in range(6):
-        alone = generator(z[row % 3] + w[row : row + 1] @ basis, int(points.y[row % 3]))
-        torch.testing.assert_close(images[row : row + 1], alone)
+    alone = [generator(z[row % 3] + w[row : row + 1] @ basis, int(points.y[row % 3])) for row in range(6)]
+    torch.testing.assert_close(image_map(generator, points, basis, 1.0)(w), torch.cat(alone))
 
 
 def test_draw_steps_is_uniform_within_the_path_size():
     """Lengths fill [−path_size, path_size) evenly; each direction is drawn about equally often."""
     index, eta = draw_steps(20_000, 8, 5.0, derived_rng(0), dtype=torch.float64)
-    assert index.dtype == torch.int64
-    assert eta.dtype == torch.float64
     assert eta.min() >= -5
     assert eta.max() < 5
     quarters = torch.histc(eta, bins=4, min=-5, max=5) / 20_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -30,14 +31,9 @@ def normal(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def file_name(key: str) -> str:
-    """What the paper calls it."""
-    return "voynov.pt" if key == "voynov" else f"our_{key.replace('-', '_')}.pt"
-
-
 def paper_file(key: str, folder: Path) -> Path:
     """One of the paper's files, or a twin of its form where it is not here."""
-    known, file = PUBLISHED_FILES[key], file_name(key)
+    known, file = PUBLISHED_FILES[key], "voynov.pt" if key == "voynov" else f"our_{key.replace('-', '_')}.pt"
     if OFFICIAL is not None and (OFFICIAL / file).is_file():
         return OFFICIAL / file
     size = known.space[1] - known.space[0]
@@ -50,7 +46,8 @@ def paper_file(key: str, folder: Path) -> Path:
 def test_paper_files_are_converted(key, tmp_path):
     """Rows by textbook Gram–Schmidt, in their part of z, with the paper's names and classes; and through the file."""
     path, known = paper_file(key, tmp_path), PUBLISHED_FILES[key]
-    directions = convert(path, BIGGAN, published=key)
+    # The paper's own are recognised by their digests.
+    directions = convert(path, BIGGAN, published=key if path.parent == tmp_path else None)
     start, stop = known.space
     raw = torch.load(path, weights_only=True).double()
     expected = torch.zeros(len(raw), 120, dtype=torch.float64)
@@ -62,17 +59,6 @@ def test_paper_files_are_converted(key, tmp_path):
     assert directions.header["source"]["published"] == key
     directions.save(tmp_path / "out.safetensors")
     assert load_directions(tmp_path / "out.safetensors").header == directions.header
-
-
-def test_paper_files_are_recognised_by_their_digest(tmp_path):
-    """Without being told which one it is; a changed file is not."""
-    if OFFICIAL is None:
-        pytest.skip("the paper's files are not here")
-    for key in PUBLISHED_FILES:
-        directions = convert(OFFICIAL / file_name(key), BIGGAN)
-        assert directions.header["source"]["published"] == key
-    torch.save(normal(120, 120), tmp_path / "our_goldens.pt")
-    assert convert(tmp_path / "our_goldens.pt", BIGGAN).header["source"]["published"] is None
 
 
 @pytest.fixture
@@ -110,8 +96,9 @@ def test_published_names_belong_to_the_published_space(twin):
 
 def test_turn_is_recorded(tmp_path):
     """Two rows at 45 degrees: the second is turned by 45."""
-    torch.save(torch.tensor([[2.0, 0, 0, 0, 0, 0], [3.0, 3, 0, 0, 0, 0]]), tmp_path / "a.pt")
-    directions = convert(tmp_path / "a.pt", SMALL)
+    torch.save(torch.tensor([[2.0, 0, 0, 0, 0, 0], [3.0, 3, 0, 0, 0, 0]]), tmp_path / "our_goldens.pt")
+    directions = convert(tmp_path / "our_goldens.pt", SMALL)
+    assert directions.header["source"]["published"] is None
     assert directions.header["source"]["largest_turn_degrees"] == pytest.approx(45, abs=1e-3)
     np.testing.assert_allclose(directions.matrix[1], [0, 1, 0, 0, 0, 0], atol=1e-6)
 
@@ -121,25 +108,21 @@ def test_orthogonal_deformator_gives_what_it_makes_of_unit_vectors(tmp_path):
     half = 0.3 * normal(6, 6).double()
     torch.save({"log_mat_half": half}, tmp_path / "deformator.pt")
     skew = half - half.T
-    exponential, term = torch.eye(6, dtype=torch.float64), torch.eye(6, dtype=torch.float64)
-    for power in range(1, 40):
-        term = term @ skew / power
-        exponential = exponential + term
+    exponential = sum(torch.linalg.matrix_power(skew, power) / math.factorial(power) for power in range(19))
     directions = convert(tmp_path / "deformator.pt", SMALL)
     np.testing.assert_allclose(directions.matrix, exponential.T.numpy(), atol=1e-6)
     assert directions.header["source"]["form"] == "deformator, orthogonal"
 
 
-@pytest.mark.parametrize("bias", [{}, {"linear.bias": normal(6)}])
-def test_linear_deformator_gives_its_columns(bias, tmp_path):
+def test_linear_deformator_gives_its_columns(tmp_path):
     """Fewer directions than components; its bias is no part of a direction."""
     weight = normal(6, 4)
-    torch.save({"linear.weight": weight, **bias}, tmp_path / "deformator.pt")
+    torch.save({"linear.weight": weight, "linear.bias": normal(6)}, tmp_path / "deformator.pt")
     directions = convert(tmp_path / "deformator.pt", SMALL)
     np.testing.assert_allclose(directions.matrix, textbook_gram_schmidt(weight.T.double()).numpy(), atol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16, np.int64])
+@pytest.mark.parametrize("dtype", [np.float64, np.float16, np.int64])
 def test_arrays_are_converted(dtype, tmp_path):
     """Rows of a .npy of any real type."""
     array = np.array([[1, 1, 0, 0, 0, 0], [0, 2, 0, 0, 0, 0]], dtype=dtype)
@@ -160,28 +143,15 @@ class Evil:
         return (print, ("this was run",))
 
 
-def write(content: object, path: Path) -> None:
-    if isinstance(content, np.ndarray):
-        with path.open("wb") as file:
-            np.save(file, content, allow_pickle=True)
-    elif isinstance(content, bytes):
-        path.write_bytes(content)
-    else:
-        torch.save(content, path)
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (Evil(), "holds more than tensors: .*never done"),
         (np.array([Evil()], dtype=object), "holds Python objects. .*never done"),
         (b"\x93NUMPY\x01\x00half", "is damaged or half a file"),
-        (np.array(["a"]), "must hold real numbers, got <U1"),
-        ([1, 2], "got a list"),
         ({"fc1.weight": normal(2, 2)}, "deformator with hidden layers"),
         ({"shared.weight": normal(2, 2)}, r"no deformator: .* got shared.weight \(2, 2\).* a generator"),
         (normal(7, 6), "7 directions of 6 components: .* transpose it"),
-        (torch.full((2, 6), torch.nan), "holds no basis. A must be finite"),
         (torch.ones(2, 6), "holds no basis. Row 1 of A"),
         (normal(2, 4), "have 4 components, but space 0:6 of 'small' has 6. Say .* --space, such as 0:4"),
         (normal(2, 8), "have 8 components, but space 0:6 of 'small' has 6. They belong to another generator"),
@@ -189,7 +159,11 @@ def write(content: object, path: Path) -> None:
 )
 def test_what_cannot_be_converted_is_refused(content, message, tmp_path, capsys):
     """And nothing in it is run."""
-    write(content, tmp_path / "file")
+    with (tmp_path / "file").open("wb") as file:
+        if isinstance(content, np.ndarray):
+            np.save(file, content, allow_pickle=True)
+        else:
+            file.write(content) if isinstance(content, bytes) else torch.save(content, file)
     with pytest.raises(UserError, match=message):
         convert(tmp_path / "file", SMALL)
     assert "this was run" not in capsys.readouterr().out
@@ -203,18 +177,15 @@ def test_direction_file_is_recognised(tmp_path):
         read_foreign(tmp_path / "a.safetensors")
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
+def test_wrong_settings_are_refused(tmp_path):
+    """What is allowed is said."""
+    np.save(tmp_path / "a.npy", np.eye(2, 6))
+    for settings, message in (
         ({"published": "golden"}, "published must be one of .* Did you mean 'goldens'"),
         ({"names": {2: "hue"}}, "index from 0 to 1, got 2=hue"),
         ({"names": {0: "hue", 1: "hue"}}, "the same name, 'hue'"),
-        ({"path_size": 0}, "path_size must be above 0 and at most 100, got 0"),
+        ({"names": {0: "hue, size"}}, "must have no comma"),
         ({"space": "0:5"}, "have 6 components, but space 0:5 of 'small' has 5"),
-    ],
-)
-def test_wrong_settings_are_refused(settings, message, tmp_path):
-    """What is allowed is said."""
-    np.save(tmp_path / "a.npy", np.eye(2, 6))
-    with pytest.raises(UserError, match=message):
-        convert(tmp_path / "a.npy", SMALL, **settings)
+    ):
+        with pytest.raises(UserError, match=message):
+            convert(tmp_path / "a.npy", SMALL, **settings)

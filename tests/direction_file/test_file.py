@@ -59,8 +59,8 @@ def path(tmp_path):
 # What goes in comes out.
 
 
-def test_save_then_load_gives_the_same(directions, path):
-    """Matrix and header survive to the last bit, tuples and NumPy numbers as JSON has them."""
+def test_save_then_load_gives_the_same(directions, path, tmp_path):
+    """Matrix and header survive to the last bit, tuples and NumPy numbers as JSON has them; the same gives one file."""
     directions.save(path)
     loaded = load_directions(path)
     np.testing.assert_array_equal(loaded.matrix, orthonormal(3, 4).astype(np.float32))
@@ -68,17 +68,10 @@ def test_save_then_load_gives_the_same(directions, path):
     assert loaded.header == directions.header
     assert loaded.header["config"] == {"epsilon": 0.125, "probes": [2, 3]}
     assert loaded.header["steps"] == 400
-
-
-def test_save_same_content_gives_same_bytes(path, tmp_path):
-    """Neither the order of the keys nor the process decides what is written."""
     header = header_for()
-    turned = {key: header[key] for key in reversed(header)}
-    Directions(orthonormal(3, 4), header).save(path)
-    Directions(orthonormal(3, 4), turned).save(tmp_path / "b.safetensors")
-    again = load_directions(path)
-    again.save(tmp_path / "c.safetensors")
-    assert path.read_bytes() == (tmp_path / "b.safetensors").read_bytes() == (tmp_path / "c.safetensors").read_bytes()
+    Directions(orthonormal(3, 4), dict(reversed(header.items()))).save(tmp_path / "turned")
+    loaded.save(tmp_path / "again")
+    assert path.read_bytes() == (tmp_path / "turned").read_bytes() == (tmp_path / "again").read_bytes()
 
 
 def test_file_is_plain_safetensors_with_sorted_json(directions, path):
@@ -106,10 +99,11 @@ def test_file_is_plain_safetensors_with_sorted_json(directions, path):
 
 
 def test_import_and_load_do_not_import_torch(directions, path):
-    """Reading a file, and moving a NumPy z, must not cost seconds."""
+    """Reading a file, moving a NumPy z, and listing generators and metrics must not cost seconds."""
     directions.save(path)
     code = (
-        "import sys, numpy as np, directions.direction_file as f\n"
+        "import sys, numpy as np, directions.direction_file as f, directions.evaluation.metrics\n"
+        "from directions.generators import registry; registry.list_generators()\n"
         "d = f.load_directions(sys.argv[1]); d.move(np.zeros((2, 4)), 0, 1.0)\n"
         "sys.exit('torch' in sys.modules)"
     )
@@ -119,40 +113,26 @@ def test_import_and_load_do_not_import_torch(directions, path):
 # Looking directions up.
 
 
-@pytest.mark.parametrize(
-    ("key", "index"),
-    [(0, 0), (2, 2), (np.int64(1), 1), (torch.tensor(1), 1), ("1", 1), ("height", 1), ("hu", 0), ("s", 2)],
-)
-def test_index_finds(directions, key, index):
+def test_index_finds(directions):
     """By number (of any library, or as text), by name, and by the beginning of a name."""
-    assert directions.index(key) == index
+    assert {directions.index(key) for key in (1, np.int64(1), torch.tensor(1), "1", "height", "he")} == {1}
 
 
-@pytest.mark.parametrize(
-    ("key", "message"),
-    [
+def test_index_refuses(directions):
+    """What does not exist is named, with what does."""
+    for key, message in (
         (3, r"There is no direction 3: the indices go from 0 to 2\."),
-        (-1, "There is no direction -1"),
         ("h", r"'h' begins 2 names: 'hue', 'height'\. Write more"),
         ("heigth", r"There is no direction 'heigth'\. Did you mean 'height'\?"),
-        ("rotation", r"There is no direction 'rotation'\. The names are: hue, height, size\."),
         (1.0, r"A direction is an index or a name, or a sequence of them, got 1\.0"),
-    ],
-)
-def test_index_refuses(directions, key, message):
-    """What does not exist is named, with what does."""
-    with pytest.raises(UserError, match=message):
-        directions[key]
+    ):
+        with pytest.raises(UserError, match=message):
+            directions[key]
 
 
 def test_getitem_takes_some(directions):
     """Slices, lists in any order, and single directions keep each row with its entry."""
-    for key, rows in [
-        (slice(1, None), [1, 2]),
-        (["size", 0], [2, 0]),
-        ("height", [1]),
-        (slice(None, None, -1), [2, 1, 0]),
-    ]:
+    for key, rows in [(slice(1, None), [1, 2]), (["size", 0], [2, 0]), ("height", [1])]:
         taken = directions[key]
         np.testing.assert_array_equal(taken.matrix, directions.matrix[rows])
         assert taken.names == tuple(directions.names[row] for row in rows)
@@ -166,7 +146,7 @@ def test_getitem_takes_some(directions):
 # Moving z.
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(
     z=hnp.arrays(np.float64, hnp.array_shapes(min_dims=0, max_dims=3, max_side=3).map(lambda s: (*s, 4)),
                  elements=st.floats(-5, 5)),
@@ -197,16 +177,6 @@ def test_move_keeps_type(directions, dtype, amount):
     np.testing.assert_array_equal(array, np.ones((2, 4)))
 
 
-@pytest.mark.gpu
-def test_move_keeps_cuda_device(directions):
-    """A tensor on a GPU stays there, wherever the amounts are."""
-    z = torch.zeros(2, 4, device="cuda")
-    for amount in (1.0, torch.ones(2), torch.ones(2, device="cuda"), np.ones(2)):
-        moved = directions.move(z, 0, amount)
-        assert moved.device == z.device
-        np.testing.assert_allclose(moved.cpu().numpy(), np.tile(directions.matrix[0], (2, 1)), rtol=1e-6)
-
-
 def test_move_is_differentiable(directions):
     """The gradient of the sum of the squares follows from the chain rule, for z and for the amounts."""
     z = torch.zeros(2, 4, dtype=torch.float64, requires_grad=True)
@@ -221,7 +191,6 @@ def test_move_is_differentiable(directions):
     ("z", "direction", "amount", "message"),
     [
         (np.zeros((2, 5)), 0, 1.0, r"z must have the shape \(…, 4\), got \(2, 5\)"),
-        ([0.0] * 4, 0, 1.0, "z must be a NumPy array or a torch tensor, got list"),
         (np.zeros((2, 4), int), 0, 1.0, r"z must be of a floating-point type, got int64\. Convert it"),
         (np.zeros((2, 4)), 0, [1.0, 2.0, 3.0], r"An amount of shape \(3,\) does not fit z of shape \(2,\)"),
         (np.zeros((2, 4)), 0, "far", "An amount must be a number or an array of numbers, got 'far'"),
@@ -234,7 +203,7 @@ def test_move_refuses(directions, z, direction, amount, message):
         directions.move(z, direction, amount)
 
 
-@pytest.mark.parametrize("batch", [(), (3,), (3, 2)])
+@pytest.mark.parametrize("batch", [(), (3, 2)])
 def test_path_stacks_moves(directions, batch):
     """The first axis goes along the path, for any batch shape and either library."""
     z = np.random.default_rng(0).standard_normal((*batch, 4))
@@ -247,7 +216,7 @@ def test_path_stacks_moves(directions, batch):
 # How far an edit goes.
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(
     amounts=hnp.arrays(np.float64, (2, 3), elements=st.floats(-5, 5)),
     rest=st.floats(-3, 3),
@@ -269,48 +238,36 @@ def test_project_is_the_inverse_of_move(amounts, rest, order):
 @pytest.mark.parametrize("z", [np.zeros((2, 4)), torch.zeros(2, 4)], ids=["array", "tensor"])
 def test_move_and_path_refuse_what_is_not_finite(directions, z):
     """A NaN would go on through every image."""
-    for amount in (np.nan, np.inf, [0.0, np.nan], torch.tensor(torch.nan)):
-        with pytest.raises(UserError, match=r"An amount must be finite, got .*(nan|inf)"):
-            directions.move(z, 0, amount)
-    with pytest.raises(UserError, match="An amount must be finite"):
-        directions.path(z, 0, [0.0, np.nan])
-    with pytest.raises(UserError, match=r"An amount must be a number or an array of numbers"):
-        directions.path(z, 0, ["far"])
+    for call, amount in [(directions.move, np.inf), (directions.move, [0.0, np.nan]), (directions.path, [0.0, np.nan])]:
+        with pytest.raises(UserError, match="An amount must be finite, got"):
+            call(z, 0, amount)
 
 
 def test_to_keeps_rows_on_a_device(directions):
     """Only tensors there use them (the meta device stands for any other); the rest is as before."""
-    there = directions.to("meta")
+    there, here = directions.to("meta"), directions.to("cpu")
     assert there.tensor.device.type == "meta"
     assert directions.tensor.device.type == "cpu"
     assert there.move(torch.empty(2, 4, device="meta"), 0, 1.0).device.type == "meta"
-    z = np.zeros((2, 4))
-    np.testing.assert_array_equal(there.move(z, 0, 1.0), directions.move(z, 0, 1.0))
-    torch.testing.assert_close(there.move(torch.zeros(2, 4), 0, 1.0), directions.move(torch.zeros(2, 4), 0, 1.0))
-    here = directions.to("cpu")
     torch.testing.assert_close(here.tensor, torch.tensor(directions.matrix))
-    torch.testing.assert_close(here.move(torch.zeros(2, 4), 1, 2.0), directions.move(torch.zeros(2, 4), 1, 2.0))
-    assert here.names == directions.names
+    for moved in (there, here):
+        assert moved.names == directions.names
+        for z in (np.zeros((2, 4)), torch.zeros(2, 4)):
+            np.testing.assert_array_equal(moved.move(z, 1, 2.0), directions.move(z, 1, 2.0))
 
 
 # Whose directions they are.
 
 
-@pytest.mark.parametrize(
-    ("generator", "message"),
-    [
-        (toy_generator(dim_z=5), r"found in 'toy' with \|z\| = 4, but 'toy' has \|z\| = 5"),
-        (
-            toy_generator(digest="xyz"),
-            "found in 'toy' with the weights abc…, but 'toy' has the weights xyz…",
-        ),
-        (toy_generator(name="other", digest=""), r"found in 'toy', not in 'other'\. Load 'toy'"),
-    ],
-)
-def test_require_fits_refuses(directions, generator, message):
+def test_require_fits_refuses(directions):
     """Another |z|, other weights, or another generator."""
-    with pytest.raises(UserError, match=message):
-        directions.require_fits(generator)
+    for generator, message in (
+        (toy_generator(dim_z=5), r"found in 'toy' with \|z\| = 4, but 'toy' has \|z\| = 5"),
+        (toy_generator(digest="xyz"), "found in 'toy' with the weights abc…, but 'toy' has the weights xyz…"),
+        (toy_generator(name="other", digest=""), r"found in 'toy', not in 'other'\. Load 'toy'"),
+    ):
+        with pytest.raises(UserError, match=message):
+            directions.require_fits(generator)
 
 
 # What is not a direction file. Nothing here is ever unpickled.
@@ -333,25 +290,20 @@ def with_header(text):
     ("data", "message"),
     [
         (b"", "it is empty"),
-        (pickle.dumps(Bomb(), protocol=2), "it is a pickle; unpickling can run any code"),
-        (pickle.dumps(Bomb(), protocol=5), "directions convert FILE"),
+        (pickle.dumps(Bomb(), protocol=2), "it is a pickle; unpickling can run any code.*directions convert FILE"),
         (b"<!DOCTYPE html><html><body>404 not found", r"it is a web page .* Download the file itself"),
         (b'{"generator": "builtin", "steps": 400}', "it is JSON text"),
         (b"\x93NUMPY\x01\x00v\x00{'descr': '<f4'", "it is a NumPy array file"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "it is a Git LFS pointer"),
         (good_bytes()[:-1], "it is damaged, or a part is missing"),
         (good_bytes().replace(b"hue", b"hug"), "its checksum is not that of its content"),
-        (good_bytes().replace(b'"shape":[3,4]', b'"shape":[3,5]'), "it is damaged"),
         (save_tensors({"conv.weight": np.ones(3), "conv.bias": np.ones(3)}), "but holds: 'conv.bias', 'conv.weight'"),
         (save_tensors({"directions": np.eye(3, dtype=np.float32)}), "it has no header to say what they belong to"),
         (save_tensors({"directions": np.eye(3)}, {"directions": "{}"}), r"must hold float32 .*got F64"),
         (with_header('{"a": NaN}'), "its header is damaged .NaN is not a number"),
         (with_header("{}"), "its format_version must be 1 or 2, got None"),
         (good_bytes(header_for() | {"format_version": 3}), r"its format_version must be 1 or 2, got 3\. Upgrade"),
-        (good_bytes(matrix=np.full((3, 4), np.nan)), "row 0 holds NaN or infinity"),
         (good_bytes(matrix=2 * np.eye(3, 4)), r"row 0 has length 2, not 1\. The rows must be orthonormal"),
-        (good_bytes(matrix=np.ones((3, 4)) / 2), "are not perpendicular"),
-        (good_bytes(matrix=np.eye(5, 4)), r"its shape is \(5, 4\)"),
         (good_bytes(matrix=np.eye(2, 4)), "its header describes 3 directions, but its matrix has 2 rows"),
     ],
 )  # fmt: skip
@@ -412,26 +364,18 @@ def test_format_1_is_read_as_format_2(path):
     assert path.read_bytes() == good_bytes(matrix=np.eye(3, 4))
 
 
-def changed(key, value, inside=None):
-    header = header_for()
-    target = header if inside is None else header[inside]
-    target[key] = value
-    return header
-
-
 @pytest.mark.parametrize(
     ("header", "message"),
     [
         ({key: value for key, value in header_for().items() if key != "seed"}, "its header lacks 'seed'"),
-        (changed("truncation", 1.5), r"'truncation' must be a number in \(0, 1\] or null, got 1\.5"),
-        (changed("classes", [1, -1]), r"'classes' must be a list of class indices, 'all' or null, got \[1, -1\]"),
-        (changed("space", [2, 2]), r"search space 2:2 must lie in 0:4 and not be empty"),
-        (changed("space", [0, 2]), "only z components 0:2 move, but its rows are not zero elsewhere"),
-        (changed("generator", "toy"), "'generator' must be an object, got 'toy'"),
-        (changed("directions", {}), "'directions' must be a list of objects, got {}"),
-        (changed("directions", ["a", "b", "c"]), "'directions' must be a list of objects, got"),
-        (header_for(names=["a", "b", "a"]), "directions 0 and 2 have the same name, 'a'; names must be unique"),
-        (header_for(names=["a", "b\n", "c"]), r"the name of direction 1 must be 1 to 64 printable characters.*'b\\n'"),
+        (header_for() | {"truncation": 1.5}, r"'truncation' must be a number in \(0, 1\] or null, got 1\.5"),
+        (header_for() | {"classes": [1, -1]}, r"'classes' must be a list of class indices, .* got \[1, -1\]"),
+        (header_for() | {"space": [2, 2]}, r"search space 2:2 must lie in 0:4 and not be empty"),
+        (header_for() | {"space": [0, 2]}, "only z components 0:2 move, but its rows are not zero elsewhere"),
+        (header_for() | {"generator": "toy"}, "'generator' must be an object, got 'toy'"),
+        (header_for() | {"order": [0, 1]}, "'order' must name each index from 0 to 2 once, or be null"),
+        (header_for() | {"history": [{"time": 3}]}, "'history' must be a list of changes"),
+        (header_for() | {"directions": ["a", "b", "c"]}, "'directions' must be a list of objects, got"),
         (header_for(names=["a", "12", "c"]), r"direction 1 must be .* not be a number \(that is an index\), got '12'"),
         (header_for(path_sizes=[1.0, 0.0, 1.0]), r"the path_size of direction 1 must be a positive number, got 0\.0"),
         (header_for(activeness=["much", None, None]), "activeness of direction 0 must be a number or null, got 'much'"),

@@ -1,16 +1,21 @@
-"""Activeness, path sizes and penalty shares against their definitions and closed forms."""
+"""Activeness, path sizes, shares and diagonalness against their definitions, closed forms and whole Hessians."""
 
 from __future__ import annotations
+
+import math
 
 import pytest
 import torch
 from closed import DoubleGenerator, Quadratic
+from naive import normal
 
 from directions.basis import SearchSpace
+from directions.errors import NonFiniteError
 from directions.evaluation.activeness import (
     activeness,
     component_activeness,
     components_carrying,
+    diagonalness,
     penalty_shares,
     prior_radius,
     suggested_path_sizes,
@@ -34,12 +39,11 @@ def naive_activeness(generator, direction, samples, classes, truncation, seed):
     return total / samples
 
 
-@pytest.mark.parametrize("truncation", [1.0, 0.5])
-def test_activeness_equals_naive_reference(truncation):
-    """For axes and for oblique directions."""
+def test_activeness_equals_naive_reference():
+    """For oblique directions, a part of the classes, and a truncated prior."""
     generator = DoubleGenerator()
-    basis = torch.linalg.qr(torch.randn(4, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)).Q[:3]
-    settings = {"samples": 5, "classes": (0, 2), "truncation": truncation, "seed": 3}
+    basis = torch.linalg.qr(normal(4, 4, seed=1)).Q[:3]
+    settings = {"samples": 5, "classes": (0, 2), "truncation": 0.5, "seed": 3}
     expected = [naive_activeness(generator, direction, **settings) for direction in basis]
     assert activeness(generator, basis, rows=6, **settings).tolist() == pytest.approx(expected, rel=1e-10)
 
@@ -75,17 +79,11 @@ def test_component_activeness_of_a_progan_is_behind_its_norm(dim_z):
     assert (measured["activeness"][1] == 0) == (dim_z == 12)
 
 
-@pytest.mark.parametrize(
-    ("values", "share", "number"),
-    [
-        ([1.0] * 100, 0.95, 95),
-        ([0.0, 94.9, 0.1, 5.0], 0.95, 2),
-        ([0.0, 0.0], 0.95, 0),
-    ],
-)
-def test_components_carrying_counts_the_fewest(values, share, number):
+def test_components_carrying_counts_the_fewest():
     """Most active first, up to the share and no further."""
-    assert components_carrying(values, share) == number
+    assert components_carrying([1.0] * 100, 0.95) == 95
+    assert components_carrying([0.0, 94.9, 0.1, 5.0], 0.95) == 2
+    assert components_carrying([0.0, 0.0], 0.95) == 0
 
 
 class Normal(DoubleGenerator):
@@ -96,21 +94,16 @@ class Normal(DoubleGenerator):
 
 
 @pytest.mark.parametrize(("dim", "radius"), [(12, 2.86), (100, 3.47)])
-@pytest.mark.parametrize("truncation", [1.0, 0.5])
-def test_prior_radius_is_what_95_percent_of_draws_stay_within(dim, radius, truncation):
+def test_prior_radius_is_what_95_percent_of_draws_stay_within(dim, radius):
     """Along all of n orthonormal directions at once; the values that the docstring names."""
-    assert prior_radius(Normal(dim, 1), truncation) == pytest.approx(truncation * radius, rel=0.01)
+    assert prior_radius(Normal(dim, 1), 0.5) == pytest.approx(0.5 * radius, rel=0.01)
     z = torch.randn(20_000, dim, generator=torch.Generator().manual_seed(1))
     assert float((z.abs().amax(dim=1) <= radius).double().mean()) == pytest.approx(0.95, abs=0.01)
 
 
 def test_prior_radius_of_a_truncated_prior_is_shorter():
-    """The built-in generator's, along directions that are no axes; by as many as are moved."""
-    generator = DoubleGenerator(12, 1)
-    assert prior_radius(generator) == pytest.approx(2.52, abs=0.03)
-    z = generator.sample_z_from(20_000, torch.Generator().manual_seed(1)).double()
-    along = z @ torch.linalg.qr(torch.randn(12, 12, generator=torch.Generator().manual_seed(2)).double()).Q
-    assert float((along.abs().amax(dim=1) <= 2.52).double().mean()) == pytest.approx(0.95, abs=0.02)
+    """The built-in generator's; by as many as are moved."""
+    assert prior_radius(DoubleGenerator(12, 1)) == pytest.approx(2.52, abs=0.03)
     part = prior_radius(Normal(60, 1), space=SearchSpace(20, 40, 60))
     assert part == pytest.approx(prior_radius(Normal(20, 1)), rel=0.02)
 
@@ -138,13 +131,11 @@ def exact_shares(generator, basis, held_out):
     return rows / rows.sum()
 
 
-@pytest.mark.parametrize("ndirs", [3, 4])
-def test_penalty_shares_converge_to_exact_shares(ndirs):
+def test_penalty_shares_converge_to_exact_shares():
     """With many probes and a small step they are what the Hessian says."""
     generator = DoubleGenerator()
-    config = DiscoverConfig(held_out=6, held_out_probes=400, epsilon=1e-3)
-    held_out = draw_held_out(generator, config)
-    basis = torch.eye(4, dtype=torch.float64)[:ndirs]
+    held_out = draw_held_out(generator, DiscoverConfig(held_out=6, held_out_probes=400, epsilon=1e-3))
+    basis = torch.eye(4, dtype=torch.float64)[:3]
     shares = penalty_shares(generator, basis, held_out, num_probes=400)
     torch.testing.assert_close(shares, exact_shares(generator, basis, held_out), rtol=0.05, atol=0.01)
     assert float(shares.sum()) == pytest.approx(1.0)
@@ -165,3 +156,72 @@ def test_penalty_shares_are_exact_for_one_pair():
     held_out = draw_held_out(generator, DiscoverConfig(held_out=2))
     shares = penalty_shares(generator, torch.eye(4), held_out)
     torch.testing.assert_close(shares, torch.tensor([0.0, 0.5, 0.5, 0.0], dtype=torch.float64), rtol=0, atol=1e-6)
+
+
+# Diagonalness
+
+
+class QuadraticGenerator(DoubleGenerator):
+    """Every pixel is ½ zᵀHz, with an H of its own: finite differences are exact, and nothing depends on z."""
+
+    def __init__(self, H):
+        super().__init__(dim_z=H.shape[-1], resolution=2, num_classes=0)
+        self.H = H
+
+    def forward(self, z, y=0, *, truncation=1.0):
+        return torch.einsum("bi,pij,bj->bp", z, self.H, z).div(2).unflatten(1, (3, 2, 2))
+
+
+def naive_diagonalness(hessians, floor):
+    """From whole Hessians (places, n, n), entry by entry as it is written down."""
+    on_all, off_all, wins, counted = [], [], 0, 0
+    for H in hessians:
+        n = len(H)
+        on = [abs(float(H[i, i])) for i in range(n)]
+        off = [abs(float(H[i, j])) for i in range(n) for j in range(n) if i != j]
+        on_all += on
+        off_all += off
+        if max(on + off) >= floor:
+            counted += 1
+            wins += max(on) > max(off)
+    mean_on, mean_off = sum(on_all) / len(on_all), sum(off_all) / len(off_all)
+    return wins / counted, mean_on / mean_off, counted / len(hessians)
+
+
+def test_diagonalness_equals_naive_reference_on_exact_hessians():
+    """For a smooth generator with classes, oblique directions and fewer of them than |z|, at a small step."""
+    generator, basis = DoubleGenerator(), torch.linalg.qr(normal(4, 4, seed=1)).Q[:3]
+    points = draw_points(generator, 4, derived_rng(1, purpose="diagonalness"), classes=(0, 2), truncation=0.7)
+    hessians = (basis @ generator.hessian(points.z, points.y) @ basis.T).flatten(0, 1)
+    floor = float(hessians.abs().flatten(1).amax(dim=1).quantile(0.2))
+    settings = {"classes": (0, 2), "truncation": 0.7, "seed": 1, "floor": floor}
+    measured = diagonalness(generator, basis, samples=4, step=1e-3, **settings)
+    share, ratio, counted = naive_diagonalness(hessians, floor)
+    assert (measured["share"], measured["counted"]) == pytest.approx((share, counted), abs=1e-12)
+    assert measured["ratio"] == pytest.approx(ratio, rel=1e-4)
+    assert 0.5 < measured["counted"] < 1
+
+
+def test_diagonalness_of_a_known_hessian():
+    """Two pixels of three bend, one of them most on the diagonal. |diag| is 5 in 6 entries, |off| 2·3 + 2 in 6."""
+    H = torch.zeros(12, 2, 2, dtype=torch.float64)
+    H[0::3] = torch.tensor([[1.0, -3.0], [-3.0, 0.0]])
+    H[1::3] = torch.tensor([[0.0, 1.0], [1.0, -4.0]])
+    measured = diagonalness(QuadraticGenerator(H), torch.eye(2), samples=2, step=0.5)
+    assert measured["share"] == 0.5
+    assert measured["counted"] == pytest.approx(2 / 3)
+    assert measured["mean_diagonal"] == pytest.approx(5 / 6)
+    assert measured["mean_off_diagonal"] == pytest.approx(8 / 6)
+    assert measured["ratio"] == pytest.approx(5 / 8)
+    assert measured["chance"] == pytest.approx(2 / 3)
+
+
+def test_diagonalness_of_what_does_not_bend_or_is_no_number():
+    """No share is made up; NaN compares as false, and would count as off the diagonal."""
+    flat = diagonalness(QuadraticGenerator(torch.zeros(12, 3, 3).double()), torch.eye(3), samples=2)
+    assert math.isnan(flat["share"])
+    assert math.isnan(flat["ratio"])
+    assert flat["counted"] == 0
+    H = torch.full((12, 2, 2), math.nan).double()
+    with pytest.raises(NonFiniteError, match="hold NaN or infinity"):
+        diagonalness(QuadraticGenerator(H), torch.eye(2), samples=1)

@@ -1,14 +1,16 @@
-"""The typeface factors of capital letters: closed forms on drawn letters, and the judge's table."""
+"""The typeface factors of capital letters: closed forms on drawn letters, the judge, and the generator of letters."""
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from directions.errors import UserError
+from directions.evaluation.factors import judge_of, measure_factors
 from directions.evaluation.letter_factors import (
     LETTER_FACTORS,
     LETTERS,
@@ -17,6 +19,7 @@ from directions.evaluation.letter_factors import (
     load_letter_judge,
     seen_in,
 )
+from directions.generators.registry import load_generator
 
 SIDE, TOP, BASELINE, CAP = 64, 6.4, 44.8, 38.4
 
@@ -51,7 +54,7 @@ def measured(image: Tensor, letter: str = "H") -> dict[str, float]:
     return dict(zip(LETTER_FACTORS, values, strict=True))
 
 
-@pytest.mark.parametrize("thickness", [2.0, 5.0, 8.0])
+@pytest.mark.parametrize("thickness", [2.0, 8.0])
 def test_weight_of_an_i_is_the_thickness_of_its_stem(thickness):
     """A bar of thickness t and height h has area t h and edges 2 (t + h)."""
     got = measured(strokes((20, 20 + thickness, TOP, BASELINE)), "I")["weight"]
@@ -64,7 +67,7 @@ def test_weight_of_a_hairline_is_below_a_pixel():
     assert half == pytest.approx(whole / 2, rel=0.1)
 
 
-@pytest.mark.parametrize("shear", [-0.1, 0.1, 0.25])
+@pytest.mark.parametrize("shear", [-0.1, 0.25])
 def test_slant_is_the_shear_and_width_does_not_see_it(shear):
     """Shearing adds the shear to the slant, exactly, and changes no other factor by much."""
     upright, slanted = measured(letter_h()), measured(letter_h(shear=shear))
@@ -78,7 +81,7 @@ def test_width_of_a_solid_block_is_its_width():
     assert measured(strokes((16, 46, TOP, BASELINE)))["width"] == pytest.approx(30 / CAP, rel=0.01)
 
 
-@pytest.mark.parametrize(("stem", "bar"), [(6.0, 2.0), (4.0, 4.0), (9.0, 3.0)])
+@pytest.mark.parametrize(("stem", "bar"), [(6.0, 2.0), (4.0, 4.0)])
 def test_contrast_is_the_logarithm_of_thick_over_thin(stem, bar):
     """The shorter runs in rows are stems, in columns the crossbar."""
     assert measured(letter_h(stem=stem, bar=bar))["contrast"] == pytest.approx(math.log(stem / bar), abs=0.1)
@@ -109,10 +112,12 @@ def test_factors_do_not_depend_on_the_batch_and_blank_images_are_finite():
 
 
 def test_factors_that_are_not_seen_in_a_letter_are_zero():
-    """An O has no crossbar; read against the data it has not changed."""
+    """An O has no crossbar; read against the data it has not changed. Without classes there is no telling."""
     y = torch.tensor([LETTERS.index("O")])
     assert measured(letter_h(), "O")["crossbar"] == 0
     assert load_letter_judge().read(letter_h(), y)[0, LETTER_FACTORS.index("crossbar")] == 0
+    with pytest.raises(UserError, match="which letter each shows"):
+        load_letter_judge().read(letter_h(), None)
 
 
 def test_judge_reads_the_mean_as_zero_and_its_data_with_its_spread():
@@ -127,7 +132,36 @@ def test_judge_reads_the_mean_as_zero_and_its_data_with_its_spread():
         assert float(scores[:, k].square().mean()) == pytest.approx(judge.spread[name], rel=0.05)
 
 
-def test_judge_asks_for_the_letters():
-    """Without classes there is no telling what is seen."""
-    with pytest.raises(UserError, match="which letter each shows"):
-        load_letter_judge().read(letter_h(), None)
+# The generator
+
+
+@pytest.fixture(scope="module")
+def letters():
+    """The generator."""
+    return load_generator("letters")
+
+
+def test_images_are_grey_letters_named_by_one_character(letters):
+    """The three channels are one; dark on white, and nothing at the edge."""
+    images = letters(letters.sample_z(4, seed=0), y="Q")
+    assert letters.class_names == tuple(LETTERS)
+    assert torch.equal(images[:, 0], images[:, 1])
+    assert torch.equal(images[:, 0], images[:, 2])
+    assert images[:, :, 0].min() > 0.5
+    assert images.min() < -0.5
+
+
+def test_a_z_is_one_weight_in_all_letters(letters):
+    """Stroke weights of two letters, over z, go together."""
+    z, judge = letters.sample_z(24, seed=0), judge_of(letters)
+    assert isinstance(judge, LetterJudge)
+    weights = [judge.read(letters(z, y=name), torch.full((24,), LETTERS.index(name)))[:, 0] for name in "HS"]
+    assert np.corrcoef(torch.stack(weights))[0, 1] > 0.8
+
+
+def test_factor_table_has_the_factors_of_letters(letters):
+    """Through the same interface as the scenes'."""
+    table = measure_factors(letters, torch.eye(letters.dim_z)[:2], judge_of(letters), path_sizes=2.0, num_points=26)
+    assert table.factors == LETTER_FACTORS
+    assert table.effects.shape == (2, 6)
+    assert np.isfinite(table.effects).all()

@@ -19,9 +19,8 @@ def read(images):
 def square(x=0, y=0, half=6, colour=(0.9, 0.2, 0.2), ground=(0.1, 0.1, 0.1)):
     """A square on a plain ground, 48 pixels, colours in [0, 1]."""
     image = torch.tensor(ground, dtype=torch.float64)[:, None, None].expand(3, 48, 48).clone()
-    image[:, 24 + y - half : 24 + y + half, 24 + x - half : 24 + x + half] = torch.tensor(colour).double()[
-        :, None, None
-    ]
+    rows, columns = slice(24 + y - half, 24 + y + half), slice(24 + x - half, 24 + x + half)
+    image[:, rows, columns] = torch.tensor(colour).double()[:, None, None]
     return 2 * image - 1
 
 
@@ -69,13 +68,12 @@ class Knobs(ClosedFormGenerator):
 def test_a_direction_is_called_by_what_it_changes_and_its_purity_is_high():
     generator = Knobs()
     judge = Statistics.of(generator, samples=64)
+    z = generator.sample_z_from(64, derived_rng(0, purpose="image statistics"))
+    assert judge.spread["brightness"] == pytest.approx(float(image_statistics(generator(z)).var(dim=0)[0]))
     effects = judge.effects(generator, torch.eye(2), path_size=1.5)
     assert describe(effects[0]) == "darker ↔ brighter"
     assert describe({key: -value for key, value in effects[0].items()}) == "brighter ↔ darker"
-    assert describe(effects[1]) in (
-        "object to the left ↔ object to the right",
-        "brighter on the left ↔ brighter on the right",
-    )
+    assert "left ↔" in describe(effects[1])
     assert describe(dict.fromkeys(ENDS, 0.0)) is None
     assert describe(dict.fromkeys(ENDS, 1.0)) is None
     turned = torch.tensor([[0.8, 0.6], [-0.6, 0.8]])
@@ -84,13 +82,6 @@ def test_a_direction_is_called_by_what_it_changes_and_its_purity_is_high():
         for basis in (torch.eye(2), turned)
     )
     assert pure > mixed + 0.05
-
-
-def test_spread_is_the_variance_over_samples():
-    generator = Knobs()
-    z = generator.sample_z_from(64, derived_rng(0, purpose="image statistics"))
-    wanted = image_statistics(generator(z)).var(dim=0)
-    assert Statistics.of(generator, samples=64).spread["brightness"] == pytest.approx(float(wanted[0]))
 
 
 def test_a_suggestion_says_what_changes_at_either_end_and_the_rest_gets_none():

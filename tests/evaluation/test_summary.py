@@ -10,38 +10,26 @@ from directions.discovery import discover
 from directions.evaluation import summary
 from directions.evaluation.activeness import activeness
 from directions.evaluation.summary import summarise
-from directions.held_out import (
-    HeldOutHessians,
-    baseline_penalties,
-    draw_held_out,
-    held_out_penalty,
-)
+from directions.held_out import HeldOutHessians, baseline_penalties, draw_held_out, held_out_penalty
 from directions.search import Search
 from directions.settings.discover import DiscoverConfig
 
 CONFIG = DiscoverConfig(
-    method="adam",
-    steps=4,
-    batch_size=4,
-    held_out=6,
-    held_out_probes=2,
-    eval_every=3,
-    final_samples=4,
-    space="1:4",
+    method="adam", steps=4, batch_size=4, held_out=6, held_out_probes=2, eval_every=3, final_samples=4, space="1:4",
     classes=(0, 2),
-)
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def run():
     generator = DoubleGenerator()
-    *_, snapshot = discover(generator, CONFIG)
-    return generator, snapshot, summarise(generator, CONFIG, snapshot)
+    snapshots = list(discover(generator, CONFIG))
+    return generator, snapshots[-1], summarise(generator, CONFIG, snapshots[-1]), snapshots[2].state
 
 
 def test_summarise_orders_by_activeness(run):
     """The most active first; each row is one of the learned ones, with its own activeness."""
-    generator, snapshot, directions = run
+    generator, snapshot, directions, _ = run
     active = directions.activeness
     assert list(active) == sorted(active, reverse=True)
     agreement = torch.tensor(directions.matrix).double() @ snapshot.basis.T
@@ -52,7 +40,7 @@ def test_summarise_orders_by_activeness(run):
 
 def test_summarise_scores_what_is_in_the_file(run):
     """Whoever scores the file gets the number that stands in it, which is that of the last step."""
-    generator, snapshot, directions = run
+    generator, snapshot, directions, _ = run
     held_out = draw_held_out(generator, CONFIG)
     penalty = directions.header["penalty"]
     assert penalty["before"] == snapshot.held_out_before
@@ -67,7 +55,7 @@ def test_summarise_scores_what_is_in_the_file(run):
 
 def test_summarise_says_how_diagonal_held_out_hessians_are(run):
     """Along the directions of the file, random ones and the axes; those measured before are taken."""
-    generator, snapshot, directions = run
+    generator, snapshot, directions, _ = run
     hessians = HeldOutHessians.measure(generator, CONFIG, places=2)
     said = directions.header["penalty"]["hessians"]
     assert said["found"] == pytest.approx(hessians.score(torch.tensor(directions.matrix)).to_dict(), rel=1e-3)
@@ -80,7 +68,7 @@ def test_summarise_says_how_diagonal_held_out_hessians_are(run):
 
 def test_summarise_measures_the_most_active_with_all_samples(run, monkeypatch):
     """Of many directions the others get fewer."""
-    generator, snapshot, _ = run
+    generator, snapshot, _, _ = run
     asked = []
 
     def watch(generator, basis, *, samples, **where):
@@ -96,9 +84,8 @@ def test_summarise_measures_the_most_active_with_all_samples(run, monkeypatch):
 
 def test_summarise_of_a_resumed_run_is_identical(run):
     """The same header and the same bits."""
-    generator, _, directions = run
-    snapshots = list(discover(generator, CONFIG))
-    *_, resumed = discover(generator, CONFIG, resume_from=snapshots[2].state)
+    generator, _, directions, state = run
+    *_, resumed = discover(generator, CONFIG, resume_from=state)
     again = summarise(generator, CONFIG, resumed)
     assert again.header == directions.header
     assert (again.matrix == directions.matrix).all()

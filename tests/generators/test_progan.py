@@ -13,7 +13,6 @@ from directions.generators.progan import (
     EqualisedConv,
     EqualisedLinear,
     ProGANNetwork,
-    activate,
     downsample,
     pixel_norm,
     upsample,
@@ -78,7 +77,7 @@ def naive_images(net, z, level, alpha):
     return image
 
 
-@pytest.mark.parametrize(("level", "alpha"), [(0, 1.0), (1, 1.0), (2, 1.0), (2, 0.3), (1, 0.0)])
+@pytest.mark.parametrize(("level", "alpha"), [(0, 1.0), (2, 1.0), (2, 0.3), (1, 0.0)])
 def test_network_equals_the_naive_one(level, alpha):
     """At every level, faded in and not."""
     net = network()
@@ -89,17 +88,9 @@ def test_network_equals_the_naive_one(level, alpha):
     torch.testing.assert_close(images, net(7 * latents(), level, alpha).detach())  # the length of z does not matter
 
 
-def test_pixel_norm_gives_a_mean_square_of_one():
-    """Each pixel by itself, whatever its scale; zeros stay zeros."""
-    x = torch.randn(3, 5, 2, 2, generator=derived_rng(0), dtype=torch.float64)
-    torch.testing.assert_close(pixel_norm(100 * x), naive_norm(100 * x))
-    torch.testing.assert_close(pixel_norm(x).square().mean(dim=1), torch.ones(3, 2, 2, dtype=torch.float64))
-    assert pixel_norm(torch.zeros(1, 2)).eq(0).all()
-
-
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # from torch, when vmap meets a Function
 def test_pixel_norm_has_the_derivatives_of_its_formula():
-    """Backwards, twice backwards, forwards, and through vmap."""
+    """Backwards, twice backwards, forwards, and through vmap; zeros stay zeros."""
     x = torch.randn(2, 3, 2, 2, generator=derived_rng(0), dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(pixel_norm, x, check_forward_ad=True)
     assert torch.autograd.gradgradcheck(pixel_norm, x)
@@ -107,30 +98,24 @@ def test_pixel_norm_has_the_derivatives_of_its_formula():
     for jacobian in (torch.func.jacfwd, torch.func.jacrev):
         torch.testing.assert_close(jacobian(pixel_norm)(x.detach()), torch.func.jacrev(plain)(x.detach()))
     zero = torch.zeros(1, 3, requires_grad=True)
+    assert pixel_norm(zero).eq(0).all()
     pixel_norm(zero).sum().backward()
     assert zero.grad.isfinite().all()
 
 
 def test_equalised_layers_scale_weights_of_variance_one():
-    """Outputs have the variance of the inputs; the stored weight has the gradient of the one that is used, scaled."""
-    rng = derived_rng(0)
-    conv, dense = EqualisedConv(64, 256, 3, gain=1.0), EqualisedLinear(512, 1024, gain=1.0)
-    inner = conv(torch.randn(8, 64, 8, 8, generator=rng))[:, :, 1:-1, 1:-1]
-    for layer, outputs in ((conv, inner), (dense, dense(torch.randn(64, 512, generator=rng)))):
-        assert layer.weight.std().item() == pytest.approx(1, abs=0.02)
-        assert outputs.var().item() == pytest.approx(1, rel=0.1)
-    small = EqualisedLinear(8, 1, gain=1.0)
-    small(torch.ones(1, 8)).sum().backward()
-    torch.testing.assert_close(small.weight.grad, torch.full((1, 8), 8**-0.5))
+    """So that outputs have the variance of the inputs."""
+    dense = EqualisedLinear(512, 1024, gain=1.0)
+    assert EqualisedConv(64, 256, 3).weight.std().item() == pytest.approx(1, abs=0.02)
+    assert dense.weight.std().item() == pytest.approx(1, abs=0.02)
+    assert dense(torch.randn(64, 512, generator=derived_rng(0))).var().item() == pytest.approx(1, rel=0.1)
 
 
-def test_upsampling_repeats_and_downsampling_averages():
-    """And the one undoes the other."""
+def test_downsampling_averages_and_undoes_upsampling():
+    """Whatever the factor."""
     x = torch.arange(8.0).view(1, 2, 2, 2)
-    assert upsample(x)[0, 0].tolist() == [[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 3, 3], [2, 2, 3, 3]]
     assert downsample(x).flatten().tolist() == [1.5, 5.5]
     torch.testing.assert_close(downsample(upsample(x, 4), 4), x)
-    assert activate(torch.tensor([-1.0, 2.0])).tolist() == pytest.approx([-0.2, 2.0])
 
 
 def test_activations_are_those_behind_the_image():
@@ -183,18 +168,10 @@ def test_generator_of_an_unfinished_growth_is_enlarged(folder):
     torch.testing.assert_close(generator(z), upsample(net(z, 1, 0.25).clamp(-1, 1)))
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"dim_z": 4}, "does not fit"),
-        ({"channels": [6, 5]}, "no ProGAN configuration"),
-        ({"channels": "wide"}, "no ProGAN configuration"),
-        ({"resolution": 32}, "no ProGAN configuration"),
-    ],
-)
-def test_wrong_configuration_is_refused(folder, change, message):
+def test_wrong_configuration_is_refused(folder):
     """With the file that is wrong."""
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | change))
-    with pytest.raises(UserError, match=message):
-        load_generator(str(folder))
+    for change, message in (({"dim_z": 4}, "does not fit"), ({"channels": [6, 5]}, "no ProGAN configuration")):
+        (folder / "config.json").write_text(json.dumps(config | change))
+        with pytest.raises(UserError, match=message):
+            load_generator(str(folder))

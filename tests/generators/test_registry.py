@@ -21,20 +21,18 @@ def folder(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    ("name", "label", "sizes"), [("builtin", "sphere", (12, 3, 64)), ("letters", "Q", (20, 26, 64))]
-)
-def test_generators_of_the_package_load_and_are_listed(name, label, sizes):
+def test_generators_of_the_package_load_and_are_listed():
     """They give images in range, the same ones each time."""
-    generator = load_generator(name)
-    z = generator.sample_z(2, seed=0)
-    images = generator(z, label)
-    assert images.shape == (2, 3, 64, 64)
-    assert images.abs().max() <= 1
-    assert torch.equal(images, generator(z, generator.class_names.index(label)))
-    (status,) = [entry for entry in list_generators() if entry.name == name]
-    assert (status.state, status.dim_z, status.num_classes, status.resolution) == ("ready", *sizes)
-    assert status.detail == f"sha256 {generator.digest}"
+    for name, label, sizes in (("builtin", "sphere", (12, 3, 64)), ("letters", "Q", (20, 26, 64))):
+        generator = load_generator(name)
+        z = generator.sample_z(2, seed=0)
+        images = generator(z, label)
+        assert images.shape == (2, 3, 64, 64)
+        assert images.abs().max() <= 1
+        assert torch.equal(images, generator(z, generator.class_names.index(label)))
+        (status,) = [entry for entry in list_generators() if entry.name == name]
+        assert (status.state, status.dim_z, status.num_classes, status.resolution) == ("ready", *sizes)
+        assert status.detail == f"sha256 {generator.digest}"
 
 
 def test_folder_loads_as_the_model_that_was_written(folder):
@@ -80,13 +78,9 @@ NAMES_MESSAGE = "class_names must be a list of 3 different names, one for each o
         (configured(channel_width=16), "does not fit .*have other shapes, such as .* is needed, got"),
         (configured(attention_layer_position=1), "tensors are missing, such as .* have other shapes"),
         (configured(layers=[1, 2]), "is no BigGAN-deep configuration"),
-        *((configured(class_names=names), NAMES_MESSAGE) for names in (5, [1, 2, 3], ["a", "b", "b"], ["a", "b", " "])),
-        (
-            lambda folder: (folder / "config.json").write_text("{}"),
-            "no BigGAN-deep configuration: it lacks .*layers",
-        ),
+        *((configured(class_names=names), NAMES_MESSAGE) for names in (5, ["a", "b", "b"], ["a", "b", " "])),
+        (lambda folder: (folder / "config.json").write_text("{}"), "no BigGAN-deep configuration: it lacks .*layers"),
         (lambda folder: (folder / "config.json").write_text("<!doctype html>"), "is not JSON"),
-        (lambda folder: (folder / "config.json").unlink(), "Cannot read .*config.json"),
         (lambda folder: (folder / "weights.safetensors").unlink(), "Cannot read .*weights.safetensors"),
     ],
 )

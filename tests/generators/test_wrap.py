@@ -13,7 +13,6 @@ import torch
 from closed import ClosedFormGenerator
 from torch import nn
 
-from directions.cli.main import main
 from directions.compare import Comparison
 from directions.direction_file import Directions
 from directions.direction_file.combine import merge
@@ -97,14 +96,12 @@ MODULE = """
 import sys
 from torch import nn
 from closed import ClosedFormGenerator
-value = 3
 def images(): return nn.Sequential(nn.Linear(5, 48), nn.Dropout(), nn.Unflatten(1, (3, 4, 4)), nn.Tanh()).train()
 made = images()
 def ready(): return ClosedFormGenerator(dim_z=4, resolution=8)
 def with_weights(weights=None): return nn.Sequential(nn.Linear(int(weights), 48), *images()[2:])
 def exits(): sys.exit(3)
 def a_class(): return nn.Linear
-def raises(): return {}["key"]
 """
 
 
@@ -123,16 +120,14 @@ def folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("module", "dim_z", "resolution"),
     [
-        (Images(), 5, 4),
+        (nn.Sequential(nn.Linear(5, 48), nn.Tanh(), nn.Unflatten(1, (3, 4, 4))), 5, 4),
         (Images(channels=1, finish=lambda x: x[:, :, :4, :4].tanh()), 5, 4),
         (Images(spatial=True, dim_z=7), 7, 4),
-        (Told(pixels), 6, 2),
         (Told(lambda z: pixels(z.mul_(2))), 6, 2),
-        (Told(lambda z: (z, pixels(z))), 6, 2),
         (Told(lambda z: {"images": pixels(z), "small": pixels(z)[..., :1, :1], "mask": pixels(z)[:, :1]}), 6, 2),
         (Told(lambda z: {"out": (Output(pixels(z)), None)}), 6, 2),
     ],
-    ids=["read off", "grey", "one pixel", "told", "in place", "tuple", "dict", "nested"],
+    ids=["read off", "grey", "one pixel", "in place", "dict", "nested"],
 )
 def test_module_is_wrapped(module, dim_z, resolution):
     """|z| is read off or given, the images are found; the module is frozen, and its z stays the caller's."""
@@ -149,6 +144,15 @@ def test_module_is_wrapped(module, dim_z, resolution):
     assert not any(parameter.requires_grad for parameter in generator.parameters())
     assert not any(part.training for part in generator.modules())
     torch.testing.assert_close(generator.sample_z(3, seed=0, truncation=0.5), before / 2)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_scripted_module_is_wrapped():
+    """With the gradient of z only."""
+    layers = nn.Sequential(nn.Linear(5, 48), nn.Tanh(), nn.Unflatten(1, (3, 4, 4))).eval()
+    z = torch.ones(2, 5, requires_grad=True)
+    load_generator(torch.jit.script(layers))(z).sum().backward()
+    assert z.grad.abs().sum() > 0
 
 
 NAMES = [f"kind {i}" for i in range(7)]
@@ -208,22 +212,21 @@ def test_noise_is_held(module):
     torch.testing.assert_close(generator(z)[1:], generator(z[1:]))
 
 
-def test_z_may_be_called_noise_and_names_come_in_any_container():
-    """The first argument is z; counts and names may be NumPy's."""
-    module = Conditional(classes=3)
+def test_z_may_be_called_noise_and_a_size_that_changes_later_is_refused():
+    """The first argument is z; counts may be NumPy's, and names the values of a dictionary."""
+    module = Conditional(classes=3, num_classes=np.int64(3), class_names={0: "a", 1: "b", 2: "c"})
     module.linear = nn.Linear(5, 48)
-    module.class_names = np.array(["a", "b", "c"])
     generator = load_generator(module)
     assert (generator.dim_z, generator.num_classes, generator.class_names) == (5, 3, ("a", "b", "c"))
-    module.class_names, module.num_classes = {0: "d", 1: "e", 2: "f"}, np.int64(3)
-    assert load_generator(module).class_names == ("d", "e", "f")
+    module.finish = lambda x: x[..., :2, :2].tanh()
+    with pytest.raises(UserError, match=r"shape \(2, 3, 4, 4\) for 2 latents .* got .*\(2, 3, 2, 2\)"):
+        generator(generator.sample_z(2), 0)
 
 
-@pytest.mark.parametrize("finish", [torch.sigmoid, lambda x: 1.05 * torch.sigmoid(9 * x) - 0.02], ids=["exact", "over"])
-def test_images_in_the_unit_range_are_mapped(finish):
+def test_images_in_the_unit_range_are_mapped_and_overshoot_is_clamped():
     """Recognised, also where they overshoot a little, and said in one line."""
     torch.manual_seed(0)
-    module = Images(finish)
+    module = Images(lambda x: 1.05 * torch.sigmoid(9 * x) - 0.02)
     with pytest.warns(UserWarning, match=r"^The images of Images are in \[0, 1\] and are mapped to \[-1, 1\]\.$"):
         generator = load_generator(module)
     z = generator.sample_z(3, seed=0)
@@ -235,10 +238,8 @@ def under_autocast(x):
         return 0 * nn.Linear(4, 4).requires_grad_(False)(x).float() + x.float().tanh()
 
 
-def test_overshoot_is_clamped_and_half_precision_warned_of():
+def test_half_precision_is_warned_of():
     """Also where autocast is within the module and its images are float32 again."""
-    over = load_generator(Images(lambda x: 1.09 * torch.tanh(40 * x)))
-    assert over(over.sample_z(3, seed=0)).abs().max() == 1
     for module in (Images().bfloat16(), Images(nn.Sequential(nn.Identity(), Told(under_autocast)))):
         with pytest.warns(UserWarning, match="Images makes its images in bfloat16, which changes the penalty"):
             half = load_generator(module)
@@ -265,6 +266,7 @@ def test_a_renamed_file_is_the_same_generator(folder):
         (folder / f"{name}.py").write_text(text)
     one, two = load_generator("net_one:load"), load_generator("net_two:load")
     assert one.digest == two.digest != load_generator(Images()).digest
+    assert one.former_digest != two.former_digest
     found = Directions.from_basis(np.eye(5, dtype=np.float32), one)
     found.require_fits(two)
     z, module = np.eye(5, dtype=np.float32), one.module
@@ -332,23 +334,12 @@ def test_objects_are_taken():
     """A Generator keeps its name; one that need not be a module stays where it is."""
     made = ClosedFormGenerator()
     assert load_generator(made) is made
-    assert made.name == "closed-form"
     assert load_generator(lambda: made).name.endswith("<lambda>")
     assert load_generator(Bare()).device == torch.device("cpu")
     with pytest.raises(UserError, match="a name, a torch module, a Generator, or a function that returns one, got 3"):
         load_generator(3)
     with pytest.raises(UserError, match="weights are read by a function, got x with a Images"):
         load_generator(Images(), weights="x")
-
-
-@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
-def test_scripted_module_is_wrapped():
-    """With the gradient of z only."""
-    layers = nn.Sequential(nn.Linear(5, 48), nn.Tanh(), nn.Unflatten(1, (3, 4, 4))).eval()
-    generator = load_generator(torch.jit.script(layers))
-    z = torch.ones(2, 5, requires_grad=True)
-    generator(z).sum().backward()
-    assert z.grad.abs().sum() > 0
 
 
 def test_module_without_gradients_is_refused_where_they_are_needed():
@@ -373,8 +364,6 @@ def test_module_without_gradients_is_refused_where_they_are_needed():
         ("needs:function", r"there is no module 'not_installed'\. needs needs it"),
         ("broken:function", r"importing broken raised RuntimeError: at import\. \(.*broken.py, line 2\)"),
         ("mine:exits", r"mine:exits raised SystemExit: 3\. \(.*mine.py, line \d+\)"),
-        ("mine:value", "must be a function that returns the generator, got a int"),
-        ("mine:raises", r"mine:raises raised KeyError: 'key'\. \(.*mine.py, line \d+\)"),
         ("mine:a_class", "got a type. Name a function that makes the module"),
     ],
 )
@@ -398,7 +387,6 @@ CHANGING = Told(lambda z: torch.zeros(len(z), 3, len(z), len(z)))
     [
         (AnyClass(), "takes a class, and how many there are cannot be found out"),
         (LAZY, r"weights that are not made yet, such as 0\.weight: .* Call the module once"),
-        (lambda: None, "must return a torch module .* got a NoneType"),
         (Told(pixels, dim_z=None), r"\|z\| tried: none that could be read .* Give the module an attribute dim_z"),
         (Images(classes=7, one_hot=True), "could not be called with z .* num_classes if it has classes"),
         (Images(classes=30, num_classes=31), "says that it has 31 classes, but with class 30 it raises IndexError"),
@@ -407,21 +395,13 @@ CHANGING = Told(lambda z: torch.zeros(len(z), 3, len(z), len(z)))
         (Told(lambda z: pixels(z + torch.randn_like(z))), "gives other images each time .* draws noise of its own"),
         (Told(lambda z: pixels(z - z.mean(0))), "another image for the same z when it comes with other latents"),
         (CHANGING, r"shape \(1, 3, 8, 8\) for 1 latents .*: the size of an image must not change"),
-        (
-            Told(lambda z: (pixels(z), pixels(z))),
-            r"floats, got a tuple of \[0\] torch.float32 \(8, 3, 2, 2\), \[1\]",
-        ),
+        (Told(lambda z: (pixels(z), pixels(z))), r"floats, got a tuple of \[0\] torch.float32 \(8, 3, 2, 2\), \[1\]"),
         (Told(lambda z: pixels(z) if not z.any() else {}["key"]), r"called with z of shape \(8, 6\), raised KeyError"),
         (Bare(lambda z: torch.zeros(len(z), 3, 4, 4)), r"images of shape \(8, 3, 2, 2\) for 8 latents"),
         (Bare(lambda z: Bare().finish(z.mul_(2))), "bare changes the z that it is given. Let it work on a copy"),
         (Bare(sample_z=lambda n, **_: torch.zeros(n, 3)), r"sample_z\(8\) of bare must give floats .* got .* \(8, 3\)"),
-        (Bare(sample_z_from=lambda *_: None), r"sample_z_from\(8, rng\) of bare must give floats .*got NoneType"),
         (Bare(device="cpu"), r"Of the generator Bare, device must be a torch.device, .* got 'cpu'"),
-        (Bare(dim_z=2.0), "dim_z must be a whole number, at least 1, got 2.0"),
-        (
-            Bare(num_classes=2, class_names=("one",)),
-            r"class_names must be None, or a name for each of 2 .*\('one',\)",
-        ),
+        (Bare(num_classes=2, class_names=("one",)), r"class_names must be None, or a name for each of 2 .*\('one',\)"),
     ],
 )
 def test_what_does_not_do_is_refused(made, message):
@@ -429,23 +409,6 @@ def test_what_does_not_do_is_refused(made, message):
     with pytest.raises(UserError, match=message) as error:
         load_generator(made)
     assert "tanh" not in str(error.value)
-
-
-def test_size_that_changes_later_is_refused():
-    """At the call."""
-    module = Told(lambda z: torch.zeros(len(z), 3, module.size, module.size))
-    module.size = 2
-    generator = load_generator(module)
-    module.size = 4
-    with pytest.raises(UserError, match=r"shape \(2, 3, 2, 2\) for 2 latents .* got .*\(2, 3, 4, 4\)"):
-        generator(generator.sample_z(2))
-
-
-def test_command_refuses_a_function_that_ends_the_program(folder, capsys):
-    """Exit status 2, and no folder."""
-    assert main(["discover", "--generator", "mine:exits"]) == 2
-    assert "Error: mine:exits raised SystemExit: 3" in capsys.readouterr().err
-    assert not (folder / "outputs").exists()
 
 
 def test_entry_points_are_listed_and_loaded(monkeypatch, folder):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import random
@@ -34,6 +35,19 @@ GRADIENTS = BOTH.replace(measurement="gradients", output_probes=2)
 METHODS = pytest.mark.parametrize("config", [JOINT, BOTH, GRADIENTS], ids=["joint", "joint+adam", "gradients"])
 
 
+@functools.cache
+def snapshots_of(config):
+    """Of an unbroken run."""
+    return list(discover(DoubleGenerator(), config))
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    """What is left of an unbroken run with a configuration, made once."""
+    out = tmp_path_factory.mktemp("unbroken")
+    return functools.cache(lambda config: outcome(run(out, config)[0].path))
+
+
 def once(records):
     """Records without those of the starts of the diagonalisation, which stand where the last base point does."""
     return list({(record.step, record.base_points): record for record in records}.values())
@@ -44,8 +58,8 @@ def numbers(snapshots):
     return [{**vars(record), "seconds": None} for record in once(snapshot.record for snapshot in snapshots)]
 
 
-def run(out, config, generator=None, **reporting):
-    generator = generator or DoubleGenerator()
+def run(out, config, **reporting):
+    generator = DoubleGenerator()
     folder = RunFolder.create(out, "run", config.to_dict())
     return folder, record_run(discover(generator, config), generator, folder, **reporting)
 
@@ -64,11 +78,10 @@ def outcome(path):
     return folder.directions_path.read_bytes(), stats, checkpoint["A"].tolist()
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_joint_discovery_finds_the_true_directions(seed):
+def test_joint_discovery_finds_the_true_directions():
     """On a generator with planted directions, without a single step; what is left is the finite differences' error."""
     generator = DoubleGenerator()
-    *_, snapshot = discover(generator, JOINT.replace(seed=seed, base_points=10))
+    *_, snapshot = discover(generator, JOINT.replace(seed=1, base_points=10))
     _, cosines = match_directions(snapshot.basis, generator.directions)
     assert float(cosines.min()) > 1 - 1e-4
     assert snapshot.record.held_out < 1e-3 * snapshot.held_out_before
@@ -78,7 +91,7 @@ def test_joint_discovery_finds_the_true_directions(seed):
 @METHODS
 def test_discover_yields_base_points_the_solution_and_steps(config):
     """In this order; the start is scored, then the solution, then every eval_every-th step."""
-    snapshots = list(discover(DoubleGenerator(), config))
+    snapshots = snapshots_of(config)
     records = once(snapshot.record for snapshot in snapshots)
     assert [record.base_points for record in records[:6]] == [0, 1, 2, 3, 4, None]
     steps = [record.step for record in records[5:]]
@@ -95,12 +108,12 @@ def test_discover_yields_base_points_the_solution_and_steps(config):
 
 @METHODS
 def test_discover_resumed_is_bit_identical(config):
-    """From the state of any snapshot: while measuring, at the solution, between steps."""
+    """From the states of every few snapshots: while measuring, at the solution, between steps."""
     generator = DoubleGenerator()
-    whole = list(discover(generator, config))
-    for stop, snapshot in enumerate(whole):
-        rest = list(discover(generator, config, resume_from=snapshot.state))
-        assert rest[0].record == snapshot.record
+    whole = snapshots_of(config)
+    for stop in range(0, len(whole), 2 if config is JOINT else 3):
+        rest = list(discover(generator, config, resume_from=whole[stop].state))
+        assert rest[0].record == whole[stop].record
         assert numbers(rest) == numbers(whole[stop:])
         assert torch.equal(rest[-1].basis, whole[-1].basis)
         assert rest[-1].joint.report() == whole[-1].joint.report()
@@ -126,8 +139,7 @@ def test_fewer_directions_are_the_most_active_of_all():
 @METHODS
 def test_summarise_says_how_sure_it_is(config):
     """The header has the method, the measurement, the starts and the halves; a direction has its confidence."""
-    generator = DoubleGenerator()
-    *_, snapshot = discover(generator, config)
+    generator, snapshot = DoubleGenerator(), snapshots_of(config)[-1]
     directions = summarise(generator, config, snapshot)
     header = directions.header
     assert header["method"] == config.method
@@ -145,17 +157,16 @@ def test_summarise_says_how_sure_it_is(config):
     assert all("starts reached" not in note for note in joint_notes(joint, header["directions"]))
 
 
-MOMENTS = [(0, 0), (0, 2), (0, 4), (0, None)]
+MOMENTS = [(0, 0), (0, 2), (0, 4), (0, None), (1, None)]
 """Step and base point at which a run is interrupted; ``None`` is after the joint start."""
 
 
 @pytest.mark.parametrize(
     ("config", "at"),
-    [*itertools.product([JOINT, BOTH, GRADIENTS], MOMENTS), (BOTH, (1, None)), (GRADIENTS, (1, None))],
+    [*itertools.product([BOTH], MOMENTS), (JOINT, (0, None)), (GRADIENTS, (0, 2)), (GRADIENTS, (1, None))],
 )
-def test_record_run_interrupted_and_resumed_is_unbroken(tmp_path, config, at, capfd):
+def test_record_run_interrupted_and_resumed_is_unbroken(tmp_path, unbroken, config, at, capfd):
     """A signal at any moment: what is being done is finished and kept, and the rest comes out the same."""
-    whole, _ = run(tmp_path / "whole", config)
 
     def interrupt(record):
         if (record.step, record.base_points) == at:
@@ -166,20 +177,18 @@ def test_record_run_interrupted_and_resumed_is_unbroken(tmp_path, config, at, ca
     folder = RunFolder.open(tmp_path / "broken" / "00000-run")
     assert not folder.directions_path.exists()
     go_on(folder, config)
-    assert outcome(folder.path) == outcome(whole.path)
+    assert outcome(folder.path) == unbroken(config)
 
 
 def test_record_run_logs_and_keeps_what_was_measured(tmp_path):
     """Every base point has its line; checkpoints come with checkpoint_every, and when all is measured."""
     kept = []
-    generator = DoubleGenerator()
-    folder = RunFolder.create(tmp_path, "run", JOINT.to_dict())
 
     def look(record):
-        checkpoint = folder.read_checkpoint()
+        checkpoint = RunFolder.open(tmp_path / "00000-run").read_checkpoint()
         kept.append(None if checkpoint is None else checkpoint["state"]["record"]["base_points"])
 
-    record_run(discover(generator, JOINT), generator, folder, on_record=look)
+    folder, _ = run(tmp_path, JOINT, on_record=look)
     assert [base_points for base_points, _ in itertools.groupby(kept)] == [0, 3, 4, None]
     assert [line["base_points"] for line in folder.read_stats()] == [0, 1, 2, 3, 4, None]
     log = (folder.path / "log.txt").read_text()
@@ -190,7 +199,7 @@ def test_record_run_logs_and_keeps_what_was_measured(tmp_path):
 
 def test_record_run_killed_at_random_moments_is_unbroken(tmp_path):
     """kill -9, several times: no moment is a bad one."""
-    config = BOTH.replace(base_points=40, steps=30, checkpoint_every=7)
+    config = BOTH.replace(base_points=20, steps=12, checkpoint_every=5)
     started = time.monotonic()
     whole = spawn(tmp_path, "whole", config)
     whole.join()

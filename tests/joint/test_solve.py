@@ -1,35 +1,38 @@
-"""The whole way: known directions are found, and what is not known is said."""
+"""Joint diagonalisation, from one start and the whole way: known directions are found, what is not known is said."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
+import math
 import re
 
 import pytest
 import torch
 from closed import DoubleGenerator
 from joint_cases import MEASUREMENT, last, moments_of, planted, rotation
+from naive import normal, textbook_gram_schmidt
 
 from directions.basis import SearchSpace, check_orthonormal
+from directions.joint.diagonalise import joint_diagonalise, plane_stiffness
 from directions.joint.measure import measure
 from directions.joint.notes import joint_notes
-from directions.joint.solve import (
-    PHASES,
-    JointSolution,
-    match_directions,
-    solve,
-    solve_in_steps,
-)
+from directions.joint.solve import PHASES, JointSolution, match_directions, solve, solve_in_steps
+from directions.penalty import off_diagonal_sum
 from directions.ranks import Ranks
 from directions.search import Search
+
+FIVE = dataclasses.replace(MEASUREMENT, search=Search(SearchSpace(0, 5, 5), 5, (0, 1, 2)))
+H8 = normal(3, 8, 8, seed=2)
+STRUCTURELESS = moments_of(H8 + H8.mT)
+"""Has several optima."""
 
 
 def notes(solution: JointSolution) -> list[str]:
     columns = solution.columns() | {"name": [str(index) for index in range(len(solution.basis))]}
-    return joint_notes(
-        solution.report(), [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    )
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return joint_notes(solution.report(), rows)
 
 
 def along(Q: torch.Tensor, *values: float) -> torch.Tensor:
@@ -38,13 +41,11 @@ def along(Q: torch.Tensor, *values: float) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("kind", ["differences", "gradients"])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_solve_finds_the_true_directions_of_a_generator(kind, seed):
     """Up to order and sign, to 1e-6, from any start: each start by itself is as good."""
     generator = DoubleGenerator(dim_z=5, resolution=5, seed=seed)
-    measurement = dataclasses.replace(
-        MEASUREMENT, kind=kind, seed=seed, search=Search(SearchSpace(0, 5, 5), 5, (0, 1, 2))
-    )
+    measurement = dataclasses.replace(FIVE, kind=kind, seed=seed)
     solution = solve(last(measure(generator, measurement)), starts=5, seed=seed)
     partners, _ = match_directions(solution.basis, generator.directions)
     true = torch.nn.functional.normalize(generator.directions[partners])  # they are float32 numbers
@@ -89,9 +90,8 @@ def test_solve_zero_hessians():
     assert check_orthonormal(solution.basis) is None
     assert (solution.penalty, solution.zero) == (0.0, True)
     assert solution.undetermined == ((0, 1, 2, 3),)
-    assert notes(solution) == [
-        "All measured Hessians are zero: the penalty is the same for every basis, and none is preferred."
-    ]
+    (note,) = notes(solution)
+    assert note.startswith("All measured Hessians are zero: the penalty is the same for every basis")
 
 
 def test_solve_repeated_eigenvalues():
@@ -105,10 +105,7 @@ def test_solve_repeated_eigenvalues():
     torch.testing.assert_close(match_directions(solution.basis[rest], Q[2:])[1], torch.ones(2, dtype=torch.float64))
     assert min(solution.cosines) > 1 - 1e-10
     (note,) = notes(solution)
-    assert note == (
-        f"Directions {pair[0]} and {pair[1]} are not determined: within the space that they span, every basis has "
-        "the same penalty."
-    )
+    assert note.startswith(f"Directions {pair[0]} and {pair[1]} are not determined: within the space that they span,")
 
 
 def test_solve_idle_directions_are_not_determined():
@@ -118,8 +115,7 @@ def test_solve_idle_directions_are_not_determined():
         def forward(self, z, y=0, *, truncation=1.0):
             return super().forward(z * torch.tensor([1.0, 1.0, 1.0, 0.0, 0.0]), y, truncation=truncation)
 
-    measurement = dataclasses.replace(MEASUREMENT, search=Search(SearchSpace(0, 5, 5), 5, (0, 1, 2)))
-    solution = solve(last(measure(Idle(dim_z=5, resolution=5), measurement)), starts=3)
+    solution = solve(last(measure(Idle(dim_z=5, resolution=5), FIVE)), starts=3)
     assert solution.undetermined == ((3, 4),)
     assert not solution.basis[:3, 3:].abs().gt(1e-6).any()
 
@@ -139,26 +135,19 @@ def test_solve_halves_that_differ_lower_the_confidence():
     assert "differ between the two halves" in notes(solution)[0]
 
 
-def test_solve_says_when_starts_disagree():
-    """Structureless matrices have several optima: all starts are used, and the gap is given."""
-    H = torch.randn(3, 8, 8, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    solution = solve(moments_of(H + H.mT), starts=5)
-    assert len(solution.excess) == 5
-    assert solution.agreeing_starts < 3
-    assert max(solution.excess) > 1e-3
-    assert any("starts reached the best penalty" in note for note in notes(solution))
-    for excess, cosine in zip(solution.excess, solution.cosines, strict=True):
+def test_solve_goes_on_until_three_starts_agree_and_says_when_none_do():
+    """Structureless matrices have several optima: no more starts than it takes, or all and the gap between them."""
+    few, many = solve(STRUCTURELESS, starts=5), solve(STRUCTURELESS, starts=60)
+    assert len(few.excess) == 5
+    assert few.agreeing_starts < 3
+    assert max(few.excess) > 1e-3
+    assert any("starts reached the best penalty" in note for note in notes(few))
+    for excess, cosine in zip(few.excess, few.cosines, strict=True):
         assert (excess < 1e-6) == (cosine > 0.999)
-
-
-def test_solve_goes_on_until_three_starts_agree():
-    """Five starts of two optima: no more than it takes."""
-    H = torch.randn(3, 8, 8, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    solution = solve(moments_of(H + H.mT), starts=60)
-    assert 3 < len(solution.excess) < 60
-    assert solution.agreeing_starts == 3
-    assert solution.excess[-1] <= 1e-3
-    assert not any("starts reached" in note for note in notes(solution))
+    assert 3 < len(many.excess) < 60
+    assert many.agreeing_starts == 3
+    assert many.excess[-1] <= 1e-3
+    assert not any("starts reached" in note for note in notes(many))
 
 
 class TwoOfThree(Ranks):
@@ -179,30 +168,28 @@ def test_solve_does_not_depend_on_the_number_of_ranks(noise):
     assert alone.report() == shared.report()
 
 
-@pytest.mark.parametrize("stop", range(10))
-def test_solve_interrupted_and_resumed_is_bit_identical(stop):
+def test_solve_interrupted_and_resumed_is_bit_identical():
     """From the state after any start; a start that was interrupted within is made again."""
-    matrices, _ = planted(5, 8, noise=2.0)
-    moments = moments_of(matrices)
-    whole = [(solving.phase, solving.start, solving.done, solving.total) for solving in solve_in_steps(moments)]
-    assert [step[2] for step in whole] == [*range(len(whole) - 1), len(whole) - 2]
-    assert {step[0] for step in whole} == set(PHASES)
-    assert whole[-1][2] == whole[-1][3]
-
-    def interrupt(solving, iteration, energy):
-        if solving.done == stop and iteration == 3:
-            raise KeyboardInterrupt
-
-    stream = solve_in_steps(moments, on_iteration=interrupt)
-    solving = next(stream)
-    with contextlib.suppress(KeyboardInterrupt):
-        last(stream)
-    assert solving.done in (stop, len(whole) - 2)
-    resumed = last(solve_in_steps(moments, resume_from=solving.state_dict())).solution
+    moments = moments_of(planted(5, 8, noise=2.0)[0])
+    whole = [(solving.phase, solving.done, solving.total) for solving in solve_in_steps(moments)]
+    assert [done for _, done, _ in whole] == [*range(len(whole) - 1), len(whole) - 2]
+    assert {phase for phase, _, _ in whole} == set(PHASES)
+    assert whole[-1][1] == whole[-1][2]
     expected = solve(moments)
-    assert torch.equal(resumed.basis, expected.basis)
-    assert resumed.report() == expected.report()
-    assert resumed.confidence == expected.confidence
+    for stop in range(len(whole) - 1):
+
+        def interrupt(solving, iteration, energy, stop=stop):
+            if solving.done == stop and iteration == 3:
+                raise KeyboardInterrupt
+
+        stream = solve_in_steps(moments, on_iteration=interrupt)
+        solving = next(stream)
+        with contextlib.suppress(KeyboardInterrupt):
+            last(stream)
+        assert solving.done in (stop, len(whole) - 2)
+        resumed = last(solve_in_steps(moments, resume_from=solving.state_dict())).solution
+        assert torch.equal(resumed.basis, expected.basis)
+        assert (resumed.report(), resumed.confidence) == (expected.report(), expected.confidence)
 
 
 def entry(name, confidence, activeness, undetermined=None):
@@ -210,14 +197,9 @@ def entry(name, confidence, activeness, undetermined=None):
 
 
 REPORT = {
-    "penalty": 1.0,
-    "random_penalty": 2.0,
-    "starts": 8,
-    "agreeing_starts": 6,
-    "largest_excess": 1e-4,
-    "converged": True,
+    "penalty": 1.0, "random_penalty": 2.0, "starts": 8, "agreeing_starts": 6, "largest_excess": 1e-4, "converged": True,
     "zero": False,
-}
+}  # fmt: skip
 SURE, DOUBTFUL, IDLE = entry("sure", 0.99, 1.0), entry("doubtful", 0.5, 1.0), entry("idle", 0.1, 1e-3)
 
 
@@ -254,3 +236,139 @@ def test_match_directions_ignores_order_and_sign():
     torch.testing.assert_close(cosines, torch.ones(5, dtype=torch.float64))
     partners, _ = match_directions(Q[:2], Q.flip(0))
     assert partners.tolist() == [4, 3]
+
+
+# One start
+
+EXACT = 1e-10
+
+
+def energy(matrices: torch.Tensor, Q: torch.Tensor) -> float:
+    """Written from the definition."""
+    return float(sum(((Q @ M @ Q.T) ** 2).sum() - ((Q @ M @ Q.T).diagonal() ** 2).sum() for M in matrices))
+
+
+def by_gradients(matrices: torch.Tensor, start: torch.Tensor) -> float:
+    """An independent solver: L-BFGS over a free matrix that textbook Gram–Schmidt makes orthonormal."""
+    A = start.clone().requires_grad_()
+    optimizer = torch.optim.LBFGS(
+        [A], max_iter=500, history_size=50, tolerance_grad=1e-11, tolerance_change=1e-15, line_search_fn="strong_wolfe"
+    )
+
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        Q = textbook_gram_schmidt(A)
+        value = off_diagonal_sum(Q @ matrices @ Q.mT).sum()
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    return float(loss().detach())
+
+
+@pytest.mark.parametrize("n", [2, 5, 20])
+@pytest.mark.parametrize("seed", range(2))
+def test_joint_diagonalise_finds_the_planted_basis(n, seed):
+    """From any start, up to order and sign, to the last digits at the default tolerance."""
+    matrices, Q = planted(n, 4)
+    found = joint_diagonalise(matrices, rotation(n, seed + 100))
+    _, cosines = match_directions(found.Q, Q)
+    torch.testing.assert_close(cosines, torch.ones(n, dtype=torch.float64), rtol=0, atol=1e-12)
+    assert found.converged
+    assert found.energy < 1e-20
+    assert found.total == pytest.approx(float(matrices.square().sum()))
+    assert check_orthonormal(found.Q, 1e-14) is None
+
+
+@pytest.mark.parametrize(("tolerance", "error"), [(1e-5, 1e-6), (EXACT, 1e-12)])
+def test_joint_diagonalise_of_large_matrices_is_as_exact_as_asked(tolerance, error):
+    """40 rows are in float32 by default, and the last digits can be had; rows are orthonormal in any case."""
+    matrices, Q = planted(40, 10)
+    found = joint_diagonalise(matrices, rotation(40, 1), tolerance=tolerance)
+    assert float((1 - match_directions(found.Q, Q)[1]).max()) < error
+    assert found.energy == pytest.approx(energy(matrices, found.Q), rel=1e-9, abs=1e-11)
+    assert check_orthonormal(found.Q, 1e-13) is None
+
+
+@pytest.mark.parametrize("n", [3, 6])
+@pytest.mark.parametrize("noise", [0.3, 3.0])
+def test_joint_diagonalise_equals_an_independent_solver(n, noise):
+    """Where no basis diagonalises everything, the best of some starts is the best of L-BFGS from as many others."""
+    matrices, _ = planted(n, 6, noise)
+    found = min(joint_diagonalise(matrices, rotation(n, seed), tolerance=EXACT).energy for seed in range(4))
+    other = min(by_gradients(matrices, rotation(n, seed)) for seed in range(10, 14))
+    assert found == pytest.approx(other, rel=1e-9)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.5, 3.0])
+def test_joint_diagonalise_ends_at_one_optimum_from_all_starts(noise):
+    """Twelve components, as the built-in generator has: one optimum, to ten digits."""
+    matrices, _ = planted(12, 78, noise)
+    energies = [joint_diagonalise(matrices, rotation(12, seed), tolerance=EXACT).energy for seed in range(5)]
+    assert energies == pytest.approx([min(energies)] * 5, rel=1e-9, abs=1e-20)
+
+
+@pytest.mark.parametrize("n", [6, 30])
+def test_joint_diagonalise_never_rises(n):
+    """More iterations, less energy; and what is given up before its end says so."""
+    matrices, _ = planted(n, 5, noise=3.0)
+    start = rotation(n, 3)
+    found = [joint_diagonalise(matrices, start, max_iterations=count) for count in range(6)]
+    assert found[0].energy == pytest.approx(energy(matrices, start))
+    assert all(after.energy < before.energy for before, after in itertools.pairwise(found))
+    assert [(one.iterations, one.converged) for one in found] == [(count, False) for count in range(6)]
+
+
+def test_joint_diagonalise_leaves_saddle_points():
+    """From axes along which the gradient is zero, in one plane or in several at once."""
+    M = torch.tensor([[2.0, 1.0], [1.0, 2.0]])
+    assert joint_diagonalise(M[None]).energy < 1e-28
+    both = torch.block_diag(M, 3 * M, torch.eye(1))
+    assert joint_diagonalise(torch.stack((both, both @ both))).energy < 1e-26
+
+
+def test_joint_diagonalise_reports_and_stops_when_told():
+    """Every iteration is reported with the energy before it; what the callback raises ends the work at once."""
+    matrices, _ = planted(6, 5, noise=1.0)
+    start, seen = rotation(6, 1), []
+    found = joint_diagonalise(matrices, start, on_iteration=lambda *at: seen.append(at))
+    assert [at for at, _ in seen if at > 0] == list(range(1, found.iterations + 1))
+    assert [value for at, value in seen if at == 1] == pytest.approx([energy(matrices, start)])
+
+    def stop(iteration, energy):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        joint_diagonalise(matrices, start, on_iteration=stop)
+
+
+REPEATED = torch.diag(torch.tensor([1.0, 1.0, 1.0, 2.0])).expand(2, 4, 4)
+TINY = torch.full((2, 4, 4), 1e-200, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("matrices", [torch.zeros(3, 4, 4), torch.zeros(0, 4, 4), REPEATED, TINY, torch.ones(1, 1, 1)])
+def test_joint_diagonalise_degenerate_gives_a_basis(matrices):
+    """Whatever comes in, orthonormal rows come out, with no energy left where none need be; nothing is changed."""
+    start = rotation(matrices.shape[-1], 1)
+    kept = matrices.clone()
+    found = joint_diagonalise(matrices, start)
+    assert check_orthonormal(found.Q, 1e-14) is None
+    assert found.converged
+    assert found.energy <= 1e-25
+    assert torch.equal(matrices, kept)
+
+
+def test_plane_stiffness_equals_a_scan_of_angles():
+    """Energy at the worst angle less that at the best, in every plane."""
+    matrices, _ = planted(4, 3, noise=1.0)
+    Q = rotation(4, 2)
+    stiffness = plane_stiffness(matrices, Q)
+    angles = torch.linspace(0, math.pi / 2, 401, dtype=torch.float64)
+    for a, b in ((0, 1), (1, 3)):
+        energies = []
+        for cos, sin in zip(angles.cos(), angles.sin(), strict=True):
+            turned = Q.clone()
+            turned[a], turned[b] = Q[a] * cos + Q[b] * sin, Q[b] * cos - Q[a] * sin
+            energies.append(energy(matrices, turned))
+        assert float(stiffness[a, b]) == pytest.approx(max(energies) - min(energies), rel=1e-4)
+    assert not stiffness.diagonal().any()

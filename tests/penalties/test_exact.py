@@ -1,38 +1,43 @@
-"""Whole Hessians and the exact penalty."""
+"""Evaluations on both sides of a point, probes, whole Hessians and the exact penalty."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from closed import Quadratic, RotatedSeparable
-from naive import difference_hessian, textbook_gram_schmidt
+from closed import DoubleGenerator, Quadratic, RotatedSeparable
+from naive import difference_hessian, normal, small_network, textbook_gram_schmidt
 
 from directions.errors import UserError
-from directions.penalty import exact_hessian, hessian_penalty_exact, off_diagonal_sum
-
-
-def normal(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def small_network(w: torch.Tensor) -> torch.Tensor:
-    """Outputs of shape (batch, 2, 3), smooth, mixing everything."""
-    return torch.tanh(torch.tanh(w @ normal(4, 5, seed=1)) @ normal(5, 6, seed=2)).unflatten(1, (2, 3))
-
-
-@pytest.mark.parametrize(
-    "f",
-    [
-        Quadratic(normal(3, 4, 4)),
-        RotatedSeparable(textbook_gram_schmidt(normal(4, 4)), normal(3, 4, seed=1), curve="cos"),
-        RotatedSeparable(textbook_gram_schmidt(normal(4, 4)), normal(3, 4, seed=1), curve="exp"),
-    ],
-    ids=["quadratic", "cos", "exp"],
+from directions.penalty import (
+    check_deterministic,
+    exact_hessian,
+    hessian_penalty,
+    hessian_penalty_exact,
+    off_diagonal_sum,
+    rademacher,
+    symmetric_sums,
 )
-def test_exact_hessian_equals_the_closed_form(f):
+
+
+def test_exact_hessian_equals_the_closed_form():
     """Automatic differentiation gives the Hessian written down on paper."""
-    w = normal(2, 4, seed=5)
-    torch.testing.assert_close(exact_hessian(f, w), f.hessian(w))
+    Q, weights, w = textbook_gram_schmidt(normal(4, 4)), normal(3, 4, seed=1), normal(2, 4, seed=5)
+    for f in (Quadratic(normal(3, 4, 4)), *(RotatedSeparable(Q, weights, curve=curve) for curve in ("cos", "exp"))):
+        torch.testing.assert_close(exact_hessian(f, w), f.hessian(w))
+
+
+def test_closed_form_generator_has_its_hessians_and_no_penalty_along_its_directions():
+    """That of the tests: the closed form equals automatic differentiation, class by class; z axes have a penalty."""
+    generator = DoubleGenerator(6)
+    z, w = generator.sample_z(2, seed=0), torch.zeros(2, 6, dtype=torch.float64)
+
+    def penalty(Q, y):
+        rng = torch.Generator().manual_seed(0)
+        return hessian_penalty(lambda w: generator(z.repeat(len(w) // 2, 1) + w @ Q, y), w, num_probes=4, rng=rng)
+
+    for y in range(3):
+        torch.testing.assert_close(exact_hessian(lambda z, y=y: generator(z, y), z), generator.hessian(z, y))
+        assert penalty(generator.directions, y) < 1e-8 * penalty(torch.eye(6, dtype=torch.float64), y)
 
 
 def test_exact_hessian_equals_differences():
@@ -41,18 +46,13 @@ def test_exact_hessian_equals_differences():
     H = exact_hessian(small_network, w)
     assert H.shape == (3, 6, 4, 4)
     torch.testing.assert_close(H, difference_hessian(small_network, w), rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(H, H.mT)
 
 
 def test_off_diagonal_sum_equals_the_loop():
-    """Σ over i ≠ j of H_ij², for any leading axes."""
+    """Σ over i ≠ j of H_ij², for any leading axes; the diagonal is never part of it, be it infinite."""
     H = normal(2, 3, 4, 4)
     expected = sum(H[..., i, j] ** 2 for i in range(4) for j in range(4) if i != j)
     torch.testing.assert_close(off_diagonal_sum(H), expected)
-
-
-def test_off_diagonal_sum_of_a_large_diagonal_is_zero():
-    """No cancellation: the diagonal is never part of the sum, be it infinite."""
     assert off_diagonal_sum(torch.diag(torch.tensor([1e30, -3.0, float("inf")]))) == 0
 
 
@@ -67,14 +67,6 @@ def test_hessian_penalty_exact_is_twice_the_off_diagonal_sum(reduction):
     torch.testing.assert_close(both, 5 * expected)
 
 
-def test_hessian_penalty_exact_is_zero_in_the_right_basis_only():
-    """Along its own directions the rotated separable map has a diagonal Hessian; along the axes it has not."""
-    f = RotatedSeparable(textbook_gram_schmidt(normal(5, 5)), normal(3, 5, seed=1))
-    z, w = normal(2, 5, seed=2), torch.zeros(2, 5, dtype=torch.float64)
-    assert hessian_penalty_exact(lambda w: f(z + w @ f.Q), w) < 1e-25
-    assert hessian_penalty_exact(lambda w: f(z + w), w) > 1e-2
-
-
 def test_hessian_penalty_exact_is_differentiable_by_the_basis():
     """Its gradient with respect to a matrix inside f is the derivative."""
     f, z = RotatedSeparable(textbook_gram_schmidt(normal(3, 3)), normal(2, 3, seed=1)), normal(2, 3, seed=2)
@@ -87,3 +79,77 @@ def test_exact_hessian_refuses_several_tensors():
     """There would be several Hessians; the message shows how to choose."""
     with pytest.raises(UserError, match=r"returns one tensor, got 2\. Choose one: lambda w: f\(w\)\[0\]"):
         exact_hessian(lambda w: (w, w), torch.zeros(1, 2))
+
+
+# Evaluations on both sides, and the check that a map is a fixed function
+
+
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_symmetric_sums_call_f_once_in_the_documented_order():
+    """Row (s·k + j)·batch + b is sample b, moved along probe j, forwards for s = 0 and backwards for s = 1."""
+    w, probes = normal(3, 4), rademacher((2, 3, 4), rng(1), dtype=torch.float64)
+    calls = []
+    symmetric_sums(lambda w: calls.append(w) or torch.sin(w), w, probes, epsilon=0.25)
+    (rows,) = calls
+    torch.testing.assert_close(rows, torch.cat([w + sign * 0.25 * probe for sign in (1, -1) for probe in probes]))
+
+
+@pytest.mark.parametrize(
+    ("f", "message"),
+    [
+        (lambda w: w.sum(), r"one row for each row it gets: it got 12 rows \(2 signs × 2 probes × 3 points\)"),
+        (lambda w: w[:3], r"returned a tensor of shape \(3, 4\)\. Repeat what f holds for each point"),
+        (lambda w: [], "at least one tensor, got an empty one"),
+        (lambda w: {"image": w}, "a list or tuple of tensors, got dict"),
+        (lambda w: (w, None), "a list or tuple of tensors, got tuple of NoneType, Tensor"),
+        (lambda w: (w * 10).long(), r"floating-point tensors, got int64"),
+    ],
+)
+def test_symmetric_sums_refuse_what_f_must_not_return(f, message):
+    """Whatever f returns wrongly, the message says what came and what is wanted."""
+    with pytest.raises(UserError, match=message):
+        symmetric_sums(f, normal(3, 4), torch.ones(2, 3, 4, dtype=torch.float64), epsilon=0.1)
+
+
+def test_check_deterministic_passes_fixed_functions():
+    """The same output twice is all that is asked, be it NaN for half of the points, or nothing at all."""
+    for f in (torch.cos, lambda w: [w, w.sum(dim=1)], torch.log, lambda w: w[:0]):
+        check_deterministic(f, normal(3, 4))
+
+
+def test_check_deterministic_refuses_noise_changing_shapes_and_nan():
+    """Noise that would drown the second difference is found, in any of several outputs."""
+    source = rng(0)
+    with pytest.raises(UserError, match=r"different outputs for the same input .*eval mode"):
+        check_deterministic(
+            lambda w: (w, w + 1e-3 * torch.randn(w.shape, generator=source, dtype=w.dtype)), normal(3, 4)
+        )
+    widths = iter((1, 2))
+    with pytest.raises(UserError, match="other shapes"):
+        check_deterministic(lambda w: w[:, : next(widths)], normal(3, 4))
+    values = iter((1.0, float("nan")))
+    with pytest.raises(UserError, match="returned NaN for an input for which it gave numbers"):
+        check_deterministic(lambda w: w * next(values), normal(3, 4))
+
+
+# Probes
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_rademacher_has_entries_of_one(dtype):
+    """Every entry is exactly +1 or −1, in the type asked for, and decided by the seed alone."""
+    probes = rademacher((3, 4, 5), torch.Generator().manual_seed(0), dtype=dtype)
+    assert torch.equal(probes.float(), rademacher((3, 4, 5), torch.Generator().manual_seed(0)))
+    assert probes.shape == (3, 4, 5)
+    assert probes.dtype == dtype
+    assert set(probes.float().unique().tolist()) == {-1.0, 1.0}
+
+
+def test_rademacher_signs_are_even_and_independent():
+    """Means and products of different coordinates average to zero."""
+    probes = rademacher((20_000, 6), torch.Generator().manual_seed(1), dtype=torch.float64)
+    assert probes.mean(dim=0).abs().max() < 0.03
+    torch.testing.assert_close(probes.mT @ probes / 20_000, torch.eye(6, dtype=torch.float64), rtol=0, atol=0.03)

@@ -7,24 +7,14 @@ import torch
 from closed import Quadratic, RotatedSeparable
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from naive import all_signs, textbook_gram_schmidt, textbook_variances
+from naive import all_signs, normal, textbook_gram_schmidt, textbook_variances
 
 from directions.errors import UserError
-from directions.penalty import (
-    hessian_penalty,
-    hessian_penalty_exact,
-    off_diagonal_sum,
-    penalty_per_sample,
-    rademacher,
-)
+from directions.penalty import hessian_penalty, hessian_penalty_exact, off_diagonal_sum, penalty_per_sample, rademacher
 
 
 def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
-
-
-def normal(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(shape, generator=rng(seed), dtype=torch.float64)
 
 
 def signs(k: int, batch: int, n: int, seed: int = 0) -> torch.Tensor:
@@ -49,7 +39,7 @@ class Network(torch.nn.Module):
 # Closed form: the theorem
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 6, 9])
+@pytest.mark.parametrize("n", [1, 2, 6])
 def test_variance_over_all_signs_is_twice_the_off_diagonal_sum(n):
     """Var_v(vᵀHv) = 2·Σ_{i≠j} H_ij², exactly, when the probes are the whole population of sign vectors."""
     f = Quadratic(normal(3, n, n))
@@ -62,15 +52,14 @@ def test_variance_over_all_signs_is_twice_the_off_diagonal_sum(n):
     torch.testing.assert_close(hessian_penalty_exact(f, w), expected)
 
 
-@pytest.mark.parametrize("num_probes", [2, 3, 8])
-@pytest.mark.parametrize("n", [2, 5, 12])
-def test_hessian_penalty_converges_to_the_theorem(n, num_probes):
+@pytest.mark.parametrize("num_probes", [2, 8])
+def test_hessian_penalty_converges_to_the_theorem(num_probes):
     """With any number of probes the mean over draws comes to within 2% of 2·Σ H_ij², in at most 2¹⁸ samples."""
-    f = Quadratic(normal(2, n, n, seed=n))
-    expected = hessian_penalty_exact(f, torch.zeros(1, n, dtype=torch.float64))
+    f = Quadratic(normal(2, 5, 5, seed=5))
+    expected = hessian_penalty_exact(f, torch.zeros(1, 5, dtype=torch.float64))
     source, total, samples, chunk = rng(0), 0.0, 0, 4096
     while samples < 2**18:
-        w = torch.zeros(chunk, n, dtype=torch.float64)
+        w = torch.zeros(chunk, 5, dtype=torch.float64)
         total += float(hessian_penalty(f, w, num_probes=num_probes, rng=source)) * chunk
         samples += chunk
         # Not before 2¹⁵ samples: a wrong value could pass by on its way.
@@ -121,7 +110,7 @@ def test_two_evaluations_a_probe_equal_the_textbook_with_centre(num_probes, redu
         torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-8, atol=1e-10)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(
     batch=st.integers(1, 4),
     n=st.integers(1, 6),
@@ -139,12 +128,8 @@ def test_hessian_penalty_equals_the_textbook_for_every_shape(batch, n, num_probe
     w, probes = normal(batch, n, seed=seed + 1), signs(num_probes, batch, n, seed)
     expected = textbook_variances(f, w, probes, 0.1)
     torch.testing.assert_close(hessian_penalty(f, w, probes=probes), expected.mean(), rtol=1e-8, atol=1e-16)
-    torch.testing.assert_close(
-        hessian_penalty(f, w, probes=probes, reduction="max"), expected.max(), rtol=1e-8, atol=1e-16
-    )
-    torch.testing.assert_close(
-        penalty_per_sample(f, w, probes=probes), expected.reshape(batch, -1).mean(dim=1), rtol=1e-8, atol=1e-16
-    )
+    per_sample = expected.reshape(batch, -1).mean(dim=1)
+    torch.testing.assert_close(penalty_per_sample(f, w, probes=probes), per_sample, rtol=1e-8, atol=1e-16)
 
 
 # Laws
@@ -169,12 +154,7 @@ def test_penalty_ignores_what_is_separable_and_scales_with_the_square(seed, scal
 def test_f_is_called_exactly_once_with_2k_rows_a_sample():
     """One batched call, no centre evaluation; nothing else is evaluated."""
     calls = []
-
-    def f(w):
-        calls.append(w.shape)
-        return torch.sin(w)
-
-    hessian_penalty(f, normal(3, 4), num_probes=5, rng=rng(0))
+    hessian_penalty(lambda w: calls.append(w.shape) or torch.sin(w), normal(3, 4), num_probes=5, rng=rng(0))
     assert calls == [(2 * 5 * 3, 4)]
 
 
@@ -198,13 +178,11 @@ def test_labels_repeated_by_the_rule_belong_to_their_samples():
 def test_several_outputs_add_up(reduction):
     """A tuple or list counts as the sum of its tensors' penalties, one call for all."""
     f, w, probes = Network(activations=True), normal(3, 4), signs(3, 3, 4)
-    parts = [hessian_penalty(lambda w, i=i: f(w)[i], w, probes=probes, reduction=reduction) for i in (0, 1)]
-    per_sample = [penalty_per_sample(lambda w, i=i: f(w)[i], w, probes=probes, reduction=reduction) for i in (0, 1)]
-    for kind in (tuple, list):
-        total = hessian_penalty(lambda w, kind=kind: kind(f(w)), w, probes=probes, reduction=reduction)
-        torch.testing.assert_close(total, parts[0] + parts[1])
-        both = penalty_per_sample(lambda w, kind=kind: kind(f(w)), w, probes=probes, reduction=reduction)
-        torch.testing.assert_close(both, per_sample[0] + per_sample[1])
+    for penalty in (hessian_penalty, penalty_per_sample):
+        parts = [penalty(lambda w, i=i: f(w)[i], w, probes=probes, reduction=reduction) for i in (0, 1)]
+        for kind in (tuple, list):
+            total = penalty(lambda w, kind=kind: kind(f(w)), w, probes=probes, reduction=reduction)
+            torch.testing.assert_close(total, sum(parts))
 
 
 @pytest.mark.parametrize("output", [torch.bfloat16, torch.float16])
@@ -259,12 +237,10 @@ def test_float32_is_accurate_enough_for_training():
     ("arguments", "message"),
     [
         ({"num_probes": 1}, r"num_probes must be at least 2 \(the variance over one probe is undefined\), got 1\."),
-        ({"num_probes": 0}, "num_probes must be at least 2 .* got 0"),
         ({"probes": torch.ones(1, 2, 3)}, "num_probes must be at least 2 .* got 1"),
         ({"probes": torch.tensor(1.0)}, "num_probes must be at least 2 .* got 0"),
         ({"probes": torch.ones(2, 5, 3)}, r"probes must be \(k, \*w\.shape\).*got \(2, 5, 3\) for w of shape \(2, 3\)"),
         ({"epsilon": 0.0}, r"epsilon must be a positive number \(a step in units of w\), got 0\.0"),
-        ({"epsilon": -0.1}, "epsilon must be a positive number"),
         ({"epsilon": float("nan")}, "epsilon must be a positive number .* got nan"),
         ({"reduction": "men"}, r"reduction must be 'mean' or 'max', got 'men'\. Did you mean 'mean'\?"),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from naive import all_signs
+from naive import all_signs, normal, small_network
 
 from directions.penalty import (
     jacobian_penalty,
@@ -13,15 +13,6 @@ from directions.penalty import (
     penalty_per_sample,
     rademacher,
 )
-
-
-def normal(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def network(w: torch.Tensor) -> torch.Tensor:
-    """Outputs of shape (batch, 3, 2), smooth, mixing everything."""
-    return torch.tanh(torch.tanh(w @ normal(4, 5, seed=1)) @ normal(5, 6, seed=2)).unflatten(1, (3, 2))
 
 
 def textbook(f, w: torch.Tensor, probes: torch.Tensor, epsilon: float) -> torch.Tensor:
@@ -37,7 +28,7 @@ def textbook(f, w: torch.Tensor, probes: torch.Tensor, epsilon: float) -> torch.
     return torch.stack(each)
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 6])
+@pytest.mark.parametrize("n", [1, 2, 6])
 def test_variance_over_all_signs_is_twice_the_off_diagonal_sum(n):
     """For a linear map, exactly, at any step, when the probes are the whole population of sign vectors."""
     A = normal(n, 5)
@@ -65,11 +56,11 @@ def test_perpendicular_columns_have_no_penalty():
 def test_jacobian_penalty_equals_the_textbook(epsilon):
     """Values for each sample, their mean and their largest, and the gradient."""
     w, probes = normal(3, 4).requires_grad_(), rademacher((3, 3, 4), torch.Generator().manual_seed(1)).double()
-    expected = textbook(network, w, probes, epsilon)
+    expected = textbook(small_network, w, probes, epsilon)
     arguments = {"epsilon": epsilon, "probes": probes}
-    torch.testing.assert_close(penalty_per_sample(network, w, criterion="jacobian", **arguments), expected)
-    torch.testing.assert_close(jacobian_penalty(network, w, **arguments, reduction="max"), expected.max())
-    mean = jacobian_penalty(network, w, **arguments)
+    torch.testing.assert_close(penalty_per_sample(small_network, w, criterion="jacobian", **arguments), expected)
+    torch.testing.assert_close(jacobian_penalty(small_network, w, **arguments, reduction="max"), expected.max())
+    mean = jacobian_penalty(small_network, w, **arguments)
     torch.testing.assert_close(mean, expected.mean())
     torch.testing.assert_close(torch.autograd.grad(mean, w), torch.autograd.grad(expected.mean(), w))
 
@@ -77,8 +68,8 @@ def test_jacobian_penalty_equals_the_textbook(epsilon):
 def test_jacobian_penalty_converges_to_the_exact_one():
     """As the step goes to zero, in the mean over draws."""
     w = normal(1, 4).expand(20_000, 4)
-    estimate = jacobian_penalty(network, w, epsilon=1e-4, rng=torch.Generator().manual_seed(0))
-    assert float(estimate) == pytest.approx(float(jacobian_penalty_exact(network, w[:1])), rel=0.05)
+    estimate = jacobian_penalty(small_network, w, epsilon=1e-4, rng=torch.Generator().manual_seed(0))
+    assert float(estimate) == pytest.approx(float(jacobian_penalty_exact(small_network, w[:1])), rel=0.05)
 
 
 def test_f_is_called_once_with_the_points_first():

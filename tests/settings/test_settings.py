@@ -1,0 +1,145 @@
+"""Settings declared once: their checks, their sentences, the options made of them; the configuration of a discovery."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from directions.errors import UserError
+from directions.settings.base import MAX_SEED, ConfigError, Settings, setting, with_options
+from directions.settings.discover import RESUMABLE, DiscoverConfig, parse_classes
+
+
+class Example(Settings):
+    steps: int = setting(400, "Number of steps.", ge=1, panel="Loop")
+    probes: int = setting(2, "Probes.", ge=2, why="a variance is taken over them")
+    epsilon: float = setting(0.1, "Step.", gt=0)
+    truncation: float = setting(1.0, "Spread.", gt=0, le=1)
+    seed: int = setting(0, "Seed.", ge=0, le=MAX_SEED)
+    ndirs: int | None = setting(None, "Number.", ge=1, shown="size of the space")
+    method: Literal["adam", "joint"] = setting("joint", "How.")
+    compile: bool = setting(False, "Compile.")
+    names: tuple[str, ...] = setting(("a",), "Names.", shown="a", from_text=lambda text: tuple(text.split(",")))
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"steps": True}, "steps must be a whole number, at least 1, got True."),
+        ({"steps": 2.0}, "steps must be a whole number, at least 1, got 2.0."),
+        ({"probes": 1}, "probes must be a whole number, at least 2 (a variance is taken over them), got 1."),
+        ({"epsilon": float("nan")}, "epsilon must be a finite number above 0, got nan."),
+        ({"truncation": 2}, "truncation must be a number above 0 and at most 1, got 2."),
+        ({"seed": -1}, "seed must be a whole number, between 0 and 9223372036854775807, got -1."),
+        ({"ndirs": "x"}, "ndirs must be a whole number, at least 1, got 'x'."),
+        ({"method": "adm"}, "method must be adam or joint, got 'adm'. Did you mean 'adam'?"),
+        ({"compile": 1}, "compile must be true or false, got 1."),
+        ({"step": 3}, "step is not a setting. Did you mean 'steps'?"),
+    ],
+)
+def test_settings_say_what_is_allowed_and_what_was_given(values: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Example(**values)
+    assert str(caught.value) == sentence
+    assert caught.value.field == next(iter(values))
+
+
+def test_settings_take_numpy_scalars_and_pass_over_what_no_longer_exists() -> None:
+    """A file of an older version may hold a setting that is gone."""
+    example = Example(steps=np.int64(3), epsilon=np.float32(0.5), truncation=1)
+    assert (type(example.steps), example.epsilon, type(example.truncation)) == (int, 0.5, float)
+    assert Example.from_dict({"steps": 3, "gone": 1}) == Example(steps=3)
+    assert example.replace(steps=4).differences(example) == ("steps",)
+    json.dumps(example.to_dict())
+
+
+def test_options_carry_help_and_range_and_pass_on_only_what_was_given() -> None:
+    app = typer.Typer()
+
+    @app.command()
+    @with_options(Example)
+    def run(given: dict[str, Any], out: Annotated[Path, typer.Option(help="Out.")] = Path("o")) -> None:
+        typer.echo(repr((given, str(out))))
+        Example(**given)
+
+    invoke = CliRunner().invoke
+    shown = invoke(app, ["--help"], env={"COLUMNS": "120"}).output
+    for words in ("INT>=1", "0<FLOAT<=1", "FLOAT>0", "size of the space", "<adam|joint>", "Loop", "Number of steps."):
+        assert words in shown
+    assert invoke(app, ["--names", "b,c", "--compile"]).output == "({'compile': True, 'names': ('b', 'c')}, 'o')\n"
+    error = invoke(app, ["--method", "jont"]).exception
+    assert isinstance(error, UserError)
+    assert str(error) == "--method must be adam or joint, got 'jont'. Did you mean 'joint'?"
+
+
+# The configuration of a discovery
+
+WRONG = [
+    ({"generator": " "}, "generator must be a name, got ' '"),
+    ({"classes": ()}, "classes must be 'all' or one or more class indices or names, got ()"),
+    ({"space": "12"}, "space must be start:stop, such as 0:12, or coarse, mid or fine, got '12'"),
+    ({"layers": "corse"}, "layers must be start:stop, such as 0:4, .* got 'corse'. Did you mean 'coarse'"),
+    ({"layers": (0, 1)}, r"layers must be start:stop, .* got \(0, 1\)"),
+    ({"batch_size": 16, "micro_batch": 5}, "micro_batch must divide batch_size 16 .* got 5. Allowed: 1, 2, 4, 8, 16"),
+    ({"device": "gpu"}, "device must be cpu, cuda, cuda:N or auto, got 'gpu'"),
+    *(
+        ({field: 0}, f"{field} must be")
+        for field in ("num_probes", "ndirs", "epsilon", "held_out", "eval_every", "checkpoint_every", "final_samples")
+    ),
+]
+
+
+@pytest.mark.parametrize(("settings", "message"), WRONG, ids=[str(settings) for settings, _ in WRONG])
+def test_config_refuses(settings, message):
+    """Each wrong value is refused at construction, by a message that starts with the field's name."""
+    with pytest.raises(ConfigError, match=message) as caught:
+        DiscoverConfig(**settings)
+    assert str(caught.value).startswith(caught.value.field + " ")
+    assert caught.value.field in settings
+
+
+def test_config_survives_json():
+    """A run folder's config.json gives the same configuration back, whatever an older one has beside it."""
+    for settings in (
+        {"classes": (0, "cube"), "micro_batch": 4, "weights": "x", "space": "0:4", "layers": "fine", "ndirs": 3},
+        {"seed": np.int64(3), "learning_rate": np.float32(0.5), "compile": np.bool_(True), "path_size": 5},
+    ):
+        config = DiscoverConfig(**settings)
+        written = json.loads(json.dumps(config.to_dict() | {"gone": 1}))
+        assert DiscoverConfig.from_dict(written) == config
+        assert DiscoverConfig.from_dict(written).to_dict() == config.to_dict()
+
+
+def test_config_differences_are_in_the_order_of_declaration():
+    """Differences name fields; the resumable ones are fields."""
+    a, b = DiscoverConfig(), DiscoverConfig(seed=1, epsilon=0.2)
+    assert a.differences(b) == ("seed", "epsilon")
+    assert a.differences(a) == ()
+    assert set(RESUMABLE) <= set(a.to_dict())
+
+
+def test_parse_classes_reads_indices_and_names():
+    """Numbers are indices, everything else is a name; one alone need not be in a tuple."""
+    assert parse_classes(" ALL ") == "all"
+    assert DiscoverConfig(classes=np.array([0])) == DiscoverConfig(classes=(np.int64(0),))
+    assert parse_classes("0, 2,golden retriever") == (0, 2, "golden retriever")
+    assert DiscoverConfig(classes=3).classes == (3,)
+
+
+def test_parse_classes_refuses_gaps_and_all_beside_others():
+    """A forgotten entry is no empty name; "all" would be taken for a part of one, such as "all-terrain bike"."""
+    for text in ("", "0,,1", "-1", "0, All ,1"):
+        with pytest.raises(ConfigError, match=r"classes must be 'all' (or one or more|alone, or classes without it)"):
+            parse_classes(text)
+
+
+def test_batch_size_follows_from_the_method():
+    """Fewer leave the paper's loop near its random start; what is given stays."""
+    assert [DiscoverConfig(method=method).batch_size for method in ("adam", "joint", "joint+adam")] == [64, 16, 16]
+    assert DiscoverConfig(method="adam", batch_size=5).batch_size == 5
