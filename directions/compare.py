@@ -235,7 +235,7 @@ class Comparison:
     def _scores(self, found: Directions) -> dict[str, Any]:
         """Judge directions, all methods' at the same places."""
         self.on_progress("Judging", 0, 0, "")
-        basis = torch.from_numpy(found.matrix.copy())
+        basis = found.tensor
         scores: dict[str, Any] = {}
         for name, places in self._places.items():
             score = places.score(basis)
@@ -271,7 +271,7 @@ class Comparison:
                 alone = cells[0].get(f"{name}_error")
                 spread = np.std(values, ddof=1) / math.sqrt(len(values)) if len(values) > 1 else alone
                 errors |= {} if spread is None else {name: float(spread)}
-        rows = [torch.from_numpy(found.matrix.copy()) for found in self.found[label]]
+        rows = [found.tensor for found in self.found[label]]
         pairs = [match_directions(a[:ACTIVE], b)[1] for i, a in enumerate(rows) for b in rows[i + 1 :]]
         return means | ({"agreement": float(torch.stack(pairs).mean())} if pairs else {}), errors
 
@@ -292,7 +292,7 @@ class Comparison:
         best = min(done, key=lambda label: means[label]["hessian_penalty"], default="")
         done = {label: done[label] for label in sorted(done, key=lambda label: label != best)}  # it comes first
         for label, directions in done.items():
-            reference, other = (torch.from_numpy(done[key].matrix.copy()) for key in (best, label))
+            reference, other = (done[key].tensor for key in (best, label))
             partners, cosines = match_directions(reference[:SHOWN], other[:JUDGED])
             for row, (index, cosine) in enumerate(zip(partners.tolist(), cosines.tolist(), strict=True)):
                 sign = 1.0 if float(reference[row] @ other[index]) >= 0 else -1.0

@@ -26,7 +26,7 @@ from directions.joint.moments import JoinedMoments, Moments
 from directions.joint.solve import JointSolution, Solving, solution_state, solve_in_steps
 from directions.methods import Reconstructor, computed_basis
 from directions.penalty import check_deterministic, penalty_per_sample
-from directions.plan import Plan, is_planned, make_plan, with_plan
+from directions.plan import Plan, make_plan, with_plan
 from directions.ranks import Progress, Ranks, counter, no_progress
 from directions.sampling import derived_rng, image_map
 from directions.search import Batch, Search, draw_batch, shared_among, warn_if_no_third
@@ -418,7 +418,7 @@ def _loop(run: _Run, state: Mapping[str, Any]) -> Iterator[Snapshot]:
     if state:
         record = Record(**state["record"])
     else:
-        if is_planned(config, run.search.space.size):
+        if config.is_planned(run.search.space.size):
             run.make_plan()
             config = run.config
         if config.method in COMPUTED:

@@ -12,16 +12,13 @@ import torch
 from directions.joint.measure import evaluations_at, planned_measurements, suggested_kind
 from directions.search import Search
 from directions.settings.base import ConfigError
-from directions.settings.discover import COMPUTED, SIGN_VECTORS_UP_TO, DiscoverConfig
+from directions.settings.discover import HESSIANS_UP_TO, SIGN_VECTORS_UP_TO, DiscoverConfig
 
 # Of the time, what a plan fills: one timing of the first base point is a guess, and loading comes on top.
 _FILLED = 0.84
 _USUAL, _LONGEST = {"short": 110.0, "long": 180.0}, 45 * 60.0
 
 _FEWEST_STEPS = 10  # after a joint start; where fewer fit, none are taken
-
-HESSIANS_UP_TO = 16
-"""Components of z up to which the default measures all Hessians; each takes 2 n² + 1 images, a Jacobian 2 n."""
 
 # Held-out samples, and samples by which directions are measured: the first pair that fits is taken.
 _LEVELS = ((64, 256), (64, 128), (32, 64), (16, 32), (8, 16), (4, 8), (4, 4))
@@ -59,13 +56,6 @@ class Plan:
     def shortened(self, **settings: int) -> Plan:
         """Return the plan with fewer base points, samples or places, because the time is up."""
         return replace(self, settings=self.settings | settings)
-
-
-def is_planned(config: DiscoverConfig, size: int) -> bool:
-    """Whether a run has a plan: one with a time, or with a joint start where z is not short."""
-    joint = "joint" in config.method and size > HESSIANS_UP_TO
-    timed = config.time is not None and config.method not in COMPUTED
-    return timed or (joint and bool(config.free))
 
 
 def with_plan(config: DiscoverConfig, plan: Mapping[str, Any] | None) -> DiscoverConfig:

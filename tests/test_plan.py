@@ -10,7 +10,7 @@ from closed import ClosedFormGenerator, DoubleGenerator
 
 from directions.discovery import discover
 from directions.errors import NonFiniteError
-from directions.plan import in_words, is_planned, make_plan, passes, with_plan
+from directions.plan import in_words, make_plan, passes, with_plan
 from directions.run import RunFolder, finished_run, record_run
 from directions.search import Search
 from directions.settings.base import ConfigError
@@ -51,9 +51,9 @@ def test_the_plan_fits_its_time(seconds, image):
 
 def test_without_a_time_short_z_has_no_plan_and_long_z_aims_at_three_minutes():
     """Or at more, if trustworthy answers take more."""
-    assert not is_planned(DiscoverConfig(), 12)
-    assert is_planned(DiscoverConfig(), 20)
-    assert not is_planned(DiscoverConfig(method="adam"), 100)
+    assert not DiscoverConfig().is_planned(12)
+    assert DiscoverConfig().is_planned(20)
+    assert not DiscoverConfig(method="adam").is_planned(100)
     config = DiscoverConfig()
     plan = plan_of(config)
     assert plan.expected <= 180

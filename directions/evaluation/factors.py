@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from directions.device import to_tensor
 from directions.errors import MissingExtraError, UserError
 from directions.evaluation.activeness import require_basis
 from directions.evaluation.letter_factors import LETTERS, load_letter_judge
@@ -195,7 +196,7 @@ def measure_factors(
     Raises:
         UserError: If the directions are not orthonormal or not as wide as z.
     """
-    Q = torch.as_tensor(directions).detach()
+    Q = to_tensor(directions).detach()
     require_basis(generator, Q)
     sizes = np.broadcast_to(path_sizes, len(Q)).astype(float).tolist()
     labels = tuple(names) if names is not None else tuple(f"d{i}" for i in range(len(Q)))

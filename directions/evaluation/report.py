@@ -186,7 +186,7 @@ class FileEvaluation:
 
     def _bases(self, seed: int) -> dict[str, Tensor]:
         return {
-            "found": torch.from_numpy(self.directions.matrix.copy()),
+            "found": self.directions.tensor,
             "random": random_directions(self.search, seed),
             "axes": axis_directions(self.search),
         }

@@ -224,7 +224,7 @@ def suggest_names(
         "seed": seed,
     }
     judge = judge or Statistics.of(generator, samples=_SPREAD_SAMPLES, **where)
-    basis = torch.from_numpy(directions.matrix.copy())
+    basis = directions.tensor
     where |= {"path_size": directions.path_sizes, "layers": directions.layers, "samples": samples}
     return [suggestion(effects) for effects in judge.effects(generator, basis, **where)]
 

@@ -143,7 +143,7 @@ def measure_columns(
     """
     config = config_of(directions, generator, final_samples=final_samples)
     columns = Columns(generator, config, seed=seed, on_progress=on_progress)
-    basis = torch.from_numpy(directions.matrix.copy()).to(generator.device)
+    basis = directions.tensor.to(generator.device)
     return {
         "activeness": columns.activeness(basis).tolist(),
         "path_size": columns.path_sizes(basis),

@@ -35,6 +35,9 @@ SIGN_VECTORS_UP_TO = 24
 """In larger searched spaces a few sign vectors say nothing (bases are compared by Hessians at held-out places), and
 what the paper's settings take is planned."""
 
+HESSIANS_UP_TO = 16
+"""Components of z up to which the default measures all Hessians; each takes 2 n² + 1 images, a Jacobian 2 n."""
+
 COMPUTED = ("random", "axes", "pca", "sefa")
 """Methods that compute their directions and search for nothing."""
 
@@ -301,6 +304,12 @@ class DiscoverConfig(Settings):
     def adam_steps(self) -> int:
         """Number of optimiser steps that the method takes."""
         return 0 if self.method in ("joint", *COMPUTED) else self.steps
+
+    def is_planned(self, size: int) -> bool:
+        """Whether a run has a plan: one with a time, or with a joint start in a space of a ``size`` that is not small."""
+        joint = "joint" in self.method and size > HESSIANS_UP_TO
+        timed = self.time is not None and self.method not in COMPUTED
+        return timed or (joint and bool(self.free))
 
     def check_used(self, given: Any) -> None:
         """Refuse settings that the method does not look at.
