@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from directions.direction_file import Directions
