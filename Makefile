@@ -25,7 +25,7 @@ faces: $(VENV)/.ready-test ## Find directions in a network of faces that somebod
 
 test: $(VENV)/.ready-test ## Run the tests (minutes; on the CPU)
 	@echo "==> Running the tests"
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 check: lint test ## Run all checks: style, types, doctests, tests
 
