@@ -178,7 +178,7 @@ class _Trial:
         self.asked, self.search, self.spent, self.image = asked, search, spent, image
         self.long = search.space.size > HESSIANS_UP_TO
         self.product = product_seconds(search.space.size)
-        # Small batches of the paper's steps make a good start worse where z is long (docs/joint.md).
+        # The paper's steps gain nothing where z is long (docs/joint.md).
         stepless = search.space.size > SIGN_VECTORS_UP_TO and asked.method == "joint+adam" and asked.reduction == "mean"
         self.without_steps: dict[str, Any] = {"steps": 0} if stepless else {}
         self.chosen: dict[str, Any] = {"criterion": "jacobian"} if self.long and "joint" in asked.method else {}
