@@ -7,7 +7,6 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -63,7 +62,6 @@ def discover(
     quiet: Quiet = False,
 ) -> None:
     """Learn directions that each change one thing, and write them to a new run folder."""
-    from directions.generators.registry import load_generator
     from directions.run import (
         RunFolder,
         StopSignals,
@@ -105,9 +103,7 @@ def discover(
             progress.say("Nothing is left to do.")
             if ranks.first:
                 if not (folder.path / OVERVIEW).exists():  # the run was interrupted while it was drawn
-                    device = ranks.device(config.device)
-                    load = partial(load_generator, config.generator, weights=config.weights, device=device)
-                    _picture(finished, load, folder, progress)
+                    _picture(finished, lambda: _generator(config, ranks), folder, progress)
                 _print_result(finished, folder, as_json)
             return
 
@@ -156,19 +152,22 @@ def discover(
 
 def _load(config: DiscoverConfig, progress: ProgressBar, ranks: Ranks) -> Generator:
     from directions.device import keep_freed_memory
-    from directions.generators import registry
 
     keep_freed_memory()
     if sys.stderr.isatty():  # elsewhere an error is all that is read
         progress("Loading the generator", 0, 0, "")
     with ranks.in_turn():
-        generator = registry.load_generator(
-            config.generator, weights=config.weights, device=ranks.device(config.device)
-        )
+        generator = _generator(config, ranks)
     kept = ("weights", "device")
     settings = {option_name(field): value for field, value in config.to_dict().items() if field not in kept}
     ranks.require_same({"directions": __version__, "the generator's digest": generator.digest} | settings)
     return generator
+
+
+def _generator(config: DiscoverConfig, ranks: Ranks) -> Generator:
+    from directions.generators import registry
+
+    return registry.load_generator(config.generator, weights=config.weights, device=ranks.device(config.device))
 
 
 def _found_from_anywhere(config: DiscoverConfig, generator: Generator) -> DiscoverConfig:

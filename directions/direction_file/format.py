@@ -22,6 +22,7 @@ from safetensors.numpy import save
 from directions import __version__
 from directions.basis import check_orthonormal
 from directions.errors import UserError
+from directions.files import user_path
 
 FORMAT_VERSION = 2
 """Version of the layout that this release writes: 2 has annotations, a history and a checksum. 1 is read too."""
@@ -233,10 +234,8 @@ def make_header(
 
 def _place(name: str) -> str | None:
     """Where the file behind a generator's name is, to be found from other folders; ``None`` where it has none."""
-    module, colon, function = name.rpartition(":")
-    file = getattr(sys.modules.get(module), "__file__", None) if colon else None
-    if colon and module.endswith(".py"):
-        file = module
+    module, _, function = name.rpartition(":")
+    file = user_path(module) if module.endswith(".py") else getattr(sys.modules.get(module), "__file__", None)
     if file is not None:
         return f"{os.path.abspath(file)}:{function}"  # noqa: PTH100 — a link is not followed
     is_path = os.sep in name or "." in name or Path(name, "config.json").is_file()
@@ -249,7 +248,7 @@ def is_found_here(name: str) -> bool:
     top = module.split(".")[0]
     if colon and os.sep not in module and not module.endswith(".py"):
         return importlib.util.find_spec(top) is not None or Path(f"{top}.py").exists() or Path(top).is_dir()
-    return Path(module if colon else name).exists()
+    return user_path(module if colon else name).exists()
 
 
 def as_json(header: Mapping[str, Any]) -> dict[str, Any]:

@@ -162,7 +162,8 @@ def test_generator_is_found_from_another_folder(tmp_path, monkeypatch):
     directions = blob_directions(generator)
     monkeypatch.delitem(sys.modules, "conftest_of_nobody")
     assert directions.generator == f"{module.__file__}:load"
-    for name in ("c.py:load", "../b/c.py:load", str(tmp_path / "b" / "c.py:load")):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("c.py:load", "../b/c.py:load", "~/b/c.py:load", str(tmp_path / "b" / "c.py:load")):
         generator.name = name
         directions = blob_directions(generator)
         monkeypatch.chdir(tmp_path)

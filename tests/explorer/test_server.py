@@ -142,6 +142,26 @@ def test_worker_keeps_previews_behind_everybody(monkeypatch):
     assert asyncio.run(ask()) == ["a1", "a2", "preview"]
 
 
+def test_worker_goes_on_after_an_error_and_without_a_client_that_went_away():
+    """The error is handed to who asked; what nobody waits for is not computed."""
+
+    async def ask():
+        worker, started, release, log = Worker(), threading.Event(), threading.Event(), []
+        failing = asyncio.create_task(worker.newest("a", 0, lambda: (started.set(), release.wait(10), 1 / 0)))
+        await asyncio.to_thread(started.wait, 10)
+        gone = asyncio.create_task(worker.newest("b", 0, lambda: log.append("b")))
+        await asyncio.sleep(0)
+        gone.cancel()
+        release.set()
+        with pytest.raises(ZeroDivisionError, match="division by zero"):
+            await failing
+        await worker.newest("c", 0, lambda: log.append("c"))
+        worker.close()
+        return log
+
+    assert asyncio.run(ask()) == ["c"]
+
+
 def test_worker_that_is_closed_lets_nobody_wait():
     """Who stands in line is told, who comes later too; what runs is finished."""
 
