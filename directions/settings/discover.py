@@ -306,7 +306,7 @@ class DiscoverConfig(Settings):
         return 0 if self.method in ("joint", *COMPUTED) else self.steps
 
     def is_planned(self, size: int) -> bool:
-        """Whether a run in a space of this size has a plan: one with a time, or with a joint start and not small."""
+        """Whether a run in a space of this size has a plan: it has a time, or a joint start where z is long."""
         joint = "joint" in self.method and size > HESSIANS_UP_TO
         timed = self.time is not None and self.method not in COMPUTED
         return timed or (joint and bool(self.free))
