@@ -27,8 +27,7 @@ from directions.evaluation.factors import Judge, LatentReadings, judge_of, measu
 from directions.evaluation.report import FACTOR_PATH
 from directions.evaluation.statistics import Statistics, describe
 from directions.files import write_bytes, write_text
-from directions.generators.base import Generator
-from directions.generators.layers import edited_images
+from directions.generators.base import Generator, edited_images
 from directions.held_out import HeldOutHessians
 from directions.joint.solve import match_directions
 from directions.ranks import Progress, no_progress

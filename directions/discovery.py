@@ -17,8 +17,7 @@ from torch import Tensor
 from directions.basis import gram_schmidt, initial_matrix
 from directions.device import explained, multiplying
 from directions.errors import NonFiniteError, OutOfMemoryError, UserError
-from directions.generators.base import Generator, check_gradients, check_images
-from directions.generators.layers import chosen_layers
+from directions.generators.base import Generator, check_gradients, check_images, chosen_layers
 from directions.generators.registry import load_generator
 from directions.held_out import HeldOutHessians, HeldOutSet, draw_held_out, held_out_penalty
 from directions.joint.measure import Measurement, measure, measure_point, planned_measurement, planned_measurements
@@ -162,7 +161,8 @@ def discover(
     ranks = ranks or Ranks()
     generator = _as_generator(generator)
     started = time.perf_counter()
-    config = with_plan(config, resume_from and resume_from.get("plan"))
+    if resume_from is not None:
+        config = with_plan(config, resume_from.get("plan"))
     asked, config = config, shared_among(ranks, config)
     search = Search.resolve(generator, config)
     warn_if_no_third(generator, config)

@@ -14,13 +14,12 @@ from torch import Tensor
 from directions.basis import SearchSpace, random_basis
 from directions.device import full_float32
 from directions.errors import NonFiniteError
-from directions.generators.base import Generator
-from directions.generators.layers import LayerRange, chosen_layers
+from directions.generators.base import Generator, LayerRange, chosen_layers, resolve_classes
 from directions.joint.measure import Kind, evaluations_at, measure_point, planned_measurement, suggested_kind
 from directions.joint.moments import Moments
 from directions.penalty import penalty_per_sample
 from directions.ranks import Ranks
-from directions.sampling import Points, derived_rng, draw_points, image_map, one_hot_steps, resolve_classes
+from directions.sampling import Points, derived_rng, draw_points, image_map, one_hot_steps
 from directions.search import Search
 from directions.settings.discover import DiscoverConfig, Reduction
 

@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from directions.errors import UserError
-from directions.generators.base import Generator
+from directions.generators.base import Generator, LayerRange
 from directions.generators.frozen import FrozenBigGAN
-from directions.generators.layers import LayerRange
 from directions.held_out import axis_directions, random_directions
 from directions.joint.measure import measure_point, planned_measurement
 from directions.joint.moments import symmetric_matrices

@@ -5,20 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from directions.device import in_precision
-from directions.errors import UserError
-from directions.generators.layers import edited_images
-from directions.settings.base import ConfigError
-from directions.settings.discover import Classes, Precision
-
-if TYPE_CHECKING:
-    from directions.generators.base import Generator
-    from directions.generators.layers import LayerRange
+from directions.generators.base import Generator, LayerRange, edited_images
+from directions.settings.discover import Precision
 
 
 def derived_rng(seed: int, step: int = 0, purpose: str = "train") -> torch.Generator:
@@ -36,29 +29,6 @@ def derived_rng(seed: int, step: int = 0, purpose: str = "train") -> torch.Gener
     # Hashed, because a sum would make seed 1, step 2 the same as seed 2, step 1.
     digest = hashlib.blake2b(f"{purpose}/{seed}/{step}".encode(), digest_size=8).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
-
-
-def resolve_classes(generator: Generator, classes: Classes) -> tuple[int, ...]:
-    """Turn classes as users give them into the generator's indices.
-
-    Args:
-        generator: Knows its classes.
-        classes: Indices and names, or ``"all"``.
-
-    Returns:
-        The indices, in the order given; empty for a generator without classes.
-
-    Raises:
-        ConfigError: If a class does not exist, or classes are named and the generator has none.
-    """
-    if classes == "all":
-        return tuple(range(generator.num_classes))
-    if generator.num_classes == 0:
-        raise ConfigError("classes", f"must be 'all': generator {generator.name!r} has none, got {list(classes)}.")
-    try:
-        return tuple(int(generator.class_indices(entry, 1)[0]) for entry in classes)
-    except UserError as error:
-        raise ConfigError("classes", f"must be classes of {generator.name!r}: {error}") from error
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from directions.basis import SearchSpace
-from directions.generators.layers import EditsLayers, LayerRange, chosen_layers, described_layers
+from directions.generators.base import EditsLayers, LayerRange, chosen_layers, described_layers, resolve_classes
 from directions.penalty import rademacher
 from directions.ranks import Ranks
-from directions.sampling import Points, derived_rng, draw_points, draw_steps, one_hot_steps, resolve_classes
+from directions.sampling import Points, derived_rng, draw_points, draw_steps, one_hot_steps
 from directions.settings.base import THIRDS, ConfigError
 from directions.settings.discover import DiscoverConfig
 

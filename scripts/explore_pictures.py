@@ -17,7 +17,7 @@ from typing import Any
 from playwright.sync_api import Page, sync_playwright
 
 from directions import load_directions, load_generator
-from directions.cli.common import direction_file
+from directions.direction_file import direction_file
 from directions.explorer.app import address, listen, make_app, make_server
 from directions.explorer.file import OpenFile
 from directions.explorer.snippet import Origin

@@ -12,8 +12,8 @@ from directions import methods
 from directions.basis import check_orthonormal, gram_schmidt
 from directions.discovery import discover
 from directions.errors import UserError
+from directions.generators.base import LayerRange
 from directions.generators.biggan_deep import BigGANDeep, folded_weight
-from directions.generators.layers import LayerRange
 from directions.generators.registry import load_generator
 from directions.joint.measure import draw_base_point, planned_measurement
 from directions.sampling import derived_rng

@@ -6,7 +6,8 @@ import pytest
 import torch
 from closed import ClosedFormGenerator
 
-from directions.sampling import Points, derived_rng, draw_points, draw_steps, image_map, resolve_classes
+from directions.generators.base import resolve_classes
+from directions.sampling import Points, derived_rng, draw_points, draw_steps, image_map
 from directions.settings.base import ConfigError
 
 

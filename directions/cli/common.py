@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -52,12 +51,6 @@ Weights = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N, or auto.", rich_help_panel=HARDWARE)]
 Out = Annotated[Path, typer.Option(help="Folder for runs; this one becomes OUT/NNNNN-NAME.", rich_help_panel=OUTPUT)]
-
-
-def direction_file(path: Path) -> Path:
-    """Return the direction file that a user means by a path: the file itself, or that of a run folder."""
-    inside = path / "directions.safetensors"
-    return inside if os.path.isfile(inside) else path  # noqa: PTH113 - a name that is too long is no file, and no error
 
 
 def print_json(content: Any) -> None:

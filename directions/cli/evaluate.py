@@ -17,7 +17,6 @@ from directions.cli.common import (
     ProgressBar,
     Quiet,
     Weights,
-    direction_file,
     print_json,
     print_table,
     progress_bar,
@@ -55,7 +54,7 @@ def evaluate(
     quiet: Quiet = False,
 ) -> None:
     """Measure a file's directions against random ones and the axes of z."""
-    from directions.direction_file import load_directions
+    from directions.direction_file import direction_file, load_directions
     from directions.files import require_writable, write_text
 
     path = direction_file(file)
@@ -130,7 +129,7 @@ def measure(
 
     They are measured as discover does at its end. Path sizes that were written by hand stay, and so does the order.
     """
-    from directions.direction_file import edit_directions, load_directions
+    from directions.direction_file import direction_file, edit_directions, load_directions
     from directions.files import require_writable
 
     path = direction_file(file)

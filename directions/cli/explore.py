@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from directions.cli.common import Device, GeneratorName, Weights, direction_file
+from directions.cli.common import Device, GeneratorName, Weights
 from directions.errors import UserError
 from directions.settings.base import options_named
 
@@ -29,7 +29,7 @@ def explore(
     device: Device = "cpu",
 ) -> None:
     """Look at directions in a browser: a slider each; names, ranges and notes are written into the file."""
-    from directions.direction_file import load_directions
+    from directions.direction_file import direction_file, load_directions
 
     path = direction_file(file).absolute()
     directions = load_directions(path)

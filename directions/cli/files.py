@@ -18,7 +18,6 @@ from directions.cli.common import (
     Device,
     GeneratorName,
     Weights,
-    direction_file,
     print_json,
     print_table,
 )
@@ -86,7 +85,7 @@ def inspect(
     """Show which directions a file holds, how they were found, and what was measured about them."""
     from directions.direction_file import load_directions
 
-    directions = load_directions(direction_file(file))
+    directions = load_directions(file)
     header = directions.header
     if suggest:
         from directions.cli.evaluate import print_suggestions
@@ -210,7 +209,7 @@ def name(
     as_json: Annotated[bool, option(OUTPUT, "Print the changes as JSON.", "--json")] = False,
 ) -> None:
     """Name directions, set how far they go, and leave notes; every change can be undone."""
-    from directions.direction_file import edit_directions, load_directions
+    from directions.direction_file import direction_file, edit_directions, load_directions
     from directions.direction_file.annotate import differences
 
     change = _change(direction, ({} if new_name is None else {"name": new_name}) | given, csv, order, undo=undo)
@@ -281,7 +280,7 @@ def select(
     as_json: AsJson = False,
 ) -> None:
     """Take some directions of a file into one of their own, in the order given."""
-    from directions.direction_file import load_directions
+    from directions.direction_file import direction_file, load_directions
     from directions.direction_file.combine import select as take
 
     path = direction_file(file)
@@ -301,7 +300,7 @@ def merge(
     as_json: AsJson = False,
 ) -> None:
     """Put the directions of several files of the same generator into one."""
-    from directions.direction_file import load_directions
+    from directions.direction_file import direction_file, load_directions
     from directions.direction_file.combine import merge as put_together
 
     paths = [direction_file(file) for file in files]
@@ -405,8 +404,7 @@ def _describe(name: str, weights: str | None) -> DescribesGenerator:
 
 def _indices(described: Any, text: str) -> Sequence[int] | str:
     """Classes as the header records them."""
-    from directions.generators.base import ClassNames, imagenet_names
-    from directions.sampling import resolve_classes
+    from directions.generators.base import ClassNames, imagenet_names, resolve_classes
 
     classes = parse_classes(text)
     if classes == "all":

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from directions.cli.common import OUTPUT, direction_file, print_json
+from directions.cli.common import OUTPUT, print_json
 from directions.cli.files import AsJson, FilePath, Overwrite, option, path_option, require_absent
 from directions.errors import UserError
 from directions.settings.base import options_named
@@ -33,7 +33,7 @@ def push(
 ) -> None:
     """Put a direction file on the Hub, with a card written from its header."""
     from directions import hub
-    from directions.direction_file import load_directions
+    from directions.direction_file import direction_file, load_directions
     from directions.direction_file.format import pack
 
     hub.require_hub_id(repository)

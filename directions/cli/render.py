@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from directions.cli.common import OUTPUT, SAMPLES, Device, GeneratorName, Quiet, Weights, direction_file, print_json
+from directions.cli.common import OUTPUT, SAMPLES, Device, GeneratorName, Quiet, Weights, print_json
 from directions.errors import UserError
 from directions.files import user_path
 from directions.settings.base import ConfigError, with_options
@@ -64,7 +64,7 @@ def render(
     quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Render directions: animations, strips, planes of two, or a gallery to look through."""
-    from directions.direction_file import load_directions
+    from directions.direction_file import direction_file, load_directions
     from directions.rendering.render import carry_out, make_plan, prepare
 
     path = direction_file(file)
@@ -90,9 +90,9 @@ def render(
     plan = make_plan(found, settings, out or path.parent / default_name, indices)
 
     # Only now torch: a wrong file, name or setting is reported at once.
+    from directions.generators.base import resolve_classes
     from directions.generators.registry import load_generator
     from directions.run import RunFolder
-    from directions.sampling import resolve_classes
 
     loaded = load_generator(generator or found.generator, weights=weights, device=device)
     try:

@@ -30,7 +30,7 @@ from directions.direction_file.format import (
     upgraded,
 )
 from directions.errors import UserError, nearest
-from directions.files import cannot_write, user_path, write_bytes
+from directions.files import cannot_write, write_bytes
 from directions.hub import fetch_from_hub, is_hub_id
 
 if TYPE_CHECKING:
@@ -420,7 +420,7 @@ class Directions:
         import torch
 
         from directions.device import to_tensor
-        from directions.generators.layers import chosen_layers, edited_images
+        from directions.generators.base import chosen_layers, edited_images
 
         generator = _loaded(generator)
         self.require_fits(generator)
@@ -659,12 +659,19 @@ def _kept(matrix: np.ndarray, header: dict[str, Any]) -> Directions:
     return Directions.__new__(Directions)._keep(matrix, header)
 
 
+def direction_file(path: str | os.PathLike[str]) -> Path:
+    """Return the direction file that is meant by a path: the file itself, or that of a run folder."""
+    given = Path(os.path.expanduser(path))  # noqa: PTH111 — Path.expanduser raises without a home folder
+    inside = given / "directions.safetensors"
+    return inside if os.path.isfile(inside) else given  # noqa: PTH113 — a name too long is no file, no error
+
+
 def load_directions(path: str | os.PathLike[str], *, revision: str | None = None) -> Directions:
     """Read a direction file, from this machine or from the Hugging Face Hub. Nothing is ever unpickled.
 
     Args:
-        path: The file, by custom ``directions.safetensors`` in a run folder; or, as text, a repository ``owner/name``
-            of the Hub, where there is no such path here (extra ``hub``).
+        path: The file, or the run folder in which it is ``directions.safetensors``; or, as text, a repository
+            ``owner/name`` of the Hub, where there is no such path here (extra ``hub``).
         revision: Branch, tag or commit of the repository; ``None`` is its newest state.
 
     Returns:
@@ -674,8 +681,8 @@ def load_directions(path: str | os.PathLike[str], *, revision: str | None = None
         UserError: If the file is missing, of another format, truncated, damaged or not sound, or cannot be fetched; the
             message says which.
     """
-    file = Path(os.path.expanduser(path))  # noqa: PTH111 — Path.expanduser raises without a home folder
-    if not os.path.exists(file) and is_hub_id(path):  # noqa: PTH110 — a name that is too long is no file, and no error
+    file = direction_file(path)
+    if not os.path.exists(file) and is_hub_id(path):  # noqa: PTH110 — a name too long is no file, no error
         file = fetch_from_hub(str(path), revision=revision)
     elif revision is not None:
         raise UserError(f"revision is for repositories of the Hub, owner/name, not for the path {path}. Leave it out.")
@@ -692,7 +699,7 @@ def edit_directions(
     file locks nobody out.
 
     Args:
-        path: The file.
+        path: The file, or its run folder.
         change: Given what the file holds now, returns what it shall hold. Nothing is written if it raises, or returns
             what it was given.
         timeout: Seconds to wait for others to be done.
@@ -710,9 +717,10 @@ def edit_directions(
     """
     from filelock import FileLock, Timeout
 
-    target = Path(os.path.realpath(user_path(path)))  # as the atomic write: a link and its target are one file
-    if not os.path.isfile(target):  # noqa: PTH113 — a name that is too long is no file, and no error
-        unpack(user_path(path))  # says what is wrong with it
+    path = direction_file(path)
+    target = Path(os.path.realpath(path))  # as the atomic write: a link and its target are one file
+    if not os.path.isfile(target):  # noqa: PTH113 — a name too long is no file, no error
+        unpack(path)  # says what is wrong with it
     # A name may be as long as the system allows, and then has no room for a suffix.
     stem = target.name if len(os.fsencode(target.name)) < 240 else hashlib.sha256(os.fsencode(target.name)).hexdigest()
     lock = target.with_name(f".{stem}.lock")

@@ -464,9 +464,7 @@ def _refuse_constant(word: str) -> float:
 
 def _folder(path: Path) -> str:
     """Say what to do with a folder in the place of a file."""
-    inside, config = path / "directions.safetensors", path / "config.json"
-    if inside.is_file():
-        return f"{path} is a folder, not a direction file. Did you mean {inside}?"
+    config = path / "config.json"
     if not config.is_file():
         return f"{path} is a folder, not a direction file. Give the path of a file in it."
     if '"training"' in config.read_text(encoding="utf-8", errors="replace"):

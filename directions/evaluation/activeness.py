@@ -13,8 +13,7 @@ from torch import Tensor
 from directions.basis import SearchSpace, check_orthonormal
 from directions.device import full_float32
 from directions.errors import NonFiniteError, UserError
-from directions.generators.base import Generator
-from directions.generators.layers import LayerRange, edited_images
+from directions.generators.base import Generator, LayerRange, edited_images
 from directions.generators.progan import ProGAN
 from directions.held_out import HeldOutSet
 from directions.joint.measure import difference_entries, evaluations_at

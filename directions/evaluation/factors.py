@@ -16,8 +16,7 @@ from directions.errors import MissingExtraError, UserError
 from directions.evaluation.activeness import require_basis
 from directions.evaluation.letter_factors import LETTERS, load_letter_judge
 from directions.evaluation.scene_reader import SCENE_FACTORS, SHAPES, SceneReader, load_scene_reader
-from directions.generators.base import Generator
-from directions.generators.layers import Layers, chosen_layers, edited_images
+from directions.generators.base import Generator, Layers, chosen_layers, edited_images
 from directions.sampling import derived_rng, draw_points
 
 VARIED = 0.1

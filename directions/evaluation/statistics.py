@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from directions.generators.base import Generator
-from directions.generators.layers import Layers, chosen_layers, edited_images
-from directions.sampling import derived_rng, draw_points, resolve_classes
+from directions.generators.base import Generator, Layers, chosen_layers, edited_images, resolve_classes
+from directions.sampling import derived_rng, draw_points
 
 if TYPE_CHECKING:
     from directions.direction_file import Directions

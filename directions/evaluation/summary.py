@@ -14,8 +14,7 @@ from directions.direction_file import Directions
 from directions.direction_file.annotate import fill_in
 from directions.direction_file.format import make_header
 from directions.evaluation.activeness import activeness, penalty_shares, suggested_path_sizes
-from directions.generators.base import Generator
-from directions.generators.layers import chosen_layers
+from directions.generators.base import Generator, chosen_layers
 from directions.held_out import (
     HeldOutHessians,
     axis_directions,

@@ -33,8 +33,7 @@ from directions.explorer.file import ChangedError, Content, OpenFile
 from directions.explorer.guard import Guard, JSONReply, read_body, refusal
 from directions.explorer.painter import BusyError, Painter, Shared, SupersededError, Worker, animate
 from directions.explorer.snippet import Origin, snippet
-from directions.generators.base import Generator
-from directions.generators.layers import EditsLayers
+from directions.generators.base import EditsLayers, Generator
 from directions.hub import FILE_NAME
 
 USUAL_PORT = 8160

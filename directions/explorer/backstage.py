@@ -16,8 +16,8 @@ from directions.explorer.file import Content
 from directions.explorer.models import MAX_AMOUNT
 from directions.explorer.painter import Shared, encode
 from directions.files import write_bytes
+from directions.generators.base import resolve_classes
 from directions.rendering.frames import Scene, strip
-from directions.sampling import resolve_classes
 from directions.settings.render import RenderSettings
 
 PREVIEW_FRAMES = 7

@@ -9,8 +9,7 @@ from typing_extensions import Self
 
 from directions.direction_file.annotate import LARGEST_PATH_SIZE
 from directions.errors import UserError, nearest
-from directions.generators.base import Generator
-from directions.generators.layers import LayerRange, chosen_layers
+from directions.generators.base import Generator, LayerRange, chosen_layers
 from directions.settings.render import MAX_GIF_FPS as MAX_FPS
 from directions.settings.render import MIN_FRAMES
 

@@ -12,9 +12,8 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from directions.errors import UserError
-from directions.generators.base import ClassConditional, Labels, check_truncation
+from directions.generators.base import ClassConditional, Labels, LayerRange, Layers, check_truncation
 from directions.generators.base import compiled as compile_function
-from directions.generators.layers import LayerRange, Layers
 
 # z enters through a first linear layer and through the scales and shifts of conditional batch norms; here the rows of
 # all those layers are one matrix, so that a single product gives every scale and shift of the network. Spectral norm is

@@ -16,8 +16,7 @@ from directions.basis import random_basis
 from directions.device import is_out_of_memory
 from directions.direction_file import Directions
 from directions.errors import OutOfMemoryError, UserError
-from directions.generators.base import Generator
-from directions.generators.layers import LayerRange, chosen_layers, edited_images
+from directions.generators.base import Generator, LayerRange, chosen_layers, edited_images
 from directions.sampling import derived_rng
 from directions.settings.base import ConfigError
 from directions.settings.render import MIN_FRAMES, SMALLEST_TILE, Motion, RenderSettings

@@ -102,8 +102,8 @@ def write_overview(path: str | os.PathLike[str], directions: Directions, generat
         directions: What to show, the most active first.
         generator: What makes the images.
     """
+    from directions.generators.base import resolve_classes
     from directions.rendering.frames import Scene
-    from directions.sampling import resolve_classes
 
     learned_on = directions.header["classes"]
     classes = resolve_classes(generator, tuple(learned_on) if isinstance(learned_on, list) else "all")

@@ -324,15 +324,14 @@ def test_load_refuses_what_is_not_a_direction_file(path, data, message):
         load_directions(path)
 
 
-def test_load_refuses_paths(tmp_path):
-    """A missing file and a folder; for a run folder, the file in it."""
+def test_load_takes_a_run_folder_and_refuses_other_paths(directions, tmp_path):
+    """Of a run folder the file in it; a missing file and any other folder are refused."""
     with pytest.raises(UserError, match=r"There is no direction file .*nothing\.safetensors\. Check the path"):
         load_directions(tmp_path / "nothing.safetensors")
     with pytest.raises(UserError, match=r"is a folder, not a direction file\. Give the path of a file in it"):
         load_directions(tmp_path)
-    (tmp_path / "directions.safetensors").touch()
-    with pytest.raises(UserError, match=r"Did you mean .*directions\.safetensors\?"):
-        load_directions(tmp_path)
+    directions.save(tmp_path / "directions.safetensors")
+    assert load_directions(tmp_path).header == directions.header
     with pytest.raises(UserError, match=r"There is no direction file"):
         load_directions(tmp_path / "directions.safetensors" / "x")
 

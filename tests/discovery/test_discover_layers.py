@@ -12,10 +12,10 @@ import torch
 from directions.discovery import discover, penalty_and_gradient
 from directions.evaluation.activeness import activeness, penalty_shares, suggested_path_sizes
 from directions.evaluation.summary import summarise
+from directions.generators.base import LayerRange
 from directions.generators.biggan import BigGAN
 from directions.generators.biggan_deep import BigGANDeep
 from directions.generators.frozen import FrozenBlock
-from directions.generators.layers import LayerRange
 from directions.held_out import draw_held_out, held_out_penalty
 from directions.joint.measure import measure, planned_measurement
 from directions.sampling import image_map

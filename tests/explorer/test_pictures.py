@@ -23,7 +23,7 @@ from directions.evaluation.statistics import Statistics, suggest_names
 from directions.explorer.file import OpenFile
 from directions.explorer.models import AnimationRequest
 from directions.explorer.painter import Shared, Store, SupersededError, Worker, animate
-from directions.generators.layers import LayerRange
+from directions.generators.base import LayerRange
 from directions.rendering.frames import random_rivals, to_uint8
 
 

@@ -10,9 +10,8 @@ from closed import ClosedFormGenerator
 from pytorch_pretrained_biggan.utils import IMAGENET
 
 from directions.errors import UserError
-from directions.generators.base import ClassConditional, ClassNames, imagenet_names, truncated_normal
+from directions.generators.base import ClassConditional, ClassNames, imagenet_names, resolve_classes, truncated_normal
 from directions.generators.registry import load_generator
-from directions.sampling import resolve_classes
 
 NAMES = ClassNames(
     ["golden retriever", "flat-coated retriever", "crane bird", "construction crane", "tench", "hen", "church"],

@@ -10,9 +10,9 @@ from biggan_models import image_of_layers
 from naive import normal
 
 from directions.errors import UserError
+from directions.generators.base import LayerRange
 from directions.generators.biggan import BigGAN
 from directions.generators.biggan_deep import BigGANDeep
-from directions.generators.layers import LayerRange
 
 
 @pytest.fixture(scope="module")

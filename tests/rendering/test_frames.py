@@ -11,9 +11,9 @@ import torch
 from fakes import BlobGenerator, blob_directions
 
 from directions.errors import OutOfMemoryError, UserError
+from directions.generators.base import LayerRange
 from directions.generators.biggan_deep import BigGANDeep
 from directions.generators.frozen import FrozenBlock
-from directions.generators.layers import LayerRange
 from directions.rendering.frames import Samples, Scene, dwell, one_way, strip, there_and_back, to_uint8
 from directions.settings.render import RenderSettings
 

@@ -8,7 +8,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
-from directions.rendering.palette import SIZE, TRANSPARENT, Palette
+from directions.rendering.animate import PALETTE_SIZE, TRANSPARENT, Palette
 
 FIXED = np.array([[255, 255, 255], [30, 30, 30], [7, 99, 201]], np.uint8)
 
@@ -28,7 +28,7 @@ def palette():
 
 def test_palette_holds_fixed_colours_first(palette):
     """Captions get exactly the colours that they are drawn in."""
-    assert palette.colours.shape == (SIZE, 3)
+    assert palette.colours.shape == (PALETTE_SIZE, 3)
     np.testing.assert_array_equal(palette.colours[: len(FIXED)], FIXED)
     image = FIXED[np.array([[0, 1, 2], [2, 1, 0]])]
     np.testing.assert_array_equal(palette.nearest_fixed(image, len(FIXED)), [[0, 1, 2], [2, 1, 0]])
@@ -96,7 +96,7 @@ def test_search_trees_never_hold_zero(monkeypatch: pytest.MonkeyPatch) -> None:
         held.append(points.min())
         return cKDTree(points)
 
-    monkeypatch.setattr("directions.rendering.palette.cKDTree", tree)
+    monkeypatch.setattr("directions.rendering.animate.cKDTree", tree)
     palette = Palette(np.zeros((64, 3), dtype=np.uint8), FIXED)
     palette.index(np.zeros((8, 8, 3), dtype=np.uint8))
     palette.nearest_fixed(np.zeros((8, 8, 3), dtype=np.uint8), len(FIXED))

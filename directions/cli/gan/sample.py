@@ -124,7 +124,7 @@ def make_folder(folder: Path, remedy: str) -> None:
 
 def classes_of(generator: Generator, text: str) -> tuple[int, ...]:
     """Read the classes to draw from; none for a generator without classes."""
-    from directions.sampling import resolve_classes
+    from directions.generators.base import resolve_classes
 
     return resolve_classes(generator, parse_classes(text)) if generator.num_classes else ()
 
