@@ -77,18 +77,28 @@ class Run:
     """Of the penalty to the adversarial loss."""
     reduction: str = "max"
     seed: int = 0
+    gradient_weight: float = SETTINGS["gradient_weight"]
+    """Of R1. Below the usual one, the discriminator is steeper and its gradient larger beside the penalty's."""
 
     @property
     def name(self) -> str:
         """Name of its folder."""
         kind = f"-{self.reduction}-{self.proportion:g}" if self.proportion else ""
-        return f"{self.row}{kind}-{self.seed}"
+        steep = f"-r1-{self.gradient_weight:g}" if self.gradient_weight != SETTINGS["gradient_weight"] else ""
+        return f"{self.row}{kind}{steep}-{self.seed}"
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it starts from the plain run at START."""
+        return self.row == "ft" or self.gradient_weight != SETTINGS["gradient_weight"]
 
 
 PLAIN, MIDDLE = Run("plain"), Run("ft", 10)
 RUNS = {
     PLAIN: "black",
     MIDDLE: "tab:red",
+    Run("plain", gradient_weight=0.05): "tab:gray",
+    Run("ft", 100, gradient_weight=0.05): "tab:brown",
     Run("hp", 10): "tab:blue",
     Run("ft", 10, "mean"): "tab:orange",
     Run("ft", 100): "tab:purple",
@@ -111,7 +121,7 @@ def steps(
         yield from ((plain, mark) for mark in early)
         yield from ((run, mark) for mark in late for run in (middle, plain))
         for run in list(RUNS)[2:]:
-            yield from ((replace(run, seed=seed), mark) for mark in (late if run.row == "ft" else marks))
+            yield from ((replace(run, seed=seed), mark) for mark in (late if run.goes_on else marks))
 
 
 class Curves:
@@ -155,11 +165,12 @@ class Curves:
         if run.proportion:
             weight = run.proportion * math.log(2) / self.penalties()[run.reduction]
             settings |= {"penalty": "hessian", "penalty_weight": weight, "penalty_reduction": run.reduction}
-        if run.row == "ft":
+        settings["gradient_weight"] = run.gradient_weight
+        if run.goes_on:
             settings |= {
                 "fine_tune": str(self.start_of(run.seed)),
                 "kimg": mark - self.start,
-                "penalty_ramp_kimg": 0.2 * (self.kimg - self.start),
+                "penalty_ramp_kimg": 0.2 * (self.kimg - self.start) if run.proportion else 0.0,
                 "stable_kimg": 0,
                 "fade_kimg": 0,
             }
@@ -213,10 +224,9 @@ class Curves:
         last = [line for line in folder.read_stats() if line["kimg"] > trainer.seen / 1000 - self.every / 2]
         terms = ("penalty", "penalty_weight", "diversity", "loss_g")
         about = {"run": run.name, "kimg": mark, "kimg_an_hour": (trainer.seen - seen) / 1000 / max(hours, 1e-9)}
-        about |= {"remembers": self._remembers(trainer)} | {
-            name: _mean(line.get(name) for line in last) for name in terms
-        }
-        if run.row == "plain" and mark == self.start:
+        about |= {"remembers": self._remembers(trainer), "pull": self._pull(trainer)}
+        about |= {name: _mean(line.get(name) for line in last) for name in terms}
+        if run.name == replace(PLAIN, seed=run.seed).name and mark == self.start:
             # Fine-tuning starts from the whole of it here, while it goes on.
             partial = self.folder / "start" / "partial"
             shutil.rmtree(self.start_of(run.seed), ignore_errors=True)
@@ -225,6 +235,26 @@ class Curves:
         shutil.copy(folder.config_path, point)
         write_text(point / "about.json", json.dumps(about, indent=2) + "\n")
         shutil.copy(folder.path / WEIGHTS, point / "partial").rename(point / WEIGHTS)
+
+    def _pull(self, trainer: Trainer) -> float | None:
+        """How strongly the penalty pulls at the generator's weights beside the adversarial loss.
+
+        λ ‖∇penalty‖ / ‖∇loss‖, each the median over 16 batches; the losses themselves say little of it.
+        """
+        config, arch = trainer.config, trainer.arch
+        if not config.penalty_weight or config.penalty == "none":
+            return None
+        weights, norms = list(arch.generator.parameters()), []
+        stage, rng = config.stage(config.growth), derived_rng(0, purpose="penalty at the start")
+        for _ in range(16):
+            z = torch.randn(stage.batch_size, config.dim_z, generator=rng)
+            probes = rademacher((config.num_probes, *z.shape), rng).to(self.device)
+            z = z.to(self.device)
+            terms = arch.generator_terms(z, stage)["loss"], config.penalty_weight * arch.penalty(z, probes, stage)
+            gradients = [torch.autograd.grad(term, weights, allow_unused=True) for term in terms]
+            norms.append([math.hypot(*(float(g.norm()) for g in of if g is not None)) for of in gradients])
+        adversarial, penalty = torch.tensor(norms).median(dim=0).values.tolist()
+        return penalty / adversarial
 
     @torch.no_grad()
     def _remembers(self, trainer: Trainer) -> float:
@@ -313,7 +343,7 @@ def write_curves(folder: Path, out: Path) -> None:
         axes.set_xlabel("kimg", fontsize=8)
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize=8)
     figure.savefig(out.with_suffix(".png"), dpi=80)
-    names = ["run", "kimg", *PANELS, "penalty", "remembers", "kimg_an_hour"]
+    names = ["run", "kimg", *PANELS, "penalty", "pull", "remembers", "kimg_an_hour"]
     print(markdown([names, *([_shown(point.get(name)) for name in names] for run in curves.values() for point in run)]))
 
 
