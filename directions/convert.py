@@ -64,15 +64,9 @@ PUBLISHED_FILES: dict[str, PublishedFile] = {
 
 
 def convert(
-    path: Path,
-    generator: DescribesGenerator,
-    *,
-    published: str | None = None,
-    names: Mapping[int, str] | None = None,
-    classes: Sequence[int] | str | None = None,
-    space: str | None = None,
-    path_size: float = PATH_SIZE,
-) -> Directions:
+    path: Path, generator: DescribesGenerator, *, published: str | None = None, names: Mapping[int, str] | None = None,
+    classes: Sequence[int] | str | None = None, space: str | None = None, path_size: float = PATH_SIZE,
+) -> Directions:  # fmt: skip
     """Turn another program's file into directions, made orthonormal as the paper's own viewer does: by Gram–Schmidt.
 
     Args:
@@ -92,10 +86,9 @@ def convert(
     Raises:
         UserError: If the file cannot be read or does not fit the generator, or a name is not allowed.
     """
-    raw, form = read_foreign(path)
-    digest = sha256_of(path)
-    key = _known(published, digest, path, generator)
-    known = PUBLISHED_FILES.get(key or "")
+    (raw, form), digest = read_foreign(path), sha256_of(path)
+    key = _known(published, digest, generator)
+    known = PUBLISHED_FILES.get(key or "", PublishedFile("", None))
     if not 0 < path_size <= LARGEST_PATH_SIZE:
         raise UserError(f"path_size must be above 0 and at most {LARGEST_PATH_SIZE:g}, got {path_size}.")
     for index, name in (names or {}).items():
@@ -103,7 +96,7 @@ def convert(
             raise UserError(f"name must be INDEX=NAME with an index from 0 to {len(raw) - 1}, got {index}={name}.")
         check_new(index, {"name": name})
     span = _span(path, raw.shape[1], generator, space, known)
-    published_names = known.names if known is not None and (span.start, span.stop) == known.space else {}
+    published_names = known.names if (span.start, span.stop) == known.space else {}
     labels = {index: f"d{index}" for index in range(len(raw))} | dict(published_names) | dict(names or {})
     try:
         basis = gram_schmidt(raw)
@@ -113,8 +106,7 @@ def convert(
     cosines = (basis * torch.nn.functional.normalize(raw, dim=1)).sum(dim=1).clamp(max=1)
     turn = round(float(cosines.arccos().max().rad2deg()), 3)
     if classes is None:
-        every = None if getattr(generator, "num_classes", None) == 0 else "all"
-        classes = known.classes if known is not None and known.classes else every
+        classes = known.classes or (None if getattr(generator, "num_classes", None) == 0 else "all")
     source = {"file": path.name, "sha256": digest, "form": form, "published": key, "largest_turn_degrees": turn}
     scope: dict[str, Any] = {"classes": classes, "truncation": 1.0, "space": (span.start, span.stop)}
     sizes, told = [float(path_size)] * len(basis), list(labels.values())
@@ -122,16 +114,14 @@ def convert(
     return Directions(span.embed(basis).float().numpy(), header)
 
 
-def _known(published: str | None, digest: str, path: Path, generator: DescribesGenerator) -> str | None:
+def _known(published: str | None, digest: str, generator: DescribesGenerator) -> str | None:
     """Which of the paper's files it is, if what is published of it applies."""
-    recognised = next((key for key, known in PUBLISHED_FILES.items() if known.sha256 == digest), None)
     if published is None:
-        return recognised if generator.dim_z == DIM_Z else None
+        recognised = (key for key, known in PUBLISHED_FILES.items() if known.sha256 == digest)
+        return next(recognised, None) if generator.dim_z == DIM_Z else None
     if published not in PUBLISHED_FILES:
         hint = nearest(published, PUBLISHED_FILES)
         raise UserError(f"published must be one of {', '.join(PUBLISHED_FILES)}, got {published!r}.{hint}")
-    if recognised not in (None, published):
-        raise UserError(f"published must be {recognised} for {path}, by its digest, got {published!r}. Leave it out.")
     if generator.dim_z != DIM_Z:
         of = f"{generator.name!r} with |z| = {generator.dim_z}"
         raise UserError(f"published is for generators with |z| = {DIM_Z}, got {published!r} for {of}. Leave it out.")
@@ -139,11 +129,11 @@ def _known(published: str | None, digest: str, path: Path, generator: DescribesG
 
 
 def _span(
-    path: Path, width: int, generator: DescribesGenerator, space: str | None, known: PublishedFile | None
+    path: Path, width: int, generator: DescribesGenerator, space: str | None, known: PublishedFile
 ) -> SearchSpace:
     """Where in z directions of a width belong."""
     dim_z = generator.dim_z
-    if space is None and known is not None and known.space[1] - known.space[0] == width:
+    if space is None and known.sha256 and known.space[1] - known.space[0] == width:
         return SearchSpace(*known.space, dim_z)
     span = SearchSpace.parse(space if space is not None else ":", dim_z)
     if span.size != width:
@@ -172,8 +162,7 @@ def read_foreign(path: Path) -> tuple[Tensor, str]:
         raise UserError(f"There is no file {path}. Check the path.")
     with path.open("rb") as file:
         is_array = file.read(6) == b"\x93NUMPY"
-    content = _read_npy(path) if is_array else read_tensors(path)
-    form = "array (.npy)" if is_array else "matrix (torch.save)"
+    content, form = (_read_npy(path), "array (.npy)") if is_array else (read_tensors(path), "matrix (torch.save)")
     if isinstance(content, Mapping) and content and all(isinstance(value, Tensor) for value in content.values()):
         content, form = _deformator({str(name): value.detach() for name, value in content.items()}, path)
     if not isinstance(content, Tensor):
@@ -192,9 +181,8 @@ def _read_npy(path: Path) -> Tensor:
     try:
         array = np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
-        reason = "is damaged or half a file"
-        if "Object arrays" in str(error):
-            reason = "holds Python objects, and reading them would run code from the file, which is never done"
+        objects = "holds Python objects, and reading them would run code from the file, which is never done"
+        reason = objects if "Object arrays" in str(error) else "is damaged or half a file"
         raise UserError(f"{path} {reason} ({error}). Save it again, as an array of numbers.") from None
     if array.dtype.kind not in "fiu":
         raise UserError(f"{path} must hold real numbers, got {array.dtype}.")

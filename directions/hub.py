@@ -13,12 +13,10 @@ from typing import Any
 
 from directions.errors import MissingExtraError, UserError
 from directions.files import cannot_write
+from directions.generators.weights import is_offline
 
 FILE_NAME = "directions.safetensors"
 """Name of the direction file in a repository of the Hub."""
-
-LARGEST = 200_000_000
-"""Bytes of a direction file on the Hub, at most; what is larger is something else."""
 
 TIMEOUT = 10.0
 """Seconds to wait for an answer before the Hub counts as out of reach."""
@@ -68,18 +66,12 @@ def fetch_from_hub(repository: str, *, revision: str | None = None) -> Path:
     """
     require_hub_id(repository)
     client = _client("Fetching from the Hub")
-    where: dict[str, Any] = {"revision": revision, "cache_dir": os.environ.get("HF_HUB_CACHE")}
-    offline, endpoint = _is_offline(), _endpoint()
+    offline, where = is_offline(), {"revision": revision, "endpoint": _endpoint()}
+    cache: dict[str, Any] = {"cache_dir": os.environ.get("HF_HUB_CACHE"), "local_files_only": offline}
     try:
-        if offline:
-            return Path(client.hf_hub_download(repository, FILE_NAME, local_files_only=True, **where))
-        url = client.hf_hub_url(repository, FILE_NAME, revision=revision, endpoint=endpoint)
-        size = client.get_hf_file_metadata(url, timeout=TIMEOUT).size
-        if size is not None and size > LARGEST:
-            raise UserError(f"{FILE_NAME} of {repository} is no direction file: it has {size:,} bytes.")
-        return Path(client.hf_hub_download(repository, FILE_NAME, endpoint=endpoint, etag_timeout=TIMEOUT, **where))
-    except UserError:
-        raise
+        if not offline:  # without a network the download would try for half a minute, and this gives up at once
+            client.get_hf_file_metadata(client.hf_hub_url(repository, FILE_NAME, **where), timeout=TIMEOUT)
+        return Path(client.hf_hub_download(repository, FILE_NAME, etag_timeout=TIMEOUT, **where, **cache))
     except Exception as error:  # the client raises what it likes
         raise UserError(_explain(repository, error, "fetched", offline=offline, revision=revision)) from error
 
@@ -92,11 +84,7 @@ def public_header(header: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def card_and_pictures(
-    header: Mapping[str, Any],
-    repository: str,
-    *,
-    pictures: str | os.PathLike[str] | None = None,
-    license_name: str | None = None,
+    header: Mapping[str, Any], repository: str, *, pictures: Path | None = None, license_name: str | None = None
 ) -> dict[str, bytes]:
     """Put together what a repository shall hold beside the direction file.
 
@@ -112,7 +100,7 @@ def card_and_pictures(
     Raises:
         UserError: If the license is not a word.
     """
-    found = [] if pictures is None else [path for pattern in PICTURES for path in sorted(Path(pictures).glob(pattern))]
+    found = [] if pictures is None else [path for pattern in PICTURES for path in sorted(pictures.glob(pattern))]
     files = {f"pictures/{path.name}": path.read_bytes() for path in found}
     card = write_card(header, repository, pictures=list(files), license_name=license_name)
     return {"README.md": card.encode("utf-8"), **files}
@@ -134,7 +122,7 @@ def push(files: Mapping[str, bytes], repository: str, *, message: str, private: 
         UserError: If the Hub cannot be reached, or does not let you.
     """
     client = _client("Writing to the Hub")
-    if _is_offline():
+    if is_offline():
         switches = "HF_HUB_OFFLINE or DIRECTIONS_OFFLINE"
         raise UserError(f"{repository} cannot be written: the network is switched off by {switches}.")
     try:
@@ -237,11 +225,6 @@ def _client(what: str) -> ModuleType:
 def _endpoint() -> str | None:
     """The Hub's address where it is not the usual one."""
     return os.environ.get("HF_ENDPOINT") or None
-
-
-def _is_offline() -> bool:
-    switches = ("HF_HUB_OFFLINE", "DIRECTIONS_OFFLINE")
-    return any(os.environ.get(name, "").lower() in ("1", "true", "yes", "on") for name in switches)
 
 
 def _explain(

@@ -232,7 +232,8 @@ def _missing(cell: Cell, arguments: argparse.Namespace) -> list[NamedMetric]:
     """Metrics by which a cell is still to be scored: of scenes with two objects the reader reads none."""
     read = cell.data in ("clevr-simple", "clevr-u", "clevr-1fov")
     done = _scores(cell, arguments)
-    return [m for m in arguments.metrics if m.name not in done and (read or not m.reads_scenes)]
+    of_scenes = ("factor_effects", "dci", "mig")
+    return [m for m in arguments.metrics if m.name not in done and (read or m.kind not in of_scenes)]
 
 
 def cells_of(arguments: argparse.Namespace) -> list[Cell]:

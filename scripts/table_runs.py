@@ -73,8 +73,8 @@ def measured(
         generator.judge = judge  # type: ignore[attr-defined]
     measuring = Measuring(generator, real, cache=cache)
     for metric in metrics:
-        result = measuring.measure(metric)
-        yield metric.name, {**result.results, "value": result.value}
+        line = measuring.measure(metric)
+        yield metric.name, {**line["results"], "value": line["value"]}
         for readings in measuring._made.values():
             if isinstance(readings, LatentReadings):
                 yield "spreads", dict(readings.spreads)

@@ -346,7 +346,7 @@ def export(
     out.mkdir(parents=True, exist_ok=True)
     weights = save({name: tensor.contiguous() for name, tensor in reader.state_dict().items()})
     config = {
-        "format_version": scene_reader.FORMAT_VERSION,
+        "format_version": 1,
         "sha256": hashlib.sha256(weights).hexdigest(),
         "channels": reader.channels,
         "hidden": reader.hidden,
@@ -366,8 +366,8 @@ def export(
         digest=config["sha256"],
         table=describe(figures),
     )
-    write_bytes(out / scene_reader.WEIGHTS_NAME, weights)
-    write_text(out / scene_reader.CONFIG_NAME, json.dumps(config, indent=2, sort_keys=True) + "\n")
+    write_bytes(out / scene_reader.WEIGHTS, weights)
+    write_text(out / scene_reader.CONFIG, json.dumps(config, indent=2, sort_keys=True) + "\n")
     write_text(out / "card.md", card)
 
 
@@ -411,7 +411,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parse_arguments(argv)
     try:
         scenes = load_scenes(arguments.data, arguments.pixels)
-        start = arguments.start and hashlib.sha256((arguments.start / scene_reader.WEIGHTS_NAME).read_bytes())
+        start = arguments.start and hashlib.sha256((arguments.start / scene_reader.WEIGHTS).read_bytes())
         settings = Settings(
             scenes.digest, arguments.epochs, arguments.batch, arguments.held_out, arguments.seed, arguments.pixels,
             start.hexdigest() if start else "",

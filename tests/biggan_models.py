@@ -14,33 +14,10 @@ from safetensors.torch import save
 from torch import Tensor
 
 TINY = {
-    "output_dim": 16,
-    "channel_width": 8,
+    "output_dim": 16, "z_dim": 12, "class_embed_dim": 12, "channel_width": 8, "num_classes": 3,
     "layers": [[False, 16, 16], [True, 16, 8], [False, 8, 8], [True, 8, 4], [False, 4, 2], [False, 2, 1]],
-}
-
-SMALL = {
-    "output_dim": 64,
-    "z_dim": 12,
-    "class_embed_dim": 12,
-    "channel_width": 24,
-    "num_classes": 3,
-    "attention_layer_position": -1,
-    "eps": 1e-4,
-    "n_stats": 51,
-}
-
-
-def build_generator(fields: dict[str, object]) -> BigGAN:
-    """A freshly initialised model; what is not given is as in the generator of the scenes."""
-    model = BigGAN(BigGANConfig.from_dict({**SMALL, **fields}))
-    for module in model.modules():
-        if hasattr(module, "weight_orig"):
-            torch.nn.init.orthogonal_(module.weight_orig)
-        if isinstance(module, torch.nn.Conv2d) and module.bias is not None:
-            torch.nn.init.zeros_(module.bias)
-    torch.nn.init.normal_(model.embeddings.weight)
-    return model
+    "attention_layer_position": -1, "eps": 1e-4, "n_stats": 51,
+}  # fmt: skip
 
 
 def write_generator(model: BigGAN, folder: Path, class_names: tuple[str, ...]) -> None:
@@ -54,8 +31,11 @@ def write_generator(model: BigGAN, folder: Path, class_names: tuple[str, ...]) -
 def random_model(seed: int = 0, samples: int = 6, **config: object) -> BigGAN:
     """A tiny model in float64: settled spectral norms, statistics that differ from row to row, attention that acts."""
     torch.manual_seed(seed)
-    model = build_generator({**TINY, **config}).double()
+    model = BigGAN(BigGANConfig.from_dict({**TINY, **config})).double()
+    torch.nn.init.normal_(model.embeddings.weight)
     for module in model.modules():
+        if hasattr(module, "weight_orig"):
+            torch.nn.init.orthogonal_(module.weight_orig)
         if isinstance(module, SelfAttn):
             torch.nn.init.constant_(module.gamma, 0.7)
         if isinstance(module, BigGANBatchNorm):

@@ -10,10 +10,11 @@ import contextlib
 import hashlib
 import http.server
 import json
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from urllib.parse import unquote
+
+from file_server import started
 
 TOKEN = "hf_test"
 
@@ -40,18 +41,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     @property
     def hub(self) -> FakeHub:
-        return self.server.hub
-
-    def body(self) -> bytes:
-        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        return self.server.state
 
     def answer(self, status: int, content: object = None, headers: dict[str, str] | None = None) -> None:
         data = content if isinstance(content, bytes) else json.dumps(content).encode()
         self.send_response(status)
-        for name, value in (headers or {}).items():
+        for name, value in {**(headers or {}), "Content-Length": str(len(data))}.items():
             self.send_header(name, value)
-        if "Content-Length" not in (headers or {}):
-            self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(data)
@@ -60,7 +56,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.answer(404, {"error": code}, {"X-Error-Code": code, "X-Error-Message": code})
 
     def route(self) -> None:
-        body = self.body()
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         path = unquote(self.path.split("?")[0])
         self.hub.requests.append(f"{self.command} {path}")
         parts = path.strip("/").split("/")
@@ -121,8 +117,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             commit = next(key for key, files in known.items() if files is known[revision] and key != "main")
             if self.hub.corrupt:
                 data = bytes(len(data))
-            headers = {"ETag": f'"{digest}"', "X-Repo-Commit": commit, "Content-Length": str(len(data))}
-            self.answer(200, data, headers)
+            self.answer(200, data, {"ETag": f'"{digest}"', "X-Repo-Commit": commit})
 
     def log_message(self, *_: object) -> None:
         pass
@@ -131,14 +126,6 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 @contextlib.contextmanager
 def serve_hub() -> Iterator[FakeHub]:
     """Start a Hub that is empty."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    server.daemon_threads = True
-    server.hub = FakeHub(f"http://127.0.0.1:{server.server_port}")
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield server.hub
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    hub = FakeHub()
+    with started(_Handler, hub) as hub.address:
+        yield hub

@@ -10,39 +10,27 @@ import torch
 
 from directions.direction_file import Directions
 from directions.direction_file.format import make_header
+from directions.generators.base import ClassConditional, normal
 
 
-class BlobGenerator:
+class BlobGenerator(ClassConditional):
     """A coloured, softly shaded ball on a ground, whose place, size and hue follow z: quick, smooth, and pretty.
 
-    It has the attributes and methods of the Generator protocol; z components past the fourth tilt the light.
+    z components past the fourth tilt the light.
     """
 
+    draw = staticmethod(normal)
+
     def __init__(self, dim_z: int = 6, resolution: int = 32, num_classes: int = 3) -> None:
-        self.name = "blob"
-        self.digest = "b10b" * 16
-        self.dim_z = dim_z
-        self.resolution = resolution
-        self.num_classes = num_classes
-        self.num_layers = 1
-        self.class_names = ("ball", "soft ball", "ghost")[:num_classes] or None
-        self.device = torch.device("cpu")
+        names = ("ball", "soft ball", "ghost")[:num_classes] or None
+        super().__init__(
+            name="blob", digest="b10b" * 16, dim_z=dim_z, resolution=resolution, num_classes=num_classes, num_layers=1,
+            class_names=names,
+        )  # fmt: skip
         self.batch_sizes: list[int] = []
 
-    def sample_z_from(self, n: int, rng: torch.Generator, truncation: float = 1.0) -> torch.Tensor:
-        return truncation * torch.randn(n, self.dim_z, generator=rng)
-
-    def sample_z(self, n: int, *, seed: int | None = None, truncation: float = 1.0) -> torch.Tensor:
-        rng = torch.Generator()
-        if seed is not None:
-            rng.manual_seed(seed)
-        return self.sample_z_from(n, rng, truncation)
-
-    def class_indices(self, y: Any, n: int) -> torch.Tensor:
-        return torch.as_tensor(0 if y is None else y).long().reshape(-1).expand(n).clone()
-
-    def __call__(self, z: torch.Tensor, y: Any = 0, *, truncation: float = 1.0) -> torch.Tensor:
-        assert z.shape[1] == self.dim_z
+    def forward(self, z: torch.Tensor, y: Any = 0, *, truncation: float = 1.0) -> torch.Tensor:
+        self.check_z(z)
         self.batch_sizes.append(len(z))
         labels = self.class_indices(y, len(z)).view(-1, 1, 1)
         axis = torch.linspace(-1, 1, self.resolution, dtype=z.dtype)

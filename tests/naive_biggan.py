@@ -14,15 +14,7 @@ from torch.nn import functional as F
 
 
 def random_state(
-    widths=(16, 16, 8, 8),
-    *,
-    attention=(1,),
-    chunk=3,
-    shared=5,
-    num_classes=4,
-    hierarchical=True,
-    bottom_width=4,
-    seed=0,
+    widths=(16, 16, 8, 8), *, attention=(1,), chunk=3, shared=5, num_classes=4, hierarchical=True, bottom_width=4
 ) -> dict[str, Tensor]:
     """Weights in the names that ajbrock/BigGAN-PyTorch writes, in float64."""
     rng = torch.Generator().manual_seed(0)
@@ -81,11 +73,9 @@ def textbook_image(state: dict[str, Tensor], zs: list[Tensor], y: int) -> Tensor
         return matrix / (u @ flat @ v)
 
     def norm(x, name, gain, bias):
-        rows = []
-        for c in range(len(x)):
-            mean, variance = state[f"{name}.stored_mean"][c], state[f"{name}.stored_var"][c]
-            rows.append((x[c] - mean) / (variance + 1e-5).sqrt() * gain[c] + bias[c])
-        return torch.stack(rows)
+        mean, variance = state[f"{name}.stored_mean"], state[f"{name}.stored_var"]
+        mean, deviation, gain, bias = (t[:, None, None] for t in (mean, (variance + 1e-5).sqrt(), gain, bias))
+        return (x - mean) / deviation * gain + bias
 
     def conv(x, name):
         kernel = weight(name)
@@ -128,8 +118,6 @@ def attend(x: Tensor, name: str, weight, state) -> Tensor:
         return cells.amax(dim=(2, 4)).reshape(len(features), -1)
 
     queries, keys, values = project("theta").reshape(-1, height * width), pooled(project("phi")), pooled(project("g"))
-    gathered = torch.stack(
-        [values @ torch.softmax(keys.T @ queries[:, place], dim=0) for place in range(height * width)]
-    )
+    gathered = torch.stack([values @ torch.softmax(keys.T @ query, dim=0) for query in queries.T])
     out = weight(f"{name}.o")[:, :, 0, 0] @ gathered.T
     return state[f"{name}.gamma"] * out.reshape(channels, height, width) + x

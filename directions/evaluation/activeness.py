@@ -309,13 +309,11 @@ def diagonalness(
         outputs that bend. And ``ndirs``, ``samples``, ``step``.
 
     Raises:
-        UserError: If the rows are not orthonormal, too few or not as wide as z.
+        UserError: If the rows are not orthonormal or not as wide as z.
         NonFiniteError: If the images hold NaN or infinity.
     """
     require_basis(generator, basis)
     ndirs = len(basis)
-    if ndirs < 2:
-        raise UserError("basis must have at least 2 directions, got 1: one alone has a Hessian of one entry.")
     rng = derived_rng(seed, purpose="diagonalness")
     points = draw_points(generator, samples, rng, classes=tuple(classes), truncation=truncation)
     sums = torch.zeros(2, dtype=torch.float64)  # of absolute entries on and off the diagonal

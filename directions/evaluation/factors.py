@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from directions.device import to_tensor
-from directions.errors import MissingExtraError, UserError
+from directions.errors import MissingExtraError
 from directions.evaluation.activeness import require_basis
 from directions.evaluation.letter_factors import LETTERS, load_letter_judge
 from directions.evaluation.scene_reader import SCENE_FACTORS, SHAPES, SceneReader, load_scene_reader
@@ -312,7 +312,7 @@ def measure_dci(
       factors.
 
     Args:
-        readings: Latents and factors; the first 80 % are trained on, the rest is predicted.
+        readings: Latents and factors, of 50 samples or more; the first 80 % are trained on, the rest is predicted.
         seed: Of the forests.
         count: Called with 1 after each regression (a progress bar).
 
@@ -323,7 +323,6 @@ def measure_dci(
 
     Raises:
         MissingExtraError: If the extra ``metrics`` is not installed.
-        UserError: If there are fewer than 50 samples.
 
     References:
         Eastwood & Williams 2018, "A framework for the quantitative evaluation of disentangled representations", ICLR.
@@ -333,11 +332,8 @@ def measure_dci(
         from sklearn.metrics import r2_score
     except ImportError as error:
         raise MissingExtraError("DCI", "metrics") from error
-    n, dim_z = readings.z.shape
-    if n < 50:
-        raise UserError(f"DCI needs at least 50 samples, got {n}.")
-    train = int(_TRAINED_ON * n)
-    importances = np.zeros((dim_z, len(readings.varied)))
+    train = int(_TRAINED_ON * len(readings.z))
+    importances = np.zeros((readings.z.shape[1], len(readings.varied)))
     scores: dict[str, float] = {}
     for column, name in enumerate(readings.varied):
         target = readings.targets[name].squeeze()
@@ -350,7 +346,7 @@ def measure_dci(
         count(1)
     return {
         "disentanglement": disentanglement(importances),
-        "completeness": completeness(importances),
+        "completeness": disentanglement(importances.T),
         "informativeness": float(np.mean(list(scores.values()))) if scores else math.nan,
         "factors": readings.varied,
         "scores": scores,
@@ -359,7 +355,7 @@ def measure_dci(
 
 
 def disentanglement(importances: np.ndarray) -> float:
-    """Compute D of an importance matrix.
+    """Compute D of an importance matrix; C is that of its transpose.
 
     Args:
         importances: (components, factors), not negative.
@@ -382,23 +378,6 @@ def disentanglement(importances: np.ndarray) -> float:
     logarithms = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
     entropies = -(shares * logarithms).sum(axis=1) / math.log(importances.shape[1])
     return float(((1 - entropies) * totals).sum() / totals.sum())
-
-
-def completeness(importances: np.ndarray) -> float:
-    """Compute C of an importance matrix.
-
-    Args:
-        importances: (components, factors), not negative.
-
-    Returns:
-        In [0, 1]: 1 if every factor depends on one component only; NaN for fewer than two components or a matrix of
-        zeros. Factors count by their column's sum, which is 1 for each in what `measure_dci` makes.
-
-    Example:
-        >>> round(completeness(np.array([[1.0, 0.0], [0.0, 0.5], [0.0, 0.5]])), 4)  # H(½, ½, 0) to base 3 is 0.6309
-        0.6845
-    """
-    return disentanglement(importances.T)
 
 
 def measure_mig(readings: LatentReadings) -> dict[str, Any]:

@@ -242,12 +242,6 @@ class FrechetDistance:
         self._network, self._device = network, device
         self._metric = FrechetInceptionDistance(feature=features)
 
-    @property
-    def counts(self) -> dict[str, int]:
-        """Images so far, of the kinds ``real`` and ``generated``."""
-        real, generated = self._metric.real_features_num_samples, self._metric.fake_features_num_samples
-        return {"real": int(real), "generated": int(generated)}
-
     @torch.no_grad()
     def add(self, images: Tensor, *, real: bool) -> None:
         """Take in images.
@@ -267,17 +261,7 @@ class FrechetDistance:
         self._metric.update(features.double().cpu(), real=real)
 
     def value(self) -> float:
-        """Compute d², at least 0, in the network's units.
-
-        Returns:
-            The distance.
-
-        Raises:
-            UserError: If there are fewer than two images of a kind.
-        """
-        for kind, number in self.counts.items():
-            if number < 2:
-                raise UserError(f"A Fréchet distance needs at least 2 {kind} images, got {number}.")
+        """Compute d², at least 0, in the network's units, from at least two images of each kind."""
         return max(0.0, float(self._metric.compute()))  # of equal sets, rounding may leave less than nothing
 
     def save_real(self, path: Path) -> None:
@@ -299,10 +283,9 @@ class FrechetDistance:
 
         try:
             kept = load(path.read_bytes())
-            states = [(name, kept[name]) for name in _STATES]
         except Exception:  # noqa: BLE001 - it is a cache: whatever is wrong with it, it is made anew
             return False
-        for name, state in states:
+        for name, state in kept.items():
             setattr(self._metric, name, state)
         return True
 
@@ -339,9 +322,14 @@ def frechet_distance(
 
     Returns:
         The ``distance``, and how many ``real`` and ``generated`` images it is of.
+
+    Raises:
+        UserError: If there is only one real image.
     """
     distance, rows = FrechetDistance(network, generator.device), min(rows, ROWS_OF_FEATURES)
     num_real, kept = min(images, len(real)), None
+    if num_real < 2:
+        raise UserError(f"A Fréchet distance needs at least 2 real images, got {num_real}.")
     if cache is not None:
         cache.mkdir(parents=True, exist_ok=True)
         seen, size = getattr(network, "size", ""), generator.resolution
@@ -363,7 +351,7 @@ def frechet_distance(
             part = points[start : start + rows]
             distance.add(generator(part.z, part.y), real=False)
             count(len(part))
-    return {"distance": distance.value(), **distance.counts}
+    return {"distance": distance.value(), "real": num_real, "generated": images}
 
 
 @torch.no_grad()

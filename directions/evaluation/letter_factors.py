@@ -10,8 +10,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from directions.errors import UserError
-
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 LETTER_FACTORS = ("weight", "slant", "width", "contrast", "serif", "crossbar")
 TOP, BASELINE = 0.10, 0.70  # of the side: where scripts/render_letters.py puts capitals
@@ -135,12 +133,8 @@ class LetterJudge:
 
         Returns:
             (n, 6): each factor in standard deviations from the letter's mean over the data, 0 where it is not seen.
-
-        Raises:
-            UserError: If there are no classes.
         """
-        if y is None:
-            raise UserError("images of letters can be judged only with their classes: which letter each shows.")
+        assert y is not None, "letters are classes"
         index = y.cpu()
         parts = zip(images.split(512), index.split(512), strict=True)
         return torch.cat([self.standard(letter_factors(*part).cpu(), part[1]) for part in parts])

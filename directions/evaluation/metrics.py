@@ -9,6 +9,7 @@ import contextlib
 import datetime as dt
 import json
 import os
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ import numpy as np
 
 import directions
 from directions.errors import UserError, nearest
-from directions.files import require_writable
+from directions.files import explained
 
 if TYPE_CHECKING:
     from directions.evaluation.factors import Judge, LatentReadings
@@ -65,11 +66,6 @@ class NamedMetric:
     def needs_data(self) -> bool:
         """Whether real images are needed."""
         return self.kind == "frechet"
-
-    @property
-    def reads_scenes(self) -> bool:
-        """Whether it makes sense only where a judge reads the images, as for the rendered scenes."""
-        return self.kind in ("factor_effects", "dci", "mig")
 
 
 def _path_length(name: str, network: str, pairs: int) -> NamedMetric:
@@ -129,7 +125,7 @@ def find_metrics(names: str, *, have_data: bool) -> tuple[NamedMetric, ...]:
         The metrics, each once, in the order asked for.
 
     Raises:
-        UserError: If there is no such metric, it needs images that are not there, or none is left.
+        UserError: If there is no such metric, or it needs images that are not there.
     """
     allowed = [*METRICS, *GROUPS]
     found: dict[str, NamedMetric] = {}
@@ -140,25 +136,7 @@ def find_metrics(names: str, *, have_data: bool) -> tuple[NamedMetric, ...]:
             raise UserError(f"metrics has {name}, which compares with real images. Give them with --data FOLDER.")
         members = (METRICS[member] for member in GROUPS.get(name, (name,)))
         found |= {metric.name: metric for metric in members if have_data or not metric.needs_data}
-    if not found:
-        raise UserError(f"metrics must name at least one of {', '.join(allowed)}; got {names!r}.")
     return tuple(found.values())
-
-
-@dataclass(frozen=True)
-class Result:
-    """What came out.
-
-    Attributes:
-        value: The number that the metric's summary is about; ``None`` if there is none, as for a generator of which
-            nothing bends.
-        results: Everything that was measured, as plain JSON types.
-        network_digest: SHA-256 of the feature network; ``None`` where there is none.
-    """
-
-    value: float | None
-    results: dict[str, Any]
-    network_digest: str | None = None
 
 
 @dataclass
@@ -182,28 +160,51 @@ class Measuring:
     progress: Progress = lambda title, total: nullcontext(lambda done: None)
     _made: dict[Any, Any] = field(default_factory=dict, repr=False)
 
-    def measure(self, metric: NamedMetric) -> Result:
+    def measure(self, metric: NamedMetric) -> dict[str, Any]:
         """Compute a metric.
 
         Args:
             metric: Which.
 
         Returns:
-            The result.
+            Its line: what was measured, of what, with what, and when. The ``value`` is the number that the metric's
+            summary is about; ``None`` if there is none, as for a generator of which nothing bends.
         """
+        started = time.perf_counter()
         results = _plain(getattr(self, f"_{metric.kind}")(metric))
-        digest = None if metric.network is None else self._network(metric).digest
-        return Result(results.get(VALUES[metric.kind]), results, digest)
+        return {
+            "metric": metric.name,
+            "value": results.get(VALUES[metric.kind]),
+            "results": results,
+            "generator": self.generator.name,
+            **self.identity(metric),
+            "network": metric.network,
+            "network_digest": None if metric.network is None else self._network(metric).digest,
+            "seconds": round(time.perf_counter() - started, 1),
+            "time": dt.datetime.now().astimezone().isoformat(timespec="seconds"),
+            "directions": directions.__version__,
+        }
 
-    def _settings(self, metric: NamedMetric, count: Callable[[int], object]) -> dict[str, Any]:
-        """What a metric's function is called with."""
-        return {"classes": self.classes, "rows": self.rows, "count": count} | metric.settings
+    def identity(self, metric: NamedMetric) -> dict[str, Any]:
+        """What a line must agree in to be of the same measurement."""
+        return {
+            "metric": metric.name,
+            "generator_digest": self.generator.digest,
+            "classes": list(self.classes),
+            "data_digest": self.real.digest if metric.needs_data and self.real is not None else None,
+            "settings": metric.settings,
+        }
+
+    def _counted(self, metric: NamedMetric, title: str, total: int, measure: Callable[..., Any], *of: object) -> Any:
+        """Call a metric's function on the generator with its settings, under a progress bar."""
+        with self.progress(title, total) as count:
+            return measure(self.generator, *of, classes=self.classes, rows=self.rows, count=count, **metric.settings)
 
     def _activeness(self, metric: NamedMetric) -> dict[str, Any]:
         from directions.evaluation.activeness import component_activeness
 
-        with self.progress(metric.name, 3 * metric.settings["samples"] * self.generator.dim_z) as count:
-            return component_activeness(self.generator, **self._settings(metric, count))
+        images = 3 * metric.settings["samples"] * self.generator.dim_z
+        return self._counted(metric, metric.name, images, component_activeness)
 
     def _diagonalness(self, metric: NamedMetric) -> dict[str, Any]:
         import torch
@@ -213,21 +214,19 @@ class Measuring:
         dim_z = self.generator.dim_z
         if dim_z < 2:
             return {"reason": "z has one component, whose Hessian has one entry"}
-        with self.progress(metric.name, diagonalness_evaluations(dim_z, metric.settings["samples"])) as count:
-            return diagonalness(self.generator, torch.eye(dim_z), **self._settings(metric, count))
+        images = diagonalness_evaluations(dim_z, metric.settings["samples"])
+        return self._counted(metric, metric.name, images, diagonalness, torch.eye(dim_z))
 
     def _path_length(self, metric: NamedMetric) -> dict[str, Any]:
         from directions.evaluation.image_metrics import perceptual_path_length
 
-        network = self._network(metric)
-        with self.progress(metric.name, metric.settings["pairs"]) as count:
-            return perceptual_path_length(self.generator, network, **self._settings(metric, count))
+        pairs = metric.settings["pairs"]
+        return self._counted(metric, metric.name, pairs, perceptual_path_length, self._network(metric))
 
     def _frechet(self, metric: NamedMetric) -> dict[str, Any]:
         from directions.evaluation.image_metrics import frechet_distance
 
-        if self.real is None:
-            raise UserError(f"{metric.name} compares with real images. Give them with --data FOLDER.")
+        assert self.real is not None, "find_metrics has looked"
         return frechet_distance(
             self.generator, self._network(metric), self.real, classes=self.classes, rows=self.rows, cache=self.cache,
             progress=lambda title, total: self.progress(f"{metric.name}: {title}", total), **metric.settings,
@@ -275,8 +274,8 @@ class Measuring:
 
         samples = metric.settings["samples"]
         if samples not in self._made:
-            with self.progress(f"{metric.name}: readings", samples) as count:
-                self._made[samples] = read_latents(self.generator, self._judge(), **self._settings(metric, count))
+            title = f"{metric.name}: readings"
+            self._made[samples] = self._counted(metric, title, samples, read_latents, self._judge())
         found: LatentReadings = self._made[samples]
         return found
 
@@ -302,10 +301,8 @@ class MetricFile:
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.path = Path(folder) / FILE_NAME
-        try:
+        with explained(self.path.parent):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"Cannot make {self.path.parent}: {error.strerror}. Choose another with --out.") from error
 
     def read(self) -> list[dict[str, Any]]:
         """Return the whole lines, in order; what a kill has left of a line is passed over."""
@@ -325,77 +322,22 @@ class MetricFile:
         Returns:
             The line; ``None`` if it has to be measured.
         """
-        wanted = _identity(metric, measuring).items()
+        wanted = measuring.identity(metric).items()
         return next((line for line in reversed(self.read()) if wanted <= line.items()), None)
 
-    def require_writable(self) -> None:
-        """Check that lines can be added, before anything is measured for them.
-
-        Raises:
-            UserError: If the file or its folder cannot be written.
-        """
-        require_writable(self.path)
-        if self.path.exists() and not os.access(self.path, os.W_OK):
-            raise UserError(f"Cannot write {self.path}: make it writable, or choose another folder with --out.")
-
-    def line(self, metric: NamedMetric, measuring: Measuring, result: Result, seconds: float) -> dict[str, Any]:
-        """Say what was measured, as `append` writes it.
-
-        Args:
-            metric: What was measured.
-            measuring: The generator, its classes and the data.
-            result: What came out.
-            seconds: How long it took.
-
-        Returns:
-            The line.
-        """
-        return {
-            "metric": metric.name,
-            "value": result.value,
-            "results": result.results,
-            "generator": measuring.generator.name,
-            **_identity(metric, measuring),
-            "network": metric.network,
-            "network_digest": result.network_digest,
-            "seconds": round(seconds, 1),
-            "time": dt.datetime.now().astimezone().isoformat(timespec="seconds"),
-            "directions": directions.__version__,
-        }
-
-    def append(self, line: dict[str, Any]) -> dict[str, Any]:
+    def append(self, line: dict[str, Any]) -> None:
         """Add a line and force it to disk.
 
         Args:
-            line: As `line` makes it.
-
-        Returns:
-            The line.
+            line: As `Measuring.measure` makes it.
 
         Raises:
             UserError: If the file cannot be written.
         """
-        try:
-            with self.path.open("a+b") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
-                if file.read(1) not in (b"", b"\n"):  # a kill has left half a line
-                    file.write(b"\n")
-                file.write((json.dumps(line, allow_nan=False) + "\n").encode())
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise UserError(
-                f"Cannot write {self.path}: {error.strerror}. Free some space, or choose another folder with --out."
-            ) from error
-        return line
-
-
-def _identity(metric: NamedMetric, measuring: Measuring) -> dict[str, Any]:
-    """What a line must agree in to be of the same measurement."""
-    return {
-        "metric": metric.name,
-        "generator_digest": measuring.generator.digest,
-        "classes": list(measuring.classes),
-        "data_digest": measuring.real.digest if metric.needs_data and measuring.real is not None else None,
-        "settings": metric.settings,
-    }
+        with explained(self.path), self.path.open("a+b") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
+            if file.read(1) not in (b"", b"\n"):  # a kill has left half a line
+                file.write(b"\n")
+            file.write((json.dumps(line, allow_nan=False) + "\n").encode())
+            file.flush()
+            os.fsync(file.fileno())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -45,8 +44,7 @@ def require_plot(path: str | os.PathLike[str]) -> None:
     """
     if Path(path).suffix.lower() not in (".png", ".svg", ".pdf"):
         raise UserError(f"A plot's name must end in .png, .svg or .pdf, got {str(path)!r}.")
-    if importlib.util.find_spec("matplotlib") is None:
-        raise MissingExtraError("Drawing plots", "plots")
+    _figure(1, 1)
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -69,13 +67,9 @@ def draw_evaluation(result: Mapping[str, Any], path: str | os.PathLike[str], *, 
 
     Args:
         result: As `directions.evaluation.report.FileEvaluation.run` returns it.
-        path: The file to write, ``….png`` (or ``.svg`` or ``.pdf``).
+        path: The file to write, as `require_plot` allows it.
         title: What to write above it.
-
-    Raises:
-        UserError: If Matplotlib is not installed, the file's ending is another, or it cannot be written.
     """
-    require_plot(path)
     numbers, spectra, directions = result["numbers"], result["spectra"], result["directions"]
     panels = len(numbers) + bool(spectra) + ("effects" in directions[0])
     rows = math.ceil(panels / _PANELS)

@@ -318,6 +318,4 @@ def _checked_metrics(metrics: Sequence[str] | None, *, has_judge: bool, ndirs: i
             raise UserError(f"metrics must be among {', '.join(METRICS)}, got {metric!r}.{nearest(metric, METRICS)}")
         if metric in unusable:
             raise UserError(f"metrics can have {metric} only {unusable[metric]}.")
-    if not metrics:
-        raise UserError(f"metrics must name at least one of {', '.join(METRICS)}.")
     return tuple(metric for metric in METRICS if metric in metrics)

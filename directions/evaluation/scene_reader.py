@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from directions.errors import UserError
+from directions.generators.weights import CONFIG, WEIGHTS
 
 SHAPES = ("cube", "sphere", "cylinder")
 FACTORS = ("hue", "x", "y", "size")
@@ -21,9 +22,6 @@ SCENE_FACTORS = (*FACTORS, "shape")
 HUE_CUT = 0.875
 
 READER_FOLDER = Path(__file__).with_name("reader")
-WEIGHTS_NAME = "weights.safetensors"
-CONFIG_NAME = "config.json"
-FORMAT_VERSION = 1
 _REMEDY = "Install the package again, or train a reader with scripts/train_reader.py."
 
 
@@ -154,14 +152,14 @@ def load_scene_reader(folder: Path | None = None, *, device: torch.device | str 
 
     folder = READER_FOLDER if folder is None else folder
     try:
-        config = json.loads((folder / CONFIG_NAME).read_text())
-        weights = (folder / WEIGHTS_NAME).read_bytes()
+        config = json.loads((folder / CONFIG).read_text())
+        weights = (folder / WEIGHTS).read_bytes()
         reader = SceneReader(config["means"], config["deviations"], tuple(config["channels"]), config["hidden"])
         reader.load_state_dict({name: tensor.float() for name, tensor in load(weights).items()})
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise UserError(f"The scene reader in {folder} cannot be used ({error!r}). {_REMEDY}") from error
     if hashlib.sha256(weights).hexdigest() != config["sha256"]:
-        raise UserError(f"{folder / WEIGHTS_NAME} has another SHA-256 than {CONFIG_NAME} says. {_REMEDY}")
+        raise UserError(f"{folder / WEIGHTS} has another SHA-256 than {CONFIG} says. {_REMEDY}")
     return reader.to(device).eval().requires_grad_(False)
 
 

@@ -190,23 +190,20 @@ def summarise(
     basis = snapshot.basis[order.to(snapshot.basis.device)]
     kept, every = basis[: search.ndirs], dataclasses.replace(search, ndirs=len(basis))
 
-    def once(name: str, make: Callable[[], Any]) -> Any:
-        key = (name, len(basis), config.held_out, config.final_samples)
+    def once(make: Callable[[], Any], *key: object) -> Any:
         if key not in known:
             known[key] = make()
         return known[key]
 
+    size, places = (len(basis), config.held_out, config.final_samples), config.held_out_places
     sizes = columns.path_sizes(kept)
     on_progress("Measuring penalties", 0, 0, "")
     penalty: dict[str, Any] = {
         "before": snapshot.held_out_before,
         "after": held_out_penalty(generator, basis, held_out, ranks=ranks),
-        **once("penalties", lambda: baseline_penalties(generator, every, held_out, ranks=ranks)),
+        **once(lambda: baseline_penalties(generator, every, held_out, ranks=ranks), "penalties", *size),
     }
-    places = config.held_out_places
-    if ("hessians", places) not in known:
-        known["hessians", places] = HeldOutHessians.measure(generator, config, places=places, ranks=ranks)
-    hessians = known["hessians", places]
+    hessians = once(lambda: HeldOutHessians.measure(generator, config, places=places, ranks=ranks), "hessians", places)
     scores = {
         "found": hessians.score(basis),
         "random": hessians.random(len(basis)),
@@ -239,7 +236,7 @@ def summarise(
     # How much of all the first directions do; of random ones too, those that turn out to be the most active.
     number = min(12, -(-len(basis) // 4))
     few = max(2, columns.few_samples(len(basis)) // 4)
-    chance = once("chance", lambda: columns.activeness_by(random_directions(every, seed=0), few))
+    chance = once(lambda: columns.activeness_by(random_directions(every, seed=0), few), "chance", *size)
     header["first"] = {"count": number}
     for name, values in (("found", active), ("random", chance)):
         share = values.sort(descending=True).values[:number].sum() / values.sum()

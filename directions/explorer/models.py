@@ -127,7 +127,7 @@ class View(Request):
         Raises:
             UserError: If the generator has no such layers.
         """
-        return chosen_layers(generator, self.layers and LayerRange(*self.layers, generator.num_layers))
+        return chosen_layers(generator, self.layers and "{}:{}".format(*self.layers))
 
     def check(self, generator: Generator) -> Self:
         """Check what depends on the generator.

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import importlib.util
 import itertools
+import numbers
 import operator
 import os
 import re
@@ -57,32 +58,23 @@ class Generator(Protocol):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        ...
 
     def __call__(self, z: Tensor, y: Labels | None = 0, *, truncation: float = 1.0) -> Tensor:
         """Map (batch, dim_z) latents to (batch, 3, resolution, resolution) images in [-1, 1]."""
-        ...
 
     def sample_z(self, n: int, *, seed: int | None = None, truncation: float = 1.0) -> Tensor:
         """Draw (n, dim_z) latents; the same on every machine for a seed."""
-        ...
 
     def sample_z_from(self, n: int, rng: torch.Generator, truncation: float = 1.0) -> Tensor:
         """Draw (n, dim_z) latents from a CPU source of randomness."""
-        ...
 
     def class_indices(self, y: Labels | None, n: int) -> Tensor:
         """Turn classes into (n,) int64 indices."""
-        ...
 
 
-def check_truncation(truncation: float) -> None:
+def check_truncation(truncation: object) -> None:
     """Refuse a truncation outside (0, 1] with a `UserError`."""
-    try:
-        is_fine = np.ndim(truncation) == 0 and 0 < truncation <= 1
-    except TypeError:
-        is_fine = False
-    if not is_fine:
+    if not (isinstance(truncation, numbers.Real) and 0 < float(truncation) <= 1):
         raise UserError(f"truncation must be above 0 and at most 1, got {truncation}.")
 
 
@@ -249,8 +241,7 @@ class ClassConditional(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        tensor = next(itertools.chain(self.buffers(), self.parameters()), None)
-        return torch.device("cpu") if tensor is None else tensor.device
+        return like(self).device
 
     def prepare_steps(self, *, compiled: bool, recompute: bool) -> None:
         """Say how passes with gradients are carried out from now on; for generators that have a choice.
@@ -317,12 +308,8 @@ class ClassConditional(nn.Module):
         """
         if self.num_classes == 0:
             return torch.zeros(n, dtype=torch.int64, device=self.device)
-        if isinstance(y, Tensor):
-            if y.dtype.is_floating_point or y.dtype == torch.bool or y.ndim > 1:
-                raise UserError(f"y must be class indices, shape ({n},), got {y.dtype} of shape {tuple(y.shape)}.")
-            y = y.reshape(-1).tolist()
-        several = not isinstance(y, str) and isinstance(y, Iterable) and getattr(y, "ndim", 1) > 0
-        entries = list(y) if several else [0 if y is None else y]  # type: ignore[arg-type]
+        y = y.tolist() if isinstance(y, (Tensor, np.ndarray)) else y
+        entries = y if isinstance(y, Iterable) and not isinstance(y, str) else [0 if y is None else y]
         indices = torch.tensor([self._class_index(entry) for entry in entries], dtype=torch.int64, device=self.device)
         if len(indices) not in (1, n):
             raise UserError(f"y must be one class, or one for each of the {n} latents, got {len(indices)}.")
@@ -354,8 +341,7 @@ class ClassConditional(nn.Module):
             return super().__call__(z, *arguments, **settings)
         latents = to_tensor(z, self.device)
         if latents.is_floating_point():
-            tensors = itertools.chain(self.buffers(), self.parameters())
-            latents = latents.to(next((t.dtype for t in tensors if t.is_floating_point()), torch.float32))
+            latents = latents.to(like(self))
         with torch.no_grad():
             return super().__call__(latents, *arguments, **settings).cpu().numpy()
 
@@ -366,6 +352,12 @@ class ClassConditional(nn.Module):
                 f"z must be (batch, {self.dim_z}) of floating point for generator {self.name!r}, "
                 f"got {z.dtype} of shape {tuple(z.shape)}. Draw it with generator.sample_z(n)."
             )
+
+
+def like(module: nn.Module) -> Tensor:
+    """Return a tensor of a module's device and precision."""
+    tensors = itertools.chain(module.parameters(), module.buffers())
+    return next((tensor for tensor in tensors if tensor.is_floating_point()), torch.empty(0))
 
 
 def resolve_classes(generator: Generator, classes: Classes) -> tuple[int, ...]:
@@ -404,9 +396,6 @@ class LayerRange:
         stop: One past the last layer.
         num_layers: Layers that the generator has.
 
-    Raises:
-        UserError: If the range is empty or not within the generator.
-
     Example:
         >>> LayerRange.of("coarse", num_layers=11)
         LayerRange(start=0, stop=4, num_layers=11)
@@ -417,10 +406,6 @@ class LayerRange:
     start: int
     stop: int
     num_layers: int
-
-    def __post_init__(self) -> None:
-        """Check the range."""
-        _read_layers(str(self), self.num_layers)
 
     @classmethod
     def of(cls, layers: Layers, num_layers: int) -> LayerRange:
@@ -438,16 +423,18 @@ class LayerRange:
         Raises:
             UserError: If they are not layers of such a generator.
         """
-        if layers is None or isinstance(layers, str):
-            return cls(*_read_layers("all" if layers is None else layers, num_layers), num_layers)
         if isinstance(layers, LayerRange):
-            if (own := layers.num_layers) != num_layers:
-                raise UserError(f"layers {layers} are of a generator with {own} layers, this one has {num_layers}.")
             return layers
-        listed = [int(index) for index in layers]
-        if not listed or listed != list(range(listed[0], listed[-1] + 1)):
-            raise UserError(f"layers must follow one another without gaps, got {list(layers)}.")
-        return cls(listed[0], listed[-1] + 1, num_layers)
+        text = "all" if layers is None else layers
+        if not isinstance(text, str):
+            listed = [int(index) for index in text]
+            if not listed or listed != list(range(listed[0], listed[-1] + 1)):
+                raise UserError(f"layers must follow one another without gaps, got {listed}.")
+            text = f"{listed[0]}:{listed[-1] + 1}"
+        ends, fault = read_range(text, num_layers), range_fault(text, num_layers, "layers")
+        if fault or ends is None:
+            raise UserError(f"layers {fault} Leave it out to act on all layers.")
+        return cls(*ends, num_layers)
 
     def __str__(self) -> str:
         """Write the range as `of` reads it."""
@@ -464,13 +451,6 @@ class LayerRange:
         return self.stop - self.start == self.num_layers
 
 
-def _read_layers(text: str, num_layers: int) -> tuple[int, int]:
-    ends, fault = read_range(text, num_layers), range_fault(text, num_layers, "layers")
-    if fault or ends is None:
-        raise UserError(f"layers {fault} Leave it out to act on all layers.")
-    return ends
-
-
 @runtime_checkable
 class EditsLayers(Protocol):
     """What a generator needs besides the `Generator` protocol so that directions can act on some of its layers."""
@@ -482,11 +462,9 @@ class EditsLayers(Protocol):
 
         The layers of the range see the edited latents, the others z.
         """
-        ...
 
     def components(self, layers: LayerRange) -> tuple[int, int]:
         """First, and one past the last, component of z that these layers see; equal if they see none."""
-        ...
 
 
 def chosen_layers(generator: Generator, layers: Layers) -> LayerRange | None:

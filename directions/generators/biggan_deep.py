@@ -34,13 +34,10 @@ def read_model(path: Path, config: Mapping[str, Any], config_name: str) -> BigGA
     Raises:
         UserError: If the file is damaged, or does not fit the configuration.
     """
-    missing = sorted(vars(BigGANConfig()).keys() - config.keys())
-    if missing:
-        raise UserError(f"{config_name} is no BigGAN-deep configuration: it lacks {', '.join(missing)}.")
     try:
         model = BigGAN(BigGANConfig.from_dict({name: config[name] for name in vars(BigGANConfig())}))
-    except (TypeError, ValueError, RuntimeError, IndexError, AttributeError) as error:
-        raise UserError(f"{config_name} is no BigGAN-deep configuration: {error}.") from None
+    except (KeyError, TypeError, ValueError, RuntimeError, IndexError, AttributeError) as error:
+        raise UserError(f"{config_name} is no BigGAN-deep configuration: {error!r}.") from None
     load_into(model, path, config_name)
     return model.eval()
 
@@ -97,9 +94,6 @@ class BigGANDeep(frozen.FrozenBigGAN):
     Args:
         model: The package's module with its weights; it is copied, not changed.
         **identity: ``name``, ``digest``, ``class_names`` and ``class_synonyms`` of `ClassConditional`.
-
-    Raises:
-        UserError: If attention comes before the first block.
     """
 
     def __init__(self, model: BigGAN, **identity: Any) -> None:
@@ -111,8 +105,6 @@ class BigGANDeep(frozen.FrozenBigGAN):
         carried = torch.zeros(16 * inner.config.channel_width).to(inner.bn.running_means)
         for source in inner.layers:
             if isinstance(source, SelfAttn):
-                if not blocks:
-                    raise UserError("attention_layer_position must be at least 1, got 0.")
                 parts = (source.snconv1x1_theta, source.snconv1x1_phi, source.snconv1x1_g, source.snconv1x1_o_conv)
                 blocks[-1].attention = frozen.FrozenAttention(map(folded_weight, parts), source.gamma, carried)
                 continue

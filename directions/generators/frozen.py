@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from directions.errors import UserError
 from directions.generators.base import ClassConditional, Labels, LayerRange, Layers, check_truncation
 from directions.generators.base import compiled as compile_function
 
@@ -419,7 +418,7 @@ class FrozenBigGAN(ClassConditional):
 
         Returns:
             A map from edited latents, (m · batch, dim_z), whose row r is an edit of sample r % batch, to as many
-            images. It raises a `UserError` if there is no whole number of edits for each sample.
+            images.
 
         Raises:
             UserError: If the generator has no such layers.
@@ -434,10 +433,7 @@ class FrozenBigGAN(ClassConditional):
 
         def images(edits: Tensor) -> Tensor:
             self.check_z(edits)
-            times, rest = divmod(len(edits), batch)
-            if rest:
-                what = f"a whole number of rows for each of the {batch} samples"
-                raise UserError(f"z must have {what}, got {len(edits)}.")
+            times = len(edits) // batch
             edits = edits.to(self.scales)
             class_parts = {part: getattr(fixed, part).repeat(times, 1) for part in ("first", "scales", "shifts")}
             repeated = fixed._replace(**class_parts)

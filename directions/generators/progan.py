@@ -15,7 +15,6 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from directions.errors import UserError
 from directions.files import write_bytes
 from directions.generators.base import ClassConditional, Labels, check_truncation, normal
 from directions.generators.weights import CONFIG, checked_digest, load_into
@@ -357,7 +356,7 @@ def read_progan(path: Path, config: Mapping[str, Any], name: str) -> ProGAN:
 
     Args:
         path: The weights.
-        config: Content of config.json beside it: ``dim_z``, ``channels`` and ``resolution``.
+        config: Content of config.json beside it, with ``dim_z`` and ``channels``.
         name: What `load_generator` was given.
 
     Returns:
@@ -366,18 +365,8 @@ def read_progan(path: Path, config: Mapping[str, Any], name: str) -> ProGAN:
     Raises:
         UserError: If the file is damaged, or does not fit the configuration.
     """
-    where = path.with_name(CONFIG)
-    try:
-        network = ProGANNetwork(int(config["dim_z"]), [int(width) for width in config["channels"]])
-        fits = network.resolutions[-1] == config["resolution"]
-    except (KeyError, TypeError, ValueError, RuntimeError, IndexError):
-        fits = False
-    if not fits:
-        raise UserError(
-            f"{where} is no ProGAN configuration: it must have dim_z, channels (one width for each of 4, 8, … pixels) "
-            "and resolution (the last of these)."
-        )
-    load_into(network, path, str(where))
+    network = ProGANNetwork(config["dim_z"], config["channels"])
+    load_into(network, path, str(path.with_name(CONFIG)))
     with safe_open(path, "pt") as file:
         header = json.loads((file.metadata() or {}).get(ARCH, "{}"))  # weights from elsewhere are taken for grown ones
     growth = {"level": header.get("level", network.levels - 1), "alpha": header.get("alpha", 1.0)}

@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,6 +118,8 @@ def _source(name: str) -> str:
 
 
 def _load(name: str, weights: Path | None) -> Generator:
+    if os.path.expanduser("~") == "~":  # noqa: PTH111 - Path.expanduser raises without a home folder
+        os.environ["HOME"] = os.sep  # pytorch_pretrained_biggan asks for one when it is imported
     if name in PACKAGED:
         return _load_path(name, weights or PACKAGED[name])
     if name in PUBLISHED:
@@ -180,27 +182,13 @@ def _load_plain(name: str, path: Path) -> FrozenBigGAN:
 
 def _load_deep(name: str, path: Path, config: Mapping[str, Any], where: str) -> FrozenBigGAN:
     """Load a BigGAN-deep with a configuration from somewhere."""
-    with _some_home():
-        from directions.generators.biggan_deep import BigGANDeep, read_model
+    from directions.generators.biggan_deep import BigGANDeep, read_model
 
     model = read_model(path, config, where)
     file_digest = files.checked_digest(path, claim=config.get("sha256"), by=where)
     named = _names(config["num_classes"], config.get("class_names"), where)
     generator = BigGANDeep(model, name=name, digest="", **named)
     return _identified(generator, path, file_digest, model.state_dict())
-
-
-@contextlib.contextmanager
-def _some_home() -> Iterator[None]:
-    """Within the block there is a home folder: ``pytorch_pretrained_biggan`` asks for one when it is imported."""
-    if os.path.expanduser("~") != "~":  # noqa: PTH111 - Path.expanduser raises without one
-        yield
-        return
-    os.environ["HOME"] = os.sep
-    try:
-        yield
-    finally:
-        del os.environ["HOME"]
 
 
 def _names(count: int, own: Any = None, where: str = "") -> dict[str, Any]:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
-import itertools
 import json
 import os
 import pathlib
 import pickle
 import re
 import warnings
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -181,6 +179,12 @@ def _candidates(published: Published) -> Iterator[Path]:
         yield from sorted(root.glob(f"snapshots/*/{TORCH_WEIGHTS}"))
 
 
+def is_offline() -> bool:
+    """Whether the user has switched downloads off."""
+    switches = ("HF_HUB_OFFLINE", "DIRECTIONS_OFFLINE")
+    return any(os.environ.get(name, "").lower() in ("1", "true", "yes", "on") for name in switches)
+
+
 def obtain(published: Published) -> Path:
     """Find a published generator's weights, or download them.
 
@@ -196,11 +200,8 @@ def obtain(published: Published) -> Path:
     found, reasons = find(published)
     if found is not None:
         return found
-    switches = (os.environ.get(name, "").lower() for name in ("HF_HUB_OFFLINE", "DIRECTIONS_OFFLINE"))
-    if published.blocks and any(switch in ("1", "true", "yes", "on") for switch in switches):
+    if published.blocks and is_offline():
         reasons.append("Downloads are switched off by HF_HUB_OFFLINE or DIRECTIONS_OFFLINE.")
-    elif published.blocks and str(weights_home()).startswith("~"):
-        reasons.append("There is no home folder to keep a download in: set DIRECTIONS_CACHE to a folder.")
     elif published.blocks:
         for fetch in (_from_hub, _from_address):
             try:
@@ -213,20 +214,16 @@ def obtain(published: Published) -> Path:
 
 def _from_hub(published: Published) -> Path | None:
     """Download through the Hub's own client, into its cache; ``None`` where it is not installed or has no mirror."""
-    import requests
-
     try:
         import huggingface_hub as client
     except ImportError:
         return None
     if published.hub is None:
         return None
-    hub = client.constants.ENDPOINT
     try:
-        requests.head(hub, timeout=4)  # any answer will do: where there is none, the client tries for half a minute
+        # Without a network the download would try for half a minute, and this gives up at once.
+        client.get_hf_file_metadata(client.hf_hub_url(published.hub, TORCH_WEIGHTS), timeout=4)
         path = Path(client.hf_hub_download(published.hub, TORCH_WEIGHTS, etag_timeout=10))
-    except requests.RequestException as error:
-        raise UserError(f"The Hub ({hub}) cannot be reached: {_cause(error)}.") from error
     except Exception as error:  # the client raises what it likes, and the other source may do
         first = str(error).partition("\n")[0] or type(error).__name__
         raise UserError(f"The Hub did not give the weights: {first.rstrip('.')}.") from error
@@ -251,12 +248,14 @@ def _from_address(published: Published) -> Path:
         store.fetch(partial.name, downloader=pooch.HTTPDownloader(progressbar=True, timeout=10))
         if fault := quick_fault(partial, published.least):
             raise ValueError(f"it {fault}.")  # as pooch does where the digest is another
-        write_record(target, sha256_of(partial), size=partial.stat().st_size, url=url)
+        write_record(target, sha256_of(partial))
         return partial.replace(target)
     except requests.HTTPError as error:
         raise UserError(f"{url} answers {str(error).partition(' for url')[0]}.") from None
     except requests.RequestException as error:
-        raise UserError(f"{url} cannot be reached: {_cause(error)}.") from None
+        match = re.search(r"\[Errno -?\d+\] ([^'\")]+)", str(error))
+        cause = match[1] if match else "no answer in time" if "timed out" in str(error) else type(error).__name__
+        raise UserError(f"{url} cannot be reached: {cause}.") from None
     except OSError as error:
         cause = f"Cannot write {error.filename or target}: {error.strerror}"
         raise UserError(f"{cause}. Free some space, or set DIRECTIONS_CACHE to another folder.") from None
@@ -269,20 +268,14 @@ def _from_address(published: Published) -> Path:
             partial.unlink(missing_ok=True)
 
 
-def _cause(error: BaseException) -> str:
-    """Why a connection failed, in a few words."""
-    match = re.search(r"\[Errno -?\d+\] ([^'\")]+)", str(error))
-    return match[1] if match else "no answer in time" if "timed out" in str(error) else type(error).__name__
-
-
 def _record(weights: Path) -> Path:
     """Where the record of a file is kept: beside it."""
     return weights.with_name(weights.name + ".json")
 
 
-def write_record(weights: Path, digest: str, **more: object) -> None:
-    """Keep a file's digest, and what else is known of it, beside it."""
-    write_text(_record(weights), json.dumps({**more, "sha256": digest}, sort_keys=True) + "\n")
+def write_record(weights: Path, digest: str) -> None:
+    """Keep a file's digest beside it."""
+    write_text(_record(weights), json.dumps({"sha256": digest}) + "\n")
 
 
 def recorded_digest(weights: Path) -> str | None:
@@ -295,11 +288,7 @@ def recorded_digest(weights: Path) -> str | None:
 
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def checked_digest(path: Path, *, claim: str | None = None, by: str = CONFIG) -> str:
@@ -347,10 +336,6 @@ def quick_fault(path: Path, least: int = 1) -> str | None:
     Returns:
         The reason, to follow "the file" or its path, or ``None`` if nothing speaks against it.
     """
-    from safetensors import SafetensorError, safe_open
-
-    if path.is_dir():
-        return "is a folder, not a file"
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -362,21 +347,7 @@ def quick_fault(path: Path, least: int = 1) -> str | None:
     for beginnings, reason in _FAULTS:
         if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(beginnings):
             return reason
-    if head.startswith(b"PK") and not zipfile.is_zipfile(path):
-        return f"is half a file: it has {size:,} bytes and its end is missing"
-    if head[8:9] == b"{":
-        try:
-            with safe_open(path, "np"):
-                pass
-        except SafetensorError as error:
-            return f"is half a file or damaged ({error})"
     return f"is too small: it has {size:,} bytes, the tensors alone take {least:,}" if size < least else None
-
-
-def require_whole(path: Path) -> None:
-    """Refuse a file that cannot hold weights with a `UserError`."""
-    if fault := quick_fault(path):
-        raise UserError(f"{path} {fault}. Get it anew.")
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -416,7 +387,8 @@ def read_tensors(path: Path) -> Any:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    require_whole(path)
+    if fault := quick_fault(path):
+        raise UserError(f"{path} {fault}. Get it anew.")
     with path.open("rb") as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what torch warns of is read all the same, or becomes one of the errors below
         is_torch = file.read(4).startswith((b"PK\x03\x04", b"\x80"))  # the zip format, or the older pickle
@@ -427,7 +399,8 @@ def read_tensors(path: Path) -> Any:
             with torch.serialization.safe_globals(_harmless()):
                 return torch.load(file, map_location="cpu", weights_only=True)
         except SafetensorError as error:
-            raise UserError(f"{path} is no safetensors file, nor one of torch.save ({error}). Get it anew.") from None
+            what = "is damaged or half a file, or neither of safetensors nor of torch.save"
+            raise UserError(f"{path} {what} ({error}). Get it anew.") from None
         except Exception as error:  # noqa: BLE001 - torch raises whatever the damaged bytes lead to
             refused = re.search(r"Unsupported (?:global|class).*?(?:GLOBAL|class) (\S+)", str(error), re.DOTALL)
             if isinstance(error, pickle.UnpicklingError) and refused:
@@ -449,13 +422,13 @@ def _harmless() -> list[Any]:
     return [argparse.Namespace, pathlib.PosixPath, np.dtype, np.ndarray, *functions, *kinds]
 
 
-def read_state_dict(path: Path, fits: Callable[[dict[str, Tensor]], bool] | None = None) -> dict[str, Tensor]:
+def read_state_dict(path: Path, fits: Callable[[dict[str, Tensor]], bool]) -> dict[str, Tensor]:
     """Read the state dict of a generator, whatever it is wrapped in.
 
     Args:
         path: As for `read_tensors`.
-        fits: Whether a state dict is the one that is looked for; without it, or where none does, it is the one whose
-            key sounds most like a generator's moving average.
+        fits: Whether a state dict is the one that is looked for; where none does, it is the one whose key sounds most
+            like a generator's moving average.
 
     Returns:
         Name to tensor: out of the dictionaries around it, such as ``{"G_ema": …, "iteration": …}``, and without the
@@ -472,11 +445,8 @@ def read_state_dict(path: Path, fits: Callable[[dict[str, Tensor]], bool] | None
             f"{path} must hold a state dict (names and tensors), but holds a {type(content).__name__}{keys}. Save the "
             "generator's state dict: torch.save(model.state_dict(), path)."
         )
-    if fits is not None:
-        for variant in itertools.chain.from_iterable(_variants(state) for _, state in found):
-            if fits(variant):
-                return variant
-    return next(_variants(found[0][1]))
+    variants = (variant for _, state in found for variant in _variants(state))
+    return next(filter(fits, variants), next(_variants(found[0][1])))
 
 
 def _state_dicts(key: str, content: object) -> Iterator[tuple[str, dict[str, Tensor]]]:
@@ -516,22 +486,14 @@ def _variants(state: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
         yield from _variants(inner)
 
 
-def first_difference(wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> str | None:
-    """Compare names and shapes.
-
-    Args:
-        wanted: What an architecture needs.
-        found: What a file holds.
-
-    Returns:
-        How many tensors differ and which is the first, or ``None`` where none does.
-    """
+def _differences(wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> str:
+    """How many tensors of a file are not what an architecture needs, and which is the first; empty where none is."""
     missing = [f"{name} {wanted[name]}" for name in sorted(wanted.keys() - found.keys())]
     surplus = [f"{name} {found[name]}" for name in sorted(found.keys() - wanted.keys())]
     both = sorted(wanted.keys() & found.keys())
     other = [f"{n}: {wanted[n]} is needed, got {found[n]}" for n in both if wanted[n] != found[n]]
     kinds = {"tensors are missing": missing, "are not of this architecture": surplus, "have other shapes": other}
-    return "; ".join(f"{len(some)} {kind}, such as {some[0]}" for kind, some in kinds.items() if some) or None
+    return "; ".join(f"{len(some)} {kind}, such as {some[0]}" for kind, some in kinds.items() if some)
 
 
 def shapes(tensors: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
@@ -590,13 +552,8 @@ def load_into(module: nn.Module, path: Path, what: str) -> None:
         UserError: If it cannot be read, or has other names or shapes.
     """
     wanted = shapes(module.state_dict())
-
-    def difference(state: dict[str, Tensor]) -> str | None:
-        counters = {name: shape for name, shape in wanted.items() if name.endswith(".num_batches_tracked")}
-        return first_difference(wanted, counters | shapes(state))
-
-    state = read_state_dict(path, lambda state: difference(state) is None)
-    problem = difference(state)
-    if problem:
+    counters = {name: shape for name, shape in wanted.items() if name.endswith(".num_batches_tracked")}
+    state = read_state_dict(path, lambda state: counters | shapes(state) == wanted)
+    if problem := _differences(wanted, counters | shapes(state)):
         raise UserError(f"{path} does not fit {what}: {problem}.")
     module.load_state_dict(state, strict=False)

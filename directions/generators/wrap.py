@@ -11,17 +11,15 @@ import operator
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.module import register_module_forward_hook
-from torch.nn.parameter import is_lazy
 
 from directions.device import is_out_of_memory
 from directions.errors import UserError, nearest
@@ -37,17 +35,16 @@ from directions.generators.base import (
     check_values,
     described,
     image_in,
+    like,
     normal,
 )  # fmt: skip
 from directions.generators.base import compiled as compile_function
 from directions.generators.weights import tensors_digest, unwrapped
-from directions.settings.base import Settings
 
 _OVERSHOOT = 1.1
 """Trained networks without a last tanh overshoot ±1: all but 1% of the values must lie within this, and are clamped."""
 _WIDTHS = ("dim_z", "z_dim", "latent_dim", "nz", "z_size", "latent_size")
 _CLASSES = ("num_classes", "n_classes", "nclasses", "c_dim", "y_dim")
-_MOST_CLASSES = 2**17
 _TRIED = 8
 _FIXED_NOISE = {"noise_mode": "const", "randomize_noise": False}
 """How the forward of StyleGANs is asked to leave its noise as it is."""
@@ -77,15 +74,7 @@ def load_reference(reference: str, name: str, weights: Path | None) -> Generator
         here, module_name = file.parent, file.stem
     sys.path.insert(0, str(here))  # the folder that the user is in, or the file's, counts too, as with ``python``
     try:
-        found = _called(
-            f"{reference}: importing {module_name}", lambda: _imported(module_name, file), ModuleNotFoundError
-        )
-    except ModuleNotFoundError as error:
-        missing = error.name or module_name
-        own = module_name == missing or module_name.startswith(f"{missing}.")
-        where = f"It is looked for in {here} and in what is installed; --generator says where it is."
-        where = where if own else f"{module_name} needs it."
-        raise UserError(f"{reference}: there is no module {missing!r}. {where}") from None
+        found = _called(f"{reference}: importing {module_name}", lambda: _imported(reference, module_name, file))
     finally:
         sys.path.remove(str(here))
     for part in path.split("."):
@@ -93,15 +82,19 @@ def load_reference(reference: str, name: str, weights: Path | None) -> Generator
             names = [name for name, _ in inspect.getmembers(found, inspect.isfunction)]
             raise UserError(f"{reference}: {module_name} has no {part!r}.{nearest(part, names)}")
         found = getattr(found, part)
-    if not callable(found):
-        raise UserError(f"{reference} must be a function that returns the generator, got a {type(found).__name__}.")
     return load_object(found, weights, reference, name)
 
 
-def _imported(name: str, file: Path | None) -> Any:
+def _imported(reference: str, name: str, file: Path | None) -> Any:
     """Import a module by its name, or from its file."""
     if file is None:
-        return importlib.import_module(name)
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if not f"{name}.".startswith(f"{error.name}."):  # one that it imports
+                raise
+            where = f"It is looked for in {Path.cwd()} and in what is installed; --generator says where it is."
+            raise UserError(f"{reference}: there is no module {error.name!r}. {where}") from None
     specification = importlib.util.spec_from_file_location(name, file)
     assert specification is not None, "its name ends in .py"
     assert specification.loader is not None, "its name ends in .py"
@@ -127,9 +120,8 @@ def load_object(given: Any, weights: Path | None, reference: str = "", name: str
         UserError: If it is none of these, a function raises or makes nothing of the kind, or the trial fails.
     """
     if not callable(given):
-        raise UserError(
-            f"A generator must be a name, a torch module, a Generator, or a function that returns one, got {given!r}."
-        )
+        kinds = "a name, a torch module, a Generator, or a function that returns one"
+        raise UserError(f"{reference or 'A generator'} must be {kinds}, got {given!r}.")
     kind, made = type(given).__qualname__, given
     if _is_made(given):
         reference = reference or kind
@@ -150,7 +142,7 @@ def load_object(given: Any, weights: Path | None, reference: str = "", name: str
         what = f"must return a torch module (z to images) or a Generator, got a {type(made).__name__}"
         raise UserError(f"{reference} {what}. {advice}")
     if isinstance(made, nn.Module):
-        _freeze(made, reference)
+        _freeze(made)
     if not isinstance(made, Generator):
         return wrap(made, name or type(unwrapped(made)).__qualname__)
     try_out(made)
@@ -165,12 +157,11 @@ def _is_made(value: object) -> bool:
     return isinstance(value, (nn.Module, Generator)) and not inspect.isclass(value)
 
 
-def _called(what: str, call: Callable[[], Any], *passed_on: type[Exception]) -> Any:
+def _called(what: str, call: Callable[[], Any]) -> Any:
     """Make a call into a user's code, which may raise anything."""
-    ours: tuple[type[Exception], ...] = (UserError, *passed_on)
     try:
         return call()
-    except ours:
+    except UserError:
         raise
     except (Exception, SystemExit) as error:
         if is_out_of_memory(error):
@@ -180,14 +171,8 @@ def _called(what: str, call: Callable[[], Any], *passed_on: type[Exception]) -> 
         raise UserError(f"{what} raised {type(error).__name__}: {error}. ({place})") from error
 
 
-def _freeze(module: nn.Module, name: str) -> None:
+def _freeze(module: nn.Module) -> None:
     """Put a module into evaluation mode, and let none of its parameters require gradients."""
-    for label, tensor in (*module.named_parameters(), *module.named_buffers()):
-        if is_lazy(tensor):
-            raise UserError(
-                f"{name} has weights that are not made yet, such as {label}: a lazy layer learns its width when it is "
-                "first called. Call the module once in the function that returns it, or give the layers their widths."
-            )
     module.eval()
     for parameter in module.parameters():  # one by one, because scripted modules know no requires_grad_ of their own
         parameter.requires_grad_(False)
@@ -227,15 +212,15 @@ class _Form:
             settings["truncation"] = truncation
         return module(*arguments, **settings)
 
-    def fault(self, module: nn.Module, label: int = 0) -> str | None:
+    def fault(self, module: nn.Module, label: int) -> str | None:
         """What the module raises when it is called so, with a class, or ``None``."""
-        z = torch.zeros(2, self.dim_z).to(_like(module))
+        z = torch.zeros(2, self.dim_z).to(like(module))
         try:
             self.call(module, z, torch.full((2,), label, device=z.device))
         except Exception as error:
             if is_out_of_memory(error):
                 raise
-            return f"{type(error).__name__}: {error}"
+            return f"{type(error).__name__}: {error}" + (f" (with class {label})" if label else "")
         return None
 
 
@@ -245,27 +230,28 @@ def wrap(module: nn.Module, name: str) -> WrappedModule:
     Args:
         module: Takes (batch, |z|) or (batch, |z|, 1, 1), and a class where it has some, as indices or one-hot rows; it
             gives (batch, 3 or 1, size, size) in [-1, 1] or [0, 1], alone or in a tuple, list or dictionary. Attributes
-            ``dim_z``, ``num_classes`` and ``class_names`` say what they say; the first two are else found out.
+            ``dim_z``, ``num_classes`` and ``class_names`` say what they say; the first two are else read off its
+            layers and tried out.
         name: What `load_generator` was given.
 
     Returns:
         The generator, with z standard normal.
 
     Raises:
-        UserError: If the module has no weights yet, |z| or the number of classes cannot be found out, or the module
-            raises, returns no images, images outside [-1, 1], of changing size, of another sample's making, or other
-            ones at each call.
+        UserError: If |z| or the number of classes cannot be found out, or the module raises, returns no images, images
+            outside [-1, 1], of changing size, of another sample's making, or other ones at each call.
 
     Warns:
         UserWarning: If its images are in [0, 1], or in half precision.
     """
-    _freeze(module, name)
+    _freeze(module)
     module = unwrapped(module)
     with torch.no_grad():
         form = _find_form(module, name)
-        z = torch.randn(_TRIED, form.dim_z, generator=torch.Generator().manual_seed(0)).to(_like(module))
+        z = torch.randn(_TRIED, form.dim_z, generator=torch.Generator().manual_seed(0)).to(like(module))
         labels = torch.arange(_TRIED, device=z.device) % max(1, form.num_classes)
-        with _kinds_of_floats() as kinds:
+        kinds = set[object]()  # also of what is inside: autocast in a network is not seen in its images
+        with register_module_forward_hook(lambda _, given, made: kinds.add(getattr(made, "dtype", None))):
             images = _called_images(name, z, lambda: form.call(module, z, labels))
     check_values(images, name, limit=_OVERSHOOT, share=0.01)
     low, high = float(images.min()), float(images.max())
@@ -282,33 +268,18 @@ def wrap(module: nn.Module, name: str) -> WrappedModule:
     return generator
 
 
-@contextlib.contextmanager
-def _kinds_of_floats() -> Iterator[set[torch.dtype]]:
-    """Note the types of what modules give within the block: autocast in a network is not seen in its images."""
-    kinds: set[torch.dtype] = set()
-
-    def note(module: nn.Module, inputs: object, output: object) -> None:
-        if isinstance(output, Tensor):
-            kinds.add(output.dtype)
-
-    hook = register_module_forward_hook(note)
-    try:
-        yield kinds
-    finally:
-        hook.remove()
-
-
 def _find_form(module: nn.Module, name: str) -> _Form:
     """Find |z|, how it comes, and how classes are given, by trying."""
     faults, widths = [], dict[int, None]()
     for form in _forms(module):
         widths[form.dim_z] = None
-        fault = form.fault(module)
+        fault = form.fault(module, 0) or form.fault(module, max(0, form.num_classes - 1))
         if fault is None:
-            return _with_classes(form, module, name)
+            return form
         faults.append(fault)
     tried = " or ".join(map(str, widths)) or "none that could be read off its layers"
-    raised = f"; the first try raised {faults[0]}" if faults else ""
+    faults.sort(key=lambda fault: "(with class" not in fault)  # what went well with class 0 came nearest
+    raised = f"; one try raised {faults[0]}" if faults else ""
     raise UserError(
         f"{name} could not be called with z of shape (2, |z|) or (2, |z|, 1, 1), alone or with classes, |z| tried: "
         f"{tried}{raised}. Give the module an attribute dim_z with the right width, num_classes if it has classes, and "
@@ -329,8 +300,9 @@ def _forms(module: nn.Module) -> Iterator[_Form]:
     takes_noise = "noise" in list(parameters)[1:] and not settings.keys() & _FIXED_NOISE
 
     layers = list(module.modules())
+    tables = [layer for layer in layers if isinstance(layer, nn.Embedding)]
     read = [width for layer in layers if (width := _count_of(layer, ("in_features", "in_channels")))]
-    beside = [classes, *(layer.embedding_dim for layer in layers if isinstance(layer, nn.Embedding))]
+    beside = [classes, *(table.embedding_dim for table in tables)]
     beside += [layer.out_features for layer in layers if isinstance(layer, nn.Linear) and layer.in_features == classes]
     widths = [dim_z] if dim_z else [*read, *(width - other for width in read for other in beside)]
     for width, spatial in itertools.product(dict.fromkeys(filter(_is_count, widths)), (False, True)):
@@ -340,32 +312,12 @@ def _forms(module: nn.Module) -> Iterator[_Form]:
         plain = _Form(width, spatial, takes_truncation="truncation" in parameters, settings=dict(settings))
         if not classes:
             yield plain
-        yield replace(plain, num_classes=classes or _MOST_CLASSES)
+        for number in [classes] if classes else sorted({table.num_embeddings for table in tables}, reverse=True):
+            yield replace(plain, num_classes=number)
         # One-hot rows beside z can be cut anywhere, so one of the two widths must be known.
         rows = [classes] if classes else [*read, *(other - width for other in read)] if dim_z else []
         for number in dict.fromkeys(filter(_is_count, rows)):
             yield replace(plain, num_classes=number, one_hot=True)
-
-
-def _with_classes(form: _Form, module: nn.Module, name: str) -> _Form:
-    """Check the number of classes that a module says it has, or find it: the first index that fails."""
-    if form.num_classes < _MOST_CLASSES:
-        last = form.num_classes - 1
-        fault = form.fault(module, last) if form.num_classes else None
-        if fault is not None:
-            raise UserError(f"{name} says that it has {last + 1} classes, but with class {last} it raises {fault}.")
-        return form
-    # On a GPU an index outside an embedding ends the process' use of the device.
-    if _like(module).device.type != "cpu" or form.fault(module, _MOST_CLASSES - 1) is None:
-        raise UserError(
-            f"{name} takes a class, and how many there are cannot be found out. Give the module an attribute "
-            "num_classes."
-        )
-    low, high = 0, _MOST_CLASSES - 1  # low works, high fails
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if form.fault(module, middle) is None else (low, middle)
-    return replace(form, num_classes=high)
 
 
 class WrappedModule(ClassConditional):
@@ -385,7 +337,7 @@ class WrappedModule(ClassConditional):
         state = [(label, tensor) for label, tensor in module.state_dict().items() if isinstance(tensor, Tensor)]
         kind = type(module)
         names = getattr(module, "class_names", None)
-        names = list(names.values() if isinstance(names, Mapping) else names) if isinstance(names, Iterable) else None
+        names = list(names.values()) if isinstance(names, Mapping) else names
         super().__init__(
             name=name, dim_z=form.dim_z, num_classes=form.num_classes, resolution=resolution, num_layers=1,
             digest=tensors_digest(state, start=kind.__qualname__),
@@ -424,18 +376,12 @@ class WrappedModule(ClassConditional):
         self.check_z(z)
         check_truncation(truncation)
         module = self.module if self._program is None or not torch.is_grad_enabled() else self._program
-        z, labels = z.to(_like(self.module)), self.class_indices(y, len(z))
+        z, labels = z.to(like(self.module)), self.class_indices(y, len(z))
         images = _called_images(self.name, z, lambda: self.form.call(module, z, labels, truncation))
         images = images.to(torch.promote_types(images.dtype, torch.float32))
         images = (2 * images - 1 if self.is_unit else images).clamp(-1, 1).expand(-1, 3, -1, -1)
         check_shape(images, self.name, len(z), self.resolution)
         return images
-
-
-def _like(module: nn.Module) -> Tensor:
-    """A tensor of the module's device and precision."""
-    tensors = (tensor for tensor in (*module.parameters(), *module.buffers()) if tensor.dtype.is_floating_point)
-    return next(tensors, torch.empty(0))
 
 
 def _called_images(name: str, z: Tensor, call: Callable[[], object]) -> Tensor:
@@ -454,8 +400,12 @@ def try_out(generator: Generator) -> None:
         UserError: If an attribute is not of its kind, it raises, its latents or images are not what its attributes
             promise, it changes the latents that it is given, or an image is not a fixed function of its own z.
     """
-    _check_attributes(generator)
     name, width, z = generator.name, generator.dim_z, torch.empty(0)
+    names, classes = generator.class_names, generator.num_classes
+    if not isinstance(generator.device, torch.device):
+        raise UserError(f"device of {name} must be a torch.device, got {generator.device!r}.")
+    if names is not None and not _are_names(names, classes):
+        raise UserError(f"class_names of {name} must be None, or a name for each of {classes} classes, got {names!r}.")
     rng = torch.Generator().manual_seed(0)
     for what, draw in (
         (f"sample_z({_TRIED})", lambda: generator.sample_z(_TRIED, seed=0)),
@@ -484,29 +434,6 @@ def _tried_images(generator: Generator, z: Tensor) -> Tensor:
         raise UserError(f"{name} changes the z that it is given. Let it work on a copy: z = z.clone().")
     check_images(images, name, batch=len(z), resolution=generator.resolution)
     return images
-
-
-class _Attributes(Settings):
-    """What the attributes of a generator must be; they are read long after it has been loaded."""
-
-    name: str = Field(min_length=1)
-    dim_z: int = Field(ge=1)
-    num_classes: int = Field(ge=0)
-    resolution: int = Field(ge=1)
-    num_layers: int = Field(ge=1)
-    digest: str
-
-
-def _check_attributes(generator: Generator) -> None:
-    names, classes = generator.class_names, generator.num_classes
-    try:
-        _Attributes(**{label: getattr(generator, label) for label in _Attributes.model_fields})
-        if not isinstance(generator.device, torch.device):
-            raise UserError(f"device must be a torch.device, such as torch.device('cpu'), got {generator.device!r}.")
-        if names is not None and not _are_names(names, classes):
-            raise UserError(f"class_names must be None, or a name for each of {classes} classes, got {names!r}.")
-    except UserError as error:
-        raise UserError(f"Of the generator {type(generator).__name__}, {error}") from None
 
 
 def _are_names(names: object, count: int) -> TypeGuard[Sequence[str]]:

@@ -22,12 +22,11 @@ from directions.evaluation.image_metrics import (
     load_network,
     perceptual_path_length,
 )
+from directions.generators import base
 
 
 class Pixels:
     """Features that are a linear map of the pixels, or the first pixels themselves."""
-
-    name, digest = "pixels", "0" * 64
 
     def __init__(self, num_features=3, matrix=None):
         self.num_features = num_features
@@ -76,31 +75,22 @@ def test_nan_is_noticed_where_it_comes_in():
 class Linear(DoubleGenerator):
     """Pixel p is (Az)_p; z is normal, as the paper's."""
 
+    draw = staticmethod(base.normal)
+
     def __init__(self, A, num_classes=0, gains=(1.0,)):
         super().__init__(dim_z=A.shape[1], resolution=2, num_classes=num_classes)
         self.A, self.gains = A, torch.tensor(gains).double()
 
-    def sample_z_from(self, n, rng, truncation=1.0):
-        return truncation * torch.randn(n, self.dim_z, generator=rng, dtype=torch.float64)
-
     def forward(self, z, y=0, *, truncation=1.0):
-        gain = self.gains[self.class_indices(y, len(z)) if self.num_classes else torch.zeros(len(z), dtype=int)]
+        gain = self.gains[self.class_indices(y, len(z))]
         return (gain[:, None] * (z @ self.A.mT)).unflatten(1, (3, 2, 2))
 
 
-class LinearFeatures(torch.nn.Module):
-    """The squared distance of linear features."""
-
-    name, digest = "linear", "0" * 64
-
-    def __init__(self, W=None):
-        super().__init__()
-        self.W = torch.eye(12).double() if W is None else W
+class LinearFeatures:
+    """The squared distance of pixels."""
 
     def distances(self, first, second):
-        return ((first - second).flatten(1) @ self.W.mT).square().sum(dim=1)
-
-    forward = distances
+        return (first - second).flatten(1).square().sum(dim=1)
 
 
 def test_path_length_of_a_plane_is_known():
@@ -112,42 +102,15 @@ def test_path_length_of_a_plane_is_known():
     assert measured["standard_error"] == pytest.approx(9 * 2 * math.pi**2 * 0.295 / math.sqrt(20_000), rel=0.05)
 
 
-def naive_path_length(generator, network, z0, z1, step, radius):
-    """Pair by pair, as it is written down."""
-    values = []
-    for a, b in zip(z0.numpy(), z1.numpy(), strict=True):
-        a, b = a / np.linalg.norm(a), b / np.linalg.norm(b)
-        theta = math.acos(a @ b)
-        moved = (math.sin((1 - step) * theta) * a + math.sin(step * theta) * b) / math.sin(theta)
-        x, y = (generator(torch.from_numpy(radius * v)[None]) for v in (a, moved))
-        values.append(float(network.distances(x, y)) / step**2)
-    low, high = np.percentile(values, 1, method="lower"), np.percentile(values, 99, method="higher")
-    return np.mean([v for v in values if low <= v <= high])
-
-
-def test_path_length_equals_naive_reference(monkeypatch):
-    """The other form of slerp, trimming by percentiles."""
-    generator, network, drawn = Linear(normal(12, 5)), LinearFeatures(normal(7, 12, seed=1)), []
-    draw = generator.sample_z_from
-    monkeypatch.setattr(generator, "sample_z_from", lambda *given: drawn.append(draw(*given)) or drawn[-1])
-    measured = perceptual_path_length(generator, network, pairs=150, seed=3)
-    z0, z1 = drawn
-    assert measured["ppl"] == pytest.approx(naive_path_length(generator, network, z0, z1, 1e-4, math.sqrt(5)), rel=1e-6)
-
-
 def test_path_length_draws_one_class_for_both_images_of_a_pair():
     """A class that doubles the image makes its pairs four times as long; a mixed pair would be far longer."""
-    lengths = {
-        classes: perceptual_path_length(
-            Linear(torch.eye(12, 3).double(), num_classes=2, gains=(1.0, 2.0)),
-            LinearFeatures(),
-            pairs=2000,
-            classes=classes,
-        )["ppl"]
+    generator = Linear(torch.eye(12, 3).double(), num_classes=2, gains=(1.0, 2.0))
+    first, second, both = (
+        perceptual_path_length(generator, LinearFeatures(), pairs=2000, classes=classes)["ppl"]
         for classes in ((0,), (1,), (0, 1))
-    }
-    assert lengths[(1,)] == pytest.approx(4 * lengths[(0,)], rel=1e-6)
-    assert lengths[(0, 1)] == pytest.approx(2.5 * lengths[(0,)], rel=0.1)
+    )
+    assert second == pytest.approx(4 * first, rel=1e-6)
+    assert both == pytest.approx(2.5 * first, rel=0.1)
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,11 @@ import pytest
 from closed import ClosedFormGenerator
 from fakes import BlobGenerator, blob_directions
 from PIL import Image
-from scipy import stats
 
 from directions.direction_file import Directions
 from directions.errors import UserError
-from directions.evaluation.plots import draw_evaluation, plot_activeness, plot_heat_map
-from directions.evaluation.report import METRICS, NUMBERS, FileEvaluation, as_text, interval, text_tables, verdict
+from directions.evaluation.plots import plot_activeness, plot_heat_map
+from directions.evaluation.report import FileEvaluation, interval, verdict
 
 FAST = {"seeds": 3, "samples": 8}
 
@@ -42,17 +41,6 @@ def test_true_directions_are_better_than_random(closed):
     assert closed["settings"]["metrics"] == ["penalty", "hessians", "diagonalness", "activeness"]
 
 
-def test_axes_against_themselves_are_no_different():
-    """At the same places a set has the same numbers, whatever it is called; one seed gives no interval."""
-    generator = BlobGenerator(resolution=8)
-    evaluation = FileEvaluation(blob_directions(generator), generator, **FAST, metrics=["penalty", "activeness"]).run()
-    for number in ("penalty", "active_directions"):
-        found = evaluation["numbers"][number]
-        assert found["found"] == found["axes"]
-        assert found["found_less_axes"]["verdict"] == "no clear difference"
-    assert "diagonal_share" not in evaluation["numbers"]
-
-
 def test_evaluation_obeys_the_file(monkeypatch):
     """Classes, truncation, space, layers and the penalty's settings come from it."""
     generator = BlobGenerator(resolution=8)
@@ -73,8 +61,9 @@ def test_evaluation_obeys_the_file(monkeypatch):
     assert {int(label) for _, y, _ in seen for label in y} == {2}
     assert {truncation for _, _, truncation in seen} == {0.5}
     assert evaluation["settings"]["space"] == "0:3"
-    random = planned._bases(0)["random"]
-    assert not random[:, 3:].any()
+    assert not planned._bases(0)["random"][:, 3:].any()
+    numbers = FileEvaluation(blob_directions(generator), generator, **FAST, metrics=["penalty"]).run()["numbers"]
+    assert numbers["penalty"]["found"] == numbers["penalty"]["axes"]  # the same at the same places
 
 
 def test_evaluation_of_one_direction_leaves_diagonalness_out():
@@ -84,16 +73,6 @@ def test_evaluation_of_one_direction_leaves_diagonalness_out():
     assert FileEvaluation(one, generator).metrics == ("penalty", "activeness")
     with pytest.raises(UserError, match="diagonalness only for two or more"):
         FileEvaluation(one, generator, metrics=["diagonalness"])
-
-
-def test_interval_is_students():
-    """As SciPy has it; a single value has none."""
-    values = [1.0, 2.5, 0.5, 4.0]
-    low, high = stats.t.interval(0.95, 3, np.mean(values), stats.sem(values))
-    found = interval(values)
-    assert (found["low"], found["high"]) == pytest.approx((low, high))
-    assert interval([2.0]) == {"mean": 2.0, "low": None, "high": None, "values": [2.0]}
-    assert as_text(interval([2.0])) == "2"
 
 
 def test_verdict_knows_which_way_is_better():
@@ -107,7 +86,7 @@ def test_verdict_knows_which_way_is_better():
 
 
 def test_report_is_json_with_everything(closed):
-    """Numbers with every value, differences seed by seed, spectra in falling order, each direction; and as tables."""
+    """Numbers with every value, differences seed by seed, spectra in falling order, each direction."""
     report = json.loads(json.dumps(closed, allow_nan=False))
     penalty = report["numbers"]["penalty"]
     assert len(penalty["found"]["values"]) == 3
@@ -116,36 +95,7 @@ def test_report_is_json_with_everything(closed):
     assert penalty["found_less_random"]["verdict"] == "better"
     means = [place["mean"] for place in report["spectra"]["found"]]
     assert means == sorted(means, reverse=True)
-    assert [row["name"] for row in report["directions"]] == ["d0", "d1", "d2", "d3"]
     assert sum(row["activeness"]["mean"] for row in report["directions"]) == pytest.approx(sum(means))
-    assert set(report["numbers"]) <= set(NUMBERS)
-    assert set(report["settings"]["metrics"]) <= set(METRICS)
-    rows, directions = text_tables(closed)
-    assert [len(row) for row in rows] == [6] * len(rows)
-    assert (rows[1][0], rows[1][4], len(directions)) == ("held-out penalty (lower is better)", "better", 5)
-
-
-def test_plot_is_written(closed, tmp_path):
-    """Names with dollars are no mathematics; another ending is refused."""
-    draw_evaluation(closed, tmp_path / "x.svg", title="4 directions of $\\frac")
-    assert (tmp_path / "x.svg").stat().st_size > 5000
-    with pytest.raises(UserError, match=r"A plot's name must end in \.png, \.svg or \.pdf"):
-        draw_evaluation(closed, tmp_path / "x.gif", title="")
-
-
-# Plots
-
-
-def test_plot_activeness_draws_several_generators(tmp_path):
-    """Of different numbers of components; nothing of pyplot is loaded."""
-    path = tmp_path / "activeness.png"
-    plot_activeness(path, {"baseline": [0.1] * 12, "penalty": [0.3, 0.2, 0.0, 0.01]})
-    with Image.open(path) as picture:
-        pixels = np.asarray(picture.convert("RGB")).astype(int)
-    grey = (np.abs(pixels - [0x8C, 0x8C, 0x94]).sum(axis=2) < 8).sum()
-    blue = (np.abs(pixels - [0x2F, 0x6F, 0xB0]).sum(axis=2) < 8).sum()
-    # Areas are as activeness is: 12 bars of 0.1 against 0.3 + 0.2 + 0.01.
-    assert grey / blue == pytest.approx(1.2 / 0.51, rel=0.15)
 
 
 def test_plot_heat_map_is_darkest_where_the_matrix_is_largest(tmp_path):

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from directions.errors import UserError
-from directions.evaluation.scene_reader import FACTORS, READER_FOLDER, SHAPES, load_scene_reader, unwrap_hue
+from directions.evaluation.scene_reader import FACTORS, READER_FOLDER, SHAPES, load_scene_reader
 
 SCENES = Path(__file__).parents[1] / "data" / "scenes"
 
@@ -43,18 +43,6 @@ def test_reader_reads_renders_it_has_not_seen(reader, truth, images):
     for column, (name, tolerance) in enumerate({"hue": 0.03, "x": 0.1, "y": 0.12, "size": 0.03}.items()):
         expected = torch.tensor([float(row[name]) for row in truth])
         torch.testing.assert_close(reading[:, column], expected, rtol=0, atol=tolerance)
-
-
-def test_mirrored_image_has_the_opposite_x(reader, images):
-    """x points to the right: pins the sign against a mirrored axis (the shadow, which falls right, is wrong then)."""
-    x, mirrored = reader.read(images)[:, 1], reader.read(images.flip(-1))[:, 1]
-    assert torch.corrcoef(torch.stack([x, mirrored]))[0, 1] < -0.95
-
-
-def test_unwrap_hue_brings_hues_to_the_scale():
-    """Whole turns are taken off so that the result is in [-0.125, 0.875)."""
-    got = unwrap_hue(torch.tensor([0.75, -0.1, 0.95, -0.25, 3.5], dtype=torch.float64))
-    assert got.tolist() == pytest.approx([0.75, -0.1, -0.05, 0.75, 0.5], abs=1e-12)
 
 
 def test_load_scene_reader_refuses_a_damaged_folder(tmp_path):

@@ -70,11 +70,3 @@ def test_training_resumes_to_the_same_weights_and_exports_them(script, data, tmp
     card = (tmp_path / "out" / "card.md").read_text()
     assert json.loads((tmp_path / "out" / "config.json").read_text())["sha256"] in card
     assert "| degraded | " in card
-
-
-def test_main_names_missing_scenes_and_how_to_render_them(script, tmp_path, capsys):
-    """Without the data the message says which file and which command."""
-    assert script.main(["--data", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
-    error = capsys.readouterr().err
-    assert "images.npy does not exist" in error
-    assert "make scenes" in error

@@ -57,8 +57,6 @@ def test_truncation_scales_latents_and_nothing_else():
     assert z.std().item() == pytest.approx(1, abs=0.02)
     torch.testing.assert_close(generator.sample_z(5000, seed=0, truncation=0.5), z / 2)
     torch.testing.assert_close(generator(z[:2].double(), truncation=0.5), generator(z[:2].double()))
-    with pytest.raises(UserError, match="n must be a whole number of at least 1"):
-        generator.sample_z(0)
 
 
 def without(*names: str):
@@ -71,7 +69,6 @@ def without(*names: str):
         (without("linear"), r"is no plain BigGAN's generator: it has no linear.weight .* G_ema.pth"),
         (without("shared"), "only generators with a shared class embedding"),
         (without("blocks.1.0.conv2.bias"), "is no whole generator of a plain BigGAN: blocks.1.0.conv2.bias is missing"),
-        (lambda s: s.update({"linear.weight": torch.zeros(4)}), r"must have 2 dimensions, got shape \(4,\)"),
         (lambda s: s.update({"linear.u0": torch.zeros(1, 7)}), r"linear.u0: \(1, 256\) is needed, got \(1, 7\)"),
         (lambda s: s.update(extra=torch.zeros(2)), r"1 are not of this architecture, such as extra \(2,\)"),
     ],

@@ -12,7 +12,6 @@ from naive import normal
 from pytorch_pretrained_biggan.model import BigGANBatchNorm
 from torch.nn import functional as F
 
-from directions.generators.base import Generator
 from directions.generators.biggan_deep import BigGANDeep
 from directions.generators.frozen import FrozenConvolution, affine_relu, attend, truncation_statistics
 from directions.generators.weights import PUBLISHED
@@ -28,32 +27,31 @@ def published(name: str):
     return model, BigGANDeep(model, name=name, digest="")
 
 
-@pytest.mark.parametrize("name", [name for name in PUBLISHED if "deep" in name])
-def test_frozen_form_of_each_size_is_the_package_function(name):
-    """Images and gradients, to rounding in float64."""
-    model, generator = published(name)
-    z, y = normal(2, 12).requires_grad_(), torch.tensor([2, 0])
-    expected = model(z, torch.eye(3, dtype=DOUBLE)[y], 0.4)
+def tiny(**config: object):
+    """A model of six blocks, and the frozen one."""
+    model = biggan_models.random_model(**config)
+    return model, BigGANDeep(model, name="tiny", digest="")
+
+
+CASES = {name: functools.partial(published, name) for name in PUBLISHED if "deep" in name}
+CASES |= {"tiny": tiny, "odd": functools.partial(tiny, num_classes=2, z_dim=5, attention_layer_position=3)}
+
+
+@pytest.mark.parametrize(("case", "truncation"), [*((case, 0.4) for case in CASES), ("tiny", 1.0)])
+def test_frozen_form_is_the_package_function(case, truncation):
+    """Images and gradients, to rounding in float64, classes mixed in a batch; at each published size."""
+    model, generator = CASES[case]()
+    z, y = normal(3, model.config.z_dim).requires_grad_(), torch.tensor([0, 1, 0])
+    expected = model(z, torch.eye(model.config.num_classes, dtype=DOUBLE)[y], truncation)
     direction = normal(*expected.shape, seed=1)
     (expected_gradient,) = torch.autograd.grad(expected, z, direction)
-    assert expected.shape[2] == PUBLISHED[name].resolution
+    assert expected.shape[2] == generator.resolution == model.config.output_dim
     assert expected.std() > 0.05
-    images = generator(z, y, truncation=0.4)
+    images = generator(z, y, truncation=truncation)
     (gradient,) = torch.autograd.grad(images, z, direction)
     torch.testing.assert_close(images, expected, rtol=0, atol=1e-10)
     assert (gradient - expected_gradient).norm() < 1e-9 * expected_gradient.norm()
-
-
-def test_all_features_are_channels_last():
-    """The layout in which convolutions are fast, from the first layer to the image."""
-    generator = BigGANDeep(biggan_models.random_model(attention_layer_position=3), name="deep", digest="")
-    outputs = []
-    for module in generator.modules():
-        if not list(module.children()):
-            module.register_forward_hook(lambda module, inputs, output: outputs.append(output))
-    generator(normal(2, generator.dim_z), 0)
-    assert len(outputs) > 8
-    assert all(output.is_contiguous(memory_format=torch.channels_last) for output in outputs if output.ndim == 4)
+    assert not list(generator.parameters())
 
 
 def test_frozen_form_holds_at_most_45_percent_of_the_package_form():
@@ -103,7 +101,7 @@ def test_attention_has_the_values_and_gradients_of_the_plain_one(monkeypatch):
 
 def test_function_transforms_see_through_the_frozen_form():
     """torch.func differentiates it, twice and over a batch."""
-    generator = BigGANDeep(biggan_models.random_model(attention_layer_position=3), name="deep", digest="")
+    generator = tiny(attention_layer_position=3)[1]
     z = normal(1, 12)
 
     def f(z):
@@ -119,7 +117,7 @@ def test_function_transforms_see_through_the_frozen_form():
 
 def test_frozen_form_in_single_precision_and_under_autocast_is_close():
     """Single precision costs no more than rounding; the places where z enters stay in it when precision is reduced."""
-    generator = BigGANDeep(biggan_models.random_model(attention_layer_position=3), name="deep", digest="")
+    generator = tiny(attention_layer_position=3)[1]
     z = normal(2, 12).requires_grad_()
     double = generator(z, 0)
     single = generator.float()(z.float(), 0)
@@ -132,35 +130,12 @@ def test_frozen_form_in_single_precision_and_under_autocast_is_close():
         assert (gradient - exact).norm() < gradient_error * exact.norm()
 
 
-CONFIGS = {"plain": {}, "attention": {"attention_layer_position": 3}, "two classes": {"num_classes": 2, "z_dim": 5}}
 WRONG_ROWS = (0.14, 0.28, 0.56, 0.58, 0.94)
 
 
-def frozen(model: torch.nn.Module) -> BigGANDeep:
-    """The model as the package of directions runs it."""
-    return BigGANDeep(model, name="test", digest="")
-
-
-@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-@pytest.mark.parametrize("truncation", [0.1, 1.0])
-def test_frozen_form_is_the_package_function(config: dict, truncation: float) -> None:
-    """Images and gradients agree with the package's own to float64 rounding, classes mixed in a batch."""
-    model = biggan_models.random_model(**config)
-    rng = torch.Generator().manual_seed(1)
-    z = torch.randn(5, model.config.z_dim, generator=rng, dtype=torch.float64, requires_grad=True)
-    y = torch.tensor([0, 1, 1, 0, 1])
-    expected = model(z, torch.eye(model.config.num_classes, dtype=torch.float64)[y], truncation)
-    got = frozen(model)(z, y, truncation=truncation)
-    assert expected.std() > 0.05
-    torch.testing.assert_close(got, expected, rtol=0, atol=1e-12)
-    gradients = [torch.autograd.grad(images.square().sum(), z)[0] for images in (got, expected)]
-    torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-9)
-
-
-def test_results_do_not_depend_on_earlier_calls() -> None:
+def test_results_do_not_depend_on_earlier_calls():
     """What is kept for a class or truncation is not used for another, nor after a change of precision."""
-    generator = frozen(biggan_models.random_model())
-    z = torch.randn(2, 12, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    (_, generator), z = tiny(), normal(2, 12)
     first = generator(z, 0, truncation=0.5)
     generator(z, [1, 2], truncation=1.0)
     generator.float()
@@ -168,16 +143,7 @@ def test_results_do_not_depend_on_earlier_calls() -> None:
     torch.testing.assert_close(generator(z, 0, truncation=0.5), first, rtol=0, atol=1e-5)
 
 
-def test_generator_is_frozen_and_fits_the_protocol() -> None:
-    """No weight takes a gradient, the sizes are read off the model."""
-    generator = frozen(biggan_models.random_model())
-    assert isinstance(generator, Generator)
-    assert not list(generator.parameters())
-    assert not generator.training
-    assert (generator.dim_z, generator.num_classes, generator.resolution, generator.num_layers) == (12, 3, 16, 7)
-
-
-def test_rows_are_the_package_s_wherever_it_is_right() -> None:
+def test_rows_are_the_package_s_wherever_it_is_right():
     """On all 50 rows but five, against its own batch norm; between rows it swaps the two weights, and we do not."""
     norm = BigGANBatchNorm(1, n_stats=51, eps=0.0, conditional=False).double()
     norm.running_means.copy_(torch.arange(51.0)[:, None])

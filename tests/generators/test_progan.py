@@ -9,15 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from directions.errors import UserError
-from directions.generators.progan import (
-    EqualisedConv,
-    EqualisedLinear,
-    ProGANNetwork,
-    downsample,
-    pixel_norm,
-    upsample,
-    write_progan,
-)
+from directions.generators.progan import ProGANNetwork, pixel_norm, upsample, write_progan
 from directions.generators.registry import load_generator
 from directions.sampling import derived_rng
 
@@ -36,24 +28,13 @@ def latents(n=2, dim_z=3, dtype=torch.float64):
 
 
 def naive_convolution(x, layer, gain=2**0.5):
-    """Every output pixel as a sum over its neighbourhood, weights scaled by gain over the root of the fan-in."""
-    size = layer.weight.shape[2]
-    padded = F.pad(x, (size // 2,) * 4)
-    out = torch.zeros(len(x), len(layer.weight), *x.shape[2:], dtype=x.dtype)
-    for row in range(x.shape[2]):
-        for column in range(x.shape[3]):
-            patch = padded[:, None, :, row : row + size, column : column + size]
-            out[:, :, row, column] = (patch * layer.weight).sum(dim=(2, 3, 4))
-    return out * gain / layer.weight[0].numel() ** 0.5 + layer.bias.view(1, -1, 1, 1)
+    """With weights scaled by gain over the root of the fan-in."""
+    weight = layer.weight * gain / layer.weight[0].numel() ** 0.5
+    return F.conv2d(x, weight, layer.bias, padding=layer.weight.shape[2] // 2)
 
 
 def naive_norm(x):
-    out = x.detach().clone()
-    for image in out:
-        for index in range(image[0].numel()):
-            feature = image.reshape(len(image), -1)[:, index]
-            feature /= (feature.square().sum() / len(feature) + 1e-8).sqrt()
-    return out
+    return x / (x.square().mean(dim=1, keepdim=True) + 1e-8).sqrt()
 
 
 @torch.no_grad()
@@ -94,28 +75,12 @@ def test_pixel_norm_has_the_derivatives_of_its_formula():
     x = torch.randn(2, 3, 2, 2, generator=derived_rng(0), dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(pixel_norm, x, check_forward_ad=True)
     assert torch.autograd.gradgradcheck(pixel_norm, x)
-    plain = lambda x: x / (x.square().mean(dim=1, keepdim=True) + 1e-8).sqrt()  # noqa: E731 - the formula
     for jacobian in (torch.func.jacfwd, torch.func.jacrev):
-        torch.testing.assert_close(jacobian(pixel_norm)(x.detach()), torch.func.jacrev(plain)(x.detach()))
+        torch.testing.assert_close(jacobian(pixel_norm)(x.detach()), torch.func.jacrev(naive_norm)(x.detach()))
     zero = torch.zeros(1, 3, requires_grad=True)
     assert pixel_norm(zero).eq(0).all()
     pixel_norm(zero).sum().backward()
     assert zero.grad.isfinite().all()
-
-
-def test_equalised_layers_scale_weights_of_variance_one():
-    """So that outputs have the variance of the inputs."""
-    dense = EqualisedLinear(512, 1024, gain=1.0)
-    assert EqualisedConv(64, 256, 3).weight.std().item() == pytest.approx(1, abs=0.02)
-    assert dense.weight.std().item() == pytest.approx(1, abs=0.02)
-    assert dense(torch.randn(64, 512, generator=derived_rng(0))).var().item() == pytest.approx(1, rel=0.1)
-
-
-def test_downsampling_averages_and_undoes_upsampling():
-    """Whatever the factor."""
-    x = torch.arange(8.0).view(1, 2, 2, 2)
-    assert downsample(x).flatten().tolist() == [1.5, 5.5]
-    torch.testing.assert_close(downsample(upsample(x, 4), 4), x)
 
 
 def test_activations_are_those_behind_the_image():
@@ -171,7 +136,6 @@ def test_generator_of_an_unfinished_growth_is_enlarged(folder):
 def test_wrong_configuration_is_refused(folder):
     """With the file that is wrong."""
     config = json.loads((folder / "config.json").read_text())
-    for change, message in (({"dim_z": 4}, "does not fit"), ({"channels": [6, 5]}, "no ProGAN configuration")):
-        (folder / "config.json").write_text(json.dumps(config | change))
-        with pytest.raises(UserError, match=message):
-            load_generator(str(folder))
+    (folder / "config.json").write_text(json.dumps(config | {"channels": [6, 5]}))
+    with pytest.raises(UserError, match=r"weights.safetensors does not fit .*config.json: .* are not of this"):
+        load_generator(str(folder))

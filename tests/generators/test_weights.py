@@ -9,9 +9,8 @@ import json
 import os
 import subprocess
 import sys
-import types
-from collections import OrderedDict
 from pathlib import Path
+from unittest.mock import Mock
 
 import biggan_models
 import naive_biggan
@@ -49,12 +48,6 @@ def weights(model, tmp_path_factory) -> bytes:
     return path.read_bytes()
 
 
-@pytest.fixture(scope="module")
-def small_deep():
-    """A BigGAN-deep of 16 pixels."""
-    return biggan_models.random_model().float()
-
-
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch) -> Path:
     """A home without weights, where no download is allowed."""
@@ -67,31 +60,16 @@ def home(tmp_path: Path, monkeypatch) -> Path:
     return tmp_path
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Small(Published):
-    """A published model with another configuration, at another address."""
-
-    small: tuple
-    address: str = "http://127.0.0.1:1/weights"
-
-    @property
-    def config(self):
-        return dict(self.small)
-
-    @property
-    def url(self):
-        return self.address
-
-
 @pytest.fixture
 def publish(model, monkeypatch):
-    """Publish the small model in place of the large one, with changes."""
+    """Publish the small model in place of the large one, with changes, at another address."""
+    monkeypatch.setattr(Published, "config", model.config.to_dict())
 
-    def published(**changes) -> Small:
-        fields = {field.name: getattr(PUBLISHED[NAME], field.name) for field in dataclasses.fields(Published)}
-        fields |= {"least": 1000, "hub_sha256": None, "small": tuple(sorted(model.config.to_dict().items(), key=str))}
-        monkeypatch.setitem(PUBLISHED, NAME, Small(**(fields | changes)))
-        return PUBLISHED[NAME]
+    def published(address="http://127.0.0.1:1/weights", **changes) -> Published:
+        monkeypatch.setattr(Published, "url", address)
+        entry = dataclasses.replace(PUBLISHED[NAME], **({"least": 1000, "hub_sha256": None} | changes))
+        monkeypatch.setitem(PUBLISHED, NAME, entry)
+        return entry
 
     return published
 
@@ -166,7 +144,7 @@ def test_weights_are_found_in_order_and_loaded(home, publish, weights, model):
         (b"", "is empty"),
         (b"\n<html><body>Sign in</body></html>" * 100, "is a web page"),
         (b"\x1f\x8b" + bytes(20), "is compressed"),
-        (b"PK\x03\x04garbage", "is half a file"),
+        (b"PK\x03\x04garbage", "is too small: it has 11 bytes"),
     ],
 )
 def test_damaged_file_is_listed_with_what_is_wrong(content, message, home, publish, weights):
@@ -199,11 +177,11 @@ def test_download_is_checked_kept_and_recorded(home, publish, weights, online, c
         behaviour.cut_after = 1000
         with pytest.raises(UserError, match="cannot be reached"):
             obtain(publish(address=url))
-        assert len(behaviour.seen) == 3
+        assert behaviour.requests == 3
         behaviour.cut_after = None
         load_generator(publish(address=url, sha256=hashlib.sha256(weights).hexdigest()).name)
         load_generator(NAME)
-        assert len(behaviour.seen) == 4
+        assert behaviour.requests == 4
     assert "%" in capsys.readouterr().err
     path = home / ".cache/directions" / NAME / "pytorch_model.bin"
     assert {file.name for file in path.parent.iterdir()} == {path.name, f"{path.name}.json"}
@@ -234,31 +212,24 @@ def test_closed_network_and_folder_that_cannot_be_written_are_said(home, publish
     with serve(weights) as (url, _), pytest.raises(UserError, match="set DIRECTIONS_CACHE to another folder"):
         obtain(publish(address=url))
     monkeypatch.delenv("DIRECTIONS_CACHE")
-    monkeypatch.setattr("directions.generators.weights.write_text", raising(UserError("Cannot write x: No space.")))
+    monkeypatch.setattr(
+        "directions.generators.weights.write_text", Mock(side_effect=UserError("Cannot write x: No space."))
+    )
     with serve(weights) as (url, _), pytest.raises(UserError, match=r"missing\. Cannot write x: No space\."):
         obtain(publish(address=url))
     assert not list((home / ".cache/directions" / NAME).iterdir())
 
 
-def raising(error):
-    def function(*_):
-        raise error
-
-    return function
-
-
-def test_hub_is_asked_before_the_address(home, publish, weights, model, online, monkeypatch):
+def test_hub_is_asked_before_the_address(home, publish, weights, online, monkeypatch):
     """Through its own client; where it fails, or what it has is not the file, the address is tried."""
 
     def get(repository, file, **_):
-        if file == "config.json":
-            return str(put(home / "hub" / file, json.dumps(model.config.to_dict()).encode()))
         blob, link = put(home / "hub" / hashlib.sha256(weights).hexdigest(), weights), home / "hub" / file
         link.exists() or link.symlink_to(blob)
         return str(link)
 
     with serve(weights) as (url, _):
-        client = types.SimpleNamespace(hf_hub_download=get, constants=types.SimpleNamespace(ENDPOINT=url))
+        client = Mock(hf_hub_download=get)
         monkeypatch.setitem(sys.modules, "huggingface_hub", client)
         assert obtain(publish(address=url)) == home / "hub/pytorch_model.bin"
         assert obtain(publish(address=url, hub_sha256="1" * 64)).parent.name == NAME
@@ -267,16 +238,12 @@ def test_hub_is_asked_before_the_address(home, publish, weights, model, online, 
         client.hf_hub_download = lambda *_, **__: {}["no such repository"]
         with pytest.raises(UserError, match="The Hub did not give the weights: 'no such repository'"):
             obtain(publish(name="other"))
-    client.hf_hub_download = lambda *_, **__: pytest.fail("the client was started")
-    with pytest.raises(UserError, match=rf"The Hub \({url}\) cannot be reached: Connection refused\."):
-        obtain(publish(name="other"))
 
 
-@pytest.mark.parametrize("kind", ["own", "package", "hub"])
-def test_file_that_is_not_the_published_one_is_loaded_with_a_warning(kind, home, publish, weights):
+def test_file_that_is_not_the_published_one_is_loaded_with_a_warning(home, publish, weights):
     """Only where the digest of every place is known, and not where the user names the file."""
     own = hashlib.sha256(weights).hexdigest()
-    path = place(kind, home, publish(), weights)
+    path = place("hub", home, publish(), weights)
     publish(sha256="1" * 64, hub_sha256="2" * 64)
     with pytest.warns(UserWarning, match=f"is not the published file: its SHA-256 is {own}, not {'1' * 64}"):
         load_generator(NAME)
@@ -287,12 +254,10 @@ def test_file_that_is_not_the_published_one_is_loaded_with_a_warning(kind, home,
 
 
 def test_no_home_is_needed_for_what_is_here():
-    """Of a user whom the system does not know, without HOME; a download is refused, as it could not be kept."""
-    code = "import pwd\npwd.getpwuid = {}.__getitem__\nfrom directions import load_generator\nload_generator()\n"
-    code += "try: load_generator('biggan-deep-128')\nexcept ValueError as error: print(error)"
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HOME", "XDG", "DIRECTIONS"))}
-    result = subprocess.run([sys.executable, "-c", code], env=kept, capture_output=True, text=True, check=True)
-    assert "There is no home folder to keep a download in: set DIRECTIONS_CACHE" in result.stdout
+    """Of a user whom the system does not know, without HOME."""
+    code = "import pwd\npwd.getpwuid = {}.__getitem__\nfrom directions import load_generator\nload_generator()"
+    kept = {name: value for name, value in os.environ.items() if name != "HOME"}
+    subprocess.run([sys.executable, "-c", code], env=kept, check=True)
 
 
 class Evil:
@@ -313,19 +278,18 @@ def write(path: Path, kind: str, content: object = STATE) -> Path:
 @pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors"])
 def test_state_dict_is_read_in_every_format_or_refused_where_cut(kind, tmp_path):
     """Values as they were written, whatever the file is called; wherever it was cut, it is refused."""
-    state = read_state_dict(write(tmp_path / "file", kind))
+    state = read_state_dict(write(tmp_path / "file", kind), bool)
     assert shapes(state) == {"a.weight": (2, 3), "b": ()}
     torch.testing.assert_close(state, STATE)
     content = write(tmp_path / "file", kind, {"a": torch.zeros(1000)}).read_bytes()
     for share in (0.3, 0.6, 0.95):
         (tmp_path / "file").write_bytes(content[: int(len(content) * share)])
         with pytest.raises(UserError, match=r"half a file|damaged"):
-            read_state_dict(tmp_path / "file")
+            read_state_dict(tmp_path / "file", bool)
 
 
 OTHER = {"a.weight": torch.zeros(9)}
 WRAPPINGS = {
-    "plain": lambda state: OrderedDict(state),
     "DataParallel": lambda state: {f"module.{name}": tensor for name, tensor in state.items()},
     "both": lambda state: {f"module._orig_mod.{name}": tensor for name, tensor in state.items()},
     "averaged": lambda state: {"n_averaged": torch.tensor(3), **WRAPPINGS["DataParallel"](state)},
@@ -340,17 +304,15 @@ WRAPPINGS = {
 
 
 @pytest.mark.parametrize("wrapping", WRAPPINGS.values(), ids=WRAPPINGS)
-def test_same_weights_are_the_same_generator_however_saved(wrapping, tmp_path, small_deep):
+def test_same_weights_are_the_same_generator_however_saved(wrapping, tmp_path):
     """One's own, a plain BigGAN and a BigGAN-deep: the tensors, or one digest of them."""
-    found = read_state_dict(write(tmp_path / "file", "zip", wrapping(STATE)), lambda state: "a.weight" in state)
-    torch.testing.assert_close(dict(found), STATE)
     trained = nn.Sequential(nn.Linear(5, 48), nn.BatchNorm1d(48))
     loaded = nn.Sequential(nn.Linear(5, 48), nn.BatchNorm1d(48))
     assert load_weights(loaded, write(tmp_path / "file", "zip", wrapping(trained.state_dict()))) is loaded
     torch.testing.assert_close(dict(loaded.state_dict()), dict(trained.state_dict()))
-    (tmp_path / "deep").mkdir()
-    (tmp_path / "deep/config.json").write_text(json.dumps(small_deep.config.to_dict()))
-    states = {"G_ema.pth": naive_biggan.random_state(), "deep/pytorch_model.bin": small_deep.state_dict()}
+    deep = biggan_models.random_model().float()
+    put(tmp_path / "deep/config.json", json.dumps(deep.config.to_dict()).encode())
+    states = {"G_ema.pth": naive_biggan.random_state(), "deep/pytorch_model.bin": deep.state_dict()}
     for name, state in states.items():
         expected = load_generator(str(write(tmp_path / name, "zip", state)))
         assert load_generator(str(write(tmp_path / name, "zip", wrapping(state)))).digest == expected.digest
@@ -372,14 +334,14 @@ def test_code_is_refused_and_not_run(kind, tmp_path, capsys):
     for content in (Evil(), {"a": STATE["b"], "model": torch.nn.Linear(2, 2)}):
         path = write(tmp_path / "file", kind, content)
         with pytest.raises(UserError, match=r"holds more than tensors: \S+\. .*never done.*state_dict"):
-            read_state_dict(path)
+            read_state_dict(path, bool)
     assert "this was run" not in capsys.readouterr().out
 
 
 def test_something_else_is_named(tmp_path):
     """What it is instead of a state dict."""
-    with pytest.raises(UserError, match=r"no safetensors file, nor one of torch\.save"):
-        read_state_dict(put(tmp_path / "file", b"hello world"))
+    with pytest.raises(UserError, match=r"neither of safetensors nor of torch\.save"):
+        read_state_dict(put(tmp_path / "file", b"hello world"), bool)
     for content, message in ((torch.zeros(3), "but holds a Tensor"), ({"epoch": 3}, "but holds a dict of 'epoch'")):
         with pytest.raises(UserError, match=message):
-            read_state_dict(write(tmp_path / "file", "zip", content))
+            read_state_dict(write(tmp_path / "file", "zip", content), bool)

@@ -36,8 +36,7 @@ class Images(nn.Module):
         self.embed = nn.Embedding(classes, 4) if classes and not one_hot else None
         beside = classes if one_hot else 4 * bool(classes)
         self.linear = nn.ConvTranspose2d(dim_z + beside, channels, 4) if spatial else nn.Linear(dim_z + beside, 48)
-        for name, value in attributes.items():
-            setattr(self, name, value)
+        vars(self).update(attributes)
 
     def forward(self, z, *y):
         if self.embed is not None or self.one_hot:
@@ -52,12 +51,7 @@ class Told(nn.Module):
 
     def __init__(self, finish, dim_z=6):
         super().__init__()
-        self.finish = finish
-        if dim_z:
-            self.dim_z = dim_z
-
-    def forward(self, z):
-        return self.finish(z)
+        self.forward, self.dim_z = finish, dim_z
 
 
 class Bare:
@@ -67,9 +61,7 @@ class Bare:
     device = torch.device("cpu")
 
     def __init__(self, finish=lambda z: z[:, :1, None, None].expand(-1, 3, 2, 2).tanh(), **changes):
-        self.finish = finish
-        for name, value in changes.items():
-            setattr(self, name, value)
+        vars(self).update(finish=finish, **changes)
 
     def __call__(self, z, y=0, *, truncation=1.0):
         return self.finish(z)
@@ -180,8 +172,6 @@ def test_module_with_classes_is_wrapped(settings, names):
     torch.testing.assert_close(generator(z, [6, NAMES[2] if names else 2]), expected)
     with pytest.raises(UserError, match=r"A class must be from 0 to 6.*, got 7"):
         generator(z, 7)
-    config = DiscoverConfig(method="adam", steps=1, held_out=2, classes=(6, 2))
-    assert [snapshot.record.step for snapshot in discover(generator, config)] == [0, 1]
 
 
 class Style(Images):
@@ -277,9 +267,6 @@ def test_a_renamed_file_is_the_same_generator(folder):
     former = Directions(found.matrix, header)
     former.require_fits(one)
     assert len(merge({"former": former[:2], "now": found[2:]})) == 5
-    header["generator"]["digest"] = "dead"
-    with pytest.raises(UserError, match="different generators"):
-        merge({"other": Directions(found.matrix, header)[:2], "now": found[2:]})
     settings = {"held_out": 2, "final_samples": 2, "held_out_probes": 2}
     comparison = Comparison(one, settings, ["axes"], [0], folder / "comparison", 8)
     digest, one.digest = one.digest, one.former_digest
@@ -302,15 +289,10 @@ def test_numpy_and_its_scalars_are_taken():
         z.numpy().setflags(write=False)
         for odd in (z.numpy()[::-1, ::-1], z.numpy().astype(">f4")):
             np.testing.assert_array_equal(generator(odd, 0), generator(np.array(odd, dtype=np.float32), 0))
-        for arguments in ({"n": 2.0}, {"n": 2, "truncation": "x"}, {"n": 2, "truncation": np.ones(1)}):
-            with pytest.raises(UserError, match=r"n must be a whole number|truncation must be above 0"):
-                generator.sample_z(**arguments)
         assert generator(z.tolist(), 0).shape == images.shape
-        for odd in (z.tolist()[0], [["a"]], [[0.0], [0.0, 1.0]]):
-            with pytest.raises(UserError, match="z must be"):
-                generator(odd, 0)
-        with pytest.raises(UserError, match=r"z must be \(batch, .*got torch.int64"):
-            generator(np.zeros(z.shape, dtype=np.int64))
+    for odd in ([1.0] * 4, [["a"]], [[0.0], [0.0, 1.0]], np.zeros((2, 4), dtype=np.int64)):
+        with pytest.raises(UserError, match="z must be"):
+            generator(odd, 0)
 
 
 def test_reference_names_a_function_of_a_module_or_file(folder, monkeypatch):
@@ -361,7 +343,7 @@ def test_module_without_gradients_is_refused_where_they_are_needed():
         ("mine:images", "mine:images takes no weights, got 9"),
         ("not_there:function", r"there is no module 'not_there'\. It is looked for in"),
         ("not_there.py:function", r"there is no file not_there\.py\. It is looked for from"),
-        ("needs:function", r"there is no module 'not_installed'\. needs needs it"),
+        ("needs:function", r"importing needs raised ModuleNotFoundError: No module named 'not_installed'"),
         ("broken:function", r"importing broken raised RuntimeError: at import\. \(.*broken.py, line 2\)"),
         ("mine:exits", r"mine:exits raised SystemExit: 3\. \(.*mine.py, line \d+\)"),
         ("mine:a_class", "got a type. Name a function that makes the module"),
@@ -378,18 +360,16 @@ class AnyClass(Images):
         return super().forward(z + 0 * y[:, None])
 
 
-LAZY = nn.Sequential(nn.LazyLinear(48), nn.Unflatten(1, (3, 4, 4)), nn.Tanh())
 CHANGING = Told(lambda z: torch.zeros(len(z), 3, len(z), len(z)))
 
 
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (AnyClass(), "takes a class, and how many there are cannot be found out"),
-        (LAZY, r"weights that are not made yet, such as 0\.weight: .* Call the module once"),
+        (AnyClass(), "could not be called with z .* num_classes if it has classes"),
         (Told(pixels, dim_z=None), r"\|z\| tried: none that could be read .* Give the module an attribute dim_z"),
         (Images(classes=7, one_hot=True), "could not be called with z .* num_classes if it has classes"),
-        (Images(classes=30, num_classes=31), "says that it has 31 classes, but with class 30 it raises IndexError"),
+        (Images(classes=30, num_classes=31), r"one try raised IndexError: .* \(with class 30\)"),
         (Images(lambda x: 127 * (1 + x.tanh())), r"such as images / 127\.5 - 1"),
         (Images(lambda x: x / 0), "gives NaN or infinity"),
         (Told(lambda z: pixels(z + torch.randn_like(z))), "gives other images each time .* draws noise of its own"),
@@ -397,11 +377,9 @@ CHANGING = Told(lambda z: torch.zeros(len(z), 3, len(z), len(z)))
         (CHANGING, r"shape \(1, 3, 8, 8\) for 1 latents .*: the size of an image must not change"),
         (Told(lambda z: (pixels(z), pixels(z))), r"floats, got a tuple of \[0\] torch.float32 \(8, 3, 2, 2\), \[1\]"),
         (Told(lambda z: pixels(z) if not z.any() else {}["key"]), r"called with z of shape \(8, 6\), raised KeyError"),
-        (Bare(lambda z: torch.zeros(len(z), 3, 4, 4)), r"images of shape \(8, 3, 2, 2\) for 8 latents"),
         (Bare(lambda z: Bare().finish(z.mul_(2))), "bare changes the z that it is given. Let it work on a copy"),
         (Bare(sample_z=lambda n, **_: torch.zeros(n, 3)), r"sample_z\(8\) of bare must give floats .* got .* \(8, 3\)"),
-        (Bare(device="cpu"), r"Of the generator Bare, device must be a torch.device, .* got 'cpu'"),
-        (Bare(num_classes=2, class_names=("one",)), r"class_names must be None, or a name for each of 2 .*\('one',\)"),
+        (Bare(num_classes=2, class_names=("one",)), r"class_names of bare must be .* for each of 2 .*\('one',\)"),
     ],
 )
 def test_what_does_not_do_is_refused(made, message):

@@ -13,7 +13,7 @@ from directions.cli.main import main
 from directions.direction_file import load_directions
 from directions.direction_file.format import pack
 from directions.errors import UserError
-from directions.hub import FILE_NAME, as_text, card_and_pictures, is_hub_id, push, write_card
+from directions.hub import FILE_NAME, card_and_pictures, is_hub_id, push, write_card
 
 ID = "owner/few"
 
@@ -117,8 +117,8 @@ def test_is_hub_id_knows_paths(tmp_path, monkeypatch):
         assert not is_hub_id(text)
 
 
-def test_missing_things_and_wrong_content_are_told_apart(hub, monkeypatch):
-    """A repository, a revision, the file in it; what is not the file of the digest, something else, or too large."""
+def test_missing_things_and_wrong_content_are_told_apart(hub):
+    """A repository, a revision, the file in it; what is not the file of the digest, or something else."""
 
     def refuses(message, **where):
         with pytest.raises(UserError, match=message):
@@ -132,10 +132,6 @@ def test_missing_things_and_wrong_content_are_told_apart(hub, monkeypatch):
     hub.corrupt = False
     put(hub, **{FILE_NAME: b"\x80\x04" + bytes(100)})
     refuses("it is a pickle; unpickling can run any code")
-    monkeypatch.setattr("directions.hub.LARGEST", 10)
-    hub.requests.clear()
-    refuses("is no direction file: it has 102 bytes")
-    assert not any(request.startswith("GET") for request in hub.requests)
     hub.revisions[ID]["main"].pop(FILE_NAME)
     refuses(r"owner/few holds no directions\.safetensors")
 
@@ -183,4 +179,3 @@ def test_card_shows_hostile_text_as_text():
     assert "secret" not in card
     assert "Hidden directions, which are in the file too: 1." in card
     assert card.count("\n---\n") == 1
-    assert as_text("[a](b)") == r"\[a\]\(b\)"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +14,7 @@ from directions.cli.common import HARDWARE, OUTPUT, SAMPLES, Quiet, print_table
 from directions.cli.gan.sample import classes_of, counting, folder_for, make_folder
 from directions.errors import NonFiniteError, UserError
 from directions.evaluation.metrics import GROUPS, METRICS, Measuring, MetricFile, NamedMetric, find_metrics
+from directions.files import require_writable
 from directions.settings.base import Settings, setting, with_options
 from directions.settings.train import DataFormat, OnBroken
 
@@ -127,7 +127,7 @@ def evaluate(
         if any(metric.needs_data for metric in wanted):
             measuring.real = _open_images(asked, training, generator.resolution)
         file = MetricFile(asked.out or folder_for(run, "", "evaluations"))
-        file.require_writable()
+        require_writable(file.path)
         pictures = file.path.with_name("metrics")
         if asked.plots:
             make_folder(pictures, "--out, or --no-plots")
@@ -165,9 +165,7 @@ def _measure(
         for metric in metrics:
             line = known = None if again else file.find(metric, measuring)
             if line is None:
-                start = time.perf_counter()
-                result = measuring.measure(metric)
-                line = file.line(metric, measuring, result, time.perf_counter() - start)
+                line = measuring.measure(metric)
             lines.append(line)
             if as_json:
                 typer.echo(json.dumps(line))

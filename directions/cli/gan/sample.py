@@ -225,8 +225,7 @@ def _most_active_first(generator: Generator, settings: SampleSettings, run: str,
         metric = replace(metric, settings=metric.settings | {"truncation": settings.truncation})
     measuring = Measuring(generator, classes=classes_of(generator, settings.classes), progress=partial(counting, quiet))
     known = MetricFile(run).find(metric, measuring) if Path(run, FILE_NAME).is_file() else None
-    results = measuring.measure(metric).results if known is None else known["results"]
-    return list(results["order"])
+    return list((known or measuring.measure(metric))["results"]["order"])
 
 
 @contextlib.contextmanager
