@@ -13,6 +13,7 @@ import typer
 from directions.cli.common import (
     OUTPUT,
     Device,
+    FilePath,
     GeneratorName,
     ProgressBar,
     Quiet,
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
 _what = partial(typer.Option, rich_help_panel="What to measure")
 _output = partial(typer.Option, rich_help_panel=OUTPUT)
-
-FilePath = Annotated[Path, typer.Argument(help="A direction file, or the run folder that it is in.")]
 
 _METRICS = "Among penalty, hessians, diagonalness, activeness and factors."
 _ALL = "all that the generator allows"

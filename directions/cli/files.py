@@ -13,17 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from directions.cli.common import (
-    OUTPUT,
-    Device,
-    GeneratorName,
-    Weights,
-    print_json,
-    print_table,
-)
+from directions.cli.common import OUTPUT, Device, FilePath, GeneratorName, Weights, print_json, print_table
 from directions.direction_file.format import short
 from directions.errors import UserError
-from directions.files import user_path
 from directions.joint.notes import joint_notes, verdict
 from directions.settings.base import Settings, setting, with_options
 from directions.settings.discover import SIGN_VECTORS_UP_TO, parse_classes
@@ -51,14 +43,8 @@ def option(panel: str | None, text: str, *flags: str, **more: Any) -> Any:
     return typer.Option(*flags, help=text, rich_help_panel=panel, **more)
 
 
-def path_option(panel: str | None, text: str, *flags: str, **more: Any) -> Any:
-    """An option that takes a path, also one that begins with ``~``."""
-    return option(panel, text, *flags, parser=user_path, **more)
-
-
-FilePath = Annotated[Path, typer.Argument(parser=user_path, help="A direction file, or the run folder that it is in.")]
-Out = Annotated[Path, path_option(OUTPUT, "Direction file to write.", "--out", "-o", metavar="FILE")]
-To = Annotated[Path, path_option(OUTPUT, "Direction file to write.", "--to", "-o", metavar="FILE")]
+Out = Annotated[Path, option(OUTPUT, "Direction file to write.", "--out", "-o", metavar="FILE")]
+To = Annotated[Path, option(OUTPUT, "Direction file to write.", "--to", "-o", metavar="FILE")]
 Overwrite = Annotated[bool, option(OUTPUT, "Replace the file if it is there.", "--overwrite")]
 AsJson = Annotated[bool, option(OUTPUT, "Print the result as JSON.", "--json")]
 History = Annotated[bool, option(None, "Show what was changed in the file, when, and by which version.", "--history")]
@@ -199,7 +185,7 @@ def name(
         str | None, typer.Argument(help="Index or present name.", show_default=False, metavar="[DIRECTION]")
     ] = None,
     new_name: Annotated[str | None, typer.Argument(help=_NAME_HELP, show_default=False, metavar="[NAME]")] = None,
-    csv: Annotated[Path | None, path_option(_WRITE, _CSV_HELP, metavar="FILE")] = None,
+    csv: Annotated[Path | None, option(_WRITE, _CSV_HELP, metavar="FILE")] = None,
     order: Annotated[
         str | None,
         option(_WRITE, "Show these first, then the others as they are; indices stay.", metavar="DIRECTION,…"),
@@ -289,7 +275,7 @@ def select(
 
 
 def merge(
-    files: Annotated[list[Path], typer.Argument(parser=user_path, help="Two or more direction files, or run folders.")],
+    files: Annotated[list[Path], typer.Argument(help="Two or more direction files, or run folders.")],
     out: Out,
     orthonormalise: Annotated[bool, option(None, _TURN_HELP, "--orthonormalise")] = False,
     same_names: Annotated[
@@ -359,7 +345,7 @@ class Foreign(Settings):
 @with_options(Foreign)
 def convert(
     given: dict[str, Any],
-    file: Annotated[Path, typer.Argument(parser=user_path, help=_FOREIGN_HELP)],
+    file: Annotated[Path, typer.Argument(help=_FOREIGN_HELP)],
     to: To,
     as_json: AsJson = False,
 ) -> None:

@@ -135,14 +135,11 @@ def _check_perpendicular(matrix: np.ndarray, said: Sequence[str]) -> None:
 def _orthonormalised(matrix: np.ndarray, said: Sequence[str]) -> tuple[np.ndarray, float]:
     """Apply Gram–Schmidt in order; also return by how many degrees the row that was turned most was turned."""
     columns, triangle = np.linalg.qr(matrix.T)
-    diagonal = triangle.diagonal()
-    # |R_ii| is the sine of the angle between a row and the span of those before it, as rows have length 1.
-    dependent = np.abs(diagonal) < 1e-3
-    if dependent.any():
-        which = f"Direction {said[int(dependent.argmax())]} lies in the span of those before it"
-        raise UserError(f"{which}, so that Gram–Schmidt leaves nothing of it. Leave it out: directions select.")
-    basis = columns.T * np.sign(diagonal)[:, None]
+    basis = columns.T * np.sign(triangle.diagonal())[:, None]
     turns = np.degrees(np.arccos(np.clip((basis * matrix).sum(axis=1), -1.0, 1.0)))
+    if turns.max() > 89.9:  # nearly all of the row was its projection
+        which = f"Direction {said[int(turns.argmax())]} lies in the span of those before it"
+        raise UserError(f"{which}, so that Gram–Schmidt leaves nothing of it. Leave it out: directions select.")
     return basis, round(float(turns.max()), 3)
 
 

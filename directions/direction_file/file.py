@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import hashlib
 import itertools
 import operator
 import os
@@ -30,7 +29,7 @@ from directions.direction_file.format import (
     upgraded,
 )
 from directions.errors import UserError, nearest
-from directions.files import cannot_write, write_bytes
+from directions.files import cannot_write, user_path, write_bytes
 from directions.hub import fetch_from_hub, is_hub_id
 
 if TYPE_CHECKING:
@@ -599,7 +598,7 @@ class Directions:
             if index in by_index:
                 raise UserError(f"Direction {index} ({self.names[index]!r}) is given twice. Say all of it once.")
             by_index[index] = wanted
-        return self._with_header(annotate(self._header, by_index))
+        return self._with_header(annotate(self.header, by_index))
 
     def reordered(self, keys: Key | Sequence[Key]) -> Directions:
         """Change the order in which directions are shown (`order`); indices and rows stay as they are.
@@ -616,7 +615,7 @@ class Directions:
         first = [self.index(key) for key in _keys(keys)]
         if len(set(first)) < len(first):
             raise UserError(f"Each direction has one place in the order, got {keys!r}.")
-        return self._with_header(reorder(self._header, [*first, *(i for i in self.order if i not in first)]))
+        return self._with_header(reorder(self.header, [*first, *(i for i in self.order if i not in first)]))
 
     def undone(self) -> Directions:
         """Take the last change of the history back.
@@ -627,7 +626,7 @@ class Directions:
         Raises:
             UserError: If there is none, or it cannot be undone.
         """
-        return self._with_header(undo(self._header))
+        return self._with_header(undo(self.header))
 
     def _with_header(self, header: dict[str, Any]) -> Directions:
         """Return the same matrix with another header, in which only annotations differ."""
@@ -661,9 +660,8 @@ def _kept(matrix: np.ndarray, header: dict[str, Any]) -> Directions:
 
 def direction_file(path: str | os.PathLike[str]) -> Path:
     """Return the direction file that is meant by a path: the file itself, or that of a run folder."""
-    given = Path(os.path.expanduser(path))  # noqa: PTH111 — Path.expanduser raises without a home folder
-    inside = given / "directions.safetensors"
-    return inside if os.path.isfile(inside) else given  # noqa: PTH113 — a name too long is no file, no error
+    inside = user_path(path) / "directions.safetensors"
+    return inside if os.path.isfile(inside) else user_path(path)  # noqa: PTH113 — a name too long is no file, no error
 
 
 def load_directions(path: str | os.PathLike[str], *, revision: str | None = None) -> Directions:
@@ -721,9 +719,7 @@ def edit_directions(
     target = Path(os.path.realpath(path))  # as the atomic write: a link and its target are one file
     if not os.path.isfile(target):  # noqa: PTH113 — a name too long is no file, no error
         unpack(path)  # says what is wrong with it
-    # A name may be as long as the system allows, and then has no room for a suffix.
-    stem = target.name if len(os.fsencode(target.name)) < 240 else hashlib.sha256(os.fsencode(target.name)).hexdigest()
-    lock = target.with_name(f".{stem}.lock")
+    lock = target.with_name(f".{target.name}.lock")
     try:
         held = FileLock(lock, timeout=timeout).acquire(poll_interval=0.02)
     except Timeout:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import ipaddress
@@ -63,7 +64,7 @@ def make_app(file: OpenFile, generator: Generator, origin: Origin, token: str) -
         An ASGI app; ``app.state.stop()`` gives up what it is making, for when the server ends.
     """
     painter, worker, backstage = Painter(generator), Worker(), Backstage(file.path)
-    animations = 0
+    animations = asyncio.Semaphore(_ANIMATIONS_AT_ONCE)
     folder = resources.files("directions.explorer") / "page"
     environment = Environment(loader=PackageLoader("directions.explorer", "page"), autoescape=True)
     title = file.path.parent.name if file.path.name == FILE_NAME else file.path.name
@@ -93,16 +94,12 @@ def make_app(file: OpenFile, generator: Generator, origin: Origin, token: str) -
         return Response(picture, media_type=models.FORMATS[asked.format])
 
     async def post_animation(request: Request) -> Response:
-        nonlocal animations
         asked = models.AnimationRequest.read(await read_body(request)).check(generator)
-        if animations >= _ANIMATIONS_AT_ONCE:
+        if animations.locked():
             raise BusyError
-        shared: Any = Shared(generator, worker.do, request.is_disconnected)
-        animations += 1
-        try:
+        async with animations:
+            shared: Any = Shared(generator, worker.do, request.is_disconnected)
             gif = await run_in_threadpool(lambda: animate(asked, file.read(), shared))
-        finally:
-            animations -= 1
         return Response(gif, media_type="image/gif")
 
     async def when_idle(request: Request, make: Callable[[Content, str, Any], Any]) -> Any:

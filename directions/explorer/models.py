@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from typing_extensions import Self
 
 from directions.direction_file.annotate import LARGEST_PATH_SIZE
+from directions.direction_file.format import short
 from directions.errors import UserError, nearest
 from directions.generators.base import Generator, LayerRange, chosen_layers
 from directions.settings.render import MAX_GIF_FPS as MAX_FPS
@@ -24,26 +25,11 @@ FORMATS = {"png": "image/png", "webp": "image/webp", "jpeg": "image/jpeg"}
 _LONGEST_TEXT = 4000
 """More than any name or note may have; what is longer is refused before it is looked at."""
 
-_SHOWN = 80
 _ID = "the id of a direction, 16 hexadecimal digits"
 
 DirectionId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 Amount = Annotated[float, Field(ge=-MAX_AMOUNT, le=MAX_AMOUNT)]
-
-
-def shorten(value: object) -> str:
-    """Write what was got, for a message.
-
-    Returns:
-        Its ``repr``, cut off after 80 characters.
-
-    Example:
-        >>> shorten("x" * 200)[-4:]
-        'xxx…'
-    """
-    text = repr(value)
-    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
 
 
 def field(allowed: str, default: Any = ..., **limits: Any) -> Any:
@@ -78,17 +64,17 @@ class Request(BaseModel):
     def _explain(cls, error: ValidationError) -> str:
         fault = error.errors(include_url=False)[0]
         if fault["type"] == "json_invalid":
-            return f"The request must be JSON in UTF-8: {shorten(fault['ctx']['error'])}."
+            return f"The request must be JSON in UTF-8: {short(fault['ctx']['error'])}."
         if not fault["loc"]:
-            return f"The request must be a JSON object, got {shorten(fault['input'])}."
+            return f"The request must be a JSON object, got {short(fault['input'])}."
         names = {declared.alias or name: declared for name, declared in cls.model_fields.items()}
         name = str(fault["loc"][0])
         if fault["type"] == "extra_forbidden":
-            close = nearest(name[:_SHOWN], names)
-            return f"The request has an unknown field {shorten(name)}.{close} Known: {', '.join(names)}."
+            known = f"{nearest(name[:80], names)} Known: {', '.join(names)}"
+            return f"The request has an unknown field {short(name)}.{known}."
         if fault["type"] == "missing" and len(fault["loc"]) == 1:
             return f"The request lacks {name!r}."
-        return f"{name} must be {names[name].description}, got {shorten(fault['input'])}."
+        return f"{name} must be {names[name].description}, got {short(fault['input'])}."
 
 
 class View(Request):
@@ -143,12 +129,12 @@ class View(Request):
         """
         last = generator.num_classes - 1
         if not generator.num_classes and self.label is not None:
-            raise UserError(f"class must be null or left out: the generator has no classes, got {shorten(self.label)}.")
+            raise UserError(f"class must be null or left out: the generator has no classes, got {short(self.label)}.")
         if self.labels is not None and len(self.labels) != len(self.seeds):
             count = len(self.labels)
             raise UserError(f"class must be one index, or {len(self.seeds)}, one for each seed, got {count}.")
         if generator.num_classes and not all(0 <= label <= last for label in self.labels or (-1,)):
-            raise UserError(f"class must be a whole number from 0 to {last}, got {shorten(self.label)}.")
+            raise UserError(f"class must be a whole number from 0 to {last}, got {short(self.label)}.")
         self.layers_of(generator)
         return self
 

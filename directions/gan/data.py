@@ -77,14 +77,9 @@ class ImageData:
 
 def open_data(config: TrainConfig, *, on_image: Callable[[int, int], None] = lambda done, total: None) -> ImageData:
     """Open the images that a configuration names; see `open_folder`."""
-    return open_folder(
-        Path(config.data),
-        config.resolution,
-        kind=config.data_format,
-        cache=None if config.cache is None else Path(config.cache),
-        skip_broken=config.on_broken == "skip",
-        on_image=on_image,
-    )
+    folder, cache, skip = Path(config.data), config.cache and Path(config.cache), config.on_broken == "skip"
+    layout: dict[str, Any] = {"kind": config.data_format, "cache": cache, "skip_broken": skip}
+    return open_folder(folder, config.resolution, **layout, on_image=on_image)
 
 
 def data_format(folder: Path) -> DataFormat:
@@ -156,8 +151,9 @@ def _scenes(folder: Path, size: int, cache: Path) -> ImageData:
             yield image.reshape(size, factor, size, factor, 3).mean(axis=(1, 3)).round().astype(np.uint8)
 
     entry = cache / hashlib.sha256(f"{_CACHE_VERSION}/{size}/{digest}".encode()).hexdigest()[:24]
-    header = _read_header(entry) or _write_entry(entry, smaller(), size, {"source": digest})
-    return ImageData(_opened(entry, header), f"{digest}/{size}")
+    if _read_header(entry) is None:
+        _write_entry(entry, smaller(), size, {"source": digest})
+    return ImageData(_opened(entry), f"{digest}/{size}")
 
 
 def _files(
@@ -211,7 +207,7 @@ def _files(
         unread = f"{len(names)} of {len(files)} files in {folder} cannot be read and are left out"
         warnings.warn(f"{unread}: {', '.join(names[:_NAMED])}{more}.", UserWarning, stacklevel=4)
         left_out = (*left_out, f"{len(names)} that cannot be read")
-    return ImageData(_opened(entry, header), header["sha256"], left_out)
+    return ImageData(_opened(entry), header["sha256"], left_out)
 
 
 def image_files(folder: Path) -> tuple[list[Path], tuple[str, ...]]:
@@ -366,14 +362,10 @@ def _read_header(entry: Path) -> dict[str, Any] | None:
     return header if (entry / "images.npy").is_file() else None
 
 
-def _opened(entry: Path, header: dict[str, Any]) -> NDArray[np.uint8]:
+def _opened(entry: Path) -> NDArray[np.uint8]:
     """Map an entry's array into memory."""
     path = entry / "images.npy"
-    wrong = f"Delete the folder {entry}; it is made anew."
     try:
-        images: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
+        return np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} is damaged ({error}). {wrong}") from error
-    if images.shape != (header["count"], header["size"], header["size"], 3) or images.dtype != np.uint8:
-        raise UserError(f"{path} is not what its dataset.json says. {wrong}")
-    return images
+        raise UserError(f"{path} is damaged ({error}). Delete the folder {entry}; it is made anew.") from error

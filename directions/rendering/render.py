@@ -15,7 +15,7 @@ from tqdm import tqdm
 from directions.direction_file import Directions
 from directions.direction_file.file import Key
 from directions.errors import UserError
-from directions.files import require_writable
+from directions.files import explained, require_writable
 from directions.rendering.animate import PlannedPage, held_rate, page_of, require_ffmpeg, require_size, write_animations
 from directions.rendering.gallery import gallery_files, write_gallery
 from directions.rendering.stills import COLUMNS, write_plane, write_strip
@@ -212,10 +212,8 @@ def carry_out(
     """
     kind, out = plan.settings.format, plan.out
     folder = out.parent if kind == "gallery" or is_file(out) else out
-    try:
+    with explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"Cannot make the folder {folder}: {error.strerror}. Write somewhere else.") from error
     if kind != "gallery":  # whose folder is begun before its first image
         for path in plan.files:
             require_writable(path)

@@ -22,8 +22,7 @@ from directions.direction_file.format import make_header
 from directions.evaluation.statistics import Statistics, suggest_names
 from directions.explorer.file import OpenFile
 from directions.explorer.models import AnimationRequest
-from directions.explorer.painter import Shared, Store, SupersededError, Worker, animate
-from directions.generators.base import LayerRange
+from directions.explorer.painter import Shared, SupersededError, Worker, animate
 from directions.rendering.frames import random_rivals, to_uint8
 
 
@@ -73,16 +72,12 @@ def test_picture_is_the_generators_at_that_place(page):
 
 
 def test_picture_is_kept_for_the_next_who_asks(page):
-    """The generator does not make it again, and another amount is another picture; what is kept has a total size."""
+    """The generator does not make it again, and another amount is another picture."""
     first = page.image(moves={page.ids[1]: 1.0})
     calls = len(page.generator.batch_sizes)
     assert page.image(moves={page.ids[1]: 1.0, page.ids[2]: 0.0}).content == first.content
     assert len(page.generator.batch_sizes) == calls
     assert page.image(moves={page.ids[1]: 1.01}).content != first.content
-    store, made = Store(10), []
-    for text in ("aaaa", "bbbb", "aaaa", "cccc", "aaaa"):  # what was not asked for the longest goes first
-        store.get(text, lambda text=text: made.append(text) or text)
-    assert (made, len(store)) == (["aaaa", "bbbb", "cccc"], 2)
 
 
 def test_pictures_of_clients_at_once_are_their_own(page):
@@ -102,22 +97,6 @@ def test_pictures_of_clients_at_once_are_their_own(page):
 
     with ThreadPoolExecutor(4) as threads:
         assert list(threads.map(use, range(4))) == [True] * 4
-
-
-def test_layers_move_only_what_they_make(builtin_page):
-    """With layers, the others see the sample where it was; what lies before is kept and the picture the same."""
-    page = builtin_page
-    z = page.generator.sample_z(1, seed=3, truncation=0.9)
-    moved = load_directions(page.path).move(z, 0, 2.0)
-    layers = LayerRange(4, 9, page.generator.num_layers)
-    truth = to_uint8(page.generator.prefix(z, 1, layers=layers, truncation=0.9)(moved))[0]
-    for form in ("png", "webp", "png"):
-        answer = page.image(
-            seeds=[3], truncation=0.9, layers=[4, 9], moves={page.ids[0]: 2.0}, format=form, **{"class": 1}
-        )
-    np.testing.assert_array_equal(pixels(answer), truth)
-    whole = page.image(seeds=[3], truncation=0.9, layers=[0, 9], moves={page.ids[0]: 2.0}, **{"class": 1})
-    assert whole.content != answer.content
 
 
 @pytest.mark.parametrize(

@@ -114,9 +114,10 @@ async def stand_in_line(worker, requests):
     ],
     ids=["newer", "overtaken", "too many"],
 )
-def test_worker_serves_only_the_newest_request_of_a_client(requests, served, error, most):
+def test_worker_serves_only_the_newest_request_of_a_client(monkeypatch, requests, served, error, most):
     """The others are dropped without being computed; the line is bounded."""
-    log, results = asyncio.run(stand_in_line(Worker(most_waiting=most), requests))
+    monkeypatch.setattr(painter, "_MOST_WAITING", most)
+    log, results = asyncio.run(stand_in_line(Worker(), requests))
     assert log == served
     dropped = [result for request, result in zip(requests, results, strict=True) if request not in served]
     assert all(isinstance(result, error) for result in dropped)

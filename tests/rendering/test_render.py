@@ -80,7 +80,7 @@ def test_render_file_names_are_safe(generator, tmp_path, monkeypatch):
     assert files(tmp_path) == sorted(path.name for path in written)
     (tmp_path / "file").touch()
     for out in (tmp_path / "file", tmp_path / "file" / "inside"):
-        with pytest.raises(UserError, match=r"Cannot make the folder .*file"):
+        with pytest.raises(UserError, match=r"Cannot write .*file"):
             draw(generator, out)
 
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from directions.cli.common import HARDWARE, OUTPUT, SAMPLES, Quiet, print_table
-from directions.cli.gan.sample import classes_of, counting, folder_for, make_folder
+from directions.cli.gan.sample import classes_of, counting, folder_for
 from directions.errors import NonFiniteError, UserError
 from directions.evaluation.metrics import GROUPS, METRICS, Measuring, MetricFile, NamedMetric, find_metrics
+from directions.files import explained
 from directions.settings.base import Settings, setting, with_options
 from directions.settings.train import DataFormat, OnBroken
 
@@ -65,28 +66,22 @@ class EvaluateSettings(Settings):
     plots: bool = _output(True, "Draw what can be drawn (PNG).", flags=("--plots/--no-plots",))
 
 
+_LISTED = [
+    *("Metrics:", *(f"{metric.name}: {metric.summary}. Cost: {metric.cost}." for metric in METRICS.values())),
+    *("Groups:", *(f"{name}: {', '.join(members)}." for name, members in GROUPS.items())),
+]
+METRICS_EPILOG = "\n\n".join(_LISTED)
+"""The end of the help: every metric with what it costs, a line each."""
+
+
 def _print_metrics(wanted: bool) -> None:
     if wanted:
-        rows = [("metric", "value", "cost"), *((m.name, m.summary, m.cost) for m in METRICS.values())]
-        print_table(rows, "lll")
-        typer.echo()
-        print_table([("group", "metrics"), *((name, ", ".join(members)) for name, members in GROUPS.items())], "ll")
+        typer.echo("\n".join(_LISTED))
         raise typer.Exit
 
 
-def metrics_epilog() -> str:
-    """Return the end of the help: every metric with what it costs, a line each."""
-    lines = [f"{metric.name}: {metric.summary}. Cost: {metric.cost}." for metric in METRICS.values()]
-    groups = [f"{name}: {', '.join(members)}." for name, members in GROUPS.items()]
-    return "\n\n".join(["Metrics:", *lines, "Groups:", *groups])
-
-
 _LIST = typer.Option(
-    "--list",
-    callback=_print_metrics,
-    is_eager=True,
-    rich_help_panel=_WHAT,
-    help="Print that list as a table, and exit.",
+    "--list", callback=_print_metrics, is_eager=True, rich_help_panel=_WHAT, help="Print that list, and exit."
 )
 
 
@@ -130,7 +125,8 @@ def evaluate(
         file.require_writable()
         pictures = file.path.with_name("metrics")
         if asked.plots:
-            make_folder(pictures, "--out, or --no-plots")
+            with explained(pictures):
+                pictures.mkdir(parents=True, exist_ok=True)
         for line in _measure(run, wanted, measuring, file, again=asked.again, as_json=as_json):
             picture = pictures / f"{line['metric']}.png"
             if asked.plots and plot_results(picture, METRICS[line["metric"]].kind, line["results"]):

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from directions.cli.common import HARDWARE, OUTPUT, SAMPLES, Json, Quiet, print_json, progress_bar
-from directions.errors import UserError
 from directions.settings.base import MAX_SEED, ConfigError, Settings, setting, with_options
 from directions.settings.discover import parse_classes
 from directions.settings.render import MAX_SAMPLES
@@ -22,7 +21,6 @@ from directions.settings.render import MAX_SAMPLES
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from directions.direction_file import Directions
     from directions.generators.base import Generator
 
 _drawn = partial(setting, panel=SAMPLES)
@@ -114,14 +112,6 @@ def folder_for(run: str, inside: str, elsewhere: str) -> Path:
     return Path(run, inside) if Path(run).is_dir() else Path("outputs", elsewhere, name)
 
 
-def make_folder(folder: Path, remedy: str) -> None:
-    """Make a folder for pictures, before anything is made for it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"Cannot make {folder}: {error.strerror}. Choose another with {remedy}.") from error
-
-
 def classes_of(generator: Generator, text: str) -> tuple[int, ...]:
     """Read the classes to draw from; none for a generator without classes."""
     from directions.generators.base import resolve_classes
@@ -132,16 +122,19 @@ def classes_of(generator: Generator, text: str) -> tuple[int, ...]:
 def _images(generator: Generator, settings: SampleSettings, folder: Path, *, quiet: bool) -> list[Path]:
     """Write a sheet of images, and a file for each if it is wanted."""
     import torch
+    from PIL import Image
 
-    from directions.files import atomic_write, require_writable
+    from directions.files import atomic_write, explained, require_writable
     from directions.gan.recording import sample_sheet
+    from directions.rendering.frames import to_uint8
 
     number, truncation = settings.samples or 64, settings.truncation
     paths = [folder / "samples.png"]
     paths += [folder / f"sample-{index:05d}.png" for index in range(number)] if settings.separate else []
     z = generator.sample_z(number, seed=settings.seed, truncation=truncation)
     y = _classes(generator, settings, number)
-    make_folder(folder, "--out")
+    with explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     for path in paths:
         require_writable(path)
     parts: list[Tensor] = []
@@ -152,7 +145,7 @@ def _images(generator: Generator, settings: SampleSettings, folder: Path, *, qui
             bar.update(len(parts[-1]))
     images = torch.cat(parts)
     pictures = [sample_sheet(images, columns=math.ceil(math.sqrt(number)))]
-    pictures += [sample_sheet(image[None], columns=1, gap=0) for image in images] if settings.separate else []
+    pictures += map(Image.fromarray, to_uint8(images)) if settings.separate else []
     for path, picture in zip(paths, pictures, strict=True):
         with atomic_write(path) as unfinished:
             picture.save(unfinished, "PNG")
@@ -163,6 +156,9 @@ def _sweep(
     generator: Generator, settings: SampleSettings, swept: list[str] | None, run: str, folder: Path, *, quiet: bool
 ) -> list[Path]:
     """Render one component, two, or all of them (``None``), as directions like any other: the axes of z."""
+    import numpy as np
+
+    from directions.direction_file import Directions
     from directions.rendering.render import render
     from directions.settings.render import RenderSettings
 
@@ -170,7 +166,8 @@ def _sweep(
     shared["remove_projection"] = True  # the component is set, whatever it was in the sample
     frames: dict[str, Any] = {} if settings.steps is None else {"frames": settings.steps}
     components = [_index(text, generator) for text in swept or ()]
-    axes = component_directions(generator, settings.extent)
+    names = [f"z{index}" for index in range(generator.dim_z)]
+    axes = Directions.from_basis(np.eye(generator.dim_z), generator, names=names, path_sizes=settings.extent)
     if len(components) == 2:
         plane = RenderSettings(format="plane", plane=(components[0], components[1]), **frames, **shared)
         jobs: list[tuple[RenderSettings, Path, list[int] | None]] = [(plane, folder, None)]
@@ -186,34 +183,6 @@ def _sweep(
         y = _classes(generator, settings, job.samples)
         written += render(axes, generator, job, out=out, indices=indices, y=0 if y is None else y, progress=not quiet)
     return written
-
-
-def component_directions(generator: Generator, extent: float) -> Directions:
-    """Make directions of the components of z: the axes, named z0, z1 and so on.
-
-    Args:
-        generator: Whose z.
-        extent: Path size of each.
-
-    Returns:
-        As many directions as z has components.
-    """
-    import numpy as np
-
-    from directions.direction_file import Directions
-    from directions.direction_file.format import make_header
-
-    header = make_header(
-        generator,
-        names=[f"z{index}" for index in range(generator.dim_z)],
-        path_sizes=[extent] * generator.dim_z,
-        classes="all" if generator.num_classes else None,
-        space=(0, generator.dim_z),
-        method="axes",
-        config={},
-        **dict.fromkeys(("truncation", "steps", "seed", "penalty")),
-    )
-    return Directions(np.eye(generator.dim_z), header)
 
 
 def _most_active_first(generator: Generator, settings: SampleSettings, run: str, *, quiet: bool) -> list[int]:
