@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import itertools
 import json
 import os
 import unicodedata
@@ -265,9 +264,9 @@ def _remember(header: dict[str, Any], what: str, before: dict[str, Any] | None) 
     now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     change = {"time": now, "tool_version": __version__, "what": what, "before": before}
     history = [*header["history"], change][-HISTORY_LENGTH:]
-    sizes = list(itertools.accumulate(len(json.dumps(entry)) for entry in reversed(history)))
-    kept = max(1, sum(size <= HISTORY_SIZE for size in sizes))
-    return header | {"history": history[-kept:]}
+    while len(history) > 1 and len(json.dumps(history)) > HISTORY_SIZE:
+        del history[0]
+    return header | {"history": history}
 
 
 def _plain(value: Any) -> Any:

@@ -93,14 +93,13 @@ def _check_alike(headers: Mapping[str, Mapping[str, Any]], reference: str) -> No
     """Refuse sets whose z, weights or layers are not the same."""
     (first_label, first), *others = headers.items()
     for label, header in others:
-        pair = first["generator"], header["generator"]
-        one, other = pair
+        one, other = first["generator"], header["generator"]
         decides = "digest" if one["digest"] and other["digest"] else "name"
         differ = one[decides] != other[decides]
         if differ and one["name"] == other["name"]:
             differ = not _are_known(reference, one["digest"], other["digest"])
         if differ or one["dim_z"] != other["dim_z"]:
-            said = [f"{g['name']!r} (|z| {g['dim_z']}, weights {g['digest'][:12] or '?'})" for g in pair]
+            said = [f"{g['name']!r} (|z| {g['dim_z']}, weights {g['digest'][:12] or '?'})" for g in (one, other)]
             what = f"{first_label} is for {said[0]}, {label} for {said[1]}"
             raise UserError(f"Directions of different generators cannot be merged: {what}.")
         if header["layers"] != first["layers"]:

@@ -126,8 +126,6 @@ def make_plan(
     if not rows:
         raise UserError("There is no direction to render. Give at least one index or name.")
     twice = next((index for index in rows if rows.count(index) > 1), None)
-    if twice is not None and kind == "plane":
-        raise ConfigError("plane", f"must be two different directions, got {twice} twice.")
     if twice is not None:
         raise UserError(f"Direction {twice} is asked for more than once. Give each direction once.")
     if kind == "plane" and is_file(out) and samples > 1:

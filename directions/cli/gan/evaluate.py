@@ -102,13 +102,16 @@ def evaluate(
     _check(runs, asked)
 
     from directions.evaluation.plots import plot_activeness, plot_results
+    from directions.gan.recording import read_training
     from directions.generators.registry import load_generator
     from directions.generators.weights import weights_home
 
     activeness: dict[str, list[float]] = {}
     drawn: list[Path] = []
     for run in runs:
-        training = _training_of(run)
+        training = None
+        with contextlib.suppress(UserError):  # other generators have none
+            training = read_training(run)
         have_data = asked.data is not None or (training is not None and Path(training.data).is_dir())
         wanted = find_metrics(asked.metrics, have_data=have_data)
         generator = load_generator(run, device=asked.device)
@@ -179,15 +182,6 @@ def _measure(
             table = [(line["metric"], line["value"], METRICS[line["metric"]].summary) for line in lines]
             print_table([(name, "none" if v is None else f"{v:.4g}", what) for name, v, what in table], "lrl")
     return lines
-
-
-def _training_of(run: str) -> TrainConfig | None:
-    """Read the settings of a training run; ``None`` if it is no training run."""
-    from directions.gan.recording import read_training
-
-    with contextlib.suppress(UserError):
-        return read_training(run)
-    return None
 
 
 def _open_images(asked: EvaluateSettings, training: TrainConfig | None, size: int) -> ImageData:

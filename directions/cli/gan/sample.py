@@ -96,10 +96,8 @@ def sample(
 
 def _check(settings: SampleSettings, swept: list[str]) -> None:
     """Refuse what does not go together, before anything is loaded."""
-    if len(swept) > 2:
-        raise ConfigError("sweep", f"must be given once, or twice for a plane of two, got {len(swept)} times.")
-    if "all" in swept and len(swept) > 1:
-        raise ConfigError("sweep", "must be all, or one or two components, got all and another.")
+    if len(swept) > (1 if "all" in swept else 2):
+        raise ConfigError("sweep", f"must be all, or one or two components, got {' and '.join(swept)}.")
     if settings.separate and swept:
         raise ConfigError("separate", "is for images without a sweep. Leave one of the two out.")
     if settings.steps is not None and not swept:
@@ -165,9 +163,9 @@ def _sweep(
     shared: dict[str, Any] = {name: getattr(settings, name) for name in ("seed", "truncation", "scale", "samples")}
     shared["remove_projection"] = True  # the component is set, whatever it was in the sample
     frames: dict[str, Any] = {} if settings.steps is None else {"frames": settings.steps}
-    components = [_index(text, generator) for text in swept or ()]
     names = [f"z{index}" for index in range(generator.dim_z)]
     axes = Directions.from_basis(np.eye(generator.dim_z), generator, names=names, path_sizes=settings.extent)
+    components = [axes.index(text.strip()) for text in swept or ()]
     if len(components) == 2:
         plane = RenderSettings(format="plane", plane=(components[0], components[1]), **frames, **shared)
         jobs: list[tuple[RenderSettings, Path, list[int] | None]] = [(plane, folder, None)]
@@ -203,15 +201,6 @@ def counting(quiet: bool, title: str, total: int) -> Iterator[Callable[[int], ob
     """Show the progress of a metric within the block; gives what to call with what has been done since."""
     with progress_bar(total=total, unit="", quiet=quiet, title=title) as bar:
         yield bar.update
-
-
-def _index(text: str, generator: Generator) -> int:
-    """Read a component's index, with or without the z before it."""
-    match = re.fullmatch(r"z?(\d+)", text.strip())
-    if match is None or int(match[1]) >= generator.dim_z:
-        last = generator.dim_z - 1
-        raise ConfigError("sweep", f"must be a component of z, from 0 to {last}, or all; got {text!r}.")
-    return int(match[1])
 
 
 def _classes(generator: Generator, settings: SampleSettings, number: int) -> Tensor | None:
