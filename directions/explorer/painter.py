@@ -260,5 +260,5 @@ def animate(request: AnimationRequest, content: Content, generator: Shared) -> b
     scene = Scene(content.directions, samples, settings, starts=starts)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "direction.gif"
-        write_animations(scene, "gif", PlannedPage([index], {path: [index]}), looks_ahead=True)
+        write_animations(scene, "gif", PlannedPage([index], {path: [index]}))
         return path.read_bytes()

@@ -361,19 +361,18 @@ def overlapped(items: Iterable[_Item], consume: Callable[[_Item], object]) -> No
             worker.shutdown(cancel_futures=True)
 
 
-def write_animations(scene: Scene, kind: Animation, page: PlannedPage, *, looks_ahead: bool) -> None:
+def write_animations(scene: Scene, kind: Animation, page: PlannedPage) -> None:
     """Write the animations of a page side by side; each file appears when it is complete.
 
     Args:
         scene: What to show.
         kind: The format of the animations.
         page: The directions, and where they go.
-        looks_ahead: Whether stills are made first: for contact sheets, and to choose a palette from.
     """
     settings, sizes = scene.settings, [scene.path_size(index) for index in page.rows]
     assert settings.motion is not None
     loop = settings.loop is True
-    pixels = _look_ahead(scene, page, sizes) if looks_ahead else None
+    pixels = _look_ahead(scene, page, sizes) if kind == "gif" or page.sheet is not None else None
     encoder = Encoder(kind, settings.rate, loop=loop, pixels=pixels)
     trip = there_and_back if loop else one_way
     amounts = [trip(settings.frames, size, settings.motion) for size in sizes]

@@ -253,10 +253,7 @@ def make_curve(stats: Sequence[Mapping[str, Any]], penalty: Mapping[str, Any]) -
 
 def _points(stats: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, float]]:
     """The steps at which a number was written down; of several at one step the last one."""
-    pairs = [(line.get("step"), line.get(key)) for line in stats]
-    numbers = (int, float)
-    found = {x: y for x, y in pairs if isinstance(x, numbers) and isinstance(y, numbers) and math.isfinite(y)}
-    return sorted(found.items())
+    return sorted({line["step"]: line[key] for line in stats if line.get(key) is not None}.items())
 
 
 def _smoothed(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -40,7 +40,6 @@ class Plan:
         out: The folder, or the file if it is only one.
         pages: Directions that are rendered together, each with its files.
         evaluations: How many images the generator makes.
-        looks_ahead: Whether stills are made first.
         parts: Files that belong to those of the pages: a gallery's pictures.
     """
 
@@ -49,7 +48,6 @@ class Plan:
     out: Path
     pages: list[PlannedPage]
     evaluations: int
-    looks_ahead: bool = False
     parts: list[Path] = field(default_factory=list)
 
     @property
@@ -134,12 +132,12 @@ def make_plan(
     if kind == "gallery":
         rows.sort(key=lambda index: -(directions.activeness[index] or 0.0))
         parts = [out / name for index in rows for name in gallery_files(index, frames)]
-        return Plan(
-            directions, settings, out, [PlannedPage(rows, {out / "index.html": rows})], made * frames, parts=parts
-        )
-    ahead = kind == "gif" or (kind in ANIMATIONS and not is_file(out))
+        pages = [PlannedPage(rows, {out / "index.html": rows})]
+        return Plan(directions, settings, out, pages, made * frames, parts)
+    pages = _pages(directions, rows, settings, out)
+    ahead = kind == "gif" or pages[0].sheet is not None
     evaluations = samples * frames**2 if kind == "plane" else made * (frames + COLUMNS * ahead)
-    return Plan(directions, settings, out, _pages(directions, rows, settings, out), evaluations, ahead)
+    return Plan(directions, settings, out, pages, evaluations)
 
 
 def _pages(directions: Directions, rows: list[int], settings: RenderSettings, out: Path) -> list[PlannedPage]:
@@ -227,7 +225,7 @@ def carry_out(
                 for sample, path in enumerate(page.shows):
                     write_plane(path, scene, page.rows[0], page.rows[1], sample)
             else:
-                write_animations(scene, kind, page, looks_ahead=plan.looks_ahead)
+                write_animations(scene, kind, page)
     return [*plan.files, *plan.parts]
 
 

@@ -129,8 +129,8 @@ def test_gallery_orders_by_activeness_and_shows_the_numbers(generator, tmp_path)
 
 
 def test_curve_is_drawn_to_scale():
-    """Dots are where axes say; a level that others reach has its own line; broken lines are passed over."""
-    curve = make_curve([*STATS, {"step": "x", "held_out": float("nan")}, {}], {"random": 14.0})
+    """Dots are where axes say; a level that others reach has its own line."""
+    curve = make_curve([*STATS, {}], {"random": 14.0})
     (x0, y0), (x1, y1) = curve["held_out"]
     columns, rows = ({text: at for at, text in curve[axis]} for axis in ("columns", "rows"))
     assert (x0, x1) == (columns["0"], columns["100"])
