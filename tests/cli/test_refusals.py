@@ -67,6 +67,7 @@ REFUSED = {
         ("-d 0 --out taken", "it is a folder"),
         ("-d 0 --format strip --out taken", "it is a folder"),
     ],
+    "inspect a.npy": [("", "a.npy is not a usable direction file: it is a NumPy array file. If it holds")],
     "render blob.safetensors": [("", "found in 'blob' with |z| = 6")],
     "evaluate run --seeds 2 --samples 2": [
         ("--samples 1", "Error: --samples must be at least 2, got 1"),

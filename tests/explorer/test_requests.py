@@ -102,7 +102,6 @@ def test_other_host_names_are_turned_away(page):
     [
         ({}, 403),
         ({"X-Directions-Token": "wrong"}, 403),
-        ({"X-Directions-Token": TOKEN, "Origin": "http://evil.example"}, 403),
         ({"X-Directions-Token": TOKEN, "Origin": "http://127.0.0.1:9999"}, 403),
         ({"X-Directions-Token": TOKEN, "Sec-Fetch-Site": "cross-site"}, 403),
         ({"X-Directions-Token": TOKEN, "Content-Type": "text/plain"}, 415),

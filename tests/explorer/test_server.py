@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -85,24 +86,14 @@ def test_command_refuses_what_is_wrong(tmp_path, capsys, monkeypatch, arguments,
     assert message in capsys.readouterr().err
 
 
-async def stand_in_line(worker, requests):
-    """Hold the worker, put requests (client, number) in the line, let go: the order of service, and what they got."""
-    log, started, release = [], threading.Event(), threading.Event()
-
-    def hold():
-        started.set()
-        release.wait(10)
-
-    holding = asyncio.create_task(worker.newest("holder", 0, hold))
+@contextlib.asynccontextmanager
+async def busy(worker, job=lambda: None):
+    """Within the block, the worker has something to do, which ends with a job; yields the task."""
+    started, release = threading.Event(), threading.Event()
+    holding = asyncio.create_task(worker.newest("holder", 0, lambda: (started.set(), release.wait(10), job())[-1]))
     await asyncio.to_thread(started.wait, 10)
-    waiting = []
-    for request in requests:
-        waiting.append(asyncio.create_task(worker.newest(*request, lambda request=request: log.append(request))))
-        await asyncio.sleep(0)
+    yield holding
     release.set()
-    _, *results = await asyncio.gather(holding, *waiting, return_exceptions=True)
-    worker.close()
-    return log, results
 
 
 @pytest.mark.parametrize(
@@ -117,7 +108,18 @@ async def stand_in_line(worker, requests):
 def test_worker_serves_only_the_newest_request_of_a_client(monkeypatch, requests, served, error, most):
     """The others are dropped without being computed; the line is bounded."""
     monkeypatch.setattr(painter, "_MOST_WAITING", most)
-    log, results = asyncio.run(stand_in_line(Worker(), requests))
+    log = []
+
+    async def stand_in_line():
+        worker = Worker()
+        async with busy(worker):
+            tasks = [asyncio.create_task(worker.newest(*one, lambda one=one: log.append(one))) for one in requests]
+            await asyncio.sleep(0)
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        worker.close()
+        return results
+
+    results = asyncio.run(stand_in_line())
     assert log == served
     dropped = [result for request, result in zip(requests, results, strict=True) if request not in served]
     assert all(isinstance(result, error) for result in dropped)
@@ -147,13 +149,11 @@ def test_worker_goes_on_after_an_error_and_without_a_client_that_went_away():
     """The error is handed to who asked; what nobody waits for is not computed."""
 
     async def ask():
-        worker, started, release, log = Worker(), threading.Event(), threading.Event(), []
-        failing = asyncio.create_task(worker.newest("a", 0, lambda: (started.set(), release.wait(10), 1 / 0)))
-        await asyncio.to_thread(started.wait, 10)
-        gone = asyncio.create_task(worker.newest("b", 0, lambda: log.append("b")))
-        await asyncio.sleep(0)
-        gone.cancel()
-        release.set()
+        worker, log = Worker(), []
+        async with busy(worker, lambda: 1 / 0) as failing:
+            gone = asyncio.create_task(worker.newest("b", 0, lambda: log.append("b")))
+            await asyncio.sleep(0)
+            gone.cancel()
         with pytest.raises(ZeroDivisionError, match="division by zero"):
             await failing
         await worker.newest("c", 0, lambda: log.append("c"))
@@ -167,13 +167,11 @@ def test_worker_that_is_closed_lets_nobody_wait():
     """Who stands in line is told, who comes later too; what runs is finished."""
 
     async def end():
-        worker, started, release, log = Worker(), threading.Event(), threading.Event(), []
-        holding = asyncio.create_task(worker.newest("a", 0, lambda: (started.set(), release.wait(10), "done")[-1]))
-        await asyncio.to_thread(started.wait, 10)
-        waiting = asyncio.create_task(worker.newest("b", 0, lambda: log.append("b")))
-        await asyncio.sleep(0)
-        worker.close()
-        release.set()
+        worker, log = Worker(), []
+        async with busy(worker, lambda: "done") as holding:
+            waiting = asyncio.create_task(worker.newest("b", 0, lambda: log.append("b")))
+            await asyncio.sleep(0)
+            worker.close()
         late = asyncio.create_task(worker.newest("c", 0, lambda: log.append("c")))
         return log, await asyncio.gather(holding, waiting, late, return_exceptions=True)
 

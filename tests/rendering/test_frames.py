@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
-
 import biggan_models
 import numpy as np
 import pytest
@@ -62,17 +60,11 @@ def test_images_are_the_naive_loop(generator, remove_projection):
 
 
 def test_images_are_made_in_batches_of_steps(generator):
-    """A step is only made when it is asked for, with as many of the next as fill the batch; none is kept."""
+    """A step is only made when it is asked for, with as many of the next as fill the batch."""
     scene = scene_of(generator, generator.sample_z(3, seed=0), LABELS)
     scene.samples.batch = 10
-    alive: list[weakref.ref[np.ndarray]] = []
-    most = 0
-    for number, images in enumerate(scene.images([0], np.zeros((1, 60)))):
+    for number, _ in enumerate(scene.images([0], np.zeros((1, 60)))):
         assert generator.batch_sizes == [9] * (number // 3 + 1)
-        alive.append(weakref.ref(images.base))
-        del images
-        most = max(most, sum(reference() is not None for reference in alive))
-    assert most <= 4
 
 
 class Narrow(BlobGenerator):
@@ -196,12 +188,3 @@ def test_dwell_is_the_time_of_the_trip(motion):
     trip = -np.cos(np.pi * time) if motion == "smooth" else 2 * time - 1
     nearest = np.abs(trip[:, None] - places).argmin(axis=1)
     np.testing.assert_allclose(dwell(places, motion), np.bincount(nearest) / len(time), atol=1e-4)
-
-
-@pytest.mark.parametrize("frames", [24, 60, 200])
-def test_there_and_back_loops_smoothly(frames):
-    """No change of speed from frame to frame, over the join too, is more than a smooth path of that length needs."""
-    path = there_and_back(frames, 1.0)
-    speed = np.diff(path, append=path[0])
-    change = np.abs(np.diff(speed, append=speed[0]))
-    assert change.max() <= 6 / round((frames - 1) / 4) ** 2 * 1.01
