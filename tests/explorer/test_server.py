@@ -21,13 +21,6 @@ from directions.explorer.app import USUAL_PORT, address, listen
 from directions.explorer.painter import BusyError, SupersededError, Worker
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "example.org", "", "127.0.0.1; rm"])
-def test_listen_refuses_addresses_that_others_reach(host):
-    """With the way that there is instead."""
-    with pytest.raises(UserError, match=r"host must be localhost, 127\.0\.0\.1 or ::1, got .*ssh -L"):
-        listen(host, 0)
-
-
 def test_listen_says_that_a_port_is_taken():
     """And what to do; where none is asked for, two pages of two files may be open at once."""
     with listen("localhost", 0) as first:
@@ -68,7 +61,8 @@ def test_command_serves_and_ends_with_ctrl_c(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--host", "0.0.0.0"], "--host must be localhost"),
+        (["--host", "0.0.0.0"], "--host must be localhost, 127.0.0.1 or ::1, got '0.0.0.0'"),
+        (["--host", "example.org"], "ssh -L"),
         (["--port", "70000"], "--port must be from 0"),
         (["--generator", "builtin"], "with |z| = 6, but"),
         (["--no-starlette"], "pip install 'biggan-directions[explore]'"),

@@ -12,7 +12,7 @@ from directions.errors import OutOfMemoryError, UserError
 from directions.generators.base import LayerRange
 from directions.generators.biggan_deep import BigGANDeep
 from directions.generators.frozen import FrozenBlock
-from directions.rendering.frames import Samples, Scene, dwell, one_way, strip, there_and_back, to_uint8
+from directions.rendering.frames import Samples, Scene, dwell, there_and_back, to_uint8
 from directions.settings.render import RenderSettings
 
 LABELS = torch.tensor([0, 1, 2])
@@ -158,26 +158,6 @@ def test_there_and_back_follows_the_cubic_step():
     there, turn = step(np.arange(30) / 30), step(np.arange(60) / 60)
     expected = 3 * np.concatenate([there, 1 - 2 * turn, [-1.0], -there[:0:-1], [0.0]])
     np.testing.assert_allclose(there_and_back(121, 3.0), expected, atol=1e-12)
-
-
-@pytest.mark.parametrize("columns", range(2, 12))
-def test_strip_is_even_and_exact(columns):
-    """From exactly −s to exactly s in equal steps, through exactly 0 where there is a middle."""
-    places = strip(columns, 3.3)
-    assert (places[0], places[-1]) == (-3.3, 3.3)
-    np.testing.assert_allclose(np.diff(places), 6.6 / (columns - 1))
-    if columns % 2:
-        assert places[columns // 2] == 0
-
-
-@pytest.mark.parametrize("motion", ["smooth", "linear"])
-@pytest.mark.parametrize("frames", [2, 3, 7, 60])
-def test_one_way_goes_from_end_to_end(frames, motion):
-    """Exactly −s first, exactly s last, always on; its middle is the centre."""
-    path = one_way(frames, 1.7, motion)
-    assert (path[0], path[-1]) == (-1.7, 1.7)
-    assert (np.diff(path) > 0).all()
-    np.testing.assert_array_equal(path, -path[::-1])
 
 
 @pytest.mark.parametrize("motion", ["smooth", "linear"])
