@@ -206,14 +206,12 @@ def read_annotations(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
         For each direction, as the table calls it, what to write.
 
     Raises:
-        UserError: If the file cannot be read, a column is unknown or missing, or a cell is not what it must be; the
+        UserError: If the file is no table, a column is unknown or missing, or a cell is not what it must be; the
             message names the line.
     """
     path = user_path(path)
     try:
         text = path.read_text(encoding="utf-8-sig")  # with or without the mark that spreadsheets put before it
-    except OSError as error:
-        raise UserError(f"Cannot read {path}: {error.strerror}. Check the path.") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not text in UTF-8 ({error}). Save it as CSV in UTF-8.") from error
     delimiter = max(",;\t", key=text.partition("\n")[0].count)

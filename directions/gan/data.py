@@ -131,9 +131,6 @@ def open_folder(
 
 def _scenes(folder: Path, size: int, cache: Path) -> ImageData:
     """Open what ``scripts/render_scenes.py`` made, reduced by averaging over whole pixels."""
-    for name in ("images.npy", "factors.csv", "dataset.json"):
-        if not (folder / name).is_file():
-            raise UserError(f"{folder} has no {name}; a scene folder holds it when rendered whole. Run: make scenes")
     images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
     digest = json.loads((folder / "dataset.json").read_text())["sha256"]
     factor, rest = divmod(images.shape[1], size)
@@ -345,8 +342,6 @@ def _write_entry(entry: Path, images: Iterable[NDArray[np.uint8]], size: int, he
         header = header | {"size": size, "count": count, "sha256": digest.hexdigest()}
         if count:
             write_text(entry / "dataset.json", json.dumps(header, indent=2) + "\n")
-    except OSError as error:
-        raise UserError(f"Cannot make {entry}: {error.strerror}. Give another folder with --cache.") from error
     finally:
         if not (entry / "dataset.json").exists():  # all of it or nothing
             shutil.rmtree(entry, ignore_errors=True)

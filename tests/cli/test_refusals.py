@@ -88,7 +88,7 @@ REFUSED = {
         ("5 x --undo", "got DIRECTION and --undo"),
         ("--undo --hide", "To write hidden, say on which direction"),
         ("9 x", "There is no direction 9: the indices go from 0 to 5"),
-        ("--csv no.csv", "Cannot read no.csv: No such file or directory"),
+        ("--csv no.csv", "Error: no.csv cannot be used: No such file or directory. Check the path"),
     ],
     TRAIN: [
         ("--channels 4,x", "--channels must be whole numbers of at least 1, separated by commas, got '4,x'"),

@@ -185,9 +185,6 @@ def test_scenes_are_recognised_and_averaged(tmp_path):
     assert half.digest != full.digest
     with pytest.raises(UserError, match="resolution must divide the renders' 16 pixels, got 32"):
         open_data(settings(tmp_path, resolution=32, channels=(4,) * 4, cache=cache))
-    (tmp_path / "images.npy").unlink()
-    with pytest.raises(UserError, match=r"has no images.npy.*make scenes"):
-        open_data(settings(tmp_path, cache=cache))
 
 
 def read(path, image=None, **settings):

@@ -15,7 +15,6 @@ from directions.cli.common import HARDWARE, OUTPUT, SAMPLES, Quiet, print_table
 from directions.cli.gan.sample import classes_of, counting, folder_for
 from directions.errors import NonFiniteError, UserError
 from directions.evaluation.metrics import GROUPS, METRICS, Measuring, MetricFile, NamedMetric, find_metrics
-from directions.files import explained
 from directions.settings.base import Settings, setting, with_options
 from directions.settings.train import DataFormat, OnBroken
 
@@ -128,8 +127,7 @@ def evaluate(
         file.require_writable()
         pictures = file.path.with_name("metrics")
         if asked.plots:
-            with explained(pictures):
-                pictures.mkdir(parents=True, exist_ok=True)
+            pictures.mkdir(parents=True, exist_ok=True)
         for line in _measure(run, wanted, measuring, file, again=asked.again, as_json=as_json):
             picture = pictures / f"{line['metric']}.png"
             if asked.plots and plot_results(picture, METRICS[line["metric"]].kind, line["results"]):

@@ -34,7 +34,6 @@ _SWEEP = (
 )
 _OUT = "Folder for the pictures; made if it is not there."
 _OWN_FOLDER = "pictures in the run folder, or outputs/samples/NAME"
-_ROWS = 32  # images at once
 
 
 class SampleSettings(Settings):
@@ -119,34 +118,25 @@ def classes_of(generator: Generator, text: str) -> tuple[int, ...]:
 
 def _images(generator: Generator, settings: SampleSettings, folder: Path, *, quiet: bool) -> list[Path]:
     """Write a sheet of images, and a file for each if it is wanted."""
-    import torch
     from PIL import Image
 
-    from directions.files import atomic_write, explained, require_writable
-    from directions.gan.recording import sample_sheet
-    from directions.rendering.frames import to_uint8
+    from directions.files import atomic_write, require_writable
+    from directions.rendering.frames import Samples
+    from directions.rendering.page import tiled
 
     number, truncation = settings.samples or 64, settings.truncation
     paths = [folder / "samples.png"]
     paths += [folder / f"sample-{index:05d}.png" for index in range(number)] if settings.separate else []
     z = generator.sample_z(number, seed=settings.seed, truncation=truncation)
     y = _classes(generator, settings, number)
-    with explained(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for path in paths:
         require_writable(path)
-    parts: list[Tensor] = []
-    with torch.inference_mode(), progress_bar(total=number, unit="image", quiet=quiet) as bar:
-        for start in range(0, number, _ROWS):
-            rows = slice(start, start + _ROWS)
-            parts.append(generator(z[rows], None if y is None else y[rows], truncation=truncation).cpu())
-            bar.update(len(parts[-1]))
-    images = torch.cat(parts)
-    pictures = [sample_sheet(images, columns=math.ceil(math.sqrt(number)))]
-    pictures += map(Image.fromarray, to_uint8(images)) if settings.separate else []
-    for path, picture in zip(paths, pictures, strict=True):
+    with progress_bar(total=number, unit="image", quiet=quiet) as bar:
+        images = Samples(generator, z, y, truncation=truncation, made=bar.update).make(z)
+    for path, picture in zip(paths, [tiled(images, math.ceil(math.sqrt(number)), gap=2), *images], strict=False):
         with atomic_write(path) as unfinished:
-            picture.save(unfinished, "PNG")
+            Image.fromarray(picture).save(unfinished, "PNG")
     return paths
 
 

@@ -63,12 +63,8 @@ def train(
         with _flushing_denormals(), contextlib.closing(common.ProgressBar(quiet or not ranks.first)) as progress:
             trainer = _trainer(config, progress, ranks)
             folder = RunFolder.seen_by(ranks, resume or Path())
-            if resume is not None:
-                checkpoint = ranks.from_first(folder.read_checkpoint)
-                started = ranks.from_first(folder.read_environment).get("data", {"digest": trainer.data.digest})
-                if started["digest"] != trainer.data.digest:
-                    raise ConfigError("data", f"must be the images of the run, not those of {config.data!r}.")
-            if resume is not None and checkpoint is not None:
+            checkpoint = None if resume is None else ranks.from_first(folder.read_checkpoint)
+            if checkpoint is not None:
                 trainer.load_state_dict(checkpoint["state"])
             elif config.fine_tune is not None:
                 trainer.start_from(ranks.from_first(partial(starting_state, config.fine_tune)))
