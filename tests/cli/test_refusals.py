@@ -109,7 +109,7 @@ REFUSED = {
     "gan evaluate builtin": [
         ("-m activenes", "--metrics must be of activeness"),
         ("-m fd_effnetlite0_5k", "--metrics has fd_effnetlite0_5k, which compares with real images"),
-        ("--data nowhere", "--data must be a folder of images, got 'nowhere'"),
+        ("--data nowhere", "--data must be a folder, got "),
         ("--rows 0", "--rows must be a whole number, at least 1, got 0"),
         ("other --out x", "--out is of one run only, got 2 runs"),
     ],

@@ -149,8 +149,6 @@ def _check(runs: list[str], asked: EvaluateSettings) -> None:
     find_metrics(asked.metrics, have_data=True)
     if asked.out is not None and len(runs) > 1:
         raise UserError(f"out is of one run only, got {len(runs)} runs. Leave it out: each has its own folder.")
-    if asked.data is not None and not Path(asked.data).is_dir():
-        raise UserError(f"data must be a folder of images, got {asked.data!r}, which is none.")
 
 
 def _measure(
