@@ -390,9 +390,7 @@ def _indices(described: Any, text: str) -> Sequence[int] | str:
     return [names.find(str(entry)) for entry in classes]
 
 
-def generators(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-) -> None:
+def generators(as_json: Annotated[bool, option(None, "Print JSON instead of a table.", "--json")] = False) -> None:
     """List the generators by name, whether they can be loaded here, and what to do if not."""
     from directions.generators.registry import list_generators
 

@@ -65,8 +65,7 @@ def push(
 def pull(
     repository: Repository,
     to: Annotated[
-        Path | None,
-        option(OUTPUT, "File to write.", "--to", "-o", metavar="FILE", show_default="NAME.safetensors"),
+        Path | None, option(OUTPUT, "File to write.", "--to", "-o", metavar="FILE", show_default="NAME.safetensors")
     ] = None,
     revision: Annotated[str | None, option(None, "Branch, tag or commit.", show_default="the newest state")] = None,
     overwrite: Overwrite = False,

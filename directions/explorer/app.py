@@ -23,7 +23,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from directions import __version__
@@ -31,7 +31,7 @@ from directions.errors import UserError
 from directions.explorer import models
 from directions.explorer.backstage import Backstage
 from directions.explorer.file import ChangedError, Content, OpenFile
-from directions.explorer.guard import Guard, JSONReply, read_body, refusal
+from directions.explorer.guard import Guard, read_body, refusal
 from directions.explorer.painter import BusyError, Painter, Shared, SupersededError, Worker, animate
 from directions.explorer.snippet import Origin, snippet
 from directions.generators.base import EditsLayers, Generator
@@ -81,12 +81,12 @@ def make_app(file: OpenFile, generator: Generator, origin: Origin, token: str) -
         "max_seed": models.MAX_SEED - models.MAX_SAMPLES,
         "max_amount": models.MAX_AMOUNT,
     }
-    fixed = {"/": HTMLResponse(page), "/api/generator": JSONReply(about)} | {
+    fixed = {"/": HTMLResponse(page), "/api/generator": JSONResponse(about)} | {
         f"/page/{name}": Response((folder / name).read_bytes(), media_type=kind) for name, kind in _PAGE_FILES.items()
     }
 
     async def get_file(request: Request) -> Response:
-        return JSONReply((await run_in_threadpool(file.read)).described())
+        return JSONResponse((await run_in_threadpool(file.read)).described())
 
     async def post_image(request: Request) -> Response:
         asked = models.ImageRequest.read(await read_body(request)).check(generator)
@@ -111,16 +111,16 @@ def make_app(file: OpenFile, generator: Generator, origin: Origin, token: str) -
         return Response(await when_idle(request, backstage.preview), media_type="image/jpeg")
 
     async def post_suggestion(request: Request) -> Response:
-        return JSONReply({"suggestion": await when_idle(request, backstage.suggestion)})
+        return JSONResponse({"suggestion": await when_idle(request, backstage.suggestion)})
 
     async def post_python(request: Request) -> Response:
         view = models.View.read(await read_body(request)).check(generator)
         content = await run_in_threadpool(file.read)
-        return JSONReply({"python": snippet(view, content.directions, content.moves(view), origin)})
+        return JSONResponse({"python": snippet(view, content.directions, content.moves(view), origin)})
 
     async def post_change(request: Request) -> Response:
         asked = models.ChangeRequest.read(await read_body(request))
-        return JSONReply((await run_in_threadpool(file.change, asked)).described())
+        return JSONResponse((await run_in_threadpool(file.change, asked)).described())
 
     posts = [post_image, post_animation, post_preview, post_suggestion, post_python, post_change]
     app = Starlette(

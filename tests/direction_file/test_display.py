@@ -91,17 +91,6 @@ def test_images_on_all_layers_are_a_plain_call(generator):
     torch.testing.assert_close(path[1], generator(z, y))
 
 
-def test_images_on_some_layers_leave_the_others_their_z(generator):
-    """Equal to the prefix that a user may make by hand."""
-    directions, z, y = directions_of(generator, [4, 5]), latents(2), [0, 2]
-    assert directions.layers == (4, 5)
-    path = directions.images(generator, z, "size", [[-2.0], [2.0], [4.0]], y=y)
-    by_hand = generator.prefix(z, y, layers=directions.layers)
-    for images, amount in zip(path, (-2.0, 2.0, 4.0), strict=True):
-        torch.testing.assert_close(images, by_hand(directions.move(z, "size", amount)))
-        assert (images - generator(directions.move(z, "size", amount), y)).abs().max() > 1e-3
-
-
 def test_images_need_what_fits(generator):
     """Another generator, latents that are no batch, layers that are not there."""
     directions = directions_of(generator, [4, 5])

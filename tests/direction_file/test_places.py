@@ -56,21 +56,6 @@ def test_processes_lose_nothing(path):
         assert len(said) == times
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt("stop"), UserError("stop")], ids=["ctrl-c", "error"])
-def test_interrupted_change_leaves_the_old_file_and_no_lock(path, error):
-    """Ctrl-C or a wrong input in between; the next one gets through."""
-    before = path.read_bytes()
-
-    def change(found):
-        found.renamed("hue", "colour")
-        raise error
-
-    with pytest.raises(type(error), match="stop"):
-        edit_directions(path, change)
-    assert path.read_bytes() == before
-    edit_directions(path, lambda found: found.renamed("hue", "colour"), timeout=0.1)
-
-
 def test_lock_held_by_another_is_waited_for_and_reported(path):
     """After the time that was given, with what to do."""
     before = path.read_bytes()

@@ -76,12 +76,3 @@ def test_index_depends_on_colour_and_place_only(palette):
         for image in (before, after)
     ]
     assert (diffused[0] != diffused[1])[still].any()
-
-
-@pytest.mark.parametrize("pixels", [np.full((100, 3), 128, np.uint8), np.array([[0, 0, 0], [255, 0, 0]], np.uint8)])
-def test_palette_of_few_colours_is_exact(pixels):
-    """A plain image stays plain: no dithering where a colour is there."""
-    palette = Palette(pixels, FIXED)
-    for colour in pixels[:2]:
-        shown = palette.colours[palette.index(np.broadcast_to(colour, (16, 16, 3)))]
-        np.testing.assert_array_equal(shown, np.broadcast_to(colour, (16, 16, 3)))
