@@ -18,15 +18,11 @@ TRAIN = (
 REFUSED = {
     DISCOVER: [
         ("--epsilon 0", "Error: --epsilon must be a finite number above 0, got 0.0."),
-        ("--batch-size 16 --micro-batch 5", "Error: --micro-batch must divide batch_size 16"),
         ("--ndirs 5", "Error: --ndirs must be at most 4, the size of the searched space 0:4, got 5"),
         ("--space 2:9", "Error: --space must be START:STOP"),
-        ("--layers low", "Error: --layers must be start:stop, such as 0:4, or coarse, mid or fine, got 'low'."),
         ("-y clas", "'clas' fits 3 classes: 0 class 0, 1 class 1, 2 class 2. Give one by its index."),
-        ("-y 0,,1", "Error: --classes must be 'all' or one or more class indices or names"),
         ("--name ../x", "Error: --name must be letters, digits"),
         ("--compile", "Error: --compile is for BigGANs, which 'closed-form' is not. Leave it out."),
-        ("--precision tf32", "Error: --precision tf32 is for CUDA GPUs, and generator 'closed-form' is on cpu."),
         ("--init zero", "Error: --init must be random or identity, got 'zero'."),
         ("--out a.npy", "Error: Cannot write a.npy: "),
         ("--resume nowhere", "Error: nowhere is not a run folder: it does not exist."),
@@ -37,9 +33,7 @@ REFUSED = {
         ("--method jiont", "jiont"),
     ],
     "discover --method joint": [
-        ("--steps 5", "--steps has no effect with method joint. Leave it out, or choose --method adam or joint"),
         ("--reduction max", "--reduction must be mean with method joint"),
-        ("--base-points 0", "--base-points must be a whole number, at least 1"),
     ],
     "render run --out gifs": [
         ("-d 9", "There is no direction 9: the indices go from 0 to 3"),
@@ -47,7 +41,6 @@ REFUSED = {
         ("-y 7", "Error: --classes must be classes of 'closed-form'"),
         ("--samples 0", "Error: --samples must be a whole number, between 1 and 10000, got 0"),
         ("--frames 2", "Error: --frames must be at least 4"),
-        ("--path-size nan", "Error: --path-size must be a finite number above 0, got nan"),
         ("--format gfi", "--format must be gif or webp or mp4 or strip or plane or gallery, got 'gfi'. Did"),
         ("--format webp --out x.gif", "Error: --out must be a folder, or end in .webp, for the format webp"),
         ("--format gallery --out x.png", "Error: --out must be a folder for the format gallery"),
@@ -73,7 +66,6 @@ REFUSED = {
         ("--samples 1", "Error: --samples must be at least 2, got 1"),
         ("--metrics penalti", "activeness, factors, got 'penalti'. Did you mean 'penalty'?"),
         ("--metrics factors", "Error: --metrics can have factors only for generators whose images"),
-        ("--plot x.gif", "A plot's name must end in .png, .svg or .pdf"),
         ("--out nowhere/x.json", "nowhere does not exist. Create it"),
         ("--plot nowhere/x.png", "nowhere does not exist. Create it"),
     ],
@@ -102,15 +94,12 @@ REFUSED = {
         ("--sweep 4", "There is no direction 4: the indices go from 0 to 3"),
         ("--sweep 1 --sweep 1", "Direction 1 is asked for more than once"),
         ("--sweep all --sweep 1", "--sweep must be all, or one or two components, got all and 1"),
-        ("--extent 0", "--extent must be a finite number above 0"),
         ("--separate --sweep 1", "--separate is for images without a sweep"),
         ("--steps 5", "--steps has no meaning without --sweep"),
     ],
     "gan evaluate builtin": [
         ("-m activenes", "--metrics must be of activeness"),
-        ("-m fd_effnetlite0_5k", "--metrics has fd_effnetlite0_5k, which compares with real images"),
         ("--data nowhere", "--data must be a folder, got "),
-        ("--rows 0", "--rows must be a whole number, at least 1, got 0"),
         ("other --out x", "--out is of one run only, got 2 runs"),
     ],
 }
