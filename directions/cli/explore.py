@@ -33,11 +33,9 @@ def explore(
     path = direction_file(file).absolute()
     directions = load_directions(path)
     try:
-        import starlette  # noqa: F401 — only to see whether it is there
-        import uvicorn  # noqa: F401
+        from directions.explorer.app import address, listen, make_app, serve
     except ModuleNotFoundError as error:
         raise MissingExtraError("The page", "explore") from error
-    from directions.explorer.app import address, listen, make_app, serve
     from directions.explorer.file import OpenFile
     from directions.explorer.snippet import Origin
     from directions.generators.registry import load_generator

@@ -45,9 +45,6 @@ Key: TypeAlias = int | str
 Latent = TypeVar("Latent")
 """A NumPy array or a torch tensor."""
 
-LOCK_SECONDS = 10.0
-"""How long to wait for others by default. A change takes milliseconds; who holds the lock longer is stuck."""
-
 _GAP = 2
 
 
@@ -683,7 +680,7 @@ def load_directions(path: str | os.PathLike[str], *, revision: str | None = None
 
 
 def edit_directions(
-    path: str | os.PathLike[str], change: Callable[[Directions], Directions], *, timeout: float = LOCK_SECONDS
+    path: str | os.PathLike[str], change: Callable[[Directions], Directions], *, timeout: float = 10.0
 ) -> Directions:
     """Read a direction file, change it and write it back, while nobody else does.
 
@@ -695,7 +692,7 @@ def edit_directions(
         path: The file, or its run folder.
         change: Given what the file holds now, returns what it shall hold. Nothing is written if it raises, or returns
             what it was given.
-        timeout: Seconds to wait for others to be done.
+        timeout: Seconds to wait for others to be done. A change takes milliseconds; who holds the lock longer is stuck.
 
     Returns:
         What the file holds now.

@@ -32,7 +32,7 @@ from directions.explorer import models
 from directions.explorer.backstage import Backstage
 from directions.explorer.file import ChangedError, Content, OpenFile
 from directions.explorer.guard import Guard, read_body, refusal
-from directions.explorer.painter import BusyError, Painter, Shared, SupersededError, Worker, animate
+from directions.explorer.painter import Painter, Shared, SupersededError, Worker, animate
 from directions.explorer.snippet import Origin, snippet
 from directions.generators.base import EditsLayers, Generator
 from directions.hub import FILE_NAME
@@ -91,14 +91,12 @@ def make_app(file: OpenFile, generator: Generator, origin: Origin, token: str) -
     async def post_image(request: Request) -> Response:
         asked = models.ImageRequest.read(await read_body(request)).check(generator)
         picture = await worker.newest(asked.client, asked.number, lambda: painter.picture(asked, file.read()))
-        return Response(picture, media_type=models.FORMATS[asked.format])
+        return Response(picture, media_type=f"image/{asked.format}")
 
     async def post_animation(request: Request) -> Response:
         asked = models.AnimationRequest.read(await read_body(request)).check(generator)
-        if animations.locked():
-            raise BusyError
+        shared: Any = Shared(generator, worker.do, request.is_disconnected)
         async with animations:
-            shared: Any = Shared(generator, worker.do, request.is_disconnected)
             gif = await run_in_threadpool(lambda: animate(asked, file.read(), shared))
         return Response(gif, media_type="image/gif")
 
@@ -130,7 +128,7 @@ def make_app(file: OpenFile, generator: Generator, origin: Origin, token: str) -
             *(Route(post.__name__.replace("post_", "/api/"), post, methods=["POST"]) for post in posts),
         ],
         middleware=[Middleware(Guard, token=token)],
-        exception_handlers=dict.fromkeys((HTTPException, UserError, SupersededError, BusyError, Exception), _answer),
+        exception_handlers=dict.fromkeys((HTTPException, UserError, SupersededError, Exception), _answer),
     )
     app.state.stop = worker.close
     return app
@@ -140,8 +138,6 @@ async def _answer(request: Request, error: Exception) -> Response:
     """Answer a request that failed or was refused."""
     if isinstance(error, SupersededError):  # nobody waits for it, and a browser's console shall not call it a failure
         return Response(status_code=204)
-    if isinstance(error, BusyError):
-        return refusal(503, "Too many pictures are being made at once. Try again in a moment.")
     if isinstance(error, UserError):
         return refusal(409 if isinstance(error, ChangedError) else 400, str(error))
     if isinstance(error, HTTPException):

@@ -14,15 +14,12 @@ from directions.direction_file.annotate import LARGEST_PATH_SIZE
 from directions.direction_file.format import short
 from directions.errors import UserError
 from directions.generators.base import Generator, LayerRange, chosen_layers
-from directions.settings.render import MAX_GIF_FPS as MAX_FPS
-from directions.settings.render import MIN_FRAMES
+from directions.settings.render import MAX_GIF_FPS, MIN_FRAMES
 
 MAX_SAMPLES = 16
 MAX_SEED = 2**32 - 1
 MAX_AMOUNT = LARGEST_PATH_SIZE
 """Latent units, to either side: as far as a direction's own range may be set."""
-
-FORMATS = {"png": "image/png", "webp": "image/webp", "jpeg": "image/jpeg"}
 
 DirectionId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
@@ -119,7 +116,7 @@ class AnimationRequest(View):
 
     direction: DirectionId
     frames: int = Field(48, ge=MIN_FRAMES, le=240)
-    fps: float = Field(20.0, ge=1, le=MAX_FPS)
+    fps: float = Field(20.0, ge=1, le=MAX_GIF_FPS)
 
 
 class DirectionRequest(Request):

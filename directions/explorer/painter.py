@@ -31,19 +31,12 @@ _SAMPLES_KEPT = 4
 """Views of which the samples, and what lies before edited layers, are kept; each may hold megabytes."""
 
 _PICTURES_KEPT = 32
-_MOST_WAITING = 32
-"""Requests of clients that may wait at once."""
-
 _QUIET = 0.3
 """Seconds without a request after which previews go on: whoever moves a slider is not slowed by them."""
 
 
 class SupersededError(Exception):
     """The client has asked for something newer, or has gone; nobody waits for this."""
-
-
-class BusyError(Exception):
-    """More clients wait than can be served in a reasonable time."""
 
 
 class Worker:
@@ -99,12 +92,9 @@ class Worker:
 
         Raises:
             SupersededError: If the client has asked for something newer, now or before, or the program ends.
-            BusyError: If too many requests wait.
         """
         if number <= self._newest.get(client, -1):
             raise SupersededError
-        if self._waiting >= _MOST_WAITING:
-            raise BusyError
         self._newest[client] = number
         self._asked = asyncio.get_running_loop().time()
 
@@ -222,7 +212,7 @@ def encode(images: np.ndarray, columns: int, form: str, largest: int | None = No
     Args:
         images: (samples, height, width, 3) uint8.
         columns: Images in a row; the last row may be shorter, the rest of it is black.
-        form: A key of `directions.explorer.models.FORMATS`.
+        form: ``"png"``, ``"webp"`` or ``"jpeg"``.
         largest: Pixels to which larger images are reduced; ``None`` leaves them.
 
     Returns:

@@ -24,9 +24,6 @@ from directions.settings.base import ConfigError
 from directions.settings.train import GROUP, Stage, TrainConfig
 
 _ADVICE = "The last checkpoint is kept. Try a smaller learning rate, or bfloat16 off."
-_NOT_ALWAYS = ("diversity",)
-"""Terms that cannot be computed at some steps, where they are not finite; nothing is wrong then."""
-
 
 Line = dict[str, Any]
 """What stats.jsonl has a line of: step, kimg, resolution (pixels) and alpha of the last step, means since the last line
@@ -330,7 +327,7 @@ class Window:
         for name, term in terms.items():
             # Left where it is: a GPU need not wait for the number.
             value = term.detach().double()
-            counts = value.isfinite() if name in _NOT_ALWAYS else torch.ones_like(value)
+            counts = value.isfinite() if name == "diversity" else torch.ones_like(value)
             pair = torch.stack((value.where(counts > 0, 0.0), counts.double()))
             self._totals[name] = self._totals[name] + pair if name in self._totals else pair
         self._steps += 1
