@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import ipaddress
 import logging
 import os
 import socket
@@ -151,21 +150,16 @@ def listen(host: str, port: int | None) -> socket.socket:
     """Bind an address of this machine, before anything is loaded, so that a taken port is reported at once.
 
     Args:
-        host: ``localhost`` or a loopback address.
+        host: ``localhost``, ``127.0.0.1`` or ``::1``.
         port: From 0 to 65535; 0 takes a free one, ``None`` the usual one or, where that is taken, a free one.
 
     Returns:
         The socket.
 
     Raises:
-        UserError: If the address is not a loopback one, or cannot be had. It begins with "host" or "port".
+        UserError: If the address is another one, or cannot be had. It begins with "host" or "port".
     """
-    address = "127.0.0.1" if host == "localhost" else host
-    try:
-        loopback = ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
+    if host not in ("localhost", "127.0.0.1", "::1"):
         raise UserError(
             f"host must be localhost, 127.0.0.1 or ::1, got {host!r}: whoever reaches the page can write on the file. "
             "From another machine, reach it through SSH: ssh -L 8000:localhost:8000 THIS_MACHINE"
@@ -177,6 +171,7 @@ def listen(host: str, port: int | None) -> socket.socket:
             port = 0
     if not 0 <= port <= 65535:
         raise UserError(f"port must be from 0 (any free one) to 65535, got {port}.")
+    address = "127.0.0.1" if host == "localhost" else host
     bound = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
     try:
         if os.name == "posix":  # elsewhere the option lets two programs have one port

@@ -82,11 +82,6 @@ def open_data(config: TrainConfig, *, on_image: Callable[[int, int], None] = lam
     return open_folder(folder, config.resolution, **layout, on_image=on_image)
 
 
-def data_format(folder: Path) -> DataFormat:
-    """Return, by its files, whether a folder was made by ``scripts/render_scenes.py``."""
-    return "scenes" if (folder / "factors.csv").is_file() else "folder"
-
-
 def open_folder(
     folder: Path,
     size: int,
@@ -120,7 +115,7 @@ def open_folder(
         got = f"got {str(folder)!r}, which does not exist or is a file"
         raise ConfigError("data", f"must be a folder, {got}. Say where the images are with --data.")
     cache = cache or weights_home() / "images"
-    if kind == "scenes" or (kind == "auto" and data_format(folder) == "scenes"):
+    if kind == "scenes" or (kind == "auto" and (folder / "factors.csv").is_file()):
         data = _scenes(folder, size, cache)
     else:
         data = _files(folder, size, cache, kind == "pairs", skip_broken, on_image)

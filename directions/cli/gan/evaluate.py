@@ -182,14 +182,12 @@ def _measure(
 
 def _open_images(asked: EvaluateSettings, training: TrainConfig | None, size: int) -> ImageData:
     """Open real images at the size of a generator: those of its training as it read them, or those of a folder."""
-    from directions.gan.data import data_format, open_data, open_folder
+    from directions.gan.data import open_data, open_folder
 
     kind, folder = asked.data_format, None if asked.data is None else Path(asked.data)
     if training is not None and (folder is None or folder.resolve() == Path(training.data).resolve()):
         changes = {"data_format": kind, "on_broken": asked.on_broken}
         return open_data(training.replace(**{name: value for name, value in changes.items() if value is not None}))
     assert folder is not None, "there is one where there is no training"
-    if kind is None:
-        pairs = training is not None and training.data_format == "pairs" and data_format(folder) == "folder"
-        kind = "pairs" if pairs else "auto"
-    return open_folder(folder, size, kind=kind, skip_broken=asked.on_broken == "skip")
+    usual: DataFormat = "pairs" if training is not None and training.data_format == "pairs" else "auto"
+    return open_folder(folder, size, kind=kind or usual, skip_broken=asked.on_broken == "skip")
