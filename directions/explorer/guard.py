@@ -87,9 +87,8 @@ class Guard:
             return refusal(403, "This page answers to 127.0.0.1 and localhost only. Open the address that was printed.")
         # A link may lead here from anywhere; nothing else may come from another site.
         opened = method == "GET" and path == "/"
-        if headers.get("sec-fetch-site", "none") not in ("none", "same-origin") and not opened:
-            return refusal(403, "Another site may not use this page.")
-        if headers.get("origin", f"http://{host}") != f"http://{host}":
+        embedded = headers.get("sec-fetch-site", "none") not in ("none", "same-origin") and not opened
+        if embedded or headers.get("origin", f"http://{host}") != f"http://{host}":
             return refusal(403, "Another site may not use this page.")
         if method in ("GET", "HEAD"):
             return None
