@@ -50,6 +50,7 @@ Weights = Annotated[
     typer.Option(help="Folder with the generator's weights.", show_default="usual places", rich_help_panel=HARDWARE),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N, or auto.", rich_help_panel=HARDWARE)]
+FilePath = Annotated[Path, typer.Argument(help="A direction file, or the run folder that it is in.")]
 Out = Annotated[Path, typer.Option(help="Folder for runs; this one becomes OUT/NNNNN-NAME.", rich_help_panel=OUTPUT)]
 
 

@@ -10,17 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from directions.cli.common import (
-    OUTPUT,
-    Device,
-    GeneratorName,
-    ProgressBar,
-    Quiet,
-    Weights,
-    print_json,
-    print_table,
-    progress_bar,
-)
+from directions.cli import common
 from directions.errors import UserError
 from directions.settings.base import options_named
 
@@ -29,9 +19,7 @@ if TYPE_CHECKING:
     from directions.generators.base import Generator
 
 _what = partial(typer.Option, rich_help_panel="What to measure")
-_output = partial(typer.Option, rich_help_panel=OUTPUT)
-
-FilePath = Annotated[Path, typer.Argument(help="A direction file, or the run folder that it is in.")]
+_output = partial(typer.Option, rich_help_panel=common.OUTPUT)
 
 _METRICS = "Among penalty, hessians, diagonalness, activeness and factors."
 _ALL = "all that the generator allows"
@@ -41,17 +29,17 @@ _SEEDS = "How many times to measure, at other places and against other random di
 
 def evaluate(
     context: typer.Context,
-    file: FilePath,
+    file: common.FilePath,
     metrics: Annotated[str | None, _what(metavar="METRIC,…", help=_METRICS, show_default=_ALL)] = None,
     seeds: Annotated[int, _what(metavar="INT>=1", help=_SEEDS)] = 5,
     samples: Annotated[int, _what(metavar="INT>=2", help="Places of one measurement.")] = 32,
-    generator: GeneratorName = None,
-    weights: Weights = None,
-    device: Device = "cpu",
+    generator: common.GeneratorName = None,
+    weights: common.Weights = None,
+    device: common.Device = "cpu",
     out: Annotated[Path | None, _output("--out", "-o", metavar="FILE", help="JSON file to write, too.")] = None,
     plot: Annotated[Path | None, _output(metavar="FILE", help="Picture to draw (.png, .svg or .pdf), too.")] = None,
     as_json: Annotated[bool, _output("--json", help="Print JSON instead of tables.")] = False,
-    quiet: Quiet = False,
+    quiet: common.Quiet = False,
 ) -> None:
     """Measure a file's directions against random ones and the axes of z."""
     from directions.direction_file import direction_file, load_directions
@@ -74,14 +62,14 @@ def evaluate(
     chosen = None if metrics is None else [metric.strip() for metric in metrics.split(",")]
     with options_named(context):
         planned = FileEvaluation(directions, model, metrics=chosen, seeds=seeds, samples=samples, judge=judge_of(model))
-    with progress_bar(total=planned.images, unit="image", quiet=quiet) as bar:
+    with common.progress_bar(total=planned.images, unit="image", quiet=quiet) as bar:
         measured = planned.run(count=bar.update)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     result = {"file": str(path), "sha256": digest, "generator": directions.header["generator"]} | measured
     title = f"{len(directions)} directions of {directions.generator}"
     # Printed first, so that a disk that is full by now does not take the numbers away.
     if as_json:
-        print_json(result)
+        common.print_json(result)
     else:
         settings = measured["settings"]
         layers = "" if settings["layers"] is None else f", layers {settings['layers']}"
@@ -91,7 +79,7 @@ def evaluate(
         )
         for rows, first in zip(text_tables(measured), ("l", "rl"), strict=False):
             typer.echo()
-            print_table(rows, first.ljust(len(rows[0]), "r" if len(first) > 1 else "l"))
+            common.print_table(rows, first.ljust(len(rows[0]), "r" if len(first) > 1 else "l"))
     if out is not None:
         write_text(out, json.dumps(result, indent=1) + "\n")
     if plot is not None:
@@ -104,26 +92,26 @@ def print_suggestions(directions: Directions, generator: Generator, *, as_json: 
 
     found = suggest_names(generator, directions)
     if as_json:
-        print_json([None if one is None else vars(one) | {"words": one.words} for one in found])
+        common.print_json([None if one is None else vars(one) | {"words": one.words} for one in found])
         return
     rows = [("", "name", "suggestion", "share of its effects", "change in deviations")]
     for index, one in enumerate(found):
         cells = ("", "", "") if one is None else (one.words, f"{one.share:.0%}", f"{abs(one.effect):.1f}")
         rows.append((str(index), directions.names[index], *cells))
-    print_table(rows, "rllrr")
+    common.print_table(rows, "rllrr")
     typer.echo("\nSuggested by statistics of a few pictures, and not written; where none stands out there is none.")
     typer.echo("To take one: directions name FILE INDEX NAME.")
 
 
 def measure(
     context: typer.Context,
-    file: FilePath,
+    file: common.FilePath,
     final_samples: Annotated[int, _what(metavar="INT>=1", help=_SAMPLES)] = 256,
     seed: Annotated[int, _what(metavar="INT>=0", help="Seed of the samples.")] = 0,
-    generator: GeneratorName = None,
-    weights: Weights = None,
-    device: Device = "cpu",
-    quiet: Quiet = False,
+    generator: common.GeneratorName = None,
+    weights: common.Weights = None,
+    device: common.Device = "cpu",
+    quiet: common.Quiet = False,
 ) -> None:
     """Fill in activeness, path sizes and penalty shares in a file that has none, such as a converted one.
 
@@ -140,7 +128,7 @@ def measure(
     from directions.generators.registry import load_generator
 
     model = load_generator(generator or directions.generator, weights=weights, device=device)
-    progress = ProgressBar(quiet)
+    progress = common.ProgressBar(quiet)
     with options_named(context):
         columns = measure_columns(directions, model, final_samples=final_samples, seed=seed, on_progress=progress)
     progress.close()

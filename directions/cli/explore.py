@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import functools
 import secrets
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from directions.cli.common import Device, GeneratorName, Weights
-from directions.errors import UserError
+from directions.cli.common import Device, FilePath, GeneratorName, Weights
+from directions.errors import MissingExtraError
 from directions.settings.base import options_named
 
 _page = functools.partial(typer.Option, rich_help_panel="The page")
@@ -18,7 +17,7 @@ _page = functools.partial(typer.Option, rich_help_panel="The page")
 
 def explore(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="A direction file, or the run folder that it is in.")],
+    file: FilePath,
     port: Annotated[
         int | None, _page(metavar="0..65535", help="Port; 0 takes any free one.", show_default="8160, or a free one")
     ] = None,
@@ -34,13 +33,9 @@ def explore(
     path = direction_file(file).absolute()
     directions = load_directions(path)
     try:
-        import starlette  # noqa: F401 — only to see whether it is there
-        import uvicorn  # noqa: F401
+        from directions.explorer.app import address, listen, make_app, serve
     except ModuleNotFoundError as error:
-        raise UserError(
-            f"The page needs {error.name}, which is not installed. Install it: pip install 'biggan-directions[explore]'"
-        ) from error
-    from directions.explorer.app import address, listen, make_app, serve
+        raise MissingExtraError("The page", "explore") from error
     from directions.explorer.file import OpenFile
     from directions.explorer.snippet import Origin
     from directions.generators.registry import load_generator

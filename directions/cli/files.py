@@ -7,23 +7,16 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from directions.cli.common import (
-    OUTPUT,
-    Device,
-    GeneratorName,
-    Weights,
-    print_json,
-    print_table,
-)
+from directions.cli.common import OUTPUT, Device, FilePath, GeneratorName, Weights, print_json, print_table
 from directions.direction_file.format import short
 from directions.errors import UserError
-from directions.files import user_path
 from directions.joint.notes import joint_notes, verdict
 from directions.settings.base import Settings, setting, with_options
 from directions.settings.discover import SIGN_VECTORS_UP_TO, parse_classes
@@ -32,7 +25,8 @@ if TYPE_CHECKING:
     from directions.direction_file import Directions
     from directions.direction_file.format import DescribesGenerator
 
-_WRITE, _WHAT = "What to write", "What they are"
+_WRITE = "What to write"
+_write, _what = partial(setting, panel=_WRITE), partial(setting, panel="What they are")
 _BAR_WIDTH, _NOTE_WIDTH = 12, 40
 _IMAGENET_CLASSES = 1000
 _NAME_HELP = "Its new name: 1 to 64 printable characters, no comma, not a number or all, unique in the file."
@@ -51,14 +45,8 @@ def option(panel: str | None, text: str, *flags: str, **more: Any) -> Any:
     return typer.Option(*flags, help=text, rich_help_panel=panel, **more)
 
 
-def path_option(panel: str | None, text: str, *flags: str, **more: Any) -> Any:
-    """An option that takes a path, also one that begins with ``~``."""
-    return option(panel, text, *flags, parser=user_path, **more)
-
-
-FilePath = Annotated[Path, typer.Argument(parser=user_path, help="A direction file, or the run folder that it is in.")]
-Out = Annotated[Path, path_option(OUTPUT, "Direction file to write.", "--out", "-o", metavar="FILE")]
-To = Annotated[Path, path_option(OUTPUT, "Direction file to write.", "--to", "-o", metavar="FILE")]
+Out = Annotated[Path, option(OUTPUT, "Direction file to write.", "--out", "-o", metavar="FILE")]
+To = Annotated[Path, option(OUTPUT, "Direction file to write.", "--to", "-o", metavar="FILE")]
 Overwrite = Annotated[bool, option(OUTPUT, "Replace the file if it is there.", "--overwrite")]
 AsJson = Annotated[bool, option(OUTPUT, "Print the result as JSON.", "--json")]
 History = Annotated[bool, option(None, "Show what was changed in the file, when, and by which version.", "--history")]
@@ -179,16 +167,10 @@ def _symbol(wanted: str, plain: str) -> str:
 class Annotations(Settings):
     """What ``directions name`` writes on one direction, beside its name."""
 
-    path_size: float | None = setting(
-        None, "How far to go to either side, in units of z.", panel=_WRITE, metavar="0<FLOAT<=100"
-    )
-    note: str | None = setting(None, "A remark, up to 2000 characters; '' removes it.", panel=_WRITE, metavar="TEXT")
-    hidden: bool | None = setting(
-        None, "Leave it out of galleries and pages, or not.", panel=_WRITE, flags=("--hide/--show",)
-    )
-    starred: bool | None = setting(
-        None, "Mark it as worth coming back to, or not.", panel=_WRITE, flags=("--star/--unstar",)
-    )
+    path_size: float | None = _write(None, "How far to go to either side, in units of z.", metavar="0<FLOAT<=100")
+    note: str | None = _write(None, "A remark, up to 2000 characters; '' removes it.", metavar="TEXT")
+    hidden: bool | None = _write(None, "Leave it out of galleries and pages, or not.", flags=("--hide/--show",))
+    starred: bool | None = _write(None, "Mark it as worth coming back to, or not.", flags=("--star/--unstar",))
 
 
 @with_options(Annotations)
@@ -199,7 +181,7 @@ def name(
         str | None, typer.Argument(help="Index or present name.", show_default=False, metavar="[DIRECTION]")
     ] = None,
     new_name: Annotated[str | None, typer.Argument(help=_NAME_HELP, show_default=False, metavar="[NAME]")] = None,
-    csv: Annotated[Path | None, path_option(_WRITE, _CSV_HELP, metavar="FILE")] = None,
+    csv: Annotated[Path | None, option(_WRITE, _CSV_HELP, metavar="FILE")] = None,
     order: Annotated[
         str | None,
         option(_WRITE, "Show these first, then the others as they are; indices stay.", metavar="DIRECTION,…"),
@@ -285,11 +267,11 @@ def select(
 
     path = direction_file(file)
     chosen = take(load_directions(path), [key.strip() for key in directions.split(",")], label=path.name)
-    _write(chosen, out, overwrite=overwrite, as_json=as_json)
+    _save(chosen, out, overwrite=overwrite, as_json=as_json)
 
 
 def merge(
-    files: Annotated[list[Path], typer.Argument(parser=user_path, help="Two or more direction files, or run folders.")],
+    files: Annotated[list[Path], typer.Argument(help="Two or more direction files, or run folders.")],
     out: Out,
     orthonormalise: Annotated[bool, option(None, _TURN_HELP, "--orthonormalise")] = False,
     same_names: Annotated[
@@ -303,19 +285,15 @@ def merge(
     from directions.direction_file import direction_file, load_directions
     from directions.direction_file.combine import merge as put_together
 
-    paths = [direction_file(file) for file in files]
-    twice = next((path for path in paths if paths.count(path) > 1), None)
-    if twice is not None:
-        raise UserError(f"{twice} is given twice. Its directions cannot be perpendicular to themselves.")
-    sets = {str(path): load_directions(path) for path in paths}
+    sets = {str(direction_file(file)): load_directions(file) for file in files}
     merged = put_together(sets, orthonormalise=orthonormalise, same_names=same_names)
-    _write(merged, out, overwrite=overwrite, as_json=as_json)
+    _save(merged, out, overwrite=overwrite, as_json=as_json)
     if orthonormalise and not as_json:
         turned = merged.header["source"]["largest_turn_degrees"]
         typer.echo(f"Gram–Schmidt turned them by up to {turned:.3g} degrees.")
 
 
-def _write(directions: Directions, out: Path, *, overwrite: bool, as_json: bool) -> None:
+def _save(directions: Directions, out: Path, *, overwrite: bool, as_json: bool) -> None:
     """Write the new file and say what is in it."""
     if not overwrite:
         require_absent(out, f"--out {out}", "Give another name")
@@ -331,35 +309,32 @@ def _write(directions: Directions, out: Path, *, overwrite: bool, as_json: bool)
 class Foreign(Settings):
     """What ``directions convert`` is told about another program's file."""
 
-    generator: str = setting("biggan-128", "Generator that they belong to, by name.", panel=_WHAT, metavar="TEXT")
-    weights: str | None = setting(
-        None, "Its weights; their digest is recorded then.", panel=_WHAT, shown="not looked at", metavar="TEXT"
+    generator: str = _what("biggan-128", "Generator that they belong to, by name.", metavar="TEXT")
+    weights: str | None = _what(
+        None, "Its weights; their digest is recorded then.", metavar="TEXT", shown="not looked at"
     )
-    published: str | None = setting(
-        None, "Which of the paper's files it is: gives names, classes and space.", panel=_WHAT,
+    published: str | None = _what(
+        None, "Which of the paper's files it is: gives names, classes and space.",
         metavar="goldens|goldens-coarse|goldens-mid|goldens-fine|church|voynov", shown="recognised by its digest",
     )  # fmt: skip
-    name: list[str] | None = setting(
-        None, "Name a direction, such as 5=rotation; may be repeated.", panel=_WHAT,
-        metavar="INDEX=NAME", shown="the paper's, else d0, d1, …",
+    name: list[str] | None = _what(
+        None, "Name a direction, such as 5=rotation; may be repeated.", metavar="INDEX=NAME",
+        shown="the paper's, else d0, d1, …",
     )  # fmt: skip
-    classes: str | None = setting(
-        None, "Classes that they were learned on, by index or name; or all.", panel=_WHAT,
-        metavar="CLASS,…", shown="the paper's, else all",
+    classes: str | None = _what(
+        None, "Classes that they were learned on, by index or name; or all.", metavar="CLASS,…",
+        shown="the paper's, else all",
     )  # fmt: skip
-    space: str | None = setting(
-        None, "z components that they move; STOP is excluded.", panel=_WHAT,
-        metavar="START:STOP", shown="the paper's, else all of z",
-    )  # fmt: skip
-    path_size: float = setting(
-        5.0, "How far they go to either side, in units of z.", panel=_WHAT, metavar="0<FLOAT<=100"
+    space: str | None = _what(
+        None, "z components that they move; STOP is excluded.", metavar="START:STOP", shown="the paper's, else all of z"
     )
+    path_size: float = _what(5.0, "How far they go to either side, in units of z.", metavar="0<FLOAT<=100")
 
 
 @with_options(Foreign)
 def convert(
     given: dict[str, Any],
-    file: Annotated[Path, typer.Argument(parser=user_path, help=_FOREIGN_HELP)],
+    file: Annotated[Path, typer.Argument(help=_FOREIGN_HELP)],
     to: To,
     as_json: AsJson = False,
 ) -> None:
@@ -415,9 +390,7 @@ def _indices(described: Any, text: str) -> Sequence[int] | str:
     return [names.find(str(entry)) for entry in classes]
 
 
-def generators(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-) -> None:
+def generators(as_json: Annotated[bool, option(None, "Print JSON instead of a table.", "--json")] = False) -> None:
     """List the generators by name, whether they can be loaded here, and what to do if not."""
     from directions.generators.registry import list_generators
 

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from directions.cli.common import OUTPUT, print_json
-from directions.cli.files import AsJson, FilePath, Overwrite, option, path_option, require_absent
+from directions.cli.common import OUTPUT, FilePath, print_json
+from directions.cli.files import AsJson, Overwrite, option, require_absent
 from directions.errors import UserError
 from directions.settings.base import options_named
 
@@ -21,7 +21,7 @@ def push(
     context: typer.Context,
     file: FilePath,
     repository: Repository,
-    pictures: Annotated[Path | None, path_option(None, _PICTURES_HELP, show_default=_BESIDE)] = None,
+    pictures: Annotated[Path | None, option(None, _PICTURES_HELP, show_default=_BESIDE)] = None,
     no_pictures: Annotated[bool, option(None, "Leave pictures out.", "--no-pictures")] = False,
     license: Annotated[  # noqa: A002 — the option is called so
         str | None, option(None, "License, as the Hub writes it, such as mit or cc-by-4.0.", metavar="WORD")
@@ -65,8 +65,7 @@ def push(
 def pull(
     repository: Repository,
     to: Annotated[
-        Path | None,
-        path_option(OUTPUT, "File to write.", "--to", "-o", metavar="FILE", show_default="NAME.safetensors"),
+        Path | None, option(OUTPUT, "File to write.", "--to", "-o", metavar="FILE", show_default="NAME.safetensors")
     ] = None,
     revision: Annotated[str | None, option(None, "Branch, tag or commit.", show_default="the newest state")] = None,
     overwrite: Overwrite = False,

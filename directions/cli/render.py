@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from directions.cli.common import OUTPUT, SAMPLES, Device, GeneratorName, Quiet, Weights, print_json
+from directions.cli.common import OUTPUT, SAMPLES, Device, FilePath, GeneratorName, Quiet, Weights, print_json
 from directions.errors import UserError
-from directions.files import user_path
 from directions.settings.base import ConfigError, with_options
 from directions.settings.render import RenderSettings, usual_format
 
@@ -27,7 +26,7 @@ _output = functools.partial(typer.Option, rich_help_panel=OUTPUT)
 @with_options(RenderSettings)
 def render(
     given: dict[str, Any],
-    file: Annotated[Path, typer.Argument(help="A direction file, or the run folder that it is in.")],
+    file: FilePath,
     directions: Annotated[
         str, _move("--directions", "-d", metavar="DIRECTION,…", help="By index or name; or all.")
     ] = "all",
@@ -68,7 +67,6 @@ def render(
     from directions.rendering.render import carry_out, make_plan, prepare
 
     path = direction_file(file)
-    out = None if out is None else user_path(out)  # a shell leaves --out=~/x as it is
     given.setdefault("format", "plane" if "plane" in given else usual_format(out))
     found = load_directions(path)
     given.setdefault("truncation", found.header["truncation"] or 1.0)

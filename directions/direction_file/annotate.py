@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import csv
 import io
-import itertools
 import json
 import os
 import unicodedata
@@ -58,26 +56,25 @@ def check_new(index: int, annotations: Mapping[str, Any]) -> None:
         raise UserError(f"{what} must have no comma (it separates directions), got {short(name)}.")
 
 
-def annotate(header: Mapping[str, Any], changes: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+def annotate(header: dict[str, Any], changes: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
     """Write on directions.
 
     Args:
-        header: As JSON gives it; it stays as it is, here and in the functions below.
+        header: As JSON gives it; changed in place, here and in the functions below.
         changes: For each index, some of `ANNOTATIONS`. Names and notes are put in Unicode's composed form, so
             that names which look alike are alike.
 
     Returns:
-        The new header with the change in its history; an equal one if everything was so already. Only what may be in a
-        file but must not be written any more is checked.
+        The header with the change in its history; as it was if everything was so already. Only what may be in a file
+        but must not be written any more is checked.
 
     Raises:
         UserError: If something else than an annotation is to be written, or what `check_new` refuses.
     """
-    new = copy.deepcopy(dict(header))
     before: dict[str, dict[str, Any]] = {}
     said: list[str] = []
     for index, wanted in changes.items():
-        entry = new["directions"][index]
+        entry = header["directions"][index]
         changed = {key: _plain(value) for key, value in wanted.items() if _plain(value) != entry.get(key)}
         for key in changed.keys() - ANNOTATIONS:
             hint = nearest(key, ANNOTATIONS)
@@ -88,12 +85,12 @@ def annotate(header: Mapping[str, Any], changes: Mapping[int, Mapping[str, Any]]
             before[str(index)] = {key: entry[key] for key in changed}
             entry.update(changed)
     if not before:
-        return new
+        return header
     more = f"; and {len(said) - _NAMED_PARTS} more" if len(said) > _NAMED_PARTS else ""
-    return _remember(new, "; ".join(said[:_NAMED_PARTS]) + more, {"directions": before})
+    return _remember(header, "; ".join(said[:_NAMED_PARTS]) + more, {"directions": before})
 
 
-def fill_in(header: Mapping[str, Any], columns: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+def fill_in(header: dict[str, Any], columns: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
     """Write what was measured of each direction; a path size that somebody has written before stays.
 
     Args:
@@ -101,17 +98,16 @@ def fill_in(header: Mapping[str, Any], columns: Mapping[str, Sequence[Any]]) -> 
         columns: For ``path_size`` and others of an entry's keys a value for each direction.
 
     Returns:
-        The new header with the change in its history, which undoes as far as path sizes go.
+        The header with the change in its history, which undoes as far as path sizes go.
     """
-    new = copy.deepcopy(dict(header))
     written = sized_by_hand(header)
     before: dict[str, dict[str, Any]] = {}
-    for index, entry in enumerate(new["directions"]):
+    for index, entry in enumerate(header["directions"]):
         found = {key: values[index] for key, values in columns.items() if key != "path_size" or index not in written}
         if found.get("path_size", entry["path_size"]) != entry["path_size"]:
             before[str(index)] = {"path_size": entry["path_size"]}
         entry.update(found)
-    return _remember(new, f"{_MEASURED}{', '.join(columns)}", {"directions": before})
+    return _remember(header, f"{_MEASURED}{', '.join(columns)}", {"directions": before})
 
 
 def sized_by_hand(header: Mapping[str, Any]) -> set[int]:
@@ -125,18 +121,17 @@ def changed_directions(change: Mapping[str, Any]) -> list[tuple[int, Mapping[str
     return [(int(index), fields) for index, fields in ((change["before"] or {}).get("directions") or {}).items()]
 
 
-def reorder(header: Mapping[str, Any], order: Sequence[int]) -> dict[str, Any]:
+def reorder(header: dict[str, Any], order: Sequence[int]) -> dict[str, Any]:
     """Change the order in which directions are shown, given as every index once; their indices stay."""
-    new = copy.deepcopy(dict(header))
-    old, plain = new["order"], list(range(len(new["directions"])))
+    old, plain = header["order"], list(range(len(header["directions"])))
     if list(order) == (plain if old is None else old):
-        return new
-    new["order"] = None if list(order) == plain else list(order)
+        return header
+    header["order"] = None if list(order) == plain else list(order)
     moved = ", ".join(map(str, order[:_NAMED_PARTS])) + (", …" if len(order) > _NAMED_PARTS else "")
-    return _remember(new, f"order: {moved}", {"order": old})
+    return _remember(header, f"order: {moved}", {"order": old})
 
 
-def undo(header: Mapping[str, Any]) -> dict[str, Any]:
+def undo(header: dict[str, Any]) -> dict[str, Any]:
     """Take the last change back; the header becomes what it was before, and is not checked.
 
     Args:
@@ -148,17 +143,16 @@ def undo(header: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UserError: If there is none, or it cannot be undone.
     """
-    new = copy.deepcopy(dict(header))
-    if not new["history"]:
+    if not header["history"]:
         raise UserError("There is no change to undo: the file's history is empty.")
-    last = new["history"].pop()
+    last = header["history"].pop()
     try:
         for index, fields in (last["before"].get("directions") or {}).items():
-            new["directions"][int(index)].update({key: fields[key] for key in ANNOTATIONS if key in fields})
-        new["order"] = last["before"].get("order", new["order"])
+            header["directions"][int(index)].update({key: fields[key] for key in ANNOTATIONS if key in fields})
+        header["order"] = last["before"].get("order", header["order"])
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"The last change ({last['what']}) cannot be undone. Its history begins there.") from error
-    return new
+    return header
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[int | None, str, Any, Any]]:
@@ -180,7 +174,7 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tup
     return found
 
 
-def begin_history(header: Mapping[str, Any], what: str, by_hand: Sequence[int]) -> dict[str, Any]:
+def begin_history(header: dict[str, Any], what: str, by_hand: Sequence[int]) -> dict[str, Any]:
     """Start a history anew for directions of another file, whose indices mean nothing here.
 
     Args:
@@ -192,11 +186,11 @@ def begin_history(header: Mapping[str, Any], what: str, by_hand: Sequence[int]) 
     Returns:
         The header with the history.
     """
-    new = dict(header) | {"history": []}
-    kept = {str(index): {"path_size": new["directions"][index]["path_size"]} for index in by_hand}
+    header["history"] = []
+    kept = {str(index): {"path_size": header["directions"][index]["path_size"]} for index in by_hand}
     if kept:
-        new = _remember(new, "path sizes written before", {"directions": kept})
-    return _remember(new, what, None)
+        header = _remember(header, "path sizes written before", {"directions": kept})
+    return _remember(header, what, None)
 
 
 def read_annotations(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
@@ -212,14 +206,12 @@ def read_annotations(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
         For each direction, as the table calls it, what to write.
 
     Raises:
-        UserError: If the file cannot be read, a column is unknown or missing, or a cell is not what it must be; the
+        UserError: If the file is no table, a column is unknown or missing, or a cell is not what it must be; the
             message names the line.
     """
     path = user_path(path)
     try:
         text = path.read_text(encoding="utf-8-sig")  # with or without the mark that spreadsheets put before it
-    except OSError as error:
-        raise UserError(f"Cannot read {path}: {error.strerror}. Check the path.") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not text in UTF-8 ({error}). Save it as CSV in UTF-8.") from error
     delimiter = max(",;\t", key=text.partition("\n")[0].count)
@@ -270,9 +262,9 @@ def _remember(header: dict[str, Any], what: str, before: dict[str, Any] | None) 
     now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     change = {"time": now, "tool_version": __version__, "what": what, "before": before}
     history = [*header["history"], change][-HISTORY_LENGTH:]
-    sizes = list(itertools.accumulate(len(json.dumps(entry)) for entry in reversed(history)))
-    kept = max(1, sum(size <= HISTORY_SIZE for size in sizes))
-    return header | {"history": history[-kept:]}
+    while len(history) > 1 and len(json.dumps(history)) > HISTORY_SIZE:
+        del history[0]
+    return header | {"history": history}
 
 
 def _plain(value: Any) -> Any:

@@ -93,14 +93,13 @@ def _check_alike(headers: Mapping[str, Mapping[str, Any]], reference: str) -> No
     """Refuse sets whose z, weights or layers are not the same."""
     (first_label, first), *others = headers.items()
     for label, header in others:
-        pair = first["generator"], header["generator"]
-        one, other = pair
+        one, other = first["generator"], header["generator"]
         decides = "digest" if one["digest"] and other["digest"] else "name"
         differ = one[decides] != other[decides]
         if differ and one["name"] == other["name"]:
             differ = not _are_known(reference, one["digest"], other["digest"])
         if differ or one["dim_z"] != other["dim_z"]:
-            said = [f"{g['name']!r} (|z| {g['dim_z']}, weights {g['digest'][:12] or '?'})" for g in pair]
+            said = [f"{g['name']!r} (|z| {g['dim_z']}, weights {g['digest'][:12] or '?'})" for g in (one, other)]
             what = f"{first_label} is for {said[0]}, {label} for {said[1]}"
             raise UserError(f"Directions of different generators cannot be merged: {what}.")
         if header["layers"] != first["layers"]:
@@ -135,14 +134,11 @@ def _check_perpendicular(matrix: np.ndarray, said: Sequence[str]) -> None:
 def _orthonormalised(matrix: np.ndarray, said: Sequence[str]) -> tuple[np.ndarray, float]:
     """Apply Gram–Schmidt in order; also return by how many degrees the row that was turned most was turned."""
     columns, triangle = np.linalg.qr(matrix.T)
-    diagonal = triangle.diagonal()
-    # |R_ii| is the sine of the angle between a row and the span of those before it, as rows have length 1.
-    dependent = np.abs(diagonal) < 1e-3
-    if dependent.any():
-        which = f"Direction {said[int(dependent.argmax())]} lies in the span of those before it"
-        raise UserError(f"{which}, so that Gram–Schmidt leaves nothing of it. Leave it out: directions select.")
-    basis = columns.T * np.sign(diagonal)[:, None]
+    basis = columns.T * np.sign(triangle.diagonal())[:, None]
     turns = np.degrees(np.arccos(np.clip((basis * matrix).sum(axis=1), -1.0, 1.0)))
+    if turns.max() > 89.9:  # nearly all of the row was its projection
+        which = f"Direction {said[int(turns.argmax())]} lies in the span of those before it"
+        raise UserError(f"{which}, so that Gram–Schmidt leaves nothing of it. Leave it out: directions select.")
     return basis, round(float(turns.max()), 3)
 
 

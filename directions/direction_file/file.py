@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import hashlib
 import itertools
 import operator
 import os
@@ -30,7 +29,7 @@ from directions.direction_file.format import (
     upgraded,
 )
 from directions.errors import UserError, nearest
-from directions.files import cannot_write, write_bytes
+from directions.files import cannot_write, user_path, write_bytes
 from directions.hub import fetch_from_hub, is_hub_id
 
 if TYPE_CHECKING:
@@ -45,9 +44,6 @@ Key: TypeAlias = int | str
 
 Latent = TypeVar("Latent")
 """A NumPy array or a torch tensor."""
-
-LOCK_SECONDS = 10.0
-"""How long to wait for others by default. A change takes milliseconds; who holds the lock longer is stuck."""
 
 _GAP = 2
 
@@ -367,9 +363,7 @@ class Directions:
             dtype = np.result_type(array.dtype, np.float32)
             return array.astype(dtype), self.matrix, lambda moved: moved.astype(array.dtype)
         wide = torch.promote_types(array.dtype, torch.float32)
-        there = self._tensor is not None and self._tensor.device == array.device
-        rows: Any = self._tensor if there else torch.tensor(self.matrix)
-        return array.to(wide), rows.to(array.device, wide), lambda moved: moved.to(array.dtype)
+        return array.to(wide), self.tensor.to(array.device, wide), lambda moved: moved.to(array.dtype)
 
     def images(
         self,
@@ -493,18 +487,15 @@ class Directions:
             The same directions, whose `tensor` is there.
 
         Raises:
-            UserError: If there is no such device, or no room on it.
+            UserError: If there is no such device.
         """
         import torch
 
         from directions.device import resolve_device
 
         there = copy.copy(self)
-        try:
-            there._tensor = torch.tensor(self.matrix, device=resolve_device(device) if device == "auto" else device)
-        except (AssertionError, RuntimeError) as error:
-            resolve_device(str(device))  # says which devices there are, if it is none of them
-            raise UserError(f"The directions cannot be put on {str(device)!r}: {error}") from error
+        known = str(device).startswith(("auto", "cpu", "cuda"))  # others are for torch to know
+        there._tensor = torch.tensor(self.matrix, device=resolve_device(str(device)) if known else device)
         return there
 
     @property
@@ -599,7 +590,7 @@ class Directions:
             if index in by_index:
                 raise UserError(f"Direction {index} ({self.names[index]!r}) is given twice. Say all of it once.")
             by_index[index] = wanted
-        return self._with_header(annotate(self._header, by_index))
+        return self._with_header(annotate(self.header, by_index))
 
     def reordered(self, keys: Key | Sequence[Key]) -> Directions:
         """Change the order in which directions are shown (`order`); indices and rows stay as they are.
@@ -616,7 +607,7 @@ class Directions:
         first = [self.index(key) for key in _keys(keys)]
         if len(set(first)) < len(first):
             raise UserError(f"Each direction has one place in the order, got {keys!r}.")
-        return self._with_header(reorder(self._header, [*first, *(i for i in self.order if i not in first)]))
+        return self._with_header(reorder(self.header, [*first, *(i for i in self.order if i not in first)]))
 
     def undone(self) -> Directions:
         """Take the last change of the history back.
@@ -627,7 +618,7 @@ class Directions:
         Raises:
             UserError: If there is none, or it cannot be undone.
         """
-        return self._with_header(undo(self._header))
+        return self._with_header(undo(self.header))
 
     def _with_header(self, header: dict[str, Any]) -> Directions:
         """Return the same matrix with another header, in which only annotations differ."""
@@ -661,9 +652,8 @@ def _kept(matrix: np.ndarray, header: dict[str, Any]) -> Directions:
 
 def direction_file(path: str | os.PathLike[str]) -> Path:
     """Return the direction file that is meant by a path: the file itself, or that of a run folder."""
-    given = Path(os.path.expanduser(path))  # noqa: PTH111 — Path.expanduser raises without a home folder
-    inside = given / "directions.safetensors"
-    return inside if os.path.isfile(inside) else given  # noqa: PTH113 — a name too long is no file, no error
+    inside = user_path(path) / "directions.safetensors"
+    return inside if os.path.isfile(inside) else user_path(path)  # noqa: PTH113 — a name too long is no file, no error
 
 
 def load_directions(path: str | os.PathLike[str], *, revision: str | None = None) -> Directions:
@@ -690,7 +680,7 @@ def load_directions(path: str | os.PathLike[str], *, revision: str | None = None
 
 
 def edit_directions(
-    path: str | os.PathLike[str], change: Callable[[Directions], Directions], *, timeout: float = LOCK_SECONDS
+    path: str | os.PathLike[str], change: Callable[[Directions], Directions], *, timeout: float = 10.0
 ) -> Directions:
     """Read a direction file, change it and write it back, while nobody else does.
 
@@ -702,7 +692,7 @@ def edit_directions(
         path: The file, or its run folder.
         change: Given what the file holds now, returns what it shall hold. Nothing is written if it raises, or returns
             what it was given.
-        timeout: Seconds to wait for others to be done.
+        timeout: Seconds to wait for others to be done. A change takes milliseconds; who holds the lock longer is stuck.
 
     Returns:
         What the file holds now.
@@ -721,9 +711,7 @@ def edit_directions(
     target = Path(os.path.realpath(path))  # as the atomic write: a link and its target are one file
     if not os.path.isfile(target):  # noqa: PTH113 — a name too long is no file, no error
         unpack(path)  # says what is wrong with it
-    # A name may be as long as the system allows, and then has no room for a suffix.
-    stem = target.name if len(os.fsencode(target.name)) < 240 else hashlib.sha256(os.fsencode(target.name)).hexdigest()
-    lock = target.with_name(f".{stem}.lock")
+    lock = target.with_name(f".{target.name}.lock")
     try:
         held = FileLock(lock, timeout=timeout).acquire(poll_interval=0.02)
     except Timeout:

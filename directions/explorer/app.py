@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
-import ipaddress
 import logging
 import os
 import socket
@@ -22,7 +22,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from directions import __version__
@@ -30,8 +30,8 @@ from directions.errors import UserError
 from directions.explorer import models
 from directions.explorer.backstage import Backstage
 from directions.explorer.file import ChangedError, Content, OpenFile
-from directions.explorer.guard import Guard, JSONReply, read_body, refusal
-from directions.explorer.painter import BusyError, Painter, Shared, SupersededError, Worker, animate
+from directions.explorer.guard import Guard, read_body, refusal
+from directions.explorer.painter import Painter, Shared, SupersededError, Worker, animate
 from directions.explorer.snippet import Origin, snippet
 from directions.generators.base import EditsLayers, Generator
 from directions.hub import FILE_NAME
@@ -63,7 +63,7 @@ def make_app(file: OpenFile, generator: Generator, origin: Origin, token: str) -
         An ASGI app; ``app.state.stop()`` gives up what it is making, for when the server ends.
     """
     painter, worker, backstage = Painter(generator), Worker(), Backstage(file.path)
-    animations = 0
+    animations = asyncio.Semaphore(_ANIMATIONS_AT_ONCE)
     folder = resources.files("directions.explorer") / "page"
     environment = Environment(loader=PackageLoader("directions.explorer", "page"), autoescape=True)
     title = file.path.parent.name if file.path.name == FILE_NAME else file.path.name
@@ -80,29 +80,23 @@ def make_app(file: OpenFile, generator: Generator, origin: Origin, token: str) -
         "max_seed": models.MAX_SEED - models.MAX_SAMPLES,
         "max_amount": models.MAX_AMOUNT,
     }
-    fixed = {"/": HTMLResponse(page), "/api/generator": JSONReply(about)} | {
+    fixed = {"/": HTMLResponse(page), "/api/generator": JSONResponse(about)} | {
         f"/page/{name}": Response((folder / name).read_bytes(), media_type=kind) for name, kind in _PAGE_FILES.items()
     }
 
     async def get_file(request: Request) -> Response:
-        return JSONReply((await run_in_threadpool(file.read)).described())
+        return JSONResponse((await run_in_threadpool(file.read)).described())
 
     async def post_image(request: Request) -> Response:
         asked = models.ImageRequest.read(await read_body(request)).check(generator)
         picture = await worker.newest(asked.client, asked.number, lambda: painter.picture(asked, file.read()))
-        return Response(picture, media_type=models.FORMATS[asked.format])
+        return Response(picture, media_type=f"image/{asked.format}")
 
     async def post_animation(request: Request) -> Response:
-        nonlocal animations
         asked = models.AnimationRequest.read(await read_body(request)).check(generator)
-        if animations >= _ANIMATIONS_AT_ONCE:
-            raise BusyError
         shared: Any = Shared(generator, worker.do, request.is_disconnected)
-        animations += 1
-        try:
+        async with animations:
             gif = await run_in_threadpool(lambda: animate(asked, file.read(), shared))
-        finally:
-            animations -= 1
         return Response(gif, media_type="image/gif")
 
     async def when_idle(request: Request, make: Callable[[Content, str, Any], Any]) -> Any:
@@ -114,16 +108,16 @@ def make_app(file: OpenFile, generator: Generator, origin: Origin, token: str) -
         return Response(await when_idle(request, backstage.preview), media_type="image/jpeg")
 
     async def post_suggestion(request: Request) -> Response:
-        return JSONReply({"suggestion": await when_idle(request, backstage.suggestion)})
+        return JSONResponse({"suggestion": await when_idle(request, backstage.suggestion)})
 
     async def post_python(request: Request) -> Response:
         view = models.View.read(await read_body(request)).check(generator)
         content = await run_in_threadpool(file.read)
-        return JSONReply({"python": snippet(view, content.directions, content.moves(view), origin)})
+        return JSONResponse({"python": snippet(view, content.directions, content.moves(view), origin)})
 
     async def post_change(request: Request) -> Response:
         asked = models.ChangeRequest.read(await read_body(request))
-        return JSONReply((await run_in_threadpool(file.change, asked)).described())
+        return JSONResponse((await run_in_threadpool(file.change, asked)).described())
 
     posts = [post_image, post_animation, post_preview, post_suggestion, post_python, post_change]
     app = Starlette(
@@ -133,7 +127,7 @@ def make_app(file: OpenFile, generator: Generator, origin: Origin, token: str) -
             *(Route(post.__name__.replace("post_", "/api/"), post, methods=["POST"]) for post in posts),
         ],
         middleware=[Middleware(Guard, token=token)],
-        exception_handlers=dict.fromkeys((HTTPException, UserError, SupersededError, BusyError, Exception), _answer),
+        exception_handlers=dict.fromkeys((HTTPException, UserError, SupersededError, Exception), _answer),
     )
     app.state.stop = worker.close
     return app
@@ -143,8 +137,6 @@ async def _answer(request: Request, error: Exception) -> Response:
     """Answer a request that failed or was refused."""
     if isinstance(error, SupersededError):  # nobody waits for it, and a browser's console shall not call it a failure
         return Response(status_code=204)
-    if isinstance(error, BusyError):
-        return refusal(503, "Too many pictures are being made at once. Try again in a moment.")
     if isinstance(error, UserError):
         return refusal(409 if isinstance(error, ChangedError) else 400, str(error))
     if isinstance(error, HTTPException):
@@ -158,21 +150,16 @@ def listen(host: str, port: int | None) -> socket.socket:
     """Bind an address of this machine, before anything is loaded, so that a taken port is reported at once.
 
     Args:
-        host: ``localhost`` or a loopback address.
+        host: ``localhost``, ``127.0.0.1`` or ``::1``.
         port: From 0 to 65535; 0 takes a free one, ``None`` the usual one or, where that is taken, a free one.
 
     Returns:
         The socket.
 
     Raises:
-        UserError: If the address is not a loopback one, or cannot be had. It begins with "host" or "port".
+        UserError: If the address is another one, or cannot be had. It begins with "host" or "port".
     """
-    address = "127.0.0.1" if host == "localhost" else host
-    try:
-        loopback = ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
+    if host not in ("localhost", "127.0.0.1", "::1"):
         raise UserError(
             f"host must be localhost, 127.0.0.1 or ::1, got {host!r}: whoever reaches the page can write on the file. "
             "From another machine, reach it through SSH: ssh -L 8000:localhost:8000 THIS_MACHINE"
@@ -184,6 +171,7 @@ def listen(host: str, port: int | None) -> socket.socket:
             port = 0
     if not 0 <= port <= 65535:
         raise UserError(f"port must be from 0 (any free one) to 65535, got {port}.")
+    address = "127.0.0.1" if host == "localhost" else host
     bound = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
     try:
         if os.name == "posix":  # elsewhere the option lets two programs have one port

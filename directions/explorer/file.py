@@ -113,11 +113,8 @@ class OpenFile:
     def read(self) -> Content:
         """Read the file, or remember it if nobody has written it since."""
         with self._lock:
-            try:
-                found = self.path.stat()
-                stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
-            except OSError:
-                stamp = None  # reading will say why
+            found = self.path.stat() if self.path.exists() else None  # reading will say why
+            stamp = found and (found.st_mtime_ns, found.st_size, found.st_ino)
             if self._seen is None or stamp is None or self._seen[0] != stamp:
                 directions = load_directions(self.path)
                 self._check(directions)

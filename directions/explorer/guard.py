@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Mapping
-from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
@@ -32,19 +30,9 @@ _HEADERS = {
 }
 
 
-class JSONReply(Response):
-    """JSON in ASCII: whatever a file or a request holds, unpaired surrogates included, can be sent."""
-
-    media_type = "application/json"
-
-    def render(self, content: Any) -> bytes:
-        """Write the content as JSON."""
-        return json.dumps(content, allow_nan=False).encode("ascii")
-
-
-def refusal(status: int, message: str, headers: Mapping[str, str] | None = None) -> JSONReply:
+def refusal(status: int, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """Answer with a status and the message, what is wrong and what to do, as ``error`` in JSON."""
-    return JSONReply({"error": message}, status, headers)
+    return JSONResponse({"error": message}, status, headers)
 
 
 async def read_body(request: Request) -> bytes:
@@ -99,9 +87,8 @@ class Guard:
             return refusal(403, "This page answers to 127.0.0.1 and localhost only. Open the address that was printed.")
         # A link may lead here from anywhere; nothing else may come from another site.
         opened = method == "GET" and path == "/"
-        if headers.get("sec-fetch-site", "none") not in ("none", "same-origin") and not opened:
-            return refusal(403, "Another site may not use this page.")
-        if headers.get("origin", f"http://{host}") != f"http://{host}":
+        embedded = headers.get("sec-fetch-site", "none") not in ("none", "same-origin") and not opened
+        if embedded or headers.get("origin", f"http://{host}") != f"http://{host}":
             return refusal(403, "Another site may not use this page.")
         if method in ("GET", "HEAD"):
             return None

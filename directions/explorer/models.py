@@ -1,4 +1,7 @@
-"""What a page asks for: the fields of each request with their ranges, declared once."""
+"""What a page asks for: the fields of each request with their ranges, declared once.
+
+Only our own page sends requests, which offers nothing that is not allowed; what is refused here is told in a few words.
+"""
 
 from __future__ import annotations
 
@@ -8,47 +11,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from typing_extensions import Self
 
 from directions.direction_file.annotate import LARGEST_PATH_SIZE
-from directions.errors import UserError, nearest
+from directions.direction_file.format import short
+from directions.errors import UserError
 from directions.generators.base import Generator, LayerRange, chosen_layers
-from directions.settings.render import MAX_GIF_FPS as MAX_FPS
-from directions.settings.render import MIN_FRAMES
+from directions.settings.render import MAX_GIF_FPS, MIN_FRAMES
 
 MAX_SAMPLES = 16
 MAX_SEED = 2**32 - 1
 MAX_AMOUNT = LARGEST_PATH_SIZE
 """Latent units, to either side: as far as a direction's own range may be set."""
 
-MAX_MOVES = 4096
-MAX_FRAMES = 240
-FORMATS = {"png": "image/png", "webp": "image/webp", "jpeg": "image/jpeg"}
-_LONGEST_TEXT = 4000
-"""More than any name or note may have; what is longer is refused before it is looked at."""
-
-_SHOWN = 80
-_ID = "the id of a direction, 16 hexadecimal digits"
-
 DirectionId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 Amount = Annotated[float, Field(ge=-MAX_AMOUNT, le=MAX_AMOUNT)]
-
-
-def shorten(value: object) -> str:
-    """Write what was got, for a message.
-
-    Returns:
-        Its ``repr``, cut off after 80 characters.
-
-    Example:
-        >>> shorten("x" * 200)[-4:]
-        'xxx…'
-    """
-    text = repr(value)
-    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
-
-
-def field(allowed: str, default: Any = ..., **limits: Any) -> Any:
-    """Declare a field of a request; ``allowed`` follows "must be" in the message about a wrong one."""
-    return Field(default, description=allowed, **limits)
 
 
 class Request(BaseModel):
@@ -72,47 +47,24 @@ class Request(BaseModel):
         try:
             return cls.model_validate_json(body)
         except ValidationError as error:
-            raise UserError(cls._explain(error)) from None
-
-    @classmethod
-    def _explain(cls, error: ValidationError) -> str:
-        fault = error.errors(include_url=False)[0]
-        if fault["type"] == "json_invalid":
-            return f"The request must be JSON in UTF-8: {shorten(fault['ctx']['error'])}."
-        if not fault["loc"]:
-            return f"The request must be a JSON object, got {shorten(fault['input'])}."
-        names = {declared.alias or name: declared for name, declared in cls.model_fields.items()}
-        name = str(fault["loc"][0])
-        if fault["type"] == "extra_forbidden":
-            close = nearest(name[:_SHOWN], names)
-            return f"The request has an unknown field {shorten(name)}.{close} Known: {', '.join(names)}."
-        if fault["type"] == "missing" and len(fault["loc"]) == 1:
-            return f"The request lacks {name!r}."
-        return f"{name} must be {names[name].description}, got {shorten(fault['input'])}."
+            fault = error.errors(include_url=False)[0]
+            where = str(fault["loc"][0])[:40] if fault["loc"] else "The request"
+            raise UserError(f"{where}: {fault['msg']}, got {short(fault['input'])}.") from None
 
 
 class View(Request):
     """What is to be seen: samples, class, truncation, layers, and how far along which directions.
 
     Pictures depend on nothing else. The sample of seed s is ``generator.sample_z(1, seed=s)``; moves name directions by
-    their ids (`directions.explorer.file.direction_id`).
+    their ids (`directions.explorer.file.direction_id`); the class is one index for all samples, or one for each.
     """
 
-    seeds: tuple[Seed, ...] = field(
-        f"a list of 1 to {MAX_SAMPLES} whole numbers from 0 to {MAX_SEED}", min_length=1, max_length=MAX_SAMPLES
-    )
-    label: int | tuple[int, ...] | None = field(
-        "a whole number, the index of a class, or a list of one for each sample", None, alias="class"
-    )
-    truncation: float = field("a number above 0 and at most 1", 1.0, gt=0, le=1)
-    moves: dict[DirectionId, Amount] = field(
-        f"an object of at most {MAX_MOVES} directions, from ids of 16 hexadecimal digits to amounts, each a number "
-        f"from {-MAX_AMOUNT:g} to {MAX_AMOUNT:g}",
-        {},
-        max_length=MAX_MOVES,
-    )
-    layers: tuple[int, int] | None = field("a list of 2 whole numbers, the first layer and one past the last", None)
-    random: bool = field("true or false", False)
+    seeds: tuple[Seed, ...] = Field(min_length=1, max_length=MAX_SAMPLES)
+    label: int | tuple[int, ...] | None = Field(None, alias="class")
+    truncation: float = Field(1.0, gt=0, le=1)
+    moves: dict[DirectionId, Amount] = Field({}, max_length=4096)
+    layers: tuple[int, int] | None = None
+    random: bool = False
 
     @property
     def labels(self) -> tuple[int, ...] | None:
@@ -141,14 +93,11 @@ class View(Request):
         Raises:
             UserError: If the generator has no such class or layers.
         """
-        last = generator.num_classes - 1
-        if not generator.num_classes and self.label is not None:
-            raise UserError(f"class must be null or left out: the generator has no classes, got {shorten(self.label)}.")
-        if self.labels is not None and len(self.labels) != len(self.seeds):
-            count = len(self.labels)
-            raise UserError(f"class must be one index, or {len(self.seeds)}, one for each seed, got {count}.")
-        if generator.num_classes and not all(0 <= label <= last for label in self.labels or (-1,)):
-            raise UserError(f"class must be a whole number from 0 to {last}, got {shorten(self.label)}.")
+        wanted = len(self.seeds) if generator.num_classes else 0
+        labels = self.labels or ()
+        if len(labels) != wanted or not all(0 <= label < generator.num_classes for label in labels):
+            allowed = f"from 0 to {generator.num_classes - 1}, one for all or for each seed" if wanted else "null"
+            raise UserError(f"class must be {allowed}, got {short(self.label)}.")
         self.layers_of(generator)
         return self
 
@@ -156,37 +105,40 @@ class View(Request):
 class ImageRequest(View):
     """A picture of a view, for a client that asks again and again, with growing numbers."""
 
-    columns: int = field(f"a whole number from 1 to {MAX_SAMPLES}", 1, ge=1, le=MAX_SAMPLES)
-    format: Literal["png", "webp", "jpeg"] = field("one of png, webp, jpeg", "png")
-    client: str = field("8 to 64 letters, digits or hyphens", pattern=r"^[\w-]{8,64}$")
-    number: int = field(f"a whole number from 0 to {2**53}", ge=0, le=2**53)
+    columns: int = Field(1, ge=1, le=MAX_SAMPLES)
+    format: Literal["png", "webp", "jpeg"] = "png"
+    client: str = Field(pattern=r"^[\w-]{8,64}$")
+    number: int = Field(ge=0, le=2**53)
 
 
 class AnimationRequest(View):
     """A GIF along one direction, its path size to either side, from where the others stand."""
 
-    direction: DirectionId = field(_ID)
-    frames: int = field(f"a whole number from {MIN_FRAMES} to {MAX_FRAMES}", 48, ge=MIN_FRAMES, le=MAX_FRAMES)
-    fps: float = field(f"a number from 1 to {MAX_FPS:g}", 20.0, ge=1, le=MAX_FPS)
+    direction: DirectionId
+    frames: int = Field(48, ge=MIN_FRAMES, le=240)
+    fps: float = Field(20.0, ge=1, le=MAX_GIF_FPS)
 
 
 class DirectionRequest(Request):
     """The preview of one direction, or what it may be called."""
 
-    id: DirectionId = field(_ID)
+    id: DirectionId
 
 
 class ChangeRequest(Request):
-    """What to write on the file: annotations of a direction, a new order, or the last change undone."""
+    """What to write on the file: annotations of a direction, a new order, or the last change undone.
 
-    id: DirectionId | None = field(_ID, None)
-    name: str = field(f"text of at most {_LONGEST_TEXT} characters", "", max_length=_LONGEST_TEXT)
-    path_size: float = field(f"a number above 0 and at most {MAX_AMOUNT:g}", 1.0, gt=0, le=MAX_AMOUNT)
-    note: str = field(f"text of at most {_LONGEST_TEXT} characters", "", max_length=_LONGEST_TEXT)
-    starred: bool = field("true or false", False)
-    hidden: bool = field("true or false", False)
-    order: tuple[DirectionId, ...] | None = field("a list of the ids of all directions", None)
-    undo: Literal[True] | None = field("true", None)
+    What may be written is checked, and explained, by the file.
+    """
+
+    id: DirectionId | None = None
+    name: str = ""
+    path_size: float = 1.0
+    note: str = ""
+    starred: bool = False
+    hidden: bool = False
+    order: tuple[DirectionId, ...] | None = None
+    undo: Literal[True] | None = None
 
     def annotations(self) -> dict[str, Any]:
         """Return what is to be written on the direction ``id``: the fields that the request has."""

@@ -8,8 +8,7 @@ import io
 import math
 import tempfile
 import time
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +22,7 @@ from directions.explorer.models import MAX_AMOUNT, AnimationRequest, ImageReques
 from directions.generators.base import Generator
 from directions.rendering.animate import PlannedPage, write_animations
 from directions.rendering.frames import Samples, Scene
+from directions.rendering.page import tiled
 from directions.settings.render import RenderSettings
 
 Result = TypeVar("Result")
@@ -30,8 +30,7 @@ Result = TypeVar("Result")
 _SAMPLES_KEPT = 4
 """Views of which the samples, and what lies before edited layers, are kept; each may hold megabytes."""
 
-_BYTES_KEPT = 32 * 2**20
-_CLIENTS_KNOWN = 1024
+_PICTURES_KEPT = 32
 _QUIET = 0.3
 """Seconds without a request after which previews go on: whoever moves a slider is not slowed by them."""
 
@@ -40,24 +39,17 @@ class SupersededError(Exception):
     """The client has asked for something newer, or has gone; nobody waits for this."""
 
 
-class BusyError(Exception):
-    """More clients wait than can be served in a reasonable time."""
-
-
 class Worker:
     """One thread, which does jobs in the order in which they come; used within one event loop.
 
     A page that moves a slider may ask for more pictures than are made; only the last of them is wanted. So a request
     that waits is dropped as soon as its client has made a newer one.
-
-    Args:
-        most_waiting: Requests of clients that may wait at once.
     """
 
-    def __init__(self, most_waiting: int = 32) -> None:
-        self._most_waiting, self._waiting = most_waiting, 0
+    def __init__(self) -> None:
+        self._waiting = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="generator")
-        self._newest: OrderedDict[str, int] = OrderedDict()
+        self._newest: dict[str, int] = {}
         self._asked = -math.inf
         self._closed = False
 
@@ -100,16 +92,10 @@ class Worker:
 
         Raises:
             SupersededError: If the client has asked for something newer, now or before, or the program ends.
-            BusyError: If too many requests wait.
         """
         if number <= self._newest.get(client, -1):
             raise SupersededError
-        if self._waiting >= self._most_waiting:
-            raise BusyError
         self._newest[client] = number
-        self._newest.move_to_end(client)
-        if len(self._newest) > _CLIENTS_KNOWN:
-            self._newest.popitem(last=False)
         self._asked = asyncio.get_running_loop().time()
 
         def unless_overtaken() -> Result:
@@ -179,27 +165,6 @@ class Shared:
         return asyncio.run_coroutine_threadsafe(unless_gone(), self._loop).result()
 
 
-class Store:
-    """Keeps bytes that were made for a key, up to a total size; what was not asked for the longest goes first."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._things: OrderedDict[Hashable, bytes] = OrderedDict()
-
-    def get(self, key: Hashable, make: Callable[[], bytes]) -> bytes:
-        """Return what was kept for a key, or make and keep it."""
-        if key not in self._things:
-            self._things[key] = make()
-        self._things.move_to_end(key)
-        while sum(map(len, self._things.values())) > self._most and len(self._things) > 1:
-            self._things.popitem(last=False)
-        return self._things[key]
-
-    def __len__(self) -> int:
-        """Count what is kept."""
-        return len(self._things)
-
-
 class Painter:
     """Makes pictures with one generator, in one thread; keeps samples, what lies before edited layers, and pictures.
 
@@ -210,7 +175,7 @@ class Painter:
     def __init__(self, generator: Generator) -> None:
         self.generator = generator
         self._samples = functools.lru_cache(_SAMPLES_KEPT)(functools.partial(draw, generator))
-        self._pictures = Store(_BYTES_KEPT)
+        self._pictures = functools.lru_cache(_PICTURES_KEPT)(self._paint)
 
     def picture(self, request: ImageRequest, content: Content) -> bytes:
         """Make the picture of a view, its samples side by side, encoded; what random directions do comes after.
@@ -221,19 +186,17 @@ class Painter:
         Raises:
             UserError: If an image is not finite.
         """
-        moves = content.moves(request)
-        indices, amounts = [index for index, _ in moves], [amount for _, amount in moves]
-
-        def make() -> bytes:
-            samples = self._samples(*of)
-            shown = [content.directions, content.rivals] if request.random else [content.directions]
-            images = [samples.make(directions.move(samples.z, indices, amounts)) for directions in shown]
-            return encode(np.concatenate(images), request.columns, request.format)
-
         of = request.seeds, request.labels, request.truncation, request.layers_of(self.generator)
-        moved = tuple(content.ids[index] for index in indices), tuple(amounts)
-        # A random direction depends on the whole file, a found one on its own numbers, which its id tells.
-        return self._pictures.get((of, moved, request.columns, request.format, request.random and content.ids), make)
+        return self._pictures(of, content.moves(request), request.random, request.columns, request.format, content)
+
+    def _paint(
+        self, of: Any, moves: tuple[tuple[int, float], ...], random: bool, columns: int, form: str, content: Content
+    ) -> bytes:
+        samples = self._samples(*of)
+        indices, amounts = [index for index, _ in moves], [amount for _, amount in moves]
+        shown = [content.directions, content.rivals] if random else [content.directions]
+        images = [samples.make(directions.move(samples.z, indices, amounts)) for directions in shown]
+        return encode(np.concatenate(images), columns, form)
 
 
 def draw(generator: Generator, seeds: tuple[int, ...], labels: Any, truncation: float, layers: Any) -> Samples:
@@ -249,20 +212,15 @@ def encode(images: np.ndarray, columns: int, form: str, largest: int | None = No
     Args:
         images: (samples, height, width, 3) uint8.
         columns: Images in a row; the last row may be shorter, the rest of it is black.
-        form: A key of `directions.explorer.models.FORMATS`.
+        form: ``"png"``, ``"webp"`` or ``"jpeg"``.
         largest: Pixels to which larger images are reduced; ``None`` leaves them.
 
     Returns:
         The encoded picture.
     """
-    columns = min(columns, len(images))
-    rows = -(-len(images) // columns)
-    missing = np.zeros((rows * columns - len(images), *images.shape[1:]), dtype=np.uint8)
-    tiles = np.concatenate([images, missing]).reshape(rows, columns, *images.shape[1:])
-    sheet = tiles.transpose(0, 2, 1, 3, 4).reshape(rows * images.shape[1], columns * images.shape[2], 3)
-    picture = Image.fromarray(sheet)
+    picture = Image.fromarray(tiled(images, columns, ground=0))
     if largest is not None:
-        picture.thumbnail((columns * largest, rows * largest), Image.Resampling.LANCZOS)
+        picture.thumbnail((min(columns, len(images)) * largest, picture.height), Image.Resampling.LANCZOS)
     options: dict[str, dict[str, Any]] = {
         "png": {"compress_level": 1}, "webp": {"quality": 92, "method": 0}, "jpeg": {"quality": 92, "subsampling": 0}
     }  # fmt: skip
@@ -292,5 +250,5 @@ def animate(request: AnimationRequest, content: Content, generator: Shared) -> b
     scene = Scene(content.directions, samples, settings, starts=starts)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "direction.gif"
-        write_animations(scene, "gif", PlannedPage([index], {path: [index]}), looks_ahead=True)
+        write_animations(scene, "gif", PlannedPage([index], {path: [index]}))
         return path.read_bytes()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -288,28 +288,13 @@ class GrowingGAN:
         return (read - z[:, : self.config.infogan]).square().mean()
 
     def _squared_slopes(self, images: Tensor, stage: Stage) -> Tensor:
-        def score(images: Tensor) -> Tensor:
-            with self._autocast():
-                scores: Tensor = self.discriminator(images, stage.level, stage.alpha)
-                return scores
-
-        return squared_gradient_norms(score, images)
-
-
-def squared_gradient_norms(score: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-    """Squared norm of the gradient of each image's score by the image.
-
-    Args:
-        score: (batch, 3, h, w) to (batch,) scores.
-        images: (batch, 3, h, w).
-
-    Returns:
-        (batch,), through which the discriminator's weights can be reached.
-    """
-    images = images.detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(score(images).sum(), images, create_graph=True)
-    # Not in bfloat16, whose sums of many small squares would be coarse.
-    return gradient.to(torch.promote_types(gradient.dtype, torch.float32)).square().sum(dim=(1, 2, 3))
+        """Squared norm of the gradient of each image's score by the image, through which weights can be reached."""
+        images = images.detach().requires_grad_()
+        with self._autocast():
+            scores = self.discriminator(images, stage.level, stage.alpha)
+        (gradient,) = torch.autograd.grad(scores.sum(), images, create_graph=True)
+        # Not in bfloat16, whose sums of many small squares would be coarse.
+        return gradient.to(torch.promote_types(gradient.dtype, torch.float32)).square().sum(dim=(1, 2, 3))
 
 
 def diversity_of(fake: Tensor, real: Tensor) -> Tensor:

@@ -12,11 +12,12 @@ from PIL import Image
 from torch import Tensor
 
 from directions.errors import Interrupted, NonFiniteError, RankLostError, UserError
-from directions.files import atomic_write
+from directions.files import atomic_write, explained
 from directions.gan.trainer import Line, Trainer, train
 from directions.generators.progan import ARCH, write_progan
 from directions.generators.weights import WEIGHTS
 from directions.rendering.frames import to_uint8
+from directions.rendering.page import tiled
 from directions.run import RunFolder, StopSignals, event_writer
 from directions.settings.base import ConfigError
 from directions.settings.train import TrainConfig
@@ -124,10 +125,8 @@ def record_training(
                 crossed = trainer.seen // sheet != (trainer.seen - trainer.last_batch) // sheet
                 if folder.writes and (crossed or trainer.finished):
                     path = folder.path / "samples" / f"kimg-{trainer.seen / 1000:09.3f}.png"
-                    try:
+                    with explained(path.parent):
                         path.parent.mkdir(exist_ok=True)
-                    except OSError as error:
-                        raise UserError(f"Cannot make {path.parent}: {error.strerror}. Free some space.") from error
                     with atomic_write(path) as partial_path:
                         sample_sheet(trainer.samples(_COLUMNS), columns=_COLUMNS).save(partial_path)
                 on_step(trainer, line)
@@ -143,22 +142,6 @@ def record_training(
     folder.log(f"Finished after {trainer.seen / 1000:g} kimg: {weights_path.name} written.")
 
 
-def sample_sheet(images: Tensor, *, columns: int, gap: int = 2) -> Image.Image:
-    """Lay images out in rows.
-
-    Args:
-        images: (batch, 3, height, width) in [-1, 1].
-        columns: Images in a row.
-        gap: Pixels of white between two images.
-
-    Returns:
-        The sheet.
-    """
-    pixels = to_uint8(images)
-    _, height, width, _ = pixels.shape
-    rows = -(-len(pixels) // columns)
-    sheet = Image.new("RGB", (columns * (width + gap) + gap, rows * (height + gap) + gap), "white")
-    for index, image in enumerate(pixels):
-        place = (gap + index % columns * (width + gap), gap + index // columns * (height + gap))
-        sheet.paste(Image.fromarray(image), place)
-    return sheet
+def sample_sheet(images: Tensor, *, columns: int) -> Image.Image:
+    """Lay images (batch, 3, height, width) in [-1, 1] out in rows, with two pixels of white between them."""
+    return Image.fromarray(tiled(to_uint8(images), columns, gap=2))

@@ -21,12 +21,9 @@ from directions.penalty import rademacher
 from directions.ranks import Ranks
 from directions.sampling import derived_rng
 from directions.settings.base import ConfigError
-from directions.settings.train import GROUP, RESUMABLE, Stage, TrainConfig
+from directions.settings.train import GROUP, Stage, TrainConfig
 
 _ADVICE = "The last checkpoint is kept. Try a smaller learning rate, or bfloat16 off."
-_NOT_ALWAYS = ("diversity",)
-"""Terms that cannot be computed at some steps, where they are not finite; nothing is wrong then."""
-
 
 Line = dict[str, Any]
 """What stats.jsonl has a line of: step, kimg, resolution (pixels) and alpha of the last step, means since the last line
@@ -112,17 +109,13 @@ class Trainer:
             state: What `state_dict` returned.
 
         Raises:
-            UserError: If it was made with other data or settings.
+            UserError: If it was made with other data.
         """
         if state["data"] != self.data.digest:
             raise UserError(
                 f"The checkpoint was trained on other images (digest {state['data'][:12]}, got "
                 f"{self.data.digest[:12]}). Say where those of that run are with --data, or start a new one."
             )
-        recorded = TrainConfig.from_dict(state["config"])
-        differing = [field for field in recorded.differences(self.config) if field not in RESUMABLE]
-        if differing:
-            raise UserError(f"The checkpoint was made with other settings: {', '.join(differing)} differ.")
         counters = state["counters"]
         self.step, self.seen, self.level = counters["step"], counters["seen"], counters["level"]
         self._seen_before = counters["seen_before"]
@@ -334,7 +327,7 @@ class Window:
         for name, term in terms.items():
             # Left where it is: a GPU need not wait for the number.
             value = term.detach().double()
-            counts = value.isfinite() if name in _NOT_ALWAYS else torch.ones_like(value)
+            counts = value.isfinite() if name == "diversity" else torch.ones_like(value)
             pair = torch.stack((value.where(counts > 0, 0.0), counts.double()))
             self._totals[name] = self._totals[name] + pair if name in self._totals else pair
         self._steps += 1

@@ -19,7 +19,7 @@ from imageio.v2 import get_writer
 from PIL import Image
 from scipy.spatial import cKDTree
 
-from directions.errors import UserError
+from directions.errors import MissingExtraError, UserError
 from directions.files import atomic_write
 from directions.rendering.frames import one_way, strip, there_and_back
 from directions.rendering.page import CAPTION_COLOURS, PAPER, Page, RowCaption, enlarge, row_caption
@@ -105,16 +105,14 @@ def require_ffmpeg() -> None:
     """Refuse to write an MP4 where ffmpeg is missing.
 
     Raises:
-        UserError: If it is not installed.
+        MissingExtraError: If it is not installed.
     """
     try:
         from imageio_ffmpeg import get_ffmpeg_exe
 
         get_ffmpeg_exe()
     except (ImportError, RuntimeError) as error:
-        raise UserError(
-            "MP4 needs ffmpeg, which is not installed: pip install 'biggan-directions[video]'. GIF and WebP do without."
-        ) from error
+        raise MissingExtraError("MP4, unlike GIF and WebP,", "video") from error
 
 
 def held_rate(kind: str, fps: float) -> float:
@@ -230,15 +228,10 @@ def _mix_colours(cells: np.ndarray, palette: np.ndarray, first: int) -> np.ndarr
     return np.take_along_axis(mixes, np.argsort(lightness[mixes], axis=1, kind="stable"), axis=1)
 
 
-def _bayer(size: int) -> np.ndarray:
-    """The ordered-dithering matrix of Bayer: the numbers below size², each as far as can be from its neighbours'."""
-    matrix = np.zeros((1, 1), dtype=np.int64)
-    while len(matrix) < size:
-        matrix = np.block([[4 * matrix, 4 * matrix + 2], [4 * matrix + 3, 4 * matrix + 1]])
-    return matrix
-
-
-_BAYER = _bayer(8)
+# The ordered-dithering matrix of Bayer: the numbers below 64, each as far as can be from its neighbours'.
+_BAYER = np.zeros((1, 1), dtype=np.int64)
+while len(_BAYER) < 8:
+    _BAYER = np.block([[4 * _BAYER, 4 * _BAYER + 2], [4 * _BAYER + 3, 4 * _BAYER + 1]])
 
 
 class Encoder:
@@ -368,19 +361,18 @@ def overlapped(items: Iterable[_Item], consume: Callable[[_Item], object]) -> No
             worker.shutdown(cancel_futures=True)
 
 
-def write_animations(scene: Scene, kind: Animation, page: PlannedPage, *, looks_ahead: bool) -> None:
+def write_animations(scene: Scene, kind: Animation, page: PlannedPage) -> None:
     """Write the animations of a page side by side; each file appears when it is complete.
 
     Args:
         scene: What to show.
         kind: The format of the animations.
         page: The directions, and where they go.
-        looks_ahead: Whether stills are made first: for contact sheets, and to choose a palette from.
     """
     settings, sizes = scene.settings, [scene.path_size(index) for index in page.rows]
     assert settings.motion is not None
     loop = settings.loop is True
-    pixels = _look_ahead(scene, page, sizes) if looks_ahead else None
+    pixels = _look_ahead(scene, page, sizes) if kind == "gif" or page.sheet is not None else None
     encoder = Encoder(kind, settings.rate, loop=loop, pixels=pixels)
     trip = there_and_back if loop else one_way
     amounts = [trip(settings.frames, size, settings.motion) for size in sizes]

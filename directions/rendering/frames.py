@@ -18,7 +18,6 @@ from directions.direction_file import Directions
 from directions.errors import OutOfMemoryError, UserError
 from directions.generators.base import Generator, LayerRange, chosen_layers, edited_images
 from directions.sampling import derived_rng
-from directions.settings.base import ConfigError
 from directions.settings.render import MIN_FRAMES, SMALLEST_TILE, Motion, RenderSettings
 
 PIXELS_AT_ONCE = 2**17
@@ -165,15 +164,12 @@ class Scene:
             The scene.
 
         Raises:
-            ConfigError: If the generator has no such layers.
+            UserError: If the generator has no such layers. It begins with "layers".
         """
         number, truncation = settings.samples, settings.truncation
         z = generator.sample_z(1 if settings.one_z else number, seed=settings.seed, truncation=truncation)
         labels = generator.class_indices(y, number).to(z.device) if generator.num_classes else None
-        try:
-            layers = chosen_layers(generator, directions.layers if settings.layers is None else settings.layers)
-        except UserError as error:
-            raise ConfigError("layers", str(error).removeprefix("layers ")) from error
+        layers = chosen_layers(generator, directions.layers if settings.layers is None else settings.layers)
         rivals = random_rivals(directions, settings.seed) if settings.against else None
         return cls(directions, Samples(generator, z.expand(number, -1), labels, layers, truncation), settings, rivals)
 

@@ -20,7 +20,7 @@ from directions import __version__
 from directions.files import atomic_folder
 from directions.rendering.animate import WEBP, overlapped
 from directions.rendering.frames import dwell, strip
-from directions.rendering.page import enlarge
+from directions.rendering.page import enlarge, tiled
 
 if TYPE_CHECKING:
     from directions.rendering.frames import Scene
@@ -98,7 +98,8 @@ def _write_pictures(folder: Path, scene: Scene, index: int, times: np.ndarray) -
     def add(images: np.ndarray) -> None:
         images = enlarge(images[0], scene.scale)
         _save(frames / f"{len(thumbs):03d}.webp", [np.concatenate(images, axis=1)], quality=88)
-        tiles = np.stack([_reduced(image) for image in images]).reshape(groups, -1, tile, tile, 3)[:, : across**2]
+        small = [np.asarray(Image.fromarray(image).resize((tile, tile), Image.Resampling.LANCZOS)) for image in images]
+        tiles = np.stack(small).reshape(groups, -1, tile, tile, 3)[:, : across**2]
         if len(thumbs) in (0, len(times) - 1):
             ends.append(tiles[:, :2])
         thumbs.append(_beside(tiles, across))
@@ -124,18 +125,9 @@ def _across(samples: int) -> int:
     return 2 if samples >= 4 else 1
 
 
-def _reduced(image: np.ndarray) -> np.ndarray:
-    """Make an image small enough for a thumbnail."""
-    picture = Image.fromarray(image)
-    picture.thumbnail((THUMB_TILE, THUMB_TILE), Image.Resampling.LANCZOS)
-    return np.asarray(picture)
-
-
 def _beside(images: np.ndarray, across: int) -> np.ndarray:
     """Lay images (groups, n, height, width, 3) in a block for each group, ``across`` in a row."""
-    groups, number, height, width, _ = images.shape
-    tiles = images.reshape(groups, number // across, across, height, width, 3)
-    return tiles.transpose(1, 3, 0, 2, 4, 5).reshape(number // across * height, groups * across * width, 3)
+    return np.concatenate([tiled(group, across) for group in images], axis=1)
 
 
 def make_page(scene: Scene, indices: Sequence[int], stats: Sequence[Mapping[str, Any]], trip: float) -> str:
@@ -261,10 +253,7 @@ def make_curve(stats: Sequence[Mapping[str, Any]], penalty: Mapping[str, Any]) -
 
 def _points(stats: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, float]]:
     """The steps at which a number was written down; of several at one step the last one."""
-    pairs = [(line.get("step"), line.get(key)) for line in stats]
-    numbers = (int, float)
-    found = {x: y for x, y in pairs if isinstance(x, numbers) and isinstance(y, numbers) and math.isfinite(y)}
-    return sorted(found.items())
+    return sorted({line["step"]: line[key] for line in stats if line.get(key) is not None}.items())
 
 
 def _smoothed(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

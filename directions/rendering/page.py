@@ -179,6 +179,27 @@ def enlarge(images: np.ndarray, scale: int) -> np.ndarray:
     return np.stack(larger).reshape(*images.shape[:-3], height, width, 3)
 
 
+def tiled(images: np.ndarray, columns: int, gap: int = 0, ground: int = 255) -> np.ndarray:
+    """Lay images out row by row, without captions.
+
+    Args:
+        images: (n, height, width, 3) uint8.
+        columns: Images in a row; the last row may be shorter.
+        gap: Pixels around each image.
+        ground: The grey where no image is.
+
+    Returns:
+        The page, (…, …, 3) uint8.
+    """
+    number, height, width, _ = images.shape
+    columns, down, across = min(columns, number), height + gap, width + gap
+    page = np.full((-(-number // columns) * down + gap, columns * across + gap, 3), ground, dtype=np.uint8)
+    for index, image in enumerate(images):
+        top, left = gap + index // columns * down, gap + index % columns * across
+        page[top : top + height, left : left + width] = image
+    return page
+
+
 def font_for(text: str, size: float) -> _Font:
     """Choose a font that has the letters of a text.
 

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from directions.direction_file import Directions
 from directions.direction_file.file import Key
 from directions.errors import UserError
-from directions.files import require_writable
+from directions.files import explained, require_writable
 from directions.rendering.animate import PlannedPage, held_rate, page_of, require_ffmpeg, require_size, write_animations
 from directions.rendering.gallery import gallery_files, write_gallery
 from directions.rendering.stills import COLUMNS, write_plane, write_strip
@@ -40,7 +40,6 @@ class Plan:
         out: The folder, or the file if it is only one.
         pages: Directions that are rendered together, each with its files.
         evaluations: How many images the generator makes.
-        looks_ahead: Whether stills are made first.
         parts: Files that belong to those of the pages: a gallery's pictures.
     """
 
@@ -49,7 +48,6 @@ class Plan:
     out: Path
     pages: list[PlannedPage]
     evaluations: int
-    looks_ahead: bool = False
     parts: list[Path] = field(default_factory=list)
 
     @property
@@ -126,8 +124,6 @@ def make_plan(
     if not rows:
         raise UserError("There is no direction to render. Give at least one index or name.")
     twice = next((index for index in rows if rows.count(index) > 1), None)
-    if twice is not None and kind == "plane":
-        raise ConfigError("plane", f"must be two different directions, got {twice} twice.")
     if twice is not None:
         raise UserError(f"Direction {twice} is asked for more than once. Give each direction once.")
     if kind == "plane" and is_file(out) and samples > 1:
@@ -136,12 +132,12 @@ def make_plan(
     if kind == "gallery":
         rows.sort(key=lambda index: -(directions.activeness[index] or 0.0))
         parts = [out / name for index in rows for name in gallery_files(index, frames)]
-        return Plan(
-            directions, settings, out, [PlannedPage(rows, {out / "index.html": rows})], made * frames, parts=parts
-        )
-    ahead = kind == "gif" or (kind in ANIMATIONS and not is_file(out))
+        pages = [PlannedPage(rows, {out / "index.html": rows})]
+        return Plan(directions, settings, out, pages, made * frames, parts)
+    pages = _pages(directions, rows, settings, out)
+    ahead = kind == "gif" or pages[0].sheet is not None
     evaluations = samples * frames**2 if kind == "plane" else made * (frames + COLUMNS * ahead)
-    return Plan(directions, settings, out, _pages(directions, rows, settings, out), evaluations, ahead)
+    return Plan(directions, settings, out, pages, evaluations)
 
 
 def _pages(directions: Directions, rows: list[int], settings: RenderSettings, out: Path) -> list[PlannedPage]:
@@ -212,10 +208,8 @@ def carry_out(
     """
     kind, out = plan.settings.format, plan.out
     folder = out.parent if kind == "gallery" or is_file(out) else out
-    try:
+    with explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"Cannot make the folder {folder}: {error.strerror}. Write somewhere else.") from error
     if kind != "gallery":  # whose folder is begun before its first image
         for path in plan.files:
             require_writable(path)
@@ -231,7 +225,7 @@ def carry_out(
                 for sample, path in enumerate(page.shows):
                     write_plane(path, scene, page.rows[0], page.rows[1], sample)
             else:
-                write_animations(scene, kind, page, looks_ahead=plan.looks_ahead)
+                write_animations(scene, kind, page)
     return [*plan.files, *plan.parts]
 
 

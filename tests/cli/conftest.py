@@ -12,7 +12,6 @@ from PIL import Image
 
 from directions.cli.main import main
 from directions.direction_file import Directions
-from directions.direction_file.format import make_header
 
 FAST = "--method adam --steps 3 --batch-size 2 --held-out 3 --held-out-probes 2 --eval-every 2 --final-samples 2"
 TRAIN = (
@@ -85,10 +84,9 @@ def run(command):
     """The folder of a run on the axes of z, as far as rendering and measuring need one."""
     folder = Path("outputs/00000-a")
     folder.mkdir(parents=True)
-    settings = {"method": "adam", "config": {}, "steps": 3, "seed": 0, "penalty": None, "space": (0, 4)}
-    settings |= {"path_sizes": [3.0, 2.0, 2.0, 1.0], "classes": [2, 0], "truncation": 0.5}
-    header = make_header(ClosedFormGenerator(dim_z=4, resolution=8), **settings)
-    Directions(np.eye(4), header).save(folder / "directions.safetensors")
+    scope = {"path_sizes": [3.0, 2.0, 2.0, 1.0], "classes": [2, 0], "truncation": 0.5}
+    made = Directions.from_basis(np.eye(4), ClosedFormGenerator(dim_z=4, resolution=8), **scope)
+    made.save(folder / "directions.safetensors")
     return folder
 
 

@@ -46,8 +46,6 @@ def test_measure_fills_in_the_columns_of_a_converted_file(command, run):
     assert command("name", path, "1", "hue", "--path-size", "1.5").code == 0
     before, content = load_directions(path), path.read_bytes()
     assert before.activeness == (None, None, None)
-    wrong = command("measure", path, "--final-samples", "0")
-    assert wrong.refuses("--final-samples must be a whole number, at least 1, got 0")
     suggested = command("inspect", path, "--suggest")
     assert [line.split()[:2] for line in suggested.out.splitlines()[1:4]] == [["0", "d0"], ["1", "hue"], ["2", "d2"]]
     assert "Suggested by statistics of a few pictures, and not written" in suggested.out

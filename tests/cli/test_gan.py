@@ -75,7 +75,7 @@ def test_run_and_images_can_be_moved(train, command, tmp_path, monkeypatch):
     assert command(*resume, "0.028", "--data", "../moved").code == 0
     assert command(*resume, "0.032").code == 0  # it is known from then on
     (tmp_path / "moved" / "0.png").unlink()
-    assert command(*resume, "0.036").refuses("--data must be the images of the run")
+    assert command(*resume, "0.036").refuses("The checkpoint was trained on other images")
 
 
 def test_fine_tune_takes_the_sizes_over(train, command, tmp_path):

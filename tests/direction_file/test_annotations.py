@@ -143,19 +143,6 @@ TILTED = Directions(
 )
 
 
-def test_select_keeps_rows_with_their_entries_in_the_order_given():
-    """By index and name; the history says where they come from, and nothing of it can be undone."""
-    found = blob_directions().annotated("hue", note="ring", path_size=1.5)
-    few = select(found, [5, "hue", "left"], label="x.safetensors")
-    np.testing.assert_array_equal(few.matrix, np.eye(6)[[5, 3, 0]])
-    assert few.names == ("d5", "hue", "left-right")
-    assert (few.notes[1], few.path_sizes[1]) == ("ring", 1.5)
-    assert [change["what"] for change in few.history][:-1] == ["path sizes written before"]
-    assert few.history[-1]["what"] == "selected 5, 3, 0 of the 6 directions of x.safetensors"
-    with pytest.raises(UserError, match="cannot be undone"):
-        few.undone()
-
-
 def test_path_sizes_written_by_hand_stay_so_in_a_new_set():
     """A measurement replaces the others, in what was selected and merged, and in what was made of these."""
     found = blob_directions().annotated("hue", path_size=1.5).annotated(5, path_size=2.5)

@@ -14,7 +14,6 @@ from fakes import BlobGenerator, blob_directions
 from directions.direction_file import Directions
 from directions.errors import UserError
 from directions.generators.biggan_deep import BigGANDeep
-from directions.generators.frozen import FrozenBlock
 
 HOSTILE = "<img src=x onerror=alert(1)>&\"'"
 
@@ -90,22 +89,6 @@ def test_images_on_all_layers_are_a_plain_call(generator):
     path = directions.images(generator, z, "hue", [[-1.0], [0.0], [1.0]], y=y)
     assert path.shape == (3, 2, 3, 16, 16)
     torch.testing.assert_close(path[1], generator(z, y))
-
-
-def test_images_on_some_layers_leave_the_others_their_z(generator):
-    """Equal to the prefix that a user may make by hand; the layers before are computed once for a whole path."""
-    directions, z, y = directions_of(generator, [4, 5]), latents(2), [0, 2]
-    assert directions.layers == (4, 5)
-    calls = []
-    first = next(layer for layer in generator.layers if isinstance(layer, FrozenBlock))
-    hook = first.register_forward_hook(lambda _, inputs, __: calls.append(len(inputs[0])))
-    path = directions.images(generator, z, "size", [[-2.0], [2.0], [4.0]], y=y)
-    hook.remove()
-    assert calls == [2]
-    by_hand = generator.prefix(z, y, layers=directions.layers)
-    for images, amount in zip(path, (-2.0, 2.0, 4.0), strict=True):
-        torch.testing.assert_close(images, by_hand(directions.move(z, "size", amount)))
-        assert (images - generator(directions.move(z, "size", amount), y)).abs().max() > 1e-3
 
 
 def test_images_need_what_fits(generator):

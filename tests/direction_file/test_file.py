@@ -195,6 +195,8 @@ def test_move_is_differentiable(directions):
         (np.zeros((2, 4)), 0, [1.0, 2.0, 3.0], r"An amount of shape \(3,\) does not fit z of shape \(2,\)"),
         (np.zeros((2, 4)), 0, "far", "An amount must be a number or an array of numbers, got 'far'"),
         (np.zeros((2, 4)), [0, 1], 1.0, r"2 directions need 2 amounts, one each, got the one number 1\.0"),
+        (np.zeros((2, 4)), 0, np.inf, "An amount must be finite, got"),
+        (torch.zeros(2, 4), 0, [0.0, np.nan], "An amount must be finite, got"),
     ],
 )  # fmt: skip
 def test_move_refuses(directions, z, direction, amount, message):
@@ -245,25 +247,15 @@ def test_project_is_the_inverse_of_move(amounts, rest, order):
 # Where the rows are.
 
 
-@pytest.mark.parametrize("z", [np.zeros((2, 4)), torch.zeros(2, 4)], ids=["array", "tensor"])
-def test_move_and_path_refuse_what_is_not_finite(directions, z):
-    """A NaN would go on through every image."""
-    for call, amount in [(directions.move, np.inf), (directions.move, [0.0, np.nan]), (directions.path, [0.0, np.nan])]:
-        with pytest.raises(UserError, match="An amount must be finite, got"):
-            call(z, 0, amount)
-
-
 def test_to_keeps_rows_on_a_device(directions):
-    """Only tensors there use them (the meta device stands for any other); the rest is as before."""
-    there, here = directions.to("meta"), directions.to("cpu")
+    """Tensors there use them (the meta device stands for any other); arrays are moved as before."""
+    there = directions.to("meta")
     assert there.tensor.device.type == "meta"
     assert directions.tensor.device.type == "cpu"
     assert there.move(torch.empty(2, 4, device="meta"), 0, 1.0).device.type == "meta"
-    torch.testing.assert_close(here.tensor, torch.tensor(directions.matrix))
-    for moved in (there, here):
-        assert moved.names == directions.names
-        for z in (np.zeros((2, 4)), torch.zeros(2, 4)):
-            np.testing.assert_array_equal(moved.move(z, 1, 2.0), directions.move(z, 1, 2.0))
+    np.testing.assert_array_equal(there.move(np.zeros((2, 4)), 1, 2.0), directions.move(np.zeros((2, 4)), 1, 2.0))
+    with pytest.raises(UserError, match="device 'cuda:99' is not there"):
+        directions.to("cuda:99")
 
 
 # Whose directions they are.
@@ -334,19 +326,6 @@ def test_load_takes_a_run_folder_and_refuses_other_paths(directions, tmp_path):
     assert load_directions(tmp_path).header == directions.header
     with pytest.raises(UserError, match=r"There is no direction file"):
         load_directions(tmp_path / "directions.safetensors" / "x")
-
-
-def test_load_refuses_every_changed_byte(directions, path):
-    """Each byte of a small file in turn: the checksum tells where nothing else does."""
-    directions[:1].save(path)
-    good = path.read_bytes()
-    changes = np.random.default_rng(0).integers(1, 256, len(good))
-    for position, change in enumerate(changes.tolist()):
-        data = bytearray(good)
-        data[position] ^= change
-        path.write_bytes(data)
-        with pytest.raises(UserError, match="is not a usable direction file"):
-            load_directions(path)
 
 
 def test_header_has_a_longest_size(path):

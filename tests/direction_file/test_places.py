@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -58,33 +56,6 @@ def test_processes_lose_nothing(path):
         assert len(said) == times
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt("stop"), UserError("stop")], ids=["ctrl-c", "error"])
-def test_interrupted_change_leaves_the_old_file_and_no_lock(path, error):
-    """Ctrl-C or a wrong input in between; the next one gets through."""
-    before = path.read_bytes()
-
-    def change(found):
-        found.renamed("hue", "colour")
-        raise error
-
-    with pytest.raises(type(error), match="stop"):
-        edit_directions(path, change)
-    assert path.read_bytes() == before
-    edit_directions(path, lambda found: found.renamed("hue", "colour"), timeout=0.1)
-
-
-def test_lock_left_by_a_dead_process_does_not_hang(path):
-    """The system lets go of it when the process ends, however that ends."""
-    lock = path.with_name(f".{path.name}.lock")
-    code = (
-        "import os, signal, sys, filelock\n"
-        "filelock.FileLock(sys.argv[1]).acquire()\nos.kill(os.getpid(), signal.SIGKILL)"
-    )
-    assert subprocess.run([sys.executable, "-c", code, str(lock)], timeout=60, check=False).returncode == -9
-    assert lock.exists()
-    edit_directions(path, lambda found: found.renamed("hue", "colour"), timeout=1)
-
-
 def test_lock_held_by_another_is_waited_for_and_reported(path):
     """After the time that was given, with what to do."""
     before = path.read_bytes()
@@ -124,7 +95,7 @@ def test_from_basis_leads_to_a_file(tmp_path, kind):
         Directions.from_basis(np.eye(5), generator)
 
 
-@pytest.mark.parametrize("name", ["方向", "a b\n'c", "~", "-x", "\udcff\udcfe", "x" * 255, f"x.{'y' * 253}"], ids=ascii)
+@pytest.mark.parametrize("name", ["方向", "a b\n'c", "~", "-x", "\udcff\udcfe"], ids=ascii)
 def test_files_of_any_name(tmp_path, name):
     """Every legal one is written, read, changed; only the lock stays beside it."""
     path = tmp_path / name
@@ -197,14 +168,3 @@ def test_tilde_is_the_home_folder(tmp_path, monkeypatch, capsys):
     assert main(["name", "~/x.safetensors", "0", "--note", "~/"]) == 0
     assert load_directions("~/x.safetensors").notes[0] == "~/"
     assert list(Path().iterdir()) == []
-
-
-def test_without_a_home_folder_tilde_is_a_name(tmp_path):
-    """No HOME and a user whom nobody knows: still one sentence."""
-    code = "import os, directions\nos.environ.pop('HOME', None)\nimport pwd\n"
-    code += "pwd.getpwuid = lambda uid: {}[uid]\ntry: directions.load_directions('~/x')\n"
-    code += "except directions.errors.UserError as error: print(error)"
-    result = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True, env=os.environ
-    )
-    assert result.stdout.startswith("There is no direction file ~/x.")

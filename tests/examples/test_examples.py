@@ -16,7 +16,6 @@ from PIL import Image
 from program import load_program
 
 from directions.direction_file import Directions, load_directions
-from directions.direction_file.format import make_header
 from directions.generators.registry import load_generator
 
 FOLDER = Path(__file__).parents[2] / "examples"
@@ -29,12 +28,9 @@ def example(name):
 @pytest.fixture
 def file(tmp_path):
     generator = ClosedFormGenerator(dim_z=4, resolution=8)
-    header = make_header(
-        generator, path_sizes=[3.0, 2.0, 1.0], names=["hue", "size", "light"], classes="all", truncation=1.0,
-        space=(0, 4), method="adam", config={}, steps=1, seed=0, penalty=None,
-    )  # fmt: skip
     path = tmp_path / "directions.safetensors"
-    Directions(generator.directions.numpy()[:3], header).save(path)
+    more = {"path_sizes": [3.0, 2.0, 1.0], "names": ["hue", "size", "light"]}
+    Directions.from_basis(generator.directions[:3], generator, **more).save(path)
     return str(path)
 
 

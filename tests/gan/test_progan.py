@@ -7,7 +7,7 @@ import torch
 from naive import textbook_variances
 from torch.nn import functional as F
 
-from directions.gan.progan import GrowingGAN, minibatch_stddev, squared_gradient_norms
+from directions.gan.progan import GrowingGAN, minibatch_stddev
 from directions.penalty import rademacher
 from directions.sampling import derived_rng
 from directions.settings.train import Stage, TrainConfig
@@ -79,16 +79,6 @@ def test_discriminator_equals_the_naive_one(level, alpha):
     torch.testing.assert_close(head(h), layer("dense_1", head.dense_1, read, 1.0))
 
 
-def test_gradient_norms_of_a_known_slope():
-    """The score a·x² has gradient 2a·x, through which a is reached."""
-    a = torch.tensor(0.5, dtype=torch.float64, requires_grad=True)
-    squares = images(2, 4).square().sum(dim=(1, 2, 3))
-    norms = squared_gradient_norms(lambda x: a * x.square().sum(dim=(1, 2, 3)), images(2, 4))
-    torch.testing.assert_close(norms, squares)
-    norms.sum().backward()  # d/da 4a²|x|² = 8a|x|²
-    torch.testing.assert_close(a.grad, 4 * squares.sum())
-
-
 @pytest.mark.parametrize(("level", "alpha"), [(2, 1.0), (1, 1.0), (2, 0.3)])
 @pytest.mark.parametrize(
     ("layers", "reduction"), [("paper", "max"), ("1,4", "max"), ("image", "max"), ("image", "mean")]
@@ -133,7 +123,7 @@ def test_losses_equal_the_textbook(loss, size):
     assert terms["score_fake"].item() == pytest.approx(fake_score.mean().item(), rel=1e-5)
     mix = mix.view(-1, 1, 1, 1)
     at = ((1 - mix) * real + mix * fake if wgan else real.clone()).requires_grad_()
-    (slope,) = torch.autograd.grad(made.discriminator(at).sum(), at)
+    (slope,) = torch.autograd.grad(made.discriminator(at).sum(), at, create_graph=True)
     norms = slope.flatten(1).norm(dim=1)
     if wgan:
         penalty = ((norms - 1) ** 2).mean()
@@ -144,6 +134,9 @@ def test_losses_equal_the_textbook(loss, size):
         adversarial = torch.log1p(torch.exp(-real_score)).mean() + torch.log1p(torch.exp(fake_score)).mean()
         wanted = torch.log1p(torch.exp(-fake_score)).mean()
     torch.testing.assert_close(terms["gradient_penalty"], penalty, rtol=1e-5, atol=1e-7)
+    weight, both = made.discriminator.conv.weight, (terms["gradient_penalty"], penalty)
+    reached = [torch.autograd.grad(term, weight, retain_graph=True)[0] for term in both]
+    torch.testing.assert_close(*reached, rtol=1e-4, atol=1e-7)
     torch.testing.assert_close(terms["loss"], adversarial + 10 * penalty, rtol=1e-5, atol=1e-6, check_dtype=False)
     torch.testing.assert_close(of_generator, wanted, rtol=1e-5, atol=1e-6, check_dtype=False)
     spread = fake.std(dim=0).mean() / real.std(dim=0).mean()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from directions.rendering.page import CAPTION_COLOURS, PAPER, Page, RowCaption, enlarge
+from directions.rendering.page import CAPTION_COLOURS, PAPER, Page, RowCaption
 
 ROWS = [RowCaption("hue", "±3"), RowCaption("a name that is far too long for any caption", "±2.5")]
 
@@ -42,22 +42,6 @@ def test_caption_colours_suffice():
     blank = Page(ROWS, 2, 128).blank
     distance = np.abs(blank.reshape(-1, 1, 3).astype(int) - CAPTION_COLOURS.astype(int)).max(axis=2).min(axis=1)
     assert distance.max() <= 16
-
-
-def test_enlarge_keeps_flat_images_and_scale_one():
-    """Smooth enlargement does not leak from one image into the next."""
-    images = np.arange(6, dtype=np.uint8).reshape(2, 3, 1, 1, 1) * np.ones((5, 4, 3), np.uint8)
-    larger = enlarge(images, 3)
-    assert larger.shape == (2, 3, 15, 12, 3)
-    np.testing.assert_array_equal(larger, images[:, :, :1, :1] * np.ones((15, 12, 3), np.uint8))
-    assert enlarge(images, 1) is images
-
-
-def test_page_bare_is_nothing_but_images():
-    """No captions, gaps or margins."""
-    images = np.random.default_rng(0).integers(0, 256, (2, 3, 8, 8, 3), dtype=np.uint8)
-    page = Page(ROWS, 3, 8, ("a", "b", "c"), "step", bare=True)
-    np.testing.assert_array_equal(page.lay(page.blank, images), images.transpose(0, 2, 1, 3, 4).reshape(16, 24, 3))
 
 
 def test_page_rewrites_a_detail_in_its_place():

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter
-from scipy.spatial import cKDTree
 
 from directions.rendering.animate import PALETTE_SIZE, TRANSPARENT, Palette
 
@@ -77,28 +76,3 @@ def test_index_depends_on_colour_and_place_only(palette):
         for image in (before, after)
     ]
     assert (diffused[0] != diffused[1])[still].any()
-
-
-@pytest.mark.parametrize("pixels", [np.full((100, 3), 128, np.uint8), np.array([[0, 0, 0], [255, 0, 0]], np.uint8)])
-def test_palette_of_few_colours_is_exact(pixels):
-    """A plain image stays plain: no dithering where a colour is there."""
-    palette = Palette(pixels, FIXED)
-    for colour in pixels[:2]:
-        shown = palette.colours[palette.index(np.broadcast_to(colour, (16, 16, 3)))]
-        np.testing.assert_array_equal(shown, np.broadcast_to(colour, (16, 16, 3)))
-
-
-def test_search_trees_never_hold_zero(monkeypatch: pytest.MonkeyPatch) -> None:
-    """SciPy's tree splits there by the next larger number; a program that flushes denormals has none, and crashes."""
-    held = []
-
-    def tree(points: np.ndarray) -> cKDTree:
-        held.append(points.min())
-        return cKDTree(points)
-
-    monkeypatch.setattr("directions.rendering.animate.cKDTree", tree)
-    palette = Palette(np.zeros((64, 3), dtype=np.uint8), FIXED)
-    palette.index(np.zeros((8, 8, 3), dtype=np.uint8))
-    palette.nearest_fixed(np.zeros((8, 8, 3), dtype=np.uint8), len(FIXED))
-    assert len(held) == 2
-    assert min(held) >= 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from directions.cli.gan.evaluate import evaluate, metrics_epilog
+from directions.cli.gan.evaluate import METRICS_EPILOG, evaluate
 from directions.cli.gan.sample import sample
 from directions.cli.gan.train import train
 
@@ -23,4 +23,4 @@ def _examples(*calls: str) -> str:
 _TRAIN = "train --data photos --penalty hessian --device cuda", "train --resume outputs/00000-photos --kimg 800"
 gan.command(epilog=_examples(*_TRAIN))(train)
 gan.command(epilog=_examples("sample outputs/00000-photos --sweep all"))(sample)
-gan.command(epilog=f"{metrics_epilog()}\n\n{_examples('evaluate outputs/00000-photos')}")(evaluate)
+gan.command(epilog=f"{METRICS_EPILOG}\n\n{_examples('evaluate outputs/00000-photos')}")(evaluate)

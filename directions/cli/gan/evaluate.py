@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from directions.cli.common import HARDWARE, OUTPUT, SAMPLES, Quiet, print_table
-from directions.cli.gan.sample import classes_of, counting, folder_for, make_folder
+from directions.cli.gan.sample import classes_of, counting, folder_for
 from directions.errors import NonFiniteError, UserError
 from directions.evaluation.metrics import GROUPS, METRICS, Measuring, MetricFile, NamedMetric, find_metrics
 from directions.files import require_writable
@@ -65,28 +65,22 @@ class EvaluateSettings(Settings):
     plots: bool = _output(True, "Draw what can be drawn (PNG).", flags=("--plots/--no-plots",))
 
 
+_LISTED = [
+    *("Metrics:", *(f"{metric.name}: {metric.summary}. Cost: {metric.cost}." for metric in METRICS.values())),
+    *("Groups:", *(f"{name}: {', '.join(members)}." for name, members in GROUPS.items())),
+]
+METRICS_EPILOG = "\n\n".join(_LISTED)
+"""The end of the help: every metric with what it costs, a line each."""
+
+
 def _print_metrics(wanted: bool) -> None:
     if wanted:
-        rows = [("metric", "value", "cost"), *((m.name, m.summary, m.cost) for m in METRICS.values())]
-        print_table(rows, "lll")
-        typer.echo()
-        print_table([("group", "metrics"), *((name, ", ".join(members)) for name, members in GROUPS.items())], "ll")
+        typer.echo("\n".join(_LISTED))
         raise typer.Exit
 
 
-def metrics_epilog() -> str:
-    """Return the end of the help: every metric with what it costs, a line each."""
-    lines = [f"{metric.name}: {metric.summary}. Cost: {metric.cost}." for metric in METRICS.values()]
-    groups = [f"{name}: {', '.join(members)}." for name, members in GROUPS.items()]
-    return "\n\n".join(["Metrics:", *lines, "Groups:", *groups])
-
-
 _LIST = typer.Option(
-    "--list",
-    callback=_print_metrics,
-    is_eager=True,
-    rich_help_panel=_WHAT,
-    help="Print that list as a table, and exit.",
+    "--list", callback=_print_metrics, is_eager=True, rich_help_panel=_WHAT, help="Print that list, and exit."
 )
 
 
@@ -107,13 +101,16 @@ def evaluate(
     _check(runs, asked)
 
     from directions.evaluation.plots import plot_activeness, plot_results
+    from directions.gan.recording import read_training
     from directions.generators.registry import load_generator
     from directions.generators.weights import weights_home
 
     activeness: dict[str, list[float]] = {}
     drawn: list[Path] = []
     for run in runs:
-        training = _training_of(run)
+        training = None
+        with contextlib.suppress(UserError):  # other generators have none
+            training = read_training(run)
         have_data = asked.data is not None or (training is not None and Path(training.data).is_dir())
         wanted = find_metrics(asked.metrics, have_data=have_data)
         generator = load_generator(run, device=asked.device)
@@ -130,7 +127,7 @@ def evaluate(
         require_writable(file.path)
         pictures = file.path.with_name("metrics")
         if asked.plots:
-            make_folder(pictures, "--out, or --no-plots")
+            pictures.mkdir(parents=True, exist_ok=True)
         for line in _measure(run, wanted, measuring, file, again=asked.again, as_json=as_json):
             picture = pictures / f"{line['metric']}.png"
             if asked.plots and plot_results(picture, METRICS[line["metric"]].kind, line["results"]):
@@ -152,8 +149,6 @@ def _check(runs: list[str], asked: EvaluateSettings) -> None:
     find_metrics(asked.metrics, have_data=True)
     if asked.out is not None and len(runs) > 1:
         raise UserError(f"out is of one run only, got {len(runs)} runs. Leave it out: each has its own folder.")
-    if asked.data is not None and not Path(asked.data).is_dir():
-        raise UserError(f"data must be a folder of images, got {asked.data!r}, which is none.")
 
 
 def _measure(
@@ -183,25 +178,14 @@ def _measure(
     return lines
 
 
-def _training_of(run: str) -> TrainConfig | None:
-    """Read the settings of a training run; ``None`` if it is no training run."""
-    from directions.gan.recording import read_training
-
-    with contextlib.suppress(UserError):
-        return read_training(run)
-    return None
-
-
 def _open_images(asked: EvaluateSettings, training: TrainConfig | None, size: int) -> ImageData:
     """Open real images at the size of a generator: those of its training as it read them, or those of a folder."""
-    from directions.gan.data import data_format, open_data, open_folder
+    from directions.gan.data import open_data, open_folder
 
     kind, folder = asked.data_format, None if asked.data is None else Path(asked.data)
     if training is not None and (folder is None or folder.resolve() == Path(training.data).resolve()):
         changes = {"data_format": kind, "on_broken": asked.on_broken}
         return open_data(training.replace(**{name: value for name, value in changes.items() if value is not None}))
     assert folder is not None, "there is one where there is no training"
-    if kind is None:
-        pairs = training is not None and training.data_format == "pairs" and data_format(folder) == "folder"
-        kind = "pairs" if pairs else "auto"
-    return open_folder(folder, size, kind=kind, skip_broken=asked.on_broken == "skip")
+    usual: DataFormat = "pairs" if training is not None and training.data_format == "pairs" else "auto"
+    return open_folder(folder, size, kind=kind or usual, skip_broken=asked.on_broken == "skip")

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from directions.cli.common import HARDWARE, OUTPUT, SAMPLES, Json, Quiet, print_json, progress_bar
-from directions.errors import UserError
 from directions.settings.base import MAX_SEED, ConfigError, Settings, setting, with_options
 from directions.settings.discover import parse_classes
 from directions.settings.render import MAX_SAMPLES
@@ -22,7 +21,6 @@ from directions.settings.render import MAX_SAMPLES
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from directions.direction_file import Directions
     from directions.generators.base import Generator
 
 _drawn = partial(setting, panel=SAMPLES)
@@ -36,7 +34,6 @@ _SWEEP = (
 )
 _OUT = "Folder for the pictures; made if it is not there."
 _OWN_FOLDER = "pictures in the run folder, or outputs/samples/NAME"
-_ROWS = 32  # images at once
 
 
 class SampleSettings(Settings):
@@ -98,10 +95,8 @@ def sample(
 
 def _check(settings: SampleSettings, swept: list[str]) -> None:
     """Refuse what does not go together, before anything is loaded."""
-    if len(swept) > 2:
-        raise ConfigError("sweep", f"must be given once, or twice for a plane of two, got {len(swept)} times.")
-    if "all" in swept and len(swept) > 1:
-        raise ConfigError("sweep", "must be all, or one or two components, got all and another.")
+    if len(swept) > (1 if "all" in swept else 2):
+        raise ConfigError("sweep", f"must be all, or one or two components, got {' and '.join(swept)}.")
     if settings.separate and swept:
         raise ConfigError("separate", "is for images without a sweep. Leave one of the two out.")
     if settings.steps is not None and not swept:
@@ -114,14 +109,6 @@ def folder_for(run: str, inside: str, elsewhere: str) -> Path:
     return Path(run, inside) if Path(run).is_dir() else Path("outputs", elsewhere, name)
 
 
-def make_folder(folder: Path, remedy: str) -> None:
-    """Make a folder for pictures, before anything is made for it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"Cannot make {folder}: {error.strerror}. Choose another with {remedy}.") from error
-
-
 def classes_of(generator: Generator, text: str) -> tuple[int, ...]:
     """Read the classes to draw from; none for a generator without classes."""
     from directions.generators.base import resolve_classes
@@ -131,31 +118,25 @@ def classes_of(generator: Generator, text: str) -> tuple[int, ...]:
 
 def _images(generator: Generator, settings: SampleSettings, folder: Path, *, quiet: bool) -> list[Path]:
     """Write a sheet of images, and a file for each if it is wanted."""
-    import torch
+    from PIL import Image
 
     from directions.files import atomic_write, require_writable
-    from directions.gan.recording import sample_sheet
+    from directions.rendering.frames import Samples
+    from directions.rendering.page import tiled
 
     number, truncation = settings.samples or 64, settings.truncation
     paths = [folder / "samples.png"]
     paths += [folder / f"sample-{index:05d}.png" for index in range(number)] if settings.separate else []
     z = generator.sample_z(number, seed=settings.seed, truncation=truncation)
     y = _classes(generator, settings, number)
-    make_folder(folder, "--out")
+    folder.mkdir(parents=True, exist_ok=True)
     for path in paths:
         require_writable(path)
-    parts: list[Tensor] = []
-    with torch.inference_mode(), progress_bar(total=number, unit="image", quiet=quiet) as bar:
-        for start in range(0, number, _ROWS):
-            rows = slice(start, start + _ROWS)
-            parts.append(generator(z[rows], None if y is None else y[rows], truncation=truncation).cpu())
-            bar.update(len(parts[-1]))
-    images = torch.cat(parts)
-    pictures = [sample_sheet(images, columns=math.ceil(math.sqrt(number)))]
-    pictures += [sample_sheet(image[None], columns=1, gap=0) for image in images] if settings.separate else []
-    for path, picture in zip(paths, pictures, strict=True):
+    with progress_bar(total=number, unit="image", quiet=quiet) as bar:
+        images = Samples(generator, z, y, truncation=truncation, made=bar.update).make(z)
+    for path, picture in zip(paths, [tiled(images, math.ceil(math.sqrt(number)), gap=2), *images], strict=False):
         with atomic_write(path) as unfinished:
-            picture.save(unfinished, "PNG")
+            Image.fromarray(picture).save(unfinished, "PNG")
     return paths
 
 
@@ -163,14 +144,18 @@ def _sweep(
     generator: Generator, settings: SampleSettings, swept: list[str] | None, run: str, folder: Path, *, quiet: bool
 ) -> list[Path]:
     """Render one component, two, or all of them (``None``), as directions like any other: the axes of z."""
+    import numpy as np
+
+    from directions.direction_file import Directions
     from directions.rendering.render import render
     from directions.settings.render import RenderSettings
 
     shared: dict[str, Any] = {name: getattr(settings, name) for name in ("seed", "truncation", "scale", "samples")}
     shared["remove_projection"] = True  # the component is set, whatever it was in the sample
     frames: dict[str, Any] = {} if settings.steps is None else {"frames": settings.steps}
-    components = [_index(text, generator) for text in swept or ()]
-    axes = component_directions(generator, settings.extent)
+    names = [f"z{index}" for index in range(generator.dim_z)]
+    axes = Directions.from_basis(np.eye(generator.dim_z), generator, names=names, path_sizes=settings.extent)
+    components = [axes.index(text.strip()) for text in swept or ()]
     if len(components) == 2:
         plane = RenderSettings(format="plane", plane=(components[0], components[1]), **frames, **shared)
         jobs: list[tuple[RenderSettings, Path, list[int] | None]] = [(plane, folder, None)]
@@ -186,34 +171,6 @@ def _sweep(
         y = _classes(generator, settings, job.samples)
         written += render(axes, generator, job, out=out, indices=indices, y=0 if y is None else y, progress=not quiet)
     return written
-
-
-def component_directions(generator: Generator, extent: float) -> Directions:
-    """Make directions of the components of z: the axes, named z0, z1 and so on.
-
-    Args:
-        generator: Whose z.
-        extent: Path size of each.
-
-    Returns:
-        As many directions as z has components.
-    """
-    import numpy as np
-
-    from directions.direction_file import Directions
-    from directions.direction_file.format import make_header
-
-    header = make_header(
-        generator,
-        names=[f"z{index}" for index in range(generator.dim_z)],
-        path_sizes=[extent] * generator.dim_z,
-        classes="all" if generator.num_classes else None,
-        space=(0, generator.dim_z),
-        method="axes",
-        config={},
-        **dict.fromkeys(("truncation", "steps", "seed", "penalty")),
-    )
-    return Directions(np.eye(generator.dim_z), header)
 
 
 def _most_active_first(generator: Generator, settings: SampleSettings, run: str, *, quiet: bool) -> list[int]:
@@ -233,15 +190,6 @@ def counting(quiet: bool, title: str, total: int) -> Iterator[Callable[[int], ob
     """Show the progress of a metric within the block; gives what to call with what has been done since."""
     with progress_bar(total=total, unit="", quiet=quiet, title=title) as bar:
         yield bar.update
-
-
-def _index(text: str, generator: Generator) -> int:
-    """Read a component's index, with or without the z before it."""
-    match = re.fullmatch(r"z?(\d+)", text.strip())
-    if match is None or int(match[1]) >= generator.dim_z:
-        last = generator.dim_z - 1
-        raise ConfigError("sweep", f"must be a component of z, from 0 to {last}, or all; got {text!r}.")
-    return int(match[1])
 
 
 def _classes(generator: Generator, settings: SampleSettings, number: int) -> Tensor | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -49,7 +48,7 @@ def train(
     """Train a generator on a folder of images, with the Hessian Penalty or without."""
     from directions.run import RunFolder, StopSignals, check_name, name_after, require_loggers
 
-    with joined() as ranks, StopSignals(ranks), _denormals_restored():
+    with joined() as ranks, StopSignals(ranks):
         if resume is None:
             config = _new_config(given, ranks)
             place = {"out": str(out or "outputs"), "name": name or name_after(config.data, "gan")}
@@ -61,15 +60,11 @@ def train(
 
         from directions.gan.recording import content_of, record_training, starting_state
 
-        with contextlib.closing(common.ProgressBar(quiet or not ranks.first)) as progress:
+        with _flushing_denormals(), contextlib.closing(common.ProgressBar(quiet or not ranks.first)) as progress:
             trainer = _trainer(config, progress, ranks)
             folder = RunFolder.seen_by(ranks, resume or Path())
-            if resume is not None:
-                checkpoint = ranks.from_first(folder.read_checkpoint)
-                started = ranks.from_first(folder.read_environment).get("data", {"digest": trainer.data.digest})
-                if started["digest"] != trainer.data.digest:
-                    raise ConfigError("data", f"must be the images of the run, not those of {config.data!r}.")
-            if resume is not None and checkpoint is not None:
+            checkpoint = None if resume is None else ranks.from_first(folder.read_checkpoint)
+            if checkpoint is not None:
                 trainer.load_state_dict(checkpoint["state"])
             elif config.fine_tune is not None:
                 trainer.start_from(ranks.from_first(partial(starting_state, config.fine_tune)))
@@ -100,13 +95,15 @@ def train(
 
 
 @contextlib.contextmanager
-def _denormals_restored() -> Iterator[None]:
-    """Take numbers too small for float32's full precision as they are again, once training no longer flushes them."""
+def _flushing_denormals() -> Iterator[None]:
+    """Take tiny numbers for 0 within the block: a fading block's first steps make many, and a CPU is slow with them."""
+    import torch
+
+    torch.set_flush_denormal(True)
     try:
         yield
     finally:
-        if "torch" in sys.modules:  # a wrong setting is told before it is loaded
-            sys.modules["torch"].set_flush_denormal(False)
+        torch.set_flush_denormal(False)
 
 
 def _new_config(given: dict[str, Any], ranks: Ranks) -> TrainConfig:
@@ -132,15 +129,12 @@ def _old_config(resume: Path, given: dict[str, Any], ranks: Ranks, **misplaced: 
 
 
 def _trainer(config: TrainConfig, progress: common.ProgressBar, ranks: Ranks) -> Trainer:
-    import torch
-
     from directions.device import keep_freed_memory, resolve_device
     from directions.gan.data import open_data
     from directions.gan.trainer import Trainer
 
     device = resolve_device(ranks.device(config.device))
     keep_freed_memory()
-    torch.set_flush_denormal(True)  # a fading block's first steps make numbers that a CPU is very slow with
     with ranks.in_turn():  # the others find the reduced images
         data = open_data(config, on_image=lambda done, total: progress("Reading images", done, total, ""))
     progress.close()  # a warning may follow
