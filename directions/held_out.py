@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -131,13 +132,13 @@ def held_out_penalty(generator: Generator, basis: Tensor, held_out: HeldOutSet, 
     basis = basis.to(held_out.points.z)
     w, all_probes = held_out.steps(basis), held_out.probes(basis)
     chunk = max(1, held_out.rows // (2 * len(all_probes)))
+    estimate = functools.partial(penalty_per_sample, epsilon=held_out.epsilon, reduction=held_out.reduction)
     scores: list[list[float]] = []
     with full_float32():
         for start in ranks.share(range(0, len(w), chunk)):
             part = slice(start, start + chunk)
             f = image_map(generator, held_out.points[part], basis, held_out.truncation, held_out.layers)
-            settings: dict[str, Any] = {"epsilon": held_out.epsilon, "reduction": held_out.reduction}
-            scores.append(penalty_per_sample(f, w[part], probes=all_probes[:, part], **settings).tolist())
+            scores.append(estimate(f, w[part], probes=all_probes[:, part]).tolist())
     every = [score for part in ranks.collect(scores) for score in part]
     # Summed exactly, so that the score does not depend on the order or the chunks; max() would pass over NaN.
     if held_out.reduction == "mean" or not all(map(math.isfinite, every)):
@@ -214,8 +215,7 @@ class HessianScore:
     def to_dict(self) -> dict[str, Any]:
         """Return the four numbers as plain JSON types, ``None`` for NaN."""
         names = ("off_diagonal", "off_diagonal_error", "share_on_diagonal", "share_error")
-        values = ((name, getattr(self, name)) for name in names)
-        return {name: value if math.isfinite(value) else None for name, value in values}
+        return {name: value if math.isfinite(value := getattr(self, name)) else None for name in names}
 
 
 def _standard_error(values: Tensor) -> float:

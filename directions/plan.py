@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -52,10 +52,6 @@ class Plan:
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as plain types, for checkpoints and files."""
         return asdict(self)
-
-    def shortened(self, **settings: int) -> Plan:
-        """Return the plan with fewer base points, samples or places, because the time is up."""
-        return replace(self, settings=self.settings | settings)
 
 
 def with_plan(config: DiscoverConfig, plan: Mapping[str, Any] | None) -> DiscoverConfig:

@@ -84,11 +84,6 @@ class JointSolution:
         }
 
 
-def solution_state(solution: JointSolution) -> dict[str, Any]:
-    """Return a solution as tensors and plain types, for a checkpoint; `JointSolution(**state)` undoes it."""
-    return {field.name: getattr(solution, field.name) for field in dataclasses.fields(solution)}
-
-
 class Solving:
     """How far `solve_in_steps` has come.
 

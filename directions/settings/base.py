@@ -12,7 +12,7 @@ import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 from pydantic.fields import FieldInfo
 from typing_extensions import Self
 
@@ -23,6 +23,9 @@ MAX_SEED = 2**63 - 1
 
 THIRDS = ("coarse", "mid", "fine")
 """Names of the first, the second and the last third of a range."""
+
+DEVICE = re.compile(r"cpu|auto|cuda(:\d+)?")
+"""How devices are named."""
 
 _NAMES = ("all", *THIRDS)
 _RANGE = re.compile(r"([0-9]*):([0-9]*)")
@@ -309,9 +312,20 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
 
 
-def is_range(text: object) -> bool:
-    """Whether something has the form of a range; whether the range is there depends on what it is of."""
-    return isinstance(text, str) and (text.strip() in _NAMES or _RANGE.fullmatch(text.strip()) is not None)
+def check_range(value: Any, info: ValidationInfo) -> Any:
+    """Check that a setting has the form of a range, or is ``None``; whether it is there depends on what it is of.
+
+    Returns:
+        The value.
+
+    Raises:
+        ConfigError: If it has not.
+    """
+    if value is None or (isinstance(value, str) and (value.strip() in _NAMES or _RANGE.fullmatch(value.strip()))):
+        return value
+    field, example = str(info.field_name), "0:12" if info.field_name == "space" else "0:4"
+    allowed, hint = f"must be start:stop, such as {example}, or coarse, mid or fine", nearest(str(value), THIRDS)
+    raise ConfigError(field, f"{allowed}, got {value!r}.{hint}")
 
 
 def read_range(text: str, size: int) -> tuple[int, int] | None:
