@@ -88,22 +88,6 @@ def test_atomic_folder_failure_leaves_the_old_one(tmp_path, error):
     assert [path.name for path in tmp_path.iterdir()] == ["g"]
 
 
-def test_atomic_folder_moves_the_old_one_back_when_the_new_cannot_take_its_place(tmp_path, monkeypatch):
-    """The moment between the two renames."""
-    fill(tmp_path / "g", "old")
-    rename = Path.rename
-
-    def refuse(self, target):
-        if self.name.endswith(".partial"):
-            raise OSError(errno.EIO, os.strerror(errno.EIO), str(self))
-        return rename(self, target)
-
-    monkeypatch.setattr(Path, "rename", refuse)
-    with pytest.raises(UserError, match="Input/output error"):
-        fill(tmp_path / "g", "new")
-    assert contents(tmp_path) == {"g/inside/a.txt": "old"}
-
-
 def test_who_may_use_a_file_stays_and_a_protected_one_is_refused(old, monkeypatch):
     """As readable as any other the user makes; replacing needs no permission on the file itself, which may be meant."""
     before = os.umask(0o022)

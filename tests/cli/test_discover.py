@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 import torch
 from closed import ClosedFormGenerator
-from ranks import wait_until
 
 from directions.direction_file import load_directions
 from directions.discovery import too_large
@@ -171,22 +170,6 @@ def test_nothing_that_is_said_stops_what_is_done(tmp_path):
     assert load_directions(tmp_path / "runs" / "00000-closed-DoubleGenerator" / "directions.safetensors").ndirs == 4
 
 
-def test_a_signal_after_the_terminal_is_gone_leaves_a_checkpoint(tmp_path):
-    """Its output dropped, a run still obeys SIGTERM and can be resumed."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    reading, writing = os.pipe()
-    os.close(reading)
-    command = [sys.executable, "-m", "directions", "discover", *CLOSED, "--steps", "1000000"]
-    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=writing, stderr=writing) as process:
-        stats = tmp_path / "runs" / "00000-closed-DoubleGenerator" / "stats.jsonl"
-        wait_until(lambda: stats.exists() and len(stats.read_text().splitlines()) >= 4, process)
-        process.terminate()
-        assert process.wait(60) == 128 + signal.SIGTERM
-    os.close(writing)
-    last = json.loads(stats.read_text().splitlines()[-1])["step"]
-    assert RunFolder(stats.parent).read_checkpoint()["state"]["record"]["step"] == last
-
-
 SMALL = "--held-out 3 --held-out-probes 2 --final-samples 2 --base-points 4 --starts 2"
 
 
@@ -218,26 +201,6 @@ def test_joint_says_what_came_out(joint, command):
     assert more.refuses("--steps has no effect with method joint")
     assert joint("--time", "0.001s", "--out", "new").refuses("Error: --time must be at least")
     assert not list(Path("new").iterdir())  # no empty run folder stays
-
-
-def test_joint_interrupted_while_measuring_goes_on(joint, command, monkeypatch):
-    """The command that is printed ends with the same file."""
-    joint("--name", "whole")
-
-    def interrupted(self, phase, done, total, note):
-        if done == 2:
-            signal.raise_signal(signal.SIGINT)
-
-    with monkeypatch.context() as patch:
-        patch.setattr("directions.cli.common.ProgressBar.__call__", interrupted)
-        result = joint("--name", "broken")
-    assert result.code == 130
-    assert "directions discover --resume outputs/00001-broken" in result.err
-    command("discover", "--resume", "outputs/00001-broken")
-    log = (RunFolder.open("outputs/00001-broken").path / "log.txt").read_text()
-    assert "Resumed after base point 2" in log
-    files = [Path(f"outputs/{name}/directions.safetensors").read_bytes() for name in ("00000-whole", "00001-broken")]
-    assert files[0] == files[1]
 
 
 ALLOCATOR = "[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to"

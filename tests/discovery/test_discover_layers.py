@@ -11,7 +11,6 @@ import torch
 
 from directions.discovery import discover, penalty_and_gradient
 from directions.evaluation.activeness import activeness, penalty_shares, suggested_path_sizes
-from directions.evaluation.summary import summarise
 from directions.generators.base import LayerRange
 from directions.generators.biggan import BigGAN
 from directions.generators.biggan_deep import BigGANDeep
@@ -114,21 +113,6 @@ def test_every_number_is_that_of_a_generator_with_a_z_for_each_layer(deep, naive
             got[what], value, rtol=1e-7, atol=1e-9, msg=lambda text, what=what: f"{what}: {text}"
         )
         assert value.abs().max() > 0
-
-
-@pytest.mark.parametrize("method", ["adam", "joint+adam"])
-@pytest.mark.parametrize(("kind", "layers", "expected"), [("deep", "mid", (2, 3, 4)), ("plain", "2:4", (2, 3))])
-def test_discover_on_layers_ends_in_a_file_that_names_them(request, method, kind, layers, expected):
-    """From the configuration to the header, on both kinds of BigGAN, with either method."""
-    generator = request.getfixturevalue(kind)
-    space = "0:4" if kind == "deep" else None
-    config = CONFIG.replace(method=method, layers=layers, truncation=0.5, space=space)
-    snapshot = list(discover(generator, config))[-1]
-    directions = summarise(generator, config, snapshot)
-    assert directions.layers == expected
-    assert directions.header["layers"] == list(expected)
-    assert directions.header["space"] == ([0, 4] if kind == "deep" else [6, 12])
-    assert min(directions.activeness) > 0
 
 
 def test_layers_of_a_plain_biggan_search_the_chunks_that_they_see(plain):

@@ -6,7 +6,6 @@ import biggan_models
 import pytest
 import torch
 from biggan_models import held_bytes
-from closed import DoubleGenerator
 
 from directions.discovery import discover, penalty_and_gradient, prepare_steps
 from directions.errors import UserError
@@ -52,17 +51,6 @@ def test_bf16_changes_the_steps_and_not_the_scores(generator):
         start = next(discover(generator, config))
     assert 0 < (rough - exact).norm() < 0.5 * exact.norm()
     assert start.record.held_out == next(discover(generator, SMALL)).record.held_out
-
-
-def test_what_a_generator_cannot_do_is_refused():
-    """Before anything is computed; the message names the setting."""
-    for settings, message in (
-        ({"precision": "tf32"}, "precision tf32 is for CUDA GPUs, and generator 'closed-form' is on cpu"),
-        ({"compile": True}, "compile is for"),
-        ({"recompute": True}, "recompute is for"),
-    ):
-        with pytest.raises(UserError, match=message):
-            discover(DoubleGenerator(), SMALL.replace(**settings))
 
 
 def test_without_a_compiler_it_says_so(generator, monkeypatch):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import itertools
 import math
@@ -18,7 +17,7 @@ from directions.basis import SearchSpace, check_orthonormal
 from directions.joint.diagonalise import joint_diagonalise, plane_stiffness
 from directions.joint.measure import measure
 from directions.joint.notes import joint_notes
-from directions.joint.solve import PHASES, JointSolution, match_directions, solve, solve_in_steps
+from directions.joint.solve import JointSolution, match_directions, solve
 from directions.penalty import off_diagonal_sum
 from directions.ranks import Ranks
 from directions.search import Search
@@ -108,18 +107,6 @@ def test_solve_repeated_eigenvalues():
     assert note.startswith(f"Directions {pair[0]} and {pair[1]} are not determined: within the space that they span,")
 
 
-def test_solve_idle_directions_are_not_determined():
-    """What the images do not depend on, in a generator that ignores two of its components."""
-
-    class Idle(DoubleGenerator):
-        def forward(self, z, y=0, *, truncation=1.0):
-            return super().forward(z * torch.tensor([1.0, 1.0, 1.0, 0.0, 0.0]), y, truncation=truncation)
-
-    solution = solve(last(measure(Idle(dim_z=5, resolution=5), FIVE)), starts=3)
-    assert solution.undetermined == ((3, 4),)
-    assert not solution.basis[:3, 3:].abs().gt(1e-6).any()
-
-
 def test_solve_halves_that_differ_lower_the_confidence():
     """Even base points prefer one basis, odd ones another: what they share is sure, the rest is doubted."""
     Q = rotation(4, 3)
@@ -166,30 +153,6 @@ def test_solve_does_not_depend_on_the_number_of_ranks(noise):
     alone, shared = (solve(moments_of(matrices), ranks=ranks) for ranks in (Ranks(), TwoOfThree()))
     assert torch.equal(alone.basis, shared.basis)
     assert alone.report() == shared.report()
-
-
-def test_solve_interrupted_and_resumed_is_bit_identical():
-    """From the state after any start; a start that was interrupted within is made again."""
-    moments = moments_of(planted(5, 8, noise=2.0)[0])
-    whole = [(solving.phase, solving.done, solving.total) for solving in solve_in_steps(moments)]
-    assert [done for _, done, _ in whole] == [*range(len(whole) - 1), len(whole) - 2]
-    assert {phase for phase, _, _ in whole} == set(PHASES)
-    assert whole[-1][1] == whole[-1][2]
-    expected = solve(moments)
-    for stop in range(len(whole) - 1):
-
-        def interrupt(solving, iteration, energy, stop=stop):
-            if solving.done == stop and iteration == 3:
-                raise KeyboardInterrupt
-
-        stream = solve_in_steps(moments, on_iteration=interrupt)
-        solving = next(stream)
-        with contextlib.suppress(KeyboardInterrupt):
-            last(stream)
-        assert solving.done in (stop, len(whole) - 2)
-        resumed = last(solve_in_steps(moments, resume_from=solving.state_dict())).solution
-        assert torch.equal(resumed.basis, expected.basis)
-        assert (resumed.report(), resumed.confidence) == (expected.report(), expected.confidence)
 
 
 def entry(name, confidence, activeness, undetermined=None):
@@ -300,14 +263,6 @@ def test_joint_diagonalise_equals_an_independent_solver(n, noise):
     assert found == pytest.approx(other, rel=1e-9)
 
 
-@pytest.mark.parametrize("noise", [0.0, 0.5, 3.0])
-def test_joint_diagonalise_ends_at_one_optimum_from_all_starts(noise):
-    """Twelve components, as the built-in generator has: one optimum, to ten digits."""
-    matrices, _ = planted(12, 78, noise)
-    energies = [joint_diagonalise(matrices, rotation(12, seed), tolerance=EXACT).energy for seed in range(5)]
-    assert energies == pytest.approx([min(energies)] * 5, rel=1e-9, abs=1e-20)
-
-
 @pytest.mark.parametrize("n", [6, 30])
 def test_joint_diagonalise_never_rises(n):
     """More iterations, less energy; and what is given up before its end says so."""
@@ -325,21 +280,6 @@ def test_joint_diagonalise_leaves_saddle_points():
     assert joint_diagonalise(M[None]).energy < 1e-28
     both = torch.block_diag(M, 3 * M, torch.eye(1))
     assert joint_diagonalise(torch.stack((both, both @ both))).energy < 1e-26
-
-
-def test_joint_diagonalise_reports_and_stops_when_told():
-    """Every iteration is reported with the energy before it; what the callback raises ends the work at once."""
-    matrices, _ = planted(6, 5, noise=1.0)
-    start, seen = rotation(6, 1), []
-    found = joint_diagonalise(matrices, start, on_iteration=lambda *at: seen.append(at))
-    assert [at for at, _ in seen if at > 0] == list(range(1, found.iterations + 1))
-    assert [value for at, value in seen if at == 1] == pytest.approx([energy(matrices, start)])
-
-    def stop(iteration, energy):
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        joint_diagonalise(matrices, start, on_iteration=stop)
 
 
 REPEATED = torch.diag(torch.tensor([1.0, 1.0, 1.0, 2.0])).expand(2, 4, 4)

@@ -151,29 +151,6 @@ def test_penalty_ignores_what_is_separable_and_scales_with_the_square(seed, scal
 # Conventions
 
 
-def test_f_is_called_exactly_once_with_2k_rows_a_sample():
-    """One batched call, no centre evaluation; nothing else is evaluated."""
-    calls = []
-    hessian_penalty(lambda w: calls.append(w.shape) or torch.sin(w), normal(3, 4), num_probes=5, rng=rng(0))
-    assert calls == [(2 * 5 * 3, 4)]
-
-
-def test_labels_repeated_by_the_rule_belong_to_their_samples():
-    """y.repeat(m // batch) gives each row its sample's class: the same as one sample at a time."""
-    frequency = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
-    y = torch.tensor([2, 0, 1, 2])
-    w, probes = normal(4, 5), signs(3, 4, 5)
-
-    def f(w, y):
-        return torch.sin(w.sum(dim=1) * frequency[y])
-
-    together = penalty_per_sample(lambda w: f(w, y.repeat(len(w) // 4)), w, probes=probes)
-    single = [
-        penalty_per_sample(lambda w, b=b: f(w, y[b]), w[b : b + 1], probes=probes[:, b : b + 1]) for b in range(4)
-    ]
-    torch.testing.assert_close(together, torch.cat(single))
-
-
 @pytest.mark.parametrize("reduction", ["mean", "max"])
 def test_several_outputs_add_up(reduction):
     """A tuple or list counts as the sum of its tensors' penalties, one call for all."""
@@ -201,20 +178,6 @@ def test_half_precision_outputs_are_upcast_before_any_difference(output):
     penalty.backward()
     assert w.grad.isfinite().all()
     assert w.grad.abs().max() > 0
-
-
-@pytest.mark.parametrize("reduction", ["mean", "max"])
-def test_per_sample_penalties_make_up_the_whole(reduction):
-    """Their mean, or largest, is the penalty; they are the same in micro-batches, gradients included."""
-    f, w, probes = Network(), normal(6, 4), signs(3, 6, 4)
-    whole = hessian_penalty(f, w, probes=probes, reduction=reduction)
-    each = penalty_per_sample(f, w, probes=probes, reduction=reduction)
-    torch.testing.assert_close(each.mean() if reduction == "mean" else each.max(), whole)
-    parts = [penalty_per_sample(f, w[i : i + 2], probes=probes[:, i : i + 2], reduction=reduction) for i in (0, 2, 4)]
-    torch.testing.assert_close(torch.cat(parts), each)
-    whole_gradient = torch.autograd.grad(each.mean(), f.first)[0]
-    part_gradient = sum(torch.autograd.grad(part.sum() / 6, f.first)[0] for part in parts)
-    torch.testing.assert_close(part_gradient, whole_gradient)
 
 
 def test_float32_is_accurate_enough_for_training():

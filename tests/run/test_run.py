@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 import torch
 from closed import ClosedFormGenerator, DoubleGenerator
-from killed import CONFIG as KILLED
 from killed import spawn
 
 from directions.direction_file import load_directions
@@ -105,6 +104,22 @@ def test_record_run_interrupted_and_resumed_is_unbroken(whole, tmp_path, signum,
     assert outcome(folder.path) == outcome(whole[0].path)
 
 
+def test_record_run_logs_and_keeps_what_was_measured(tmp_path):
+    """Every base point has its line; checkpoints come with checkpoint_every, and when all is measured."""
+    kept = []
+
+    def look(record):
+        state = state_of(RunFolder.open(tmp_path / "00000-run"))
+        kept.append(state and state["record"]["base_points"])
+
+    folder, _ = run(tmp_path, CONFIG.replace(method="joint", base_points=5), on_record=look)
+    assert kept == [0, 0, 2, 2, 4, 5, None]
+    assert [line["base_points"] for line in folder.read_stats()] == [0, 1, 2, 3, 4, 5, None]
+    log = (folder.path / "log.txt").read_text()
+    assert "Hessians measured at 5 base points." in log
+    assert "Diagonalised jointly: 2 of 2 starts reached the best." in log
+
+
 class Interrupting(DoubleGenerator):
     """Gets a signal in the middle of making images."""
 
@@ -172,14 +187,6 @@ def test_a_signal_in_each_phase_of_a_long_z_leaves_what_resume_goes_on_from(tmp_
         whole, _ = run(tmp_path, config, generator)
         assert outcome(folder.path)[0] == outcome(whole.path)[0]
     assert load_directions(folder.directions_path).header == found.header
-
-
-@pytest.mark.parametrize("short", [4, 5])
-def test_record_run_extended_equals_asked_at_once(whole, tmp_path, short):
-    """Also the recorded numbers and the configuration, wherever the first part ended."""
-    folder, _ = run(tmp_path, CONFIG.replace(steps=short))
-    go_on(folder)
-    assert outcome(folder.path) == outcome(whole[0].path)
 
 
 def test_steps_that_gain_nothing_end_and_the_best_basis_is_kept(tmp_path):
@@ -293,32 +300,6 @@ def test_curves_go_to_wandb_and_their_faults_stop_nothing(tmp_path, monkeypatch)
         go_on(folder, wandb=True)
 
 
-def test_record_run_killed_at_random_moments_is_unbroken(tmp_path):
-    """kill -9, several times: no moment is a bad one."""
-    config = KILLED.replace(steps=30)
-    spawn(tmp_path, "warm", config.replace(steps=1)).join()
-    started = time.monotonic()
-    whole = spawn(tmp_path, "whole", config)
-    whole.join()
-    took = time.monotonic() - started
-    assert whole.exitcode == 0
-    rng = random.Random(0)
-    kills = 0
-    while True:
-        process = spawn(tmp_path, "broken", config)
-        process.join(rng.uniform(0.05, 0.4) * took if kills < 4 else None)
-        if process.exitcode is not None:
-            break
-        process.kill()
-        process.join()
-        kills += 1
-    assert process.exitcode == 0
-    assert kills > 0
-    (path,) = (path for path in tmp_path.glob("*-broken") if (path / "config.json").exists())
-    assert outcome(path) == outcome(tmp_path / "00001-whole")
-    assert not list(path.glob(".*"))
-
-
 def test_discover_takes_a_module_and_a_snapshot_gives_directions(tmp_path):
     """What a notebook has: no generator, no run folder."""
     module = torch.nn.Sequential(torch.nn.Linear(3, 48), torch.nn.Unflatten(1, (3, 4, 4)), torch.nn.Tanh())
@@ -327,3 +308,23 @@ def test_discover_takes_a_module_and_a_snapshot_gives_directions(tmp_path):
     *_, last = discover(module, config)
     last.directions(module).save(tmp_path / "mine.safetensors")
     assert load_directions(tmp_path / "mine.safetensors").matrix.shape == (3, 3)
+
+
+def test_record_run_killed_at_random_moments_is_unbroken(tmp_path):
+    """kill -9, several times, while it measures, diagonalises or takes steps: no moment is a bad one."""
+    config = CONFIG.replace(method="joint+adam", base_points=20, steps=30, learning_rate=1e-3, checkpoint_every=5)
+    spawn(tmp_path, "warm", config.replace(steps=1)).join()
+    started = time.monotonic()
+    whole = spawn(tmp_path, "whole", config)
+    whole.join()
+    took = time.monotonic() - started
+    rng = random.Random(0)
+    for kills in range(5):
+        process = spawn(tmp_path, "broken", config)
+        process.join(rng.uniform(0.05, 0.4) * took if kills < 4 else None)
+        process.kill()
+        process.join()
+    assert (whole.exitcode, process.exitcode) == (0, 0)
+    (path,) = (path for path in tmp_path.glob("*-broken") if (path / "config.json").exists())
+    assert outcome(path) == outcome(tmp_path / "00001-whole")
+    assert not list(path.glob(".*"))
