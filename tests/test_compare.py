@@ -92,23 +92,6 @@ def test_judges_look_where_no_method_was_fitted(generator, tmp_path, monkeypatch
     assert not fitted & judged[0]
 
 
-def test_an_interrupted_cell_goes_on(generator, tmp_path):
-    """What was used before and after is added up, and the directions are those of an unbroken run."""
-    whole = compare(generator, tmp_path / "whole", methods=("adam",), seeds=(0,)).run()
-
-    def stop(phase, done, total, note):
-        if phase == "Steps" and done == 1:
-            raise KeyboardInterrupt
-
-    broken = compare(generator, tmp_path / "broken", methods=("adam",), seeds=(0,))
-    broken.on_progress = stop
-    with pytest.raises(KeyboardInterrupt):
-        broken.run()
-    again = compare(generator, tmp_path / "broken", methods=("adam",), seeds=(0,)).run()
-    (one,), (other,) = (run["methods"]["adam"]["cells"] for run in (whole, again))
-    assert one["hessian_penalty"] == other["hessian_penalty"]
-
-
 def test_command(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("directions.generators.registry.load_generator", lambda *_, **__: DoubleGenerator())
     options = ["--seeds=1", "--samples=8", "--final-samples=2", "--held-out=2", "--out", str(tmp_path / "o")]

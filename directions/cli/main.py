@@ -8,7 +8,6 @@ import importlib
 import io
 import os
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -125,8 +124,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0; 1 when a run failed; 2 for wrong input, or if the result could not be printed; 130 or 143
         after SIGINT or SIGTERM.
     """
-    if os.path.expanduser("~") == "~":  # noqa: PTH111 - nobody knows one; some packages need it while they are imported
-        os.environ["HOME"] = tempfile.gettempdir()
     words = sys.argv[1:] if arguments is None else arguments
     given = [_expanded(before, word) for before, word in zip(("", *words), words, strict=False)]
     with warnings.catch_warnings(), _safe_output() as output:

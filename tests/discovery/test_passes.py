@@ -9,7 +9,6 @@ from biggan_models import held_bytes
 
 from directions.discovery import discover, penalty_and_gradient, prepare_steps
 from directions.errors import UserError
-from directions.generators.base import require_compiler
 from directions.generators.biggan_deep import BigGANDeep
 from directions.search import Search, draw_batch
 from directions.settings.discover import DiscoverConfig
@@ -59,12 +58,6 @@ def test_without_a_compiler_it_says_so(generator, monkeypatch):
     monkeypatch.delenv("CXX", raising=False)
     with pytest.raises(UserError, match=r"^compile needs a C\+\+ compiler, and none of g\+\+, .*leave --compile out"):
         prepare_steps(generator, SMALL.replace(compile=True))
-    monkeypatch.setenv("CXX", "mycc")
-    with pytest.raises(UserError, match="none of mycc is there"):
-        require_compiler(torch.device("cpu"))
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(UserError, match="compile needs the package triton"):
-        require_compiler(torch.device("cuda"))
 
 
 @pytest.mark.slow

@@ -111,18 +111,6 @@ def test_moments_of_the_sum_equal_those_of_the_stack_and_halves_make_the_whole()
     assert (2 * one[0] + one[1]) / 3 == pytest.approx(one[2], rel=1e-12)
 
 
-@pytest.mark.parametrize("measurement", [MEASUREMENT, GRADIENTS, JACOBIAN], ids=lambda measurement: measurement.kind)
-@pytest.mark.parametrize("stop", [0, 3, 5])
-def test_measure_resumed_is_bit_identical(measurement, stop):
-    """From the state after any base point, the rest is the same."""
-    generator = DoubleGenerator()
-    states = [moments.state_dict() for moments in measure(generator, measurement)]
-    assert [state["base_points"] for state in states] == [0, 1, 2, 3, 4, 5]
-    resumed = last(measure(generator, measurement, resume_from=states[stop])).state_dict()
-    assert all(torch.equal(a, b) for a, b in zip(resumed["sums"], states[-1]["sums"], strict=True))
-    assert resumed["counts"] == states[-1]["counts"]
-
-
 @pytest.mark.parametrize("space", [SearchSpace(2, 4, 4), SearchSpace(0, 4, 4)], ids=str)
 def test_measure_takes_the_whole_hessians_of_its_space(space):
     """At the places that are drawn; only the searched components are moved."""

@@ -44,16 +44,6 @@ def numbers(snapshots):
     return [{**vars(record), "seconds": None} for record in once(snapshot.record for snapshot in snapshots)]
 
 
-def test_joint_discovery_finds_the_true_directions():
-    """On a generator with planted directions, without a single step; what is left is the finite differences' error."""
-    generator = DoubleGenerator()
-    *_, snapshot = discover(generator, JOINT.replace(seed=1, base_points=10))
-    _, cosines = match_directions(snapshot.basis, generator.directions)
-    assert float(cosines.min()) > 1 - 1e-4
-    assert snapshot.record.held_out < 1e-3 * snapshot.held_out_before
-    assert snapshot.joint.agreeing_starts == 3
-
-
 @METHODS
 def test_discover_yields_base_points_the_solution_and_steps(config):
     """In this order; the start is scored, then the solution, then every eval_every-th step."""
@@ -112,11 +102,9 @@ def test_summarise_says_how_sure_it_is(config):
     header = directions.header
     assert header["method"] == config.method
     assert header["steps"] == (None if config.method == "joint" else snapshot.record.step)
-    joint = header["joint"]
-    assert joint["base_points"] == 4
-    assert joint["measurement"] == ("gradients" if config is GRADIENTS else "differences")
-    assert joint["output_probes"] == (2 if config is GRADIENTS else None)
-    assert joint["evaluations"] == planned_measurement(config, Search.resolve(generator, config)).evaluations
+    joint, measured = header["joint"], planned_measurement(config, Search.resolve(generator, config)).report()
+    assert measured.items() <= joint.items()
+    assert (joint["measurement"] == "gradients") == (config is GRADIENTS)
     assert (joint["starts"], joint["agreeing_starts"]) == (3, 3)
     # A direction keeps its confidence when directions are put in the order of activeness.
     partners, _ = match_directions(torch.tensor(directions.matrix), snapshot.basis)

@@ -229,27 +229,18 @@ def by_gradients(matrices: torch.Tensor, start: torch.Tensor) -> float:
     return float(loss().detach())
 
 
-@pytest.mark.parametrize("n", [2, 5, 20])
-@pytest.mark.parametrize("seed", range(2))
-def test_joint_diagonalise_finds_the_planted_basis(n, seed):
-    """From any start, up to order and sign, to the last digits at the default tolerance."""
-    matrices, Q = planted(n, 4)
-    found = joint_diagonalise(matrices, rotation(n, seed + 100))
-    _, cosines = match_directions(found.Q, Q)
-    torch.testing.assert_close(cosines, torch.ones(n, dtype=torch.float64), rtol=0, atol=1e-12)
+@pytest.mark.parametrize(
+    ("n", "tolerance", "error"),
+    [(2, 1e-5, 1e-12), (5, 1e-5, 1e-12), (20, 1e-5, 1e-12), (40, 1e-5, 1e-6), (40, EXACT, 1e-12)],
+)
+def test_joint_diagonalise_finds_the_planted_basis(n, tolerance, error):
+    """Up to order and sign, to the last digits; 40 rows in float32, unless more is asked for, but orthonormal."""
+    matrices, Q = planted(n, 10)
+    found = joint_diagonalise(matrices, rotation(n, 100), tolerance=tolerance)
     assert found.converged
-    assert found.energy < 1e-20
-    assert found.total == pytest.approx(float(matrices.square().sum()))
-    assert check_orthonormal(found.Q, 1e-14) is None
-
-
-@pytest.mark.parametrize(("tolerance", "error"), [(1e-5, 1e-6), (EXACT, 1e-12)])
-def test_joint_diagonalise_of_large_matrices_is_as_exact_as_asked(tolerance, error):
-    """40 rows are in float32 by default, and the last digits can be had; rows are orthonormal in any case."""
-    matrices, Q = planted(40, 10)
-    found = joint_diagonalise(matrices, rotation(40, 1), tolerance=tolerance)
     assert float((1 - match_directions(found.Q, Q)[1]).max()) < error
     assert found.energy == pytest.approx(energy(matrices, found.Q), rel=1e-9, abs=1e-11)
+    assert found.total == pytest.approx(float(matrices.square().sum()))
     assert check_orthonormal(found.Q, 1e-13) is None
 
 

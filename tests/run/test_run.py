@@ -18,7 +18,7 @@ from closed import ClosedFormGenerator, DoubleGenerator
 from killed import spawn
 
 from directions.direction_file import load_directions
-from directions.discovery import _finite, discover
+from directions.discovery import discover
 from directions.errors import Interrupted, NonFiniteError, UserError
 from directions.evaluation.summary import with_columns
 from directions.run import RunFolder, StopSignals, carry_annotations, finished_run, record_run
@@ -85,25 +85,6 @@ def test_record_run_fills_the_folder(whole):
         assert finished_run(folder, CONFIG.replace(**change)) is None
 
 
-@pytest.mark.parametrize(("signum", "code", "at"), [(signal.SIGINT, 130, 0), (signal.SIGTERM, 143, 7)])
-def test_record_run_interrupted_and_resumed_is_unbroken(whole, tmp_path, signum, code, at, capfd):
-    """A signal at any step: that step is kept, and the rest comes out the same."""
-
-    def interrupt(record):
-        if record.step == at:
-            os.kill(os.getpid(), signum)
-
-    with pytest.raises(Interrupted) as caught:
-        run(tmp_path, on_record=interrupt)
-    assert caught.value.exit_code == code
-    folder = RunFolder.open(tmp_path / "00000-run")
-    assert not folder.directions_path.exists()
-    assert finished_run(folder, CONFIG) is None
-    assert "Interrupted after step" in (folder.path / "log.txt").read_text()
-    go_on(folder)
-    assert outcome(folder.path) == outcome(whole[0].path)
-
-
 def test_record_run_logs_and_keeps_what_was_measured(tmp_path):
     """Every base point has its line; checkpoints come with checkpoint_every, and when all is measured."""
     kept = []
@@ -148,6 +129,9 @@ def test_record_run_stops_in_the_middle_of_every_phase(tmp_path, method):
         assert generator.remaining == 0  # nothing was computed after the signal
         phases.update(said[-1:])
         folder = RunFolder.open(tmp_path / "broken" / f"{number:05d}-run")
+        assert not folder.directions_path.exists()
+        assert finished_run(folder, config) is None
+        assert "Interrupted" in folder.log_path.read_text()
         go_on(folder, config)
         assert outcome(folder.path) == outcome(whole.path)
     assert len(phases) >= 2 + (method == "joint+adam")
@@ -219,9 +203,6 @@ def test_more_steps_keep_what_people_wrote(tmp_path):
     assert again.undone().order == tuple(range(4))
     assert "hue" not in again.undone().undone().names
     assert load_directions(folder.path / "directions-before-1.safetensors").header == written.header
-    turned = np.linalg.qr(np.random.default_rng(0).normal(size=(4, 4)))[0]
-    _, lost = carry_annotations(written, type(written)(turned, found.header))
-    assert lost == ("hue",)
     flipped, lost = carry_annotations(written, type(written)(-found.matrix[::-1], found.header))
     assert lost == ()
     np.testing.assert_array_equal(flipped.matrix[flipped.index("hue")], written.matrix[1])
@@ -239,6 +220,7 @@ def test_what_was_written_survives_moves_a_measurement_and_lost_partners(whole):
     turned = np.array(found.matrix)[[1, 0, 2, 3]]
     turned[2:] = np.array([[1, 1], [1, -1]]) / np.sqrt(2) @ turned[2:]  # the third and fourth have no partner
     fresh = type(found)(turned, found.header)
+    assert carry_annotations(again.renamed(3, "lost"), fresh)[1] == ("lost",)
     for before in (again, carry_annotations(again, fresh)[0]):
         carried, _ = carry_annotations(before, fresh)
         assert carried.path_sizes == (2.5, *found.path_sizes[1:])
@@ -266,9 +248,6 @@ def test_record_run_keeps_the_last_good_state(tmp_path):
     assert state_of(folder)["record"]["step"] == 5
     assert state_of(folder)["A"].isfinite().all()
     assert "penalty became nan at step 6. Stopped here; the last checkpoint" in (folder.path / "log.txt").read_text()
-    with pytest.raises(NonFiniteError, match=r"at step 0\. Stopped here\. Start a new run") as raised:
-        _finite(float("nan"), "held-out penalty", 0)  # before there is any
-    assert "checkpoint" not in str(raised.value)
 
 
 def test_curves_go_to_wandb_and_their_faults_stop_nothing(tmp_path, monkeypatch):
