@@ -498,8 +498,7 @@ def _joint_start(run: _Run, record: Record, state: Mapping[str, Any]) -> Iterato
     config = run.config
 
     def show(solving: Solving, iteration: int, energy: float) -> None:
-        note = f"{solving.phase}, start {solving.start + 1}, iteration {iteration}, energy {energy:.6g}"
-        run.on_progress("Diagonalising", solving.done, solving.total, note)
+        run.on_progress("Diagonalising", solving.done, solving.total, f"iteration {iteration}, energy {energy:.6g}")
 
     for solving in solve_in_steps(
         joined, starts=config.starts, seed=config.seed, ranks=run.ranks, resume_from=state.get("solving"),

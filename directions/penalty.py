@@ -87,11 +87,9 @@ def penalty_per_sample(
     w: Tensor,
     *,
     criterion: Literal["hessian", "jacobian"] = "hessian",
-    num_probes: int = 2,
     epsilon: float = 0.1,
     reduction: Reduction = "mean",
-    rng: torch.Generator | None = None,
-    probes: Tensor | None = None,
+    probes: Tensor,
 ) -> Tensor:
     """Estimate the Hessian Penalty or the Jacobian penalty of each sample by itself.
 
@@ -103,17 +101,15 @@ def penalty_per_sample(
         f: As for `hessian_penalty`.
         w: (batch, …) points, float32 or float64.
         criterion: Which of the two.
-        num_probes: Number of probes k, at least 2.
         epsilon: Finite-difference step, in units of ``w``.
         reduction: ``"mean"`` or ``"max"``, over the outputs of a sample; Jacobians are of all outputs together.
-        rng: Source of the probes; ``None`` uses the global one.
-        probes: (k, *w.shape) to use in place of a draw.
+        probes: (k, *w.shape) vectors with entries ±1, at least two for each point.
 
     Returns:
         (batch,) variance reduced over outputs; for several tensors the sum of their reductions.
 
     Raises:
-        UserError: As for `hessian_penalty`.
+        UserError: If shapes or types do not fit.
 
     Example:
         >>> probes = torch.tensor([[[1.0, 1.0]], [[1.0, -1.0]]]).expand(2, 3, 2)
@@ -122,9 +118,6 @@ def penalty_per_sample(
         >>> [f"{p:.3f}" for p in penalty_per_sample(f, w, probes=probes).tolist()]
         ['0.000', '32.000', '128.000']
     """
-    _check_reduction(reduction)
-    w = to_tensor(w)
-    probes = _probes(w, num_probes, epsilon, rng, probes)
     if criterion == "jacobian":
         return _total(_jacobian_variances(f, w, probes, epsilon))
     rows = [_variance(sums).reshape(len(w), -1) for sums in symmetric_sums(f, w, probes, epsilon)]

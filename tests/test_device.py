@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from directions.device import explained, full_float32, resolve_device
+from directions.device import explained, full_float32, multiplying, resolve_device
 from directions.errors import OutOfMemoryError, UserError
 
 
@@ -21,21 +21,20 @@ def test_resolve_device_finds_what_is_there(monkeypatch):
         resolve_device("cuda:2")
 
 
-@pytest.mark.parametrize("before", [True, False])
-def test_full_float32_switches_tf32_off_and_back(before, monkeypatch):
+@pytest.mark.parametrize("before", ["tf32", "float32"])
+def test_full_float32_switches_tf32_off_and_back(before):
     """The caller's setting returns, also after an error."""
     backends = torch.backends.cudnn, torch.backends.cuda.matmul
-    for backend in backends:
-        monkeypatch.setattr(backend, "allow_tf32", before, raising=False)
 
     def fail_inside():
         with full_float32():
             assert not any(backend.allow_tf32 for backend in backends)
             raise RuntimeError("inside")
 
-    with pytest.raises(RuntimeError, match="inside"):
-        fail_inside()
-    assert [backend.allow_tf32 for backend in backends] == [before] * 2
+    with multiplying(before):
+        with pytest.raises(RuntimeError, match="inside"):
+            fail_inside()
+        assert [backend.allow_tf32 for backend in backends] == [before == "tf32"] * 2
 
 
 @pytest.mark.parametrize(

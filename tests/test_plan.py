@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import pytest
-import torch
 from closed import ClosedFormGenerator, DoubleGenerator
 
 from directions.discovery import discover
@@ -80,19 +79,6 @@ def test_what_is_given_is_kept():
     assert "final_samples" not in config.replace(final_samples=5).free
     old = {name: value for name, value in DiscoverConfig().to_dict().items() if name != "free"}
     assert DiscoverConfig.from_dict(old).free == ()
-
-
-@pytest.mark.parametrize("criterion", ["jacobian", "both"])
-def test_other_criteria_resume_bit_by_bit(criterion):
-    """From any base point, also of the second criterion."""
-    generator = DoubleGenerator()
-    config = DiscoverConfig(method="joint", criterion=criterion, base_points=4, **QUICK)
-    whole = list(discover(generator, config))
-    for stop in (1, 5):
-        rest = list(discover(generator, config, resume_from=whole[stop].state))
-        assert torch.equal(rest[-1].basis, whole[-1].basis)
-    done = [s.record.base_points for s in whole if s.record.base_points is not None]
-    assert sorted(set(done)) == list(range(5 if criterion == "jacobian" else 9))
 
 
 def test_a_run_with_a_time_says_its_plan_and_keeps_it(tmp_path):

@@ -62,7 +62,11 @@ def test_discover_yields_base_points_the_solution_and_steps(config):
     torch.testing.assert_close(solved.basis, solved.joint.basis)
 
 
-@pytest.mark.parametrize("config", [ADAM, JOINT, BOTH, GRADIENTS], ids=["adam", "joint", "joint+adam", "gradients"])
+@pytest.mark.parametrize(
+    "config",
+    [ADAM, JOINT, BOTH, GRADIENTS, JOINT.replace(criterion="both", base_points=2)],
+    ids=["adam", "joint", "joint+adam", "gradients", "two criteria"],
+)
 def test_discover_resumed_is_bit_identical(config):
     """From the states of every few snapshots: while measuring, at the solution, between steps."""
     generator = DoubleGenerator()

@@ -220,7 +220,7 @@ def test_what_was_written_survives_moves_a_measurement_and_lost_partners(whole):
     turned = np.array(found.matrix)[[1, 0, 2, 3]]
     turned[2:] = np.array([[1, 1], [1, -1]]) / np.sqrt(2) @ turned[2:]  # the third and fourth have no partner
     fresh = type(found)(turned, found.header)
-    assert carry_annotations(again.renamed(3, "lost"), fresh)[1] == ("lost",)
+    assert carry_annotations(again.renamed(3, "lost"), fresh)[1] == ("d2", "lost")
     for before in (again, carry_annotations(again, fresh)[0]):
         carried, _ = carry_annotations(before, fresh)
         assert carried.path_sizes == (2.5, *found.path_sizes[1:])
