@@ -132,8 +132,6 @@ def exchanges() -> dict[str, Any]:
             "collected": ranks.collect([10 * number for number in mine]),
             "sum": sums[0].tolist(),
             "sum types": [tensor.dtype for tensor in sums],
-            "small": float(sums[1]),
-            "untouched": big.unique().tolist(),
             "aligned": own.tolist(),
             "from first": ranks.from_first(lambda: f"made by {ranks.rank}"),
             "device": [ranks.device("cpu"), ranks.device("auto")],

@@ -17,12 +17,10 @@ def test_exchanges_give_all_ranks_the_same():
     one, other = Started(exchanges).results()
     assert (one.pop("rank"), other.pop("rank")) == ((0, 2, True), (1, 2, False))
     assert (one.pop("share"), other.pop("share")) == ([0, 2, 4], [1, 3])
-    assert (one.pop("untouched"), other.pop("untouched")) == ([1.0], [2.0])
     assert one == other
     assert one["collected"] == [0, 10, 20, 30, 40]
     assert one["sum"] == [[3.0] * 3] * 2
     assert one["sum types"] == [torch.float32, torch.float64]
-    assert one["small"] == pytest.approx(0.2, rel=1e-7)
     assert one["aligned"] == [0.0]
     assert one["from first"] == "made by 0"
     assert one["command"] == "torchrun --nproc-per-node 2 -m directions"
