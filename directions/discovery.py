@@ -626,10 +626,9 @@ def too_large(config: DiscoverConfig, world_size: int = 1) -> OutOfMemoryError:
     Returns:
         The error, with the micro-batch to try, if there is a smaller one.
     """
-    each = config.batch_size // world_size
+    each, probes = config.batch_size // world_size, 2 * config.num_probes
     together = config.micro_batch or each
-    images = 2 * config.num_probes * together
-    what = f"Out of memory with {images} images at once, {2 * config.num_probes} for each sample of a micro-batch of "
+    what = f"Out of memory with {probes * together} images at once, {probes} for each sample of a micro-batch of "
     smaller = [size for size in range(together // 2, 0, -1) if each % size == 0]
     if smaller:
         allowed = "" if len(smaller) == 1 else f" (or {', '.join(map(str, smaller[1:]))})"

@@ -158,7 +158,7 @@ def axis_directions(search: Search) -> Tensor:
 
 
 def baseline_penalties(
-    generator: Generator, search: Search, held_out: HeldOutSet, *, random_seeds: int = 5, ranks: Ranks | None = None
+    generator: Generator, search: Search, held_out: HeldOutSet, *, ranks: Ranks | None = None
 ) -> dict[str, float]:
     """Score what needs no learning.
 
@@ -166,13 +166,12 @@ def baseline_penalties(
         generator: In eval mode.
         search: Number of directions and the space.
         held_out: Where to score.
-        random_seeds: Number of random bases, of seeds 0, 1, …
         ranks: Those that share the places; ``None`` is this process alone.
 
     Returns:
-        ``random``, the mean held-out penalty over the random bases, and ``axes``, that of the axes of z.
+        ``random``, the mean held-out penalty over five random bases, and ``axes``, that of the axes of z.
     """
-    bases = [random_directions(search, seed) for seed in range(random_seeds)]
+    bases = [random_directions(search, seed) for seed in range(5)]
     scores = [held_out_penalty(generator, basis, held_out, ranks=ranks) for basis in bases]
     axes = held_out_penalty(generator, axis_directions(search), held_out, ranks=ranks)
     return {"random": math.fsum(scores) / len(scores), "axes": axes}
@@ -316,17 +315,16 @@ class HeldOutHessians:
             energies.append(torch.stack((along.square().sum() - on, on)))
         return HessianScore(torch.stack(energies))
 
-    def random(self, ndirs: int | None = None, *, seed: int = 0, bases: int = 5) -> HessianScore:
+    def random(self, ndirs: int | None = None, *, bases: int = 5) -> HessianScore:
         """Score random orthonormal directions, to compare with.
 
         Args:
             ndirs: How many; ``None`` is as many as the space has components.
-            seed: Of the first basis; the others have the next ones.
-            bases: Number of bases.
+            bases: Number of bases, of seeds 0, 1, ….
 
         Returns:
             The mean over the bases, place by place.
         """
         search = Search(self.space, ndirs or self.space.size, ())
-        scores = [self.score(random_directions(search, seed + number)).per_place for number in range(bases)]
+        scores = [self.score(random_directions(search, seed)).per_place for seed in range(bases)]
         return HessianScore(torch.stack(scores).mean(dim=0))

@@ -9,7 +9,7 @@ import math
 import re
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
@@ -144,8 +144,6 @@ def explain(error: ValidationError, model: type[BaseModel]) -> ConfigError:
         return ConfigError(name, str(cause))
     if fault["type"] == "extra_forbidden":
         return ConfigError(name, f"is not a setting.{nearest(name, model.model_fields)}")
-    if fault["type"] == "missing":
-        return ConfigError(name, "is missing.")
     value, field = fault["input"], model.model_fields[name]
     hint = nearest(str(value), choices(field.annotation)) if isinstance(value, str) else ""
     return ConfigError(name, f"must be {allowed(field)}, got {value!r}.{hint}")
@@ -247,7 +245,9 @@ def options_named(context: Any) -> Iterator[None]:
         raise UserError(f"{option_name(subject)} {rest}") from error
 
 
-def with_options(model: type[Settings]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def with_options(
+    model: type[Settings], without: Collection[str] = ()
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a Typer command an option for each setting of a model.
 
     The command's first parameter, ``given``, receives the settings that stand on the command line, by name; those that
@@ -256,6 +256,7 @@ def with_options(model: type[Settings]) -> Callable[[Callable[..., None]], Calla
 
     Args:
         model: Its fields become keyword options, before the command's own.
+        without: Names of fields that do not.
 
     Returns:
         A decorator.
@@ -265,7 +266,8 @@ def with_options(model: type[Settings]) -> Callable[[Callable[..., None]], Calla
     """
     import typer
 
-    fields = {name: field for name, field in model.model_fields.items() if not _option(field)["hidden"]}
+    shown = [name for name, field in model.model_fields.items() if not _option(field)["hidden"] and name not in without]
+    fields = {name: model.model_fields[name] for name in shown}
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
