@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,12 +77,11 @@ class _Both:
     def __init__(self, judges: Mapping[str, Judge]) -> None:
         self._judges = judges.values()
         self.names = tuple(f"{key}: {name}" for key, judge in judges.items() for name in judge.names)
-        self.spread: Mapping[str, float] = {
-            f"{key}: {name}": value for key, judge in judges.items() for name, value in judge.spread.items()
-        }
-        self.periods: Mapping[str, float] = {
-            f"{key}: {name}": value for key, judge in judges.items() for name, value in judge.periods.items()
-        }
+
+        def joined(each: Callable[[Judge], Mapping[str, float]]) -> Mapping[str, float]:
+            return {f"{key}: {name}": value for key, judge in judges.items() for name, value in each(judge).items()}
+
+        self.spread, self.periods = joined(lambda judge: judge.spread), joined(lambda judge: judge.periods)
 
     def read(self, images: torch.Tensor, y: torch.Tensor | None) -> torch.Tensor:
         return torch.cat([judge.read(images, y).double().cpu() for judge in self._judges], dim=1)
@@ -183,16 +182,14 @@ class Comparison:
         countable = isinstance(self.generator, torch.nn.Module) and config.layers is None
         hook = self.generator.register_forward_pre_hook(count) if countable else None  # type: ignore[attr-defined]
         try:
-            while True:
+            with hook or contextlib.nullcontext():
                 started = time.perf_counter()
-                snapshot = next(steps, None)
+                for snapshot in steps:
+                    used["seconds"] += time.perf_counter() - started
+                    yield snapshot
+                    started = time.perf_counter()
                 used["seconds"] += time.perf_counter() - started
-                if snapshot is None:
-                    return
-                yield snapshot
         finally:
-            if hook is not None:
-                hook.remove()
             write_text(path, json.dumps(used | ({} if countable else {"images": None})))
 
     @functools.cached_property
@@ -307,10 +304,9 @@ class Comparison:
     def _picture(self, row: torch.Tensor, size: float, path: Path) -> str | None:
         """Write a direction's −, 0 and + ends at the samples that all methods have; return words for it."""
         rng = derived_rng(HELD_OUT_SEED, purpose="pictures of a comparison")
-        points, layers = draw_points(self.generator, _PICTURES, rng, **self._drawn), self._search.layers
-        make_images = edited_images(
-            self.generator, points.z, points.y, layers=layers, truncation=self._config.truncation
-        )
+        points = draw_points(self.generator, _PICTURES, rng, **self._drawn)
+        layers, truncation = self._search.layers, self._config.truncation
+        make_images = edited_images(self.generator, points.z, points.y, layers=layers, truncation=truncation)
         step = size * row.to(points.z)
         images = to_uint8(make_images(torch.cat([points.z + amount * step for amount in (-1, 0, 1)])))
         strips = [np.concatenate(list(images[sample::_PICTURES]), axis=1) for sample in range(_PICTURES)]
@@ -318,10 +314,8 @@ class Comparison:
         write_bytes(path, iio.imwrite("<bytes>", np.concatenate(strips), plugin="pillow", extension=".webp"))
         judge = self._judges["statistic"]
         assert isinstance(judge, Statistics)
-        effects = judge.effects(
-            self.generator, row[None], path_size=size, layers=layers, seed=HELD_OUT_SEED, **self._drawn
-        )
-        return describe(effects[0])
+        where = {"layers": layers, "seed": HELD_OUT_SEED} | self._drawn
+        return describe(judge.effects(self.generator, row[None], path_size=size, **where)[0])
 
 
 def table(result: Mapping[str, Any]) -> list[list[str]]:

@@ -22,7 +22,7 @@ from directions.generators.registry import load_generator
 from directions.held_out import HeldOutHessians, HeldOutSet, draw_held_out, held_out_penalty
 from directions.joint.measure import Measurement, measure, measure_point, planned_measurement, planned_measurements
 from directions.joint.moments import JoinedMoments, Moments
-from directions.joint.solve import JointSolution, Solving, solution_state, solve_in_steps
+from directions.joint.solve import JointSolution, Solving, solve_in_steps
 from directions.methods import Reconstructor, computed_basis
 from directions.penalty import check_deterministic, penalty_per_sample
 from directions.plan import Plan, make_plan, with_plan
@@ -227,6 +227,11 @@ class _Run:
         """The settings, with the micro-batch of a rank."""
         return shared_among(self.ranks, self.asked)
 
+    @property
+    def compares_hessians(self) -> bool:
+        """Whether z is too long for bases to be compared by sign vectors."""
+        return self.search.space.size > SIGN_VECTORS_UP_TO
+
     @torch.no_grad()
     def basis(self, A: Tensor | None = None) -> Tensor:
         """Q, (ndirs, |z|)."""
@@ -240,7 +245,7 @@ class _Run:
     def compare(self, step: int, held_out: float) -> dict[str, Any]:
         """What `best` becomes with the basis as it is: that one if it scores better, else steps shall end."""
         score = held_out
-        if self.search.space.size > SIGN_VECTORS_UP_TO:
+        if self.compares_hessians:
             assert self.hessians is not None, "measured before the first step"
             score = self.hessians.score(self.basis()).off_diagonal
         best = self.best or {"start": score, "score": math.inf, "stop": False}
@@ -252,15 +257,13 @@ class _Run:
         """Measure the Hessians by which bases are scored, and compared where sign vectors cannot."""
         places = self.config.held_out_places
         self.hessians = self.hessians or self.known.get(("hessians", places))
-        if self.hessians is not None:
-            self.known["hessians", len(self.hessians.places)] = self.hessians
-            return
-        total = HeldOutHessians.images(self.search.space.size, places)
-        count = counter(self.on_progress, "Measuring held-out Hessians", total)
-        self.hessians = HeldOutHessians.measure(
-            self.generator, self.config, places=places, ranks=self.ranks, count=count
-        )
-        self.known["hessians", places] = self.hessians
+        if self.hessians is None:
+            total = HeldOutHessians.images(self.search.space.size, places)
+            count = counter(self.on_progress, "Measuring held-out Hessians", total)
+            self.hessians = HeldOutHessians.measure(
+                self.generator, self.config, places=places, ranks=self.ranks, count=count
+            )
+        self.known["hessians", len(self.hessians.places)] = self.hessians
 
     def spent(self) -> float:
         """Seconds that the run has taken."""
@@ -311,11 +314,11 @@ class _Run:
             self.follow(new)
         return changed
 
-    def follow(self, plan: Plan, *, say: bool = True) -> None:
-        """Take over what a plan has chosen, and say it."""
-        self.plan = plan
-        self.asked = with_plan(self.asked, plan.to_dict())
-        if say:
+    def follow(self, plan: Plan, **fewer: int) -> None:
+        """Take over what a plan has chosen, and say it; or fewer points or samples, because the time is up."""
+        self.plan = dataclasses.replace(plan, settings=plan.settings | fewer)
+        self.asked = with_plan(self.asked, self.plan.to_dict())
+        if not fewer:
             self.on_progress(plan.words, 0, 0, "")
 
     def shorten(self, kind: str, base_points: int) -> bool:
@@ -323,7 +326,7 @@ class _Run:
         name = "hessian_points" if self.config.criterion == "both" and kind == "hessian" else "base_points"
         if self.plan is None or name not in self.asked.free or not self.late(self.plan.time - self.plan.measure_until):
             return False
-        self.follow(self.plan.shortened(**{name: base_points}), say=False)
+        self.follow(self.plan, **{name: base_points})
         return True
 
     def shorten_finish(self) -> None:
@@ -331,7 +334,7 @@ class _Run:
         for part in (2, 4, 8):
             if self.plan is None or not self.late(self.plan.finish / part * 2):
                 return
-            self.follow(self.plan.shortened(final_samples=max(4, self.config.final_samples // 2)), say=False)
+            self.follow(self.plan, final_samples=max(4, self.config.final_samples // 2))
 
     def snapshot(self, record: Record, *, last: bool = False, **more: Any) -> Snapshot:
         """A snapshot that later steps do not change."""
@@ -344,7 +347,7 @@ class _Run:
             "A": self.A.detach().clone(),
             "optimizer": copy.deepcopy(self.optimizer.state_dict()),
             "moments": None,
-            "joint": None if self.joint is None else solution_state(self.joint),
+            "joint": self.joint and dict(vars(self.joint)),
         }
         if self.reconstructor is not None:
             state["reconstructor"] = self.reconstructor.state_dict()
@@ -362,26 +365,13 @@ class _Run:
             between = record.step % self.config.eval_every
             best = self.compare(record.step, self.score(record.step)) if between else self.best
             basis = self.basis(best["A"])
-            gain = {
-                "taken": record.step,
-                "kept": best["step"],
-                "score": "held-out Hessians off the diagonal"
-                if self.search.space.size > SIGN_VECTORS_UP_TO
-                else "held-out penalty",
-                "start": best["start"],
-                "best": best["score"],
-            }
+            score = "held-out Hessians off the diagonal" if self.compares_hessians else "held-out penalty"
+            gain = {"taken": record.step, "kept": best["step"], "score": score}
+            gain |= {"start": best["start"], "best": best["score"]}
         return Snapshot(
-            record=record,
-            held_out_before=self.held_out_before,
-            basis=basis,
-            state=state | more,
-            joint=self.joint,
-            gain=gain,
-            known=self.known,
-            plan=plan,
-            config=self.asked,
-        )
+            record=record, held_out_before=self.held_out_before, basis=basis, state=state | more, joint=self.joint,
+            gain=gain, known=self.known, plan=plan, config=self.asked,
+        )  # fmt: skip
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go back to where a state was copied."""
@@ -508,17 +498,12 @@ def _joint_start(run: _Run, record: Record, state: Mapping[str, Any]) -> Iterato
     config = run.config
 
     def show(solving: Solving, iteration: int, energy: float) -> None:
-        note = f"{solving.phase}, start {solving.start + 1}, iteration {iteration}, energy {energy:.6g}"
-        run.on_progress("Diagonalising", solving.done, solving.total, note)
+        run.on_progress("Diagonalising", solving.done, solving.total, f"iteration {iteration}, energy {energy:.6g}")
 
     for solving in solve_in_steps(
-        joined,
-        starts=config.starts,
-        seed=config.seed,
-        ranks=run.ranks,
-        resume_from=state.get("solving"),
+        joined, starts=config.starts, seed=config.seed, ranks=run.ranks, resume_from=state.get("solving"),
         on_iteration=show,
-    ):
+    ):  # fmt: skip
         if solving.solution is None:
             yield run.snapshot(record, moments=dict(known), solving=solving.state_dict())
         else:
@@ -530,7 +515,7 @@ def _joint_start(run: _Run, record: Record, state: Mapping[str, Any]) -> Iterato
     run.on_progress("Scoring the joint solution", 0, 0, "")
     score = run.score(step=0)
     if config.adam_steps:
-        if run.search.space.size > SIGN_VECTORS_UP_TO:
+        if run.compares_hessians:
             run.measure_held_out()
         run.best = run.compare(0, score)
     record = Record(step=0, held_out=score, seconds=time.perf_counter() - started)
@@ -641,10 +626,9 @@ def too_large(config: DiscoverConfig, world_size: int = 1) -> OutOfMemoryError:
     Returns:
         The error, with the micro-batch to try, if there is a smaller one.
     """
-    each = config.batch_size // world_size
+    each, probes = config.batch_size // world_size, 2 * config.num_probes
     together = config.micro_batch or each
-    images = 2 * config.num_probes * together
-    what = f"Out of memory with {images} images at once, {2 * config.num_probes} for each sample of a micro-batch of "
+    what = f"Out of memory with {probes * together} images at once, {probes} for each sample of a micro-batch of "
     smaller = [size for size in range(together // 2, 0, -1) if each % size == 0]
     if smaller:
         allowed = "" if len(smaller) == 1 else f" (or {', '.join(map(str, smaller[1:]))})"

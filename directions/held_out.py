@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -131,13 +132,13 @@ def held_out_penalty(generator: Generator, basis: Tensor, held_out: HeldOutSet, 
     basis = basis.to(held_out.points.z)
     w, all_probes = held_out.steps(basis), held_out.probes(basis)
     chunk = max(1, held_out.rows // (2 * len(all_probes)))
+    estimate = functools.partial(penalty_per_sample, epsilon=held_out.epsilon, reduction=held_out.reduction)
     scores: list[list[float]] = []
     with full_float32():
         for start in ranks.share(range(0, len(w), chunk)):
             part = slice(start, start + chunk)
             f = image_map(generator, held_out.points[part], basis, held_out.truncation, held_out.layers)
-            settings: dict[str, Any] = {"epsilon": held_out.epsilon, "reduction": held_out.reduction}
-            scores.append(penalty_per_sample(f, w[part], probes=all_probes[:, part], **settings).tolist())
+            scores.append(estimate(f, w[part], probes=all_probes[:, part]).tolist())
     every = [score for part in ranks.collect(scores) for score in part]
     # Summed exactly, so that the score does not depend on the order or the chunks; max() would pass over NaN.
     if held_out.reduction == "mean" or not all(map(math.isfinite, every)):
@@ -157,7 +158,7 @@ def axis_directions(search: Search) -> Tensor:
 
 
 def baseline_penalties(
-    generator: Generator, search: Search, held_out: HeldOutSet, *, random_seeds: int = 5, ranks: Ranks | None = None
+    generator: Generator, search: Search, held_out: HeldOutSet, *, ranks: Ranks | None = None
 ) -> dict[str, float]:
     """Score what needs no learning.
 
@@ -165,13 +166,12 @@ def baseline_penalties(
         generator: In eval mode.
         search: Number of directions and the space.
         held_out: Where to score.
-        random_seeds: Number of random bases, of seeds 0, 1, …
         ranks: Those that share the places; ``None`` is this process alone.
 
     Returns:
-        ``random``, the mean held-out penalty over the random bases, and ``axes``, that of the axes of z.
+        ``random``, the mean held-out penalty over five random bases, and ``axes``, that of the axes of z.
     """
-    bases = [random_directions(search, seed) for seed in range(random_seeds)]
+    bases = [random_directions(search, seed) for seed in range(5)]
     scores = [held_out_penalty(generator, basis, held_out, ranks=ranks) for basis in bases]
     axes = held_out_penalty(generator, axis_directions(search), held_out, ranks=ranks)
     return {"random": math.fsum(scores) / len(scores), "axes": axes}
@@ -214,8 +214,7 @@ class HessianScore:
     def to_dict(self) -> dict[str, Any]:
         """Return the four numbers as plain JSON types, ``None`` for NaN."""
         names = ("off_diagonal", "off_diagonal_error", "share_on_diagonal", "share_error")
-        values = ((name, getattr(self, name)) for name in names)
-        return {name: value if math.isfinite(value) else None for name, value in values}
+        return {name: value if math.isfinite(value := getattr(self, name)) else None for name in names}
 
 
 def _standard_error(values: Tensor) -> float:
@@ -316,17 +315,16 @@ class HeldOutHessians:
             energies.append(torch.stack((along.square().sum() - on, on)))
         return HessianScore(torch.stack(energies))
 
-    def random(self, ndirs: int | None = None, *, seed: int = 0, bases: int = 5) -> HessianScore:
+    def random(self, ndirs: int | None = None, *, bases: int = 5) -> HessianScore:
         """Score random orthonormal directions, to compare with.
 
         Args:
             ndirs: How many; ``None`` is as many as the space has components.
-            seed: Of the first basis; the others have the next ones.
-            bases: Number of bases.
+            bases: Number of bases, of seeds 0, 1, ….
 
         Returns:
             The mean over the bases, place by place.
         """
         search = Search(self.space, ndirs or self.space.size, ())
-        scores = [self.score(random_directions(search, seed + number)).per_place for number in range(bases)]
+        scores = [self.score(random_directions(search, seed)).per_place for seed in range(bases)]
         return HessianScore(torch.stack(scores).mean(dim=0))

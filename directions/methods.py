@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 from collections.abc import Callable, Mapping
@@ -85,17 +86,11 @@ def sefa_weights(generator: Generator, layers: LayerRange | None = None) -> Tens
     if not isinstance(generator, FrozenBigGAN):
         layer = _first_layer(generator)
         weight: Tensor = layer.weight  # type: ignore[assignment]
-        return weight.flatten(1) if isinstance(layer, nn.Linear) else _channels_last(layer).flatten(0, -2)
+        return weight.movedim(0 if isinstance(layer, nn.ConvTranspose2d) else 1, -1).flatten(0, -2)
     first, stop = (0, generator.num_layers) if layers is None else (layers.start, layers.stop)
     rows = slice(generator._starts[max(first, 1) - 1], generator._starts[stop - 1])
     parts = [generator.first_weight] if first == 0 else []
     return torch.cat([*parts, generator.scales[rows], generator.shifts[rows]])[:, : generator.dim_z]
-
-
-def _channels_last(layer: nn.Module) -> Tensor:
-    """The weight of a convolution with its input channels as last axis."""
-    weight: Tensor = layer.weight  # type: ignore[assignment]
-    return weight.movedim(0 if isinstance(layer, nn.ConvTranspose2d) else 1, -1)
 
 
 def _first_layer(generator: Generator) -> nn.Module:
@@ -159,16 +154,12 @@ def activations(generator: Generator, layer: str | None) -> Callable[..., Tensor
         if not isinstance(generator, FrozenBigGAN):
             module = _first_layer(generator) if layer is None else inner.get_submodule(layer)
             hook = module.register_forward_hook(stop)
-        elif int(layer or 0) == 0:
-            hook = generator.layers[0].register_forward_pre_hook(stop)
         else:
-            hook = generator.layers[int(layer or 0) - 1].get_submodule("attention").register_forward_pre_hook(stop)
-        try:
+            number = int(layer or 0)
+            module = generator.layers[number - 1].get_submodule("attention") if number else generator.layers[0]
+            hook = module.register_forward_pre_hook(stop)
+        with hook, contextlib.suppress(_Reached):  # a hook is removed at the end of its block
             generator(z, y, truncation=truncation)
-        except _Reached:
-            pass
-        finally:
-            hook.remove()
         return kept[0].flatten(1)
 
     return run
@@ -329,11 +320,10 @@ class Reconstructor:
         self.optimizer.load_state_dict(state["optimizer"])
 
 
-def guessing_network(ndirs: int, width: int = 32) -> nn.Sequential:
+def guessing_network(ndirs: int) -> nn.Sequential:
     """Build a small convolutional network from image pairs (n, 6, h, w) to ndirs logits and a distance."""
     layers: list[nn.Module] = []
-    widths = [6, width, 2 * width, 4 * width]
-    for before, after in itertools.pairwise(widths):
+    for before, after in itertools.pairwise((6, 32, 64, 128)):
         layers += [nn.Conv2d(before, after, 4, stride=2, padding=1), nn.GroupNorm(8, after), nn.LeakyReLU(0.2)]
-    head = [nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(64 * width, 256), nn.LeakyReLU(0.2)]
+    head = [nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(2048, 256), nn.LeakyReLU(0.2)]
     return nn.Sequential(*layers, *head, nn.Linear(256, ndirs + 1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -21,7 +21,8 @@ _USUAL, _LONGEST = {"short": 110.0, "long": 180.0}, 45 * 60.0
 _FEWEST_STEPS = 10  # after a joint start; where fewer fit, none are taken
 
 # Held-out samples, and samples by which directions are measured: the first pair that fits is taken.
-_LEVELS = ((64, 256), (64, 128), (32, 64), (16, 32), (8, 16), (4, 8), (4, 4))
+_PAIRS = ((64, 256), (64, 128), (32, 64), (16, 32), (8, 16), (4, 8), (4, 4))
+_LEVELS = [{"held_out": held_out, "final_samples": final_samples} for held_out, final_samples in _PAIRS]
 
 # Base points for trustworthy answers, and those after which more change little (Jacobians, Hessians).
 _TRUSTED, _ENOUGH = 20, {"jacobian": 100, "hessian": 90}
@@ -52,10 +53,6 @@ class Plan:
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as plain types, for checkpoints and files."""
         return asdict(self)
-
-    def shortened(self, **settings: int) -> Plan:
-        """Return the plan with fewer base points, samples or places, because the time is up."""
-        return replace(self, settings=self.settings | settings)
 
 
 def with_plan(config: DiscoverConfig, plan: Mapping[str, Any] | None) -> DiscoverConfig:
@@ -129,8 +126,8 @@ def make_plan(config: DiscoverConfig, search: Search, *, spent: float, image: fl
         ConfigError: If the time is too short even for a single base point.
     """
     trial = _Trial(config, search, spent, image)
-    least = trial.cost(**_levels(-1), **trial.one | {"starts": 1})
-    trusted = trial.cost(**_levels(-1), **trial.one | {"base_points": _TRUSTED})
+    least = trial.cost(**_LEVELS[-1], **trial.one | {"starts": 1})
+    trusted = trial.cost(**_LEVELS[-1], **trial.one | {"base_points": _TRUSTED})
     usual = _USUAL["long" if search.space.size > SIGN_VECTORS_UP_TO else "short"]
     limit = config.time or min(max(usual, trusted / _FILLED), max(_LONGEST, least))
     goal = max(least, _FILLED * limit)
@@ -141,8 +138,8 @@ def make_plan(config: DiscoverConfig, search: Search, *, spent: float, image: fl
             f"{image:.2g} s), got {in_words(limit)}.",
         )
     # What is not measuring gets half of the time at most, if that leaves a choice.
-    for number in range(len(_LEVELS)):
-        trial.chosen |= _levels(number) | trial.one
+    for level in _LEVELS:
+        trial.chosen |= level | trial.one
         if trial.cost() - spent <= (limit - spent) / 2:
             break
     if trial.cost() > limit:
@@ -165,10 +162,6 @@ def make_plan(config: DiscoverConfig, search: Search, *, spent: float, image: fl
         settings=settings,
         words=_in_a_line(planned, search, expected, by_phase, image, limit if config.time else None),
     )
-
-
-def _levels(number: int) -> dict[str, int]:
-    return dict(zip(("held_out", "final_samples"), _LEVELS[number], strict=True))
 
 
 class _Trial:

@@ -6,11 +6,12 @@ import contextlib
 import datetime as dt
 import os
 import platform
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
-from directions.device import is_out_of_memory
+from directions.device import is_out_of_memory, resolve_device
 from directions.errors import RankLostError, UserError
 
 if TYPE_CHECKING:
@@ -199,9 +200,11 @@ class Processes(Ranks):
         one_machine = os.environ.get("GROUP_WORLD_SIZE", "1") == "1"
         options = f"--nproc-per-node {self._local_size}" if one_machine else "(with the same options)"
         self.command = f"torchrun {options} -m directions"
-        self._timeout = _timeout()
+        self._timeout = os.environ.get("DIRECTIONS_TIMEOUT") or "1800"
+        if not re.fullmatch(r"0*[1-9]\d{0,6}", self._timeout):
+            raise UserError(f"DIRECTIONS_TIMEOUT must be a whole number of seconds, got {self._timeout!r}.")
         self._agreed = 0
-        limit = dt.timedelta(seconds=self._timeout)
+        limit = dt.timedelta(seconds=int(self._timeout))
         with self._others():
             self._store, rank, world_size = next(rendezvous("env://", timeout=limit))
             nccl = torch.cuda.is_available() and dist.is_nccl_available()
@@ -218,8 +221,6 @@ class Processes(Ranks):
     def device(self, name: str) -> str:
         """Turn a device as the user names it into the one that this rank takes."""
         import torch
-
-        from directions.device import resolve_device
 
         if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
             return "cpu"
@@ -303,20 +304,9 @@ class Processes(Ranks):
             what = "has lost another rank, which was killed, had no memory left or failed; "
             what += "if it said why, that stands above"
             if isinstance(error, self._dist.DistStoreError) or "timed out" in str(error).lower():
-                what = f"has waited {self._timeout:g} seconds for another rank in vain: it hangs, or is very slow "
+                what = f"has waited {self._timeout} seconds for another rank in vain: it hangs, or is very slow "
                 what += "(DIRECTIONS_TIMEOUT=SECONDS waits longer)"
             raise RankLostError(f"Rank {self.rank} of {self.world_size} {what}.") from error
-
-
-def _timeout() -> float:
-    text = os.environ.get("DIRECTIONS_TIMEOUT", "")
-    try:
-        seconds = float(text or 1800)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < 1e7:
-        raise UserError(f"DIRECTIONS_TIMEOUT must be a number of seconds, above 0, got {text!r}.")
-    return seconds
 
 
 @contextlib.contextmanager

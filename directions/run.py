@@ -11,7 +11,6 @@ import json
 import math
 import os
 import platform
-import random
 import re
 import secrets
 import shutil
@@ -94,7 +93,7 @@ class RunFolder:
         name: str,
         config: Mapping[str, Any],
         *,
-        world_size: int = 1,
+        ranks: Ranks | None = None,
         facts: Mapping[str, Any] | None = None,
     ) -> RunFolder:
         """Make the next numbered folder, with the configuration and the environment in it.
@@ -103,26 +102,32 @@ class RunFolder:
             out: Folder for runs; made if it is not there.
             name: What follows the number: letters, digits, ``.``, ``_`` and ``-``.
             config: Settings of the run, as plain JSON types.
-            world_size: Number of processes that work on it, for the record.
+            ranks: The processes that work on it, of which the first makes the folder; ``None`` is this one alone.
             facts: What else to keep in ``environment.json``.
 
         Returns:
-            The folder ``out/NNNNN-name``; no other run has its number, also when several start at once.
+            The folder ``out/NNNNN-name``, of this run alone; its number is the next after the largest.
 
         Raises:
             UserError: If the name is not allowed, or the folder cannot be made or written; nothing is then left.
         """
+        ranks = ranks or Ranks()
         check_name(name)
-        with explained(out):
-            Path(out).mkdir(parents=True, exist_ok=True)
-            folder = cls(_next_folder(Path(out), name))
-        try:
-            folder.write_config(config)
-            write_text(folder.environment_path, _json(describe_environment(world_size) | dict(facts or {})))
-        except BaseException:
-            shutil.rmtree(folder.path)
-            raise
-        return folder
+
+        def make() -> Path:
+            with explained(out):
+                Path(out).mkdir(parents=True, exist_ok=True)
+                folder = cls(_next_folder(Path(out), name))
+            try:
+                folder.write_config(config)
+                environment = describe_environment(ranks.world_size) | dict(facts or {})
+                write_text(folder.environment_path, _json(environment))
+            except BaseException:
+                shutil.rmtree(folder.path)
+                raise
+            return folder.path
+
+        return cls(ranks.from_first(make), writes=ranks.first)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> RunFolder:
@@ -139,16 +144,10 @@ class RunFolder:
         """
         folder = cls(Path(path))
         if not folder.config_path.is_file():
-            reason = "it has no config.json" if folder.path.is_dir() else "it does not exist"
-            reason = "it is a file" if folder.path.is_file() else reason
+            reason = "it has no config.json" if folder.path.exists() else "it does not exist"
             advice = "Give the folder that `discover` or `gan train` printed, such as outputs/00000-builtin."
             raise UserError(f"{path} is not a run folder: {reason}. {advice}")
         return folder
-
-    @classmethod
-    def seen_by(cls, ranks: Ranks, path: Path) -> RunFolder:
-        """Return a folder as one of several processes has it: rank 0 writes, the others write nothing."""
-        return cls(path, writes=ranks.first)
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write the configuration, also when a run is extended."""
@@ -204,8 +203,8 @@ class RunFolder:
         except Exception as error:  # torch raises whatever the damaged bytes lead to
             reason = f"is damaged or not a checkpoint ({type(error).__name__})"
             raise UserError(f"{self.checkpoint_path} {reason}. Start a new run.") from error
-        found = content.get("version") if isinstance(content, dict) else type(content).__name__
-        if found != CHECKPOINT_VERSION or "state" not in content:
+        found = content.get("version") if isinstance(content, dict) else None
+        if found != CHECKPOINT_VERSION:
             reason = f"must be a checkpoint of version {CHECKPOINT_VERSION}, got {found!r}"
             raise UserError(f"{self.checkpoint_path} {reason}. Start a new run.")
         return dict(content)
@@ -289,23 +288,13 @@ def name_after(path: str, otherwise: str) -> str:
 
 
 def _next_folder(out: Path, name: str) -> Path:
-    """Make the next numbered folder. A number is taken by a folder of any name, which no single mkdir can assure."""
-
-    def numbered() -> list[tuple[int, Path]]:
-        matches = [(re.match(r"(\d{5,})-", entry.name), entry) for entry in out.iterdir()]
-        return [(int(match[1]), entry) for match, entry in matches if match]
-
+    """Make the next numbered folder."""
     while True:
-        number = max((taken for taken, _ in numbered()), default=-1) + 1
-        path = out / f"{number:05d}-{name}"
-        try:
+        taken = [int(match[1]) for entry in out.iterdir() if (match := re.match(r"(\d{5,})-", entry.name))]
+        path = out / f"{max(taken, default=-1) + 1:05d}-{name}"
+        with contextlib.suppress(FileExistsError):  # another run has been faster
             path.mkdir()
-        except FileExistsError:
-            continue
-        if all(entry == path for taken, entry in numbered() if taken == number):
             return path
-        path.rmdir()  # another run took the number under another name at the same time: let chance decide
-        time.sleep(random.uniform(0.0, 0.05))
 
 
 def describe_environment(world_size: int = 1) -> dict[str, Any]:
@@ -466,7 +455,6 @@ def event_writer(
     Yields:
         A function of a step and its numbers, of which those that are ``None`` are left out.
     """
-    require_loggers(tensorboard=tensorboard, wandb=wandb)
     with contextlib.ExitStack() as stack:
         logs = [_tensorboard(folder)] if tensorboard and folder.writes else []
         logs += [_wandb(folder, stack)] if wandb and folder.writes else []

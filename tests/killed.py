@@ -14,13 +14,8 @@ from directions.discovery import discover
 from directions.run import RunFolder, record_run
 from directions.settings.discover import DiscoverConfig
 
-CONFIG = DiscoverConfig(
-    method="adam", steps=60, batch_size=2, held_out=3, held_out_probes=2, eval_every=10, checkpoint_every=7,
-    final_samples=2,
-)  # fmt: skip
 
-
-def spawn(out: Path, name: str, config: DiscoverConfig = CONFIG) -> BaseProcess:
+def spawn(out: Path, name: str, config: DiscoverConfig) -> BaseProcess:
     """Start a run in ``out``, or go on with the one that is there.
 
     Args:

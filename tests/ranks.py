@@ -36,12 +36,11 @@ def wait_until(reached: Callable[[], bool], started: object) -> None:
 
 
 class Started:
-    """Ranks at work.
+    """Two ranks at work.
 
     Args:
         function: Called in each process, by a name that can be imported.
         arguments: What it is called with.
-        world_size: Number of processes.
         out: Folder for what they print, ``0.txt``, ``1.txt``, …; ``None`` lets them print to the terminal.
         environment: Further variables.
     """
@@ -50,7 +49,6 @@ class Started:
         self,
         function: Callable[..., Any],
         *arguments: Any,
-        world_size: int = 2,
         out: Path | None = None,
         environment: dict[str, str] | None = None,
     ) -> None:
@@ -64,12 +62,12 @@ class Started:
         self.out = out
         self.processes: list[BaseProcess] = []
         self._results: list[Connection] = []
-        for rank in range(world_size):
+        for rank in range(2):
             variables = {
                 "RANK": str(rank),
                 "LOCAL_RANK": str(rank),
-                "WORLD_SIZE": str(world_size),
-                "LOCAL_WORLD_SIZE": str(world_size),
+                "WORLD_SIZE": "2",
+                "LOCAL_WORLD_SIZE": "2",
                 "MASTER_ADDR": "127.0.0.1",
                 "MASTER_PORT": str(self._store.port),
                 "TORCHELASTIC_USE_AGENT_STORE": "True",
@@ -103,12 +101,7 @@ class Started:
         return (self.out / f"{rank}.txt").read_text()
 
 
-def _run(
-    sender: Connection,
-    output: Path | None,
-    variables: dict[str, str],
-    work: bytes,
-) -> None:
+def _run(sender: Connection, output: Path | None, variables: dict[str, str], work: bytes) -> None:
     if output is not None:
         handle = os.open(output, os.O_CREAT | os.O_WRONLY, 0o600)
         os.dup2(handle, 1)
@@ -139,8 +132,6 @@ def exchanges() -> dict[str, Any]:
             "collected": ranks.collect([10 * number for number in mine]),
             "sum": sums[0].tolist(),
             "sum types": [tensor.dtype for tensor in sums],
-            "small": float(sums[1]),
-            "untouched": big.unique().tolist(),
             "aligned": own.tolist(),
             "from first": ranks.from_first(lambda: f"made by {ranks.rank}"),
             "device": [ranks.device("cpu"), ranks.device("auto")],
@@ -214,29 +205,15 @@ def run_of(config: DiscoverConfig, state: dict[str, Any] | None, ranks: Ranks | 
         one for one, before in zip(every, [None, *every], strict=False) if not before or one.record != before.record
     ]
     directions = summarise(generator, config, snapshots[-1], ranks=ranks)
-    joint = snapshots[-1].joint
-    return {
-        "records": [{**vars(snapshot.record), "seconds": 0.0} for snapshot in snapshots],
-        "states": [snapshot.state for snapshot in snapshots],
-        "basis": snapshots[-1].basis,
-        "joint": None if joint is None else joint.report(),
-        "matrix": torch.tensor(directions.matrix),
-        "numbers": [directions.header["penalty"], directions.activeness, directions.path_sizes],
-        "shares": [entry["penalty_share"] for entry in directions.header["directions"]],
-    }
+    joint = snapshots[-1].joint.report() if snapshots[-1].joint else {}
+    end = {"basis": snapshots[-1].basis, "A": snapshots[-1].state["A"], "penalty": directions.header["penalty"]}
+    end |= {f"joint {name}": joint[name] for name in ("penalty", "agreeing_starts") if joint}
+    for i, entry in enumerate(directions.header["directions"]):
+        end |= {f"{name} of {i}": entry[name] for name in ("activeness", "path_size", "penalty_share")}
+    records = [{**vars(snapshot.record), "seconds": 0.0} for snapshot in snapshots]
+    return {"records": records, "states": [snapshot.state for snapshot in snapshots], "end": end}
 
 
 def command_line(*arguments: str) -> None:
     """``directions …`` as torchrun starts it."""
     raise SystemExit(main(arguments))
-
-
-def flat(numbers, prefix=""):
-    """Numbers within numbers, each by its whole name."""
-    if not isinstance(numbers, dict):
-        return numbers
-    parts = [
-        flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-        for name, value in numbers.items()
-    ]
-    return {name: value for part in parts for name, value in part.items()}

@@ -56,13 +56,6 @@ def test_tables_and_page(generator, tmp_path, monkeypatch):
     assert compare(generator, tmp_path / "out").run() == result
 
 
-def test_a_method_that_fails_is_named_and_the_others_go_on(tmp_path):
-    result = compare(DoubleGenerator(), tmp_path, methods=("sefa", "axes"), seeds=(0,)).run()
-    assert "no linear or convolutional layer" in result["methods"]["sefa"]["failed"]
-    assert "mean" in result["methods"]["axes"]
-    assert "sefa (failed: " in (tmp_path / "compare.md").read_text()
-
-
 def test_judges_look_where_no_method_was_fitted(generator, tmp_path, monkeypatch):
     """No latent that a judge draws is one that a method has drawn, for any method; and all are judged at the same."""
     drawn: set[tuple[float, ...]] = set()
@@ -92,23 +85,6 @@ def test_judges_look_where_no_method_was_fitted(generator, tmp_path, monkeypatch
     assert not fitted & judged[0]
 
 
-def test_an_interrupted_cell_goes_on(generator, tmp_path):
-    """What was used before and after is added up, and the directions are those of an unbroken run."""
-    whole = compare(generator, tmp_path / "whole", methods=("adam",), seeds=(0,)).run()
-
-    def stop(phase, done, total, note):
-        if phase == "Steps" and done == 1:
-            raise KeyboardInterrupt
-
-    broken = compare(generator, tmp_path / "broken", methods=("adam",), seeds=(0,))
-    broken.on_progress = stop
-    with pytest.raises(KeyboardInterrupt):
-        broken.run()
-    again = compare(generator, tmp_path / "broken", methods=("adam",), seeds=(0,)).run()
-    (one,), (other,) = (run["methods"]["adam"]["cells"] for run in (whole, again))
-    assert one["hessian_penalty"] == other["hessian_penalty"]
-
-
 def test_command(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("directions.generators.registry.load_generator", lambda *_, **__: DoubleGenerator())
     options = ["--seeds=1", "--samples=8", "--final-samples=2", "--held-out=2", "--out", str(tmp_path / "o")]
@@ -116,5 +92,6 @@ def test_command(tmp_path, capsys, monkeypatch):
     out = capsys.readouterr().out
     assert "axes" in out
     assert "index.html" in out
+    assert "sefa (failed: method sefa and pca need the first layer" in (tmp_path / "o" / "compare.md").read_text()
     assert main(["compare", "toy", "--methods", "axis", *options]) == 2
     assert "Did you mean 'axes'?" in capsys.readouterr().err

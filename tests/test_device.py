@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import platform
-import subprocess
-import sys
-
 import pytest
 import torch
 
-from directions.device import explained, full_float32, resolve_device
+from directions.device import explained, full_float32, multiplying, resolve_device
 from directions.errors import OutOfMemoryError, UserError
 
 
@@ -25,26 +21,20 @@ def test_resolve_device_finds_what_is_there(monkeypatch):
         resolve_device("cuda:2")
 
 
-@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("before", ["tf32", "float32"])
 def test_full_float32_switches_tf32_off_and_back(before):
     """The caller's setting returns, also after an error."""
     backends = torch.backends.cudnn, torch.backends.cuda.matmul
-    kept = [backend.allow_tf32 for backend in backends]
 
     def fail_inside():
         with full_float32():
             assert not any(backend.allow_tf32 for backend in backends)
             raise RuntimeError("inside")
 
-    try:
-        for backend in backends:
-            backend.allow_tf32 = before
+    with multiplying(before):
         with pytest.raises(RuntimeError, match="inside"):
             fail_inside()
-        assert [backend.allow_tf32 for backend in backends] == [before] * 2
-    finally:
-        for backend, setting in zip(backends, kept, strict=True):
-            backend.allow_tf32 = setting
+        assert [backend.allow_tf32 for backend in backends] == [before == "tf32"] * 2
 
 
 @pytest.mark.parametrize(
@@ -71,20 +61,3 @@ def test_explained_says_what_to_try(error):
         run_out()
     assert caught.value.micro_batch == 3
     assert error is None or caught.value.__cause__ is error
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc hands memory back in this way")
-def test_freed_memory_is_kept():
-    """In a process of its own: what is freed stays, and is what the next large array gets."""
-    code = (
-        "import resource, numpy as np\n"
-        "from directions.device import keep_freed_memory\n"
-        "assert keep_freed_memory()\n"
-        "faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
-        "np.ones(8_000_000)\n"
-        "before = faults()\n"
-        "np.ones(8_000_000)\n"
-        "print(faults() - before)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert int(done.stdout) < 100

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from directions.errors import UserError, nearest
+from directions.errors import nearest
 
 
 def test_nearest_suggests_what_resembles():
     """Slips and wrong case find the allowed spelling; nonsense finds nothing."""
     for word, meant in (("shpere", "sphere"), ("SPHERE", "sphere"), ("builtn", "Builtin"), ("zzzz", None), ("", None)):
         assert nearest(word, ["cube", "sphere", "Builtin"]) == (f" Did you mean '{meant}'?" if meant else "")
-
-
-def test_user_error_is_a_value_error():
-    """Code that knows nothing of us can catch it as one."""
-    assert issubclass(UserError, ValueError)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import stat
@@ -88,22 +87,6 @@ def test_atomic_folder_failure_leaves_the_old_one(tmp_path, error):
     assert [path.name for path in tmp_path.iterdir()] == ["g"]
 
 
-def test_atomic_folder_moves_the_old_one_back_when_the_new_cannot_take_its_place(tmp_path, monkeypatch):
-    """The moment between the two renames."""
-    fill(tmp_path / "g", "old")
-    rename = Path.rename
-
-    def refuse(self, target):
-        if self.name.endswith(".partial"):
-            raise OSError(errno.EIO, os.strerror(errno.EIO), str(self))
-        return rename(self, target)
-
-    monkeypatch.setattr(Path, "rename", refuse)
-    with pytest.raises(UserError, match="Input/output error"):
-        fill(tmp_path / "g", "new")
-    assert contents(tmp_path) == {"g/inside/a.txt": "old"}
-
-
 def test_who_may_use_a_file_stays_and_a_protected_one_is_refused(old, monkeypatch):
     """As readable as any other the user makes; replacing needs no permission on the file itself, which may be meant."""
     before = os.umask(0o022)
@@ -123,16 +106,9 @@ def test_who_may_use_a_file_stays_and_a_protected_one_is_refused(old, monkeypatc
     assert only_file(old.parent) == "new"
 
 
-def test_require_writable_refuses_what_a_write_would(old, monkeypatch):
-    """A folder, a folder that is not there, a folder that may not be written."""
+def test_require_writable_refuses_what_a_write_would(old):
+    """A folder, and what is in a folder that is not there."""
     with pytest.raises(UserError, match="it is a folder"):
         require_writable(old.parent)
     with pytest.raises(UserError, match=r"the folder .*nowhere does not exist"):
         require_writable(old.parent / "nowhere" / "x.json")
-
-    def refuse(path, *_):
-        raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-
-    monkeypatch.setattr(os, "open", refuse)
-    with pytest.raises(UserError, match="Permission denied"):
-        require_writable(old)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import pytest
-import torch
 from closed import ClosedFormGenerator, DoubleGenerator
 
 from directions.discovery import discover
@@ -63,18 +62,6 @@ def test_without_a_time_short_z_has_no_plan_and_long_z_aims_at_three_minutes():
     assert slow.settings["base_points"] >= 20
 
 
-def test_z_of_twenty_components_starts_from_jacobians_and_ends_in_two_minutes():
-    """As letters have: a base point of Hessians takes 20 times as many images."""
-    generator = ClosedFormGenerator(dim_z=20, resolution=8)
-    config = DiscoverConfig()
-    plan = make_plan(config, Search.resolve(generator, config), spent=1.0, image=0.005)
-    assert plan.expected <= 110
-    planned = with_plan(config, plan.to_dict())
-    assert planned.criterion in ("jacobian", "both")
-    assert planned.base_points >= 20
-    assert (plan.settings["steps"] == 0) == ("no steps" in plan.words) == (planned.method == "joint")
-
-
 def test_a_time_too_short_says_the_least():
     """Which is then enough."""
     with pytest.raises(ConfigError, match=r"time must be at least [\d.]+ (s|minutes) .*an image takes 0.5 s"):
@@ -92,19 +79,6 @@ def test_what_is_given_is_kept():
     assert "final_samples" not in config.replace(final_samples=5).free
     old = {name: value for name, value in DiscoverConfig().to_dict().items() if name != "free"}
     assert DiscoverConfig.from_dict(old).free == ()
-
-
-@pytest.mark.parametrize("criterion", ["jacobian", "both"])
-def test_other_criteria_resume_bit_by_bit(criterion):
-    """From any base point, also of the second criterion."""
-    generator = DoubleGenerator()
-    config = DiscoverConfig(method="joint", criterion=criterion, base_points=4, **QUICK)
-    whole = list(discover(generator, config))
-    for stop in (1, 5):
-        rest = list(discover(generator, config, resume_from=whole[stop].state))
-        assert torch.equal(rest[-1].basis, whole[-1].basis)
-    done = [s.record.base_points for s in whole if s.record.base_points is not None]
-    assert sorted(set(done)) == list(range(5 if criterion == "jacobian" else 9))
 
 
 def test_a_run_with_a_time_says_its_plan_and_keeps_it(tmp_path):
@@ -140,8 +114,6 @@ def test_steps_end_when_their_time_is_up(monkeypatch):
     assert more.record.step == 3
     with pytest.raises(ConfigError, match="time must be at least"):
         list(discover(DoubleGenerator(), config.replace(steps=10**6)))
-    with pytest.raises(ConfigError, match="criterion must be hessian or jacobian with method adam, got both"):
-        config.replace(criterion="both")
 
 
 def test_nan_in_the_middle_of_measuring_names_the_place_and_keeps_the_rest(tmp_path):

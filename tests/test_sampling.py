@@ -6,9 +6,7 @@ import pytest
 import torch
 from closed import ClosedFormGenerator
 
-from directions.generators.base import resolve_classes
 from directions.sampling import Points, derived_rng, draw_points, draw_steps, image_map
-from directions.settings.base import ConfigError
 
 
 def numbers(*key):
@@ -26,14 +24,6 @@ def test_derived_rng_depends_on_all_of_its_key():
 def test_derived_rng_is_the_same_everywhere():
     """A golden value: a run of one machine can be repeated on another."""
     assert numbers(0, 1, "train")[:2].tolist() == pytest.approx([0.8168539763267473, 0.19008095729267616], abs=1e-12)
-
-
-def test_resolve_classes_refuses():
-    """What the generator does not have is an error about the setting."""
-    with pytest.raises(ConfigError, match=r"classes must be classes of 'closed-form': .* from 0 to 2 .* got 3"):
-        resolve_classes(ClosedFormGenerator(), (3,))
-    with pytest.raises(ConfigError, match=r"classes must be 'all': generator 'closed-form' has none, got \[0\]"):
-        resolve_classes(ClosedFormGenerator(num_classes=0), (0,))
 
 
 def test_draw_points_draws_only_the_classes_asked_for():

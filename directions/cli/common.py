@@ -128,20 +128,26 @@ class ProgressBar:
         self._bar, self._phase = None, ""
 
 
-def resumed_config(recorded: _Config, given: Mapping[str, Any], resumable: Sequence[str]) -> _Config:
+def resumed_config(
+    recorded: _Config, given: Mapping[str, Any], resumable: Sequence[str], **misplaced: object
+) -> _Config:
     """Put together the configuration of a run that goes on.
 
     Args:
         recorded: What it was started with.
         given: Settings that the user gave.
         resumable: Names of those that may differ.
+        misplaced: Options that only a new run has; ``None`` was not given.
 
     Returns:
         The configuration.
 
     Raises:
-        UserError: If another one differs.
+        UserError: If another setting differs, or an option is misplaced.
     """
+    names = " and ".join(option_name(name) for name, value in misplaced.items() if value is not None)
+    if names:
+        raise UserError(f"{names} cannot be given with --resume: the run goes on in its folder.")
     config = recorded.replace(**given)
     differing = [field for field in recorded.differences(config) if field not in resumable]
     if differing:
@@ -150,6 +156,14 @@ def resumed_config(recorded: _Config, given: Mapping[str, Any], resumable: Seque
         advice = f"Only {', '.join(map(option_name, resumable))} may change. Leave the others out, or start a new run"
         raise UserError(f"A resumed run keeps its settings: {changes}. {advice} without --resume.")
     return config
+
+
+def note_resumed(folder: RunFolder, since: str, ranks: Ranks, progress: ProgressBar) -> None:
+    """Write into a run's log that it goes on, after ``since``; say so if that is not where it was started."""
+    moved = ranks.from_first(lambda: folder.environment_changes(ranks.world_size))
+    if moved:
+        progress.say(f"Not where it was started, so the last digits may differ: {'; '.join(moved)}.")
+    folder.log("; ".join([f"Resumed after {since}", *moved]) + ".")
 
 
 @contextlib.contextmanager

@@ -18,14 +18,8 @@ _RUNS = "Scores and checkpoints"
 
 
 class Shared(DiscoverConfig):
-    """Settings of `directions discover` that all methods have in common; the others are no options."""
+    """Settings of `directions discover`, with other defaults."""
 
-    generator: str = setting("builtin", "", hidden=True)
-    method: Any = setting("joint+adam", "", hidden=True)
-    criterion: Any = setting("hessian", "", hidden=True)
-    pca_of: Any = setting("activations", "", hidden=True)
-    ndirs: int | None = setting(None, "", hidden=True)
-    seed: int = setting(0, "", hidden=True)
     time: float | None = setting(
         None, "How long each run may take: what was not given is chosen to fit.", panel="What to learn", gt=0,
         metavar="90s|10m|2h", from_text=parse_time, shown="no plan",
@@ -34,7 +28,7 @@ class Shared(DiscoverConfig):
     final_samples: int = setting(16, "Samples by which a run measures its directions.", panel=_RUNS, ge=1)
 
 
-@with_options(Shared)
+@with_options(Shared, without=("generator", "method", "criterion", "pca_of", "ndirs", "seed"))
 def compare(
     given: dict[str, Any],
     generator_: Annotated[

@@ -22,6 +22,7 @@ from directions.cli.common import (
     Quiet,
     TensorBoard,
     WandB,
+    note_resumed,
     print_json,
     print_table,
     resumable,
@@ -83,14 +84,11 @@ def discover(
             check_name(name)
             where = {"out": str(out), "name": name}
         else:
-            elsewhere = (("out", out != Path("outputs")), ("name", name is not None))
-            misplaced = " and ".join(option_name(key) for key, given_too in elsewhere if given_too)
-            if misplaced:
-                raise UserError(f"{misplaced} cannot be given with --resume: the run goes on in its folder.")
             recorded = DiscoverConfig.from_dict(ranks.from_first(lambda: RunFolder.open(resume).read_config()))
-            folder = RunFolder.seen_by(ranks, resume)
+            folder = RunFolder(resume, writes=ranks.first)
             recorded.check_used(given)
-            config = resumed_config(recorded, given, RESUMABLE)
+            elsewhere = None if out == Path("outputs") else out
+            config = resumed_config(recorded, given, RESUMABLE, out=elsewhere, name=name)
             where = {"resume": str(resume)}
             finished = None if dry_run else ranks.from_first(lambda: finished_run(folder, config))
         require_loggers(tensorboard=tensorboard, wandb=wandb)
@@ -118,22 +116,12 @@ def discover(
             return
         if resume is None:
             facts = {"generator": {"name": generator.name, "digest": generator.digest}}
-            path = ranks.from_first(
-                lambda: (
-                    RunFolder.create(
-                        where["out"], where["name"], config.to_dict(), world_size=ranks.world_size, facts=facts
-                    ).path
-                )
-            )
-            folder = RunFolder.seen_by(ranks, path)
+            folder = RunFolder.create(out, where["name"], config.to_dict(), ranks=ranks, facts=facts)
             folder.log(f"Started with {generator.name!r}, digest {generator.digest}.")
         else:
-            moved = ranks.from_first(lambda: folder.environment_changes(ranks.world_size))
-            if moved:
-                progress.say(f"Not where it was started, so the last digits may differ: {'; '.join(moved)}.")
             folder.write_config(config.to_dict())
             since = "step 0" if state is None else stands_at(state["record"])
-            folder.log("; ".join([f"Resumed after {since}", *moved]) + ".")
+            note_resumed(folder, since, ranks, progress)
         progress.say(f"Run folder: {folder.path}")
         progress.folder = folder
         with resumable(folder, ranks, "discover"), contextlib.closing(progress):

@@ -8,9 +8,8 @@ import importlib
 import io
 import os
 import sys
-import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TextIO, cast
 
@@ -32,10 +31,7 @@ VERBS = {
         "evaluate",
         "Fill in activeness, path sizes and penalty shares in a file that has none, such as a converted one.",
     ),
-    "compare": (
-        "compare",
-        "Run methods on a generator, or use runs that are there, and judge them alike.",
-    ),
+    "compare": ("compare", "Run methods on a generator, or use runs that are there, and judge them alike."),
     "name": ("files", "Name directions, set how far they go, and leave notes; every change can be undone."),
     "select": ("files", "Take some directions of a file into one of their own, in the order given."),
     "merge": ("files", "Put the directions of several files of the same generator into one."),
@@ -128,8 +124,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0; 1 when a run failed; 2 for wrong input, or if the result could not be printed; 130 or 143
         after SIGINT or SIGTERM.
     """
-    if os.path.expanduser("~") == "~":  # noqa: PTH111 - nobody knows one; some packages need it while they are imported
-        os.environ["HOME"] = tempfile.gettempdir()
     words = sys.argv[1:] if arguments is None else arguments
     given = [_expanded(before, word) for before, word in zip(("", *words), words, strict=False)]
     with warnings.catch_warnings(), _safe_output() as output:
@@ -190,23 +184,20 @@ class _Stream:
 
     def write(self, text: str) -> int:
         """Write text, if possible."""
-        with self._dropping():
-            self._stream.write(text)
+        self._attempt(self._stream.write, text)
         return len(text)
 
     def flush(self) -> None:
         """Write what is held back, if possible."""
-        with self._dropping():
-            self._stream.flush()
+        self._attempt(self._stream.flush)
 
     def __getattr__(self, name: str) -> Any:
         """Give everything else of the stream."""
         return getattr(self._stream, name)
 
-    @contextlib.contextmanager
-    def _dropping(self) -> Any:
+    def _attempt(self, act: Callable[..., object], *arguments: str) -> None:
         try:
-            yield
+            act(*arguments)
         except (OSError, ValueError) as error:  # ValueError: it is closed
             number = getattr(error, "errno", None)
             if number not in (None, errno.EPIPE, errno.EIO, errno.EBADF):  # its reader or its terminal is gone

@@ -86,7 +86,7 @@ def record_training(
 
     Args:
         trainer: Fresh, or as a checkpoint of the folder left it; of several ranks, each calls this with its own.
-        folder: Where everything goes; see `RunFolder.seen_by`.
+        folder: Where everything goes; of several ranks the first alone writes.
         tensorboard: Whether to write TensorBoard events too.
         wandb: Whether to send curves to Weights & Biases.
         on_step: Called after each step, with the line of stats.jsonl where there is one.

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from directions.device import full_float32
 from directions.errors import NonFiniteError
+from directions.generators.base import Generator
 from directions.joint.moments import Moments, half_size, half_vectors
 from directions.penalty import symmetric_sums
 from directions.ranks import Ranks
 from directions.sampling import Points, derived_rng, draw_points, image_map
+from directions.search import Search
 from directions.settings.discover import DiscoverConfig
-
-if TYPE_CHECKING:
-    from directions.generators.base import Generator
-    from directions.search import Search
 
 Kind = Literal["differences", "gradients", "jacobian"]
 
@@ -55,8 +53,13 @@ class Measurement:
 
     @property
     def step(self) -> float:
-        """Finite-difference step along an axis of z, in units of z."""
-        return matching_step(self.config.epsilon, self.size)
+        r"""Finite-difference step h along an axis of z, in units of z: on the scale on which the penalty looks.
+
+        The difference of the penalty's second differences along two sign vectors is a mixed one along half of the
+        coordinates each, vectors of length :math:`ε\sqrt{n/2}`; the mixed difference along two axes has two of length
+        h.
+        """
+        return self.config.epsilon * (self.size / 2) ** 0.5
 
     @property
     def rows(self) -> int:
@@ -90,15 +93,10 @@ def planned_measurement(config: DiscoverConfig, search: Search, kind: Kind | Non
     Returns:
         Where and how matrices will be measured.
     """
-    measuring = suggested_kind(search.space.size) if config.measurement == "auto" else config.measurement
-    return Measurement(
-        config=config,
-        search=search,
-        kind=kind or measuring,
-        base_points=config.base_points,
-        output_probes=config.output_probes,
-        seed=config.seed,
-    )
+    if kind is None:
+        kind = suggested_kind(search.space.size) if config.measurement == "auto" else config.measurement
+    counts = {"base_points": config.base_points, "output_probes": config.output_probes}
+    return Measurement(config=config, search=search, kind=kind, seed=config.seed, **counts)
 
 
 def planned_measurements(config: DiscoverConfig, search: Search) -> dict[str, Measurement]:
@@ -111,12 +109,10 @@ def planned_measurements(config: DiscoverConfig, search: Search) -> dict[str, Me
     Returns:
         A measurement each for ``"jacobian"`` and ``"hessian"``, or the one of them that the criterion looks at.
     """
-    found = {}
-    if config.criterion != "hessian":
-        found["jacobian"] = planned_measurement(config, search, "jacobian")
-    if config.criterion != "jacobian":
-        found["hessian"] = planned_measurement(config, search)
-    if len(found) == 2:
+    kinds: dict[str, Kind | None] = {"jacobian": "jacobian", "hessian": None}
+    asked = [name for name in kinds if config.criterion in (name, "both")]
+    found = {name: planned_measurement(config, search, kinds[name]) for name in asked}
+    if config.criterion == "both":
         found["hessian"] = replace(found["hessian"], base_points=config.hessian_points or config.base_points)
     return found
 
@@ -131,22 +127,6 @@ def measurement_report(measurements: Mapping[str, Measurement]) -> dict[str, Any
 def suggested_kind(size: int) -> Kind:
     """Return the way of measuring Hessians that is worth its cost in a space of ``size`` components."""
     return "differences" if size <= _DIFFERENCES_UP_TO else "gradients"
-
-
-def matching_step(epsilon: float, size: int) -> float:
-    r"""Return the step along an axis that looks at curvature on the same scale as the penalty does.
-
-    The difference of the penalty's second differences along two sign vectors is a mixed one along half of the
-    coordinates each, vectors of length :math:`ε\sqrt{n/2}`; the mixed difference along two axes has two of length h.
-
-    Args:
-        epsilon: The penalty's finite-difference step, in units of z.
-        size: Number n of coordinates.
-
-    Returns:
-        h, in units of z.
-    """
-    return epsilon * (size / 2) ** 0.5
 
 
 def measure(

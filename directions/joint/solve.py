@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +17,6 @@ from directions.joint.moments import JoinedMoments, Moments
 from directions.joint.notes import SAME
 from directions.ranks import Ranks
 from directions.sampling import derived_rng
-
-# What is diagonalised, in this order; a single base point has no halves.
-PHASES = ("all base points", "even base points", "odd base points")
 
 # A plane whose best and worst angle differ by less than this share of the matrices' energy decides nothing.
 _UNDETERMINED = 1e-8
@@ -84,17 +82,12 @@ class JointSolution:
         }
 
 
-def solution_state(solution: JointSolution) -> dict[str, Any]:
-    """Return a solution as tensors and plain types, for a checkpoint; `JointSolution(**state)` undoes it."""
-    return {field.name: getattr(solution, field.name) for field in dataclasses.fields(solution)}
-
-
 class Solving:
     """How far `solve_in_steps` has come.
 
     Args:
         starts: The largest number of starts a phase.
-        phases: Number of phases, 1 or 3.
+        phases: 3 (all base points, even ones, odd ones), or 1: a single base point has no halves.
     """
 
     def __init__(self, starts: int, phases: int) -> None:
@@ -102,21 +95,6 @@ class Solving:
         """The answer, once there is one."""
         self._starts = starts
         self._found: list[list[Diagonalisation]] = [[] for _ in range(phases)]
-
-    @property
-    def _phase(self) -> int:
-        open_phases = [number for number, found in enumerate(self._found) if len(found) < _needed(found, self._starts)]
-        return open_phases[0] if open_phases else len(self._found) - 1
-
-    @property
-    def phase(self) -> str:
-        """What is diagonalised, one of `PHASES`."""
-        return PHASES[self._phase]
-
-    @property
-    def start(self) -> int:
-        """Number of the start that comes next in this phase, from 0."""
-        return len(self._found[self._phase])
 
     @property
     def done(self) -> int:
@@ -142,7 +120,6 @@ def solve(
     *,
     starts: int = 8,
     seed: int = 0,
-    tolerance: float | None = None,
     ranks: Ranks | None = None,
 ) -> JointSolution:
     """Find the basis with the smallest penalty at the measured places.
@@ -152,14 +129,12 @@ def solve(
         starts: Largest number of starts, at least 1: the identity and random bases. After three, no more are made once
             three have reached the best penalty to 0.1%. Each half of the base points is solved in the same way.
         seed: Seed of the random starts.
-        tolerance: Of `directions.joint.diagonalise.joint_diagonalise`; ``None`` is 1e-10 for up to 24 components, where
-            the last digits cost little, and else 1e-5.
         ranks: Those that share the starts; ``None`` is this process alone.
 
     Returns:
         The best basis and what is known about it.
     """
-    *_, last = solve_in_steps(moments, starts=starts, seed=seed, tolerance=tolerance, ranks=ranks)
+    *_, last = solve_in_steps(moments, starts=starts, seed=seed, ranks=ranks)
     assert last.solution is not None, "the last step has the solution"
     return last.solution
 
@@ -169,7 +144,6 @@ def solve_in_steps(
     *,
     starts: int = 8,
     seed: int = 0,
-    tolerance: float | None = None,
     ranks: Ranks | None = None,
     resume_from: Mapping[str, Any] | None = None,
     on_iteration: Callable[[Solving, int, float], None] | None = None,
@@ -180,7 +154,6 @@ def solve_in_steps(
         moments: What was measured.
         starts: Largest number of starts.
         seed: Seed of the random starts.
-        tolerance: Relative gain that no longer counts.
         ranks: Those that share the starts.
         resume_from: `Solving.state_dict` of an earlier call with the same moments and settings; ``None`` starts anew.
         on_iteration: Called as that of `joint_diagonalise` is, with what is being solved first. May raise.
@@ -195,14 +168,11 @@ def solve_in_steps(
     if resume_from is not None:
         solving.load_state_dict(resume_from)
     yield solving
+    tolerance = 1e-10 if n <= 24 else 1e-5  # up to 24 components the last digits cost little
+    tell = functools.partial(on_iteration, solving) if on_iteration else None
 
     def diagonalise(matrices: Tensor, number: int) -> Diagonalisation:
-        return joint_diagonalise(
-            matrices,
-            start_basis(n, number, seed),
-            tolerance=tolerance or (1e-10 if n <= 24 else 1e-5),
-            on_iteration=lambda *at: on_iteration(solving, *at) if on_iteration else None,
-        )
+        return joint_diagonalise(matrices, start_basis(n, number, seed), tolerance=tolerance, on_iteration=tell)
 
     for half, found in zip(halves, solving._found, strict=True):
         while len(found) < _needed(found, starts):

@@ -9,10 +9,10 @@ import math
 import re
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 from pydantic.fields import FieldInfo
 from typing_extensions import Self
 
@@ -23,6 +23,9 @@ MAX_SEED = 2**63 - 1
 
 THIRDS = ("coarse", "mid", "fine")
 """Names of the first, the second and the last third of a range."""
+
+DEVICE = re.compile(r"cpu|auto|cuda(:\d+)?")
+"""How devices are named."""
 
 _NAMES = ("all", *THIRDS)
 _RANGE = re.compile(r"([0-9]*):([0-9]*)")
@@ -141,8 +144,6 @@ def explain(error: ValidationError, model: type[BaseModel]) -> ConfigError:
         return ConfigError(name, str(cause))
     if fault["type"] == "extra_forbidden":
         return ConfigError(name, f"is not a setting.{nearest(name, model.model_fields)}")
-    if fault["type"] == "missing":
-        return ConfigError(name, "is missing.")
     value, field = fault["input"], model.model_fields[name]
     hint = nearest(str(value), choices(field.annotation)) if isinstance(value, str) else ""
     return ConfigError(name, f"must be {allowed(field)}, got {value!r}.{hint}")
@@ -244,7 +245,9 @@ def options_named(context: Any) -> Iterator[None]:
         raise UserError(f"{option_name(subject)} {rest}") from error
 
 
-def with_options(model: type[Settings]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def with_options(
+    model: type[Settings], without: Collection[str] = ()
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a Typer command an option for each setting of a model.
 
     The command's first parameter, ``given``, receives the settings that stand on the command line, by name; those that
@@ -253,6 +256,7 @@ def with_options(model: type[Settings]) -> Callable[[Callable[..., None]], Calla
 
     Args:
         model: Its fields become keyword options, before the command's own.
+        without: Names of fields that do not.
 
     Returns:
         A decorator.
@@ -262,7 +266,8 @@ def with_options(model: type[Settings]) -> Callable[[Callable[..., None]], Calla
     """
     import typer
 
-    fields = {name: field for name, field in model.model_fields.items() if not _option(field)["hidden"]}
+    shown = [name for name, field in model.model_fields.items() if not _option(field)["hidden"] and name not in without]
+    fields = {name: model.model_fields[name] for name in shown}
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
@@ -309,9 +314,20 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
 
 
-def is_range(text: object) -> bool:
-    """Whether something has the form of a range; whether the range is there depends on what it is of."""
-    return isinstance(text, str) and (text.strip() in _NAMES or _RANGE.fullmatch(text.strip()) is not None)
+def check_range(value: Any, info: ValidationInfo) -> Any:
+    """Check that a setting has the form of a range, or is ``None``; whether it is there depends on what it is of.
+
+    Returns:
+        The value.
+
+    Raises:
+        ConfigError: If it has not.
+    """
+    if value is None or (isinstance(value, str) and (value.strip() in _NAMES or _RANGE.fullmatch(value.strip()))):
+        return value
+    field, example = str(info.field_name), "0:12" if info.field_name == "space" else "0:4"
+    allowed, hint = f"must be start:stop, such as {example}, or coarse, mid or fine", nearest(str(value), THIRDS)
+    raise ConfigError(field, f"{allowed}, got {value!r}.{hint}")
 
 
 def read_range(text: str, size: int) -> tuple[int, int] | None:

@@ -6,11 +6,10 @@ import re
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, field_validator, model_validator
+from pydantic import BeforeValidator, model_validator
 from typing_extensions import Self
 
-from directions.errors import nearest
-from directions.settings.base import MAX_SEED, ConfigError, Settings, is_range, setting
+from directions.settings.base import DEVICE, MAX_SEED, ConfigError, Settings, check_range, setting
 
 Init = Literal["random", "identity"]
 Reduction = Literal["mean", "max"]
@@ -63,7 +62,6 @@ UNUSED: dict[Method, tuple[str, ...]] = {
 """Fields that a method does not look at; who sets one has misunderstood something."""
 
 _TIME = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*([smh]?)")
-_DEVICE = re.compile(r"cpu|auto|cuda(:\d+)?")
 
 
 def parse_time(text: str) -> float:
@@ -175,12 +173,12 @@ class DiscoverConfig(Settings):
         None, "Number of directions. Fewer than the space has: adam finds idle ones, joint keeps the most active.",
         ge=1, shown="size of the space",
     )  # fmt: skip
-    space: str | None = _learn(
+    space: Annotated[str | None, BeforeValidator(check_range)] = _learn(
         None, "z components to search, such as 0:12 (STOP is excluded), or a third: coarse, mid, fine. Plain BigGAN "
         "has a chunk of z for each layer; BigGAN-deep has none, use --layers there.", metavar="START:STOP",
         shown="all that the layers see",
     )  # fmt: skip
-    layers: str | None = _learn(
+    layers: Annotated[str | None, BeforeValidator(check_range)] = _learn(
         None, "Layers that directions act on, such as 0:4 (STOP is excluded), or a third: coarse, mid, fine. Layer "
         "0 is the first linear one, layer i the i-th block. What lies before them is computed once a sample.",
         metavar="START:STOP", shown="all",
@@ -250,22 +248,11 @@ class DiscoverConfig(Settings):
         }
         return values | {name: value for name, value in defaults.items() if values.get(name) is None}
 
-    @field_validator("space", "layers", mode="before")
-    @classmethod
-    def _range(cls, value: Any, info: Any) -> Any:
-        if value is None or is_range(value):
-            return value
-        example = {"space": "0:12", "layers": "0:4"}[info.field_name]
-        hint = nearest(str(value), ("coarse", "mid", "fine"))
-        raise ConfigError(
-            info.field_name, f"must be start:stop, such as {example}, or coarse, mid or fine, got {value!r}.{hint}"
-        )
-
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not self.generator.strip():
             raise ConfigError("generator", f"must be a name, got {self.generator!r}. See: directions generators")
-        if not _DEVICE.fullmatch(self.device):
+        if not DEVICE.fullmatch(self.device):
             raise ConfigError("device", f"must be cpu, cuda, cuda:N or auto, got {self.device!r}.")
         if self.micro_batch is not None and self.batch_size % self.micro_batch:
             divisors = [str(n) for n in range(1, self.batch_size + 1) if self.batch_size % n == 0]
@@ -320,9 +307,8 @@ class DiscoverConfig(Settings):
         Raises:
             ConfigError: If one has no effect.
         """
-        for field in given:
-            if field in UNUSED[self.method]:
+        for field in UNUSED[self.method]:
+            if field in given:
                 others = " or ".join(other for other in get_args(Method) if field not in UNUSED[other])
-                raise ConfigError(
-                    field, f"has no effect with method {self.method}. Leave it out, or choose --method {others}."
-                )
+                advice = f"Leave it out, or choose --method {others}."
+                raise ConfigError(field, f"has no effect with method {self.method}. {advice}")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import field_validator, model_validator
+from pydantic import BeforeValidator, model_validator
 
-from directions.errors import nearest
-from directions.settings.base import MAX_SEED, THIRDS, ConfigError, Settings, is_range, setting
+from directions.settings.base import MAX_SEED, ConfigError, Settings, check_range, setting
 
 Animation = Literal["gif", "webp", "mp4"]
 Format = Literal["gif", "webp", "mp4", "strip", "plane", "gallery"]
@@ -89,7 +88,7 @@ class RenderSettings(Settings):
     remove_projection: bool = _move(
         False, "First take from each z its part along the direction, so that all start alike."
     )
-    layers: str | None = _move(
+    layers: Annotated[str | None, BeforeValidator(check_range)] = _move(
         None, "Layers that see the moved z, such as 0:4, or coarse, mid, fine, all; others keep the sample's own.",
         shown="those that the directions were learned on", metavar="START:STOP",
     )  # fmt: skip
@@ -140,14 +139,6 @@ class RenderSettings(Settings):
             elif kind not in defaults:
                 raise ConfigError(name, f"has no meaning for the format {kind}, got {values[name]}. Leave it out.")
         return filled
-
-    @field_validator("layers")
-    @classmethod
-    def _layers(cls, layers: str | None) -> str | None:
-        if layers is not None and not is_range(layers):
-            allowed = f"must be start:stop, such as 0:4, or coarse, mid, fine or all, got {layers!r}."
-            raise ConfigError("layers", allowed + nearest(layers, THIRDS))
-        return layers
 
     @model_validator(mode="after")
     def _check_together(self) -> RenderSettings:

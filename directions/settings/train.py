@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import ValidationInfo, field_validator, model_validator
 from typing_extensions import Self
 
-from directions.settings.base import MAX_SEED, ConfigError, Settings, setting
+from directions.settings.base import DEVICE, MAX_SEED, ConfigError, Settings, setting
 
 DataFormat = Literal["auto", "folder", "scenes", "pairs"]
 OnBroken = Literal["skip", "refuse"]
@@ -27,7 +27,6 @@ RESUMABLE = ("kimg", "checkpoint_minutes", "sheet_kimg", "device", "cache", "dat
 GROUP = 4
 """Images that minibatch stddev compares with each other, at most."""
 
-_DEVICE = re.compile(r"cpu|auto|cuda(:\d+)?")
 _LAYERS = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
 _PAPER_ACTIVATIONS = 10  # those of up to 64 pixels
 _SEVERAL = {"channels": (int, 1), "batch_size": (int, 2), "stable_kimg": (float, 0), "fade_kimg": (float, 0)}
@@ -186,7 +185,7 @@ class TrainConfig(Settings):
             ("data", self.data, "the path of a folder of images, which must be given"),
             ("cache", self.cache != "", "the path of a folder"),
             ("fine_tune", self.fine_tune != "", "the path of a run folder"),
-            ("device", _DEVICE.fullmatch(self.device), "cpu, cuda, cuda:N or auto"),
+            ("device", DEVICE.fullmatch(self.device), "cpu, cuda, cuda:N or auto"),
             ("resolution", self.resolution in RESOLUTIONS, "8 or 16 or 32 or 64 or 128"),
             ("first_resolution", self.first_resolution in sizes[:levels], "4, 8, 16, … up to the resolution"),
             ("infogan", self.infogan <= self.dim_z, f"at most {self.dim_z}, the number of components of z"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -14,13 +13,14 @@ from pathlib import Path
 import pytest
 import torch
 from closed import ClosedFormGenerator
-from ranks import wait_until
 
 from directions.direction_file import load_directions
 from directions.discovery import too_large
 from directions.errors import Interrupted, NonFiniteError
 from directions.run import RunFolder
 from directions.settings.discover import DiscoverConfig
+
+SMALL = "--held-out 3 --held-out-probes 2 --final-samples 2"
 
 
 def contents(folder):
@@ -102,7 +102,7 @@ def test_discover_resume_extends_a_run(discover, command, loaded, monkeypatch):
 
 
 def test_discover_resume_draws_a_missing_overview(discover, command, monkeypatch):
-    """Such as a signal leaves out; nothing else changes, and a generator that is gone is no fault."""
+    """Such as a signal leaves out; nothing else changes."""
     overview = Path("outputs/00000-a/overview.png")
     with monkeypatch.context() as patch:
         patch.setattr("directions.rendering.stills._save", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
@@ -112,13 +112,6 @@ def test_discover_resume_draws_a_missing_overview(discover, command, monkeypatch
     before = contents("outputs/00000-a")
     assert "Beside random: " in command("discover", "--resume", "outputs/00000-a").out
     assert {path: data for path, data in contents("outputs/00000-a").items() if path != overview} == before
-    overview.unlink()
-    monkeypatch.setattr(
-        "directions.generators.registry.load_generator", lambda *args, **kwargs: ClosedFormGenerator(4, 8, seed=1)
-    )
-    result = command("discover", "--resume", "outputs/00000-a")
-    assert (result.code, overview.exists()) == (0, False)
-    assert "No overview.png: These directions were found in" in result.err
 
 
 def test_discover_resume_refuses_other_settings(discover, command):
@@ -159,41 +152,20 @@ def test_discover_stopped_says_how_to_go_on(discover, monkeypatch, error, code, 
     assert message in result.err
 
 
-FAST = "--method adam --steps 3 --batch-size 2 --held-out 3 --held-out-probes 2 --eval-every 2 --final-samples 2"
-CLOSED = ["--generator", "closed:DoubleGenerator", *FAST.split(), "--quiet", "--out", "runs"]
-
-
 def test_nothing_that_is_said_stops_what_is_done(tmp_path):
     """A stdout or stderr that is closed or full: the file is there."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    command = shlex.join([sys.executable, "-m", "directions", "discover", *CLOSED]) + " >&- 2>/dev/full <&-"
+    command = f"discover --generator closed:DoubleGenerator --method adam --steps 3 {SMALL} --name a --quiet"
+    command = f"{sys.executable} -m directions {command} >&- 2>/dev/full <&-"
     subprocess.run(["bash", "-c", command], cwd=tmp_path, env=environment, timeout=300, check=False)
-    assert load_directions(tmp_path / "runs" / "00000-closed-DoubleGenerator" / "directions.safetensors").ndirs == 4
-
-
-def test_a_signal_after_the_terminal_is_gone_leaves_a_checkpoint(tmp_path):
-    """Its output dropped, a run still obeys SIGTERM and can be resumed."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    reading, writing = os.pipe()
-    os.close(reading)
-    command = [sys.executable, "-m", "directions", "discover", *CLOSED, "--steps", "1000000"]
-    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=writing, stderr=writing) as process:
-        stats = tmp_path / "runs" / "00000-closed-DoubleGenerator" / "stats.jsonl"
-        wait_until(lambda: stats.exists() and len(stats.read_text().splitlines()) >= 4, process)
-        process.terminate()
-        assert process.wait(60) == 128 + signal.SIGTERM
-    os.close(writing)
-    last = json.loads(stats.read_text().splitlines()[-1])["step"]
-    assert RunFolder(stats.parent).read_checkpoint()["state"]["record"]["step"] == last
-
-
-SMALL = "--held-out 3 --held-out-probes 2 --final-samples 2 --base-points 4 --starts 2"
+    assert load_directions(tmp_path / "outputs" / "00000-a" / "directions.safetensors").ndirs == 4
 
 
 @pytest.fixture
 def joint(command):
     """Run ``directions discover --method joint`` with settings that take no time."""
-    return lambda *arguments: command("discover", "--method", "joint", *SMALL.split(), *arguments)
+    settings = f"--method joint {SMALL} --base-points 4 --starts 2".split()
+    return lambda *arguments: command("discover", *settings, *arguments)
 
 
 def test_joint_says_what_came_out(joint, command):
@@ -220,87 +192,41 @@ def test_joint_says_what_came_out(joint, command):
     assert not list(Path("new").iterdir())  # no empty run folder stays
 
 
-def test_joint_interrupted_while_measuring_goes_on(joint, command, monkeypatch):
-    """The command that is printed ends with the same file."""
-    joint("--name", "whole")
-
-    def interrupted(self, phase, done, total, note):
-        if done == 2:
-            signal.raise_signal(signal.SIGINT)
-
-    with monkeypatch.context() as patch:
-        patch.setattr("directions.cli.common.ProgressBar.__call__", interrupted)
-        result = joint("--name", "broken")
-    assert result.code == 130
-    assert "directions discover --resume outputs/00001-broken" in result.err
-    command("discover", "--resume", "outputs/00001-broken")
-    log = (RunFolder.open("outputs/00001-broken").path / "log.txt").read_text()
-    assert "Resumed after base point 2" in log
-    files = [Path(f"outputs/{name}/directions.safetensors").read_bytes() for name in ("00000-whole", "00001-broken")]
-    assert files[0] == files[1]
-
-
 ALLOCATOR = "[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to"
 
 
 class Narrow(ClosedFormGenerator):
-    """Has room for some images at once, from a certain call on."""
+    """Has room for nine images at once, from some call on."""
 
-    def __init__(self, room: int, after: int = 0, error: type[Exception] = RuntimeError) -> None:
-        super().__init__(dim_z=4, resolution=8)
-        self.room, self.remaining, self.error = room, after, error
+    remaining = 23
 
     def forward(self, z, y=0, *, truncation=1.0):
         self.remaining -= 1
-        if len(z) > self.room and self.remaining < 0:
-            raise self.error(ALLOCATOR)
+        if len(z) > 9 and self.remaining < 0:
+            raise RuntimeError(ALLOCATOR)
         return super().forward(z, y, truncation=truncation)
 
 
-@pytest.fixture
-def use(monkeypatch):
-    """Make the commands load a generator."""
-
-    def use(generator):
-        monkeypatch.setattr("directions.generators.registry.load_generator", lambda *_, **__: generator)
-
-    return use
-
-
-def outcome(folder):
-    """What must not depend on the shortage."""
-    stats = [{**line, "seconds": None} for line in folder.read_stats()]
-    return [(line["step"], line["base_points"], line["penalty"] is None) for line in stats]
-
-
-@pytest.mark.parametrize(
-    ("method", "error", "after"), [("adam", RuntimeError, 23), ("joint+adam", torch.cuda.OutOfMemoryError, 0)]
-)
-def test_discover_out_of_memory_goes_on_with_the_micro_batch_named(discover, command, use, method, error, after):
-    """At the start, or in the middle; what was learned is kept; the resume command works as it is printed."""
-    settings = ["--method", method, "--steps", "3", "--batch-size", "6", "--checkpoint-every", "50"]
-    settings += ["--base-points", "3", "--starts", "1"] if method != "adam" else []
-    use(ClosedFormGenerator(dim_z=4, resolution=8))
+def test_discover_out_of_memory_goes_on_with_the_micro_batch_named(discover, command, monkeypatch):
+    """What was learned is kept; the resume command works as it is printed."""
+    settings = ["--batch-size", "6", "--checkpoint-every", "50"]
     discover(*settings, "--name", "whole")
-    use(Narrow(9, after=after, error=error))
+    narrow_generator = Narrow(dim_z=4, resolution=8)
+    monkeypatch.setattr("directions.generators.registry.load_generator", lambda *_, **__: narrow_generator)
     result = discover(*settings, "--name", "narrow")
     assert result.refuses("Error: Out of memory with 24 images at once, 4 for each sample of a micro-batch of 6. ")
     assert "Try --micro-batch 3 (or 2, 1): a step keeps its 6 samples" in result.err
     resume = shlex.split(re.search(r"To go on: directions (.*)", result.err)[1])
     assert resume == ["discover", "--resume", "outputs/00001-narrow", "--micro-batch", "3"]
     narrow, whole = RunFolder.open("outputs/00001-narrow"), RunFolder.open("outputs/00000-whole")
-    assert not narrow.directions_path.exists()
-    assert "Out of memory" in (narrow.path / "log.txt").read_text()
-    if method == "adam":
-        kept = narrow.read_checkpoint()["state"]["record"]["step"]
-        assert kept == narrow.read_stats()[-1]["step"]
-        assert (kept > 0) == (after > 0)
+    assert "Out of memory" in narrow.log_path.read_text()
+    assert narrow.read_checkpoint()["state"]["record"]["step"] == narrow.read_stats()[-1]["step"] > 0
 
     assert command(*resume).code == 2  # three samples are 12 images: still too many
     assert command(*resume[:-1], "2").code == 0
-    assert outcome(narrow) == outcome(whole)
-    ends = [json.loads(folder.stats_path.read_text().splitlines()[-1])["penalty"] for folder in (narrow, whole)]
-    assert ends[0] == pytest.approx(ends[1], rel=1e-4)
+    ends = [folder.read_stats() for folder in (narrow, whole)]
+    assert [line["step"] for line in ends[0]] == [line["step"] for line in ends[1]]
+    assert ends[0][-1]["penalty"] == pytest.approx(ends[1][-1]["penalty"], rel=1e-4)
     assert narrow.directions_path.exists()
 
 
@@ -308,10 +234,7 @@ def test_too_large_has_nothing_smaller_than_one():
     """Then the generator, the probes or the device must change."""
     error = too_large(DiscoverConfig(batch_size=4, micro_batch=1, num_probes=4))
     assert error.micro_batch is None
-    assert "micro-batch of 1, which cannot be made smaller. A new run may take --num-probes 2." in str(error)
-    assert "A BigGAN holds less with --recompute" in str(error)
-    assert "--recompute" not in str(too_large(DiscoverConfig(batch_size=1, recompute=True)))
-    assert "--num-probes" not in str(too_large(DiscoverConfig(batch_size=1)))
+    assert "micro-batch of 1, which cannot be made smaller. A new run may take --num-probes 2. A BigGAN" in str(error)
 
 
 def test_command_line_explains_memory_that_runs_out_anywhere(command, monkeypatch):

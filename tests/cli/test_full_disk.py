@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shlex
 import shutil
 import subprocess
@@ -13,8 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from closed import ClosedFormGenerator
-from fake_hub import serve_hub
-from fakes import blob_directions
 
 from directions.direction_file import Directions
 from directions.direction_file.format import make_header
@@ -107,40 +104,3 @@ def test_a_full_disk_is_one_sentence(command, made, disk, name):
             assert "Free some space" in errors[0]
             assert name in UNFINISHED or not left
     assert failed
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs to mount a small disk")
-@pytest.mark.filterwarnings("ignore:Not enough free disk space", "ignore:Use 'content=:DeprecationWarning")
-def test_a_full_cache_of_the_hub_is_one_sentence(command, disk, monkeypatch):
-    """Which is not that there is no network."""
-    constants = pytest.importorskip("huggingface_hub.constants")
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    for name in ("HF_HUB_OFFLINE", "DIRECTIONS_OFFLINE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HF_HUB_CACHE", str(disk / "hub"))
-    blob_directions().save("blob.safetensors")
-    files = {"directions.safetensors": Path("blob.safetensors").read_bytes()}
-    with serve_hub() as hub:
-        monkeypatch.setenv("HF_ENDPOINT", hub.address)
-        hub.revisions["owner/few"] = {"main": files, "a" * 40: files}
-        for pages, what in ((0, "the cache of the Hub"), (2, "the cache of the Hub"), (3, "x.safetensors")):
-            shutil.rmtree(disk / "hub", ignore_errors=True)
-            (disk / "fill").unlink(missing_ok=True)
-            fill(disk, pages * PAGE)
-            result = command("pull", "owner/few", "--to", disk / "x.safetensors")
-            assert result.code == 2
-            assert re.search(f"^Error: Cannot write .*{what}: No space left on device. Free some", result.err, re.M)
-    assert not (disk / "x.safetensors").exists()
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs to mount a small disk")
-def test_a_change_that_does_not_fit_leaves_the_file(command, disk):
-    """As it was, to the byte."""
-    file = disk / "d.safetensors"
-    blob_directions().save(file)
-    before = file.read_bytes()
-    fill(disk, 0)
-    result = command("name", file, "0", "x", "--note", "y" * 2000)
-    assert result.code == 2
-    assert "No space left on device. Free some space" in result.err
-    assert file.read_bytes() == before

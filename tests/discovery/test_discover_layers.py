@@ -11,14 +11,11 @@ import torch
 
 from directions.discovery import discover, penalty_and_gradient
 from directions.evaluation.activeness import activeness, penalty_shares, suggested_path_sizes
-from directions.evaluation.summary import summarise
 from directions.generators.base import LayerRange
 from directions.generators.biggan import BigGAN
 from directions.generators.biggan_deep import BigGANDeep
-from directions.generators.frozen import FrozenBlock
 from directions.held_out import draw_held_out, held_out_penalty
 from directions.joint.measure import measure, planned_measurement
-from directions.sampling import image_map
 from directions.search import Search, draw_batch
 from directions.settings.base import ConfigError
 from directions.settings.discover import DiscoverConfig
@@ -116,21 +113,6 @@ def test_every_number_is_that_of_a_generator_with_a_z_for_each_layer(deep, naive
         assert value.abs().max() > 0
 
 
-@pytest.mark.parametrize("method", ["adam", "joint+adam"])
-@pytest.mark.parametrize(("kind", "layers", "expected"), [("deep", "mid", (2, 3, 4)), ("plain", "2:4", (2, 3))])
-def test_discover_on_layers_ends_in_a_file_that_names_them(request, method, kind, layers, expected):
-    """From the configuration to the header, on both kinds of BigGAN, with either method."""
-    generator = request.getfixturevalue(kind)
-    space = "0:4" if kind == "deep" else None
-    config = CONFIG.replace(method=method, layers=layers, truncation=0.5, space=space)
-    snapshot = list(discover(generator, config))[-1]
-    directions = summarise(generator, config, snapshot)
-    assert directions.layers == expected
-    assert directions.header["layers"] == list(expected)
-    assert directions.header["space"] == ([0, 4] if kind == "deep" else [6, 12])
-    assert min(directions.activeness) > 0
-
-
 def test_layers_of_a_plain_biggan_search_the_chunks_that_they_see(plain):
     """Other components would only add directions that do nothing; asking for them is refused."""
     for layers, space in (("0:1", "0:3"), ("1:3", "3:9"), ("fine", "9:12")):
@@ -151,20 +133,3 @@ def test_thirds_of_z_are_pointed_at_layers_where_z_has_none(deep, plain, recwarn
     discover(deep, config.replace(layers="coarse"))
     discover(deep, config.replace(space="0:4"))
     assert len(recwarn) == 0
-
-
-def test_what_lies_before_the_layers_is_computed_once_a_sample(deep):
-    """A step's eight evaluations of two samples pass through the blocks before the range as two rows."""
-    blocks, rows = [layer for layer in deep.layers if isinstance(layer, FrozenBlock)], [[] for _ in range(6)]
-    for block, seen in zip(blocks, rows, strict=True):
-        block.register_forward_hook(lambda _, inputs, __, seen=seen: seen.append(len(inputs[0])))
-    config = CONFIG.replace(layers="4:6")
-    search = Search.resolve(deep, config)
-    Q = search.space.embed(torch.eye(search.space.size)).double()
-    batch = draw_batch(deep, config, search, 1)
-    penalty_and_gradient(deep, Q, batch, config)
-    assert rows == [[2], [2], [2], [8], [8], [8]]
-    f = image_map(deep, batch.points, Q, 0.5, search.layers)
-    for _ in range(2):
-        f(torch.zeros(4, len(Q), dtype=torch.float64))
-    assert rows == [[2, 2], [2, 2], [2, 2], [8, 4, 4], [8, 4, 4], [8, 4, 4]]

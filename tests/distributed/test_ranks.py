@@ -12,35 +12,15 @@ from directions.errors import UserError
 from directions.ranks import Processes, joined
 
 
-def test_one_process_is_left_alone(monkeypatch):
-    """Nothing is copied or checked, so that a run by itself is what it was; torchrun with one process is no other."""
-    monkeypatch.setenv("WORLD_SIZE", "1")
-    with joined() as ranks:
-        pass
-    tensor = torch.ones(2)
-    assert (ranks.rank, ranks.world_size, ranks.first, ranks.command) == (0, 1, True, "directions")
-    assert (list(ranks.share(range(7))), ranks.collect([1, 2])) == (list(range(7)), [1, 2])
-    assert ranks.sum([tensor])[0] is tensor
-    assert ranks.from_first(lambda: 3) == 3
-    assert ranks.device("cuda:7") == "cuda:7"
-    ranks.align(tensor)
-    ranks.wait()
-    ranks.require_same({"seed": 0})
-    ranks.request_stop(signal.SIGINT)
-    assert (ranks.stop_signal, ranks.says_why()) == (signal.SIGINT, True)
-
-
 def test_exchanges_give_all_ranks_the_same():
     """Shares are disjoint and come back in order; sums and decisions are the same everywhere."""
     one, other = Started(exchanges).results()
     assert (one.pop("rank"), other.pop("rank")) == ((0, 2, True), (1, 2, False))
     assert (one.pop("share"), other.pop("share")) == ([0, 2, 4], [1, 3])
-    assert (one.pop("untouched"), other.pop("untouched")) == ([1.0], [2.0])
     assert one == other
     assert one["collected"] == [0, 10, 20, 30, 40]
     assert one["sum"] == [[3.0] * 3] * 2
     assert one["sum types"] == [torch.float32, torch.float64]
-    assert one["small"] == pytest.approx(0.2, rel=1e-7)
     assert one["aligned"] == [0.0]
     assert one["from first"] == "made by 0"
     assert one["command"] == "torchrun --nproc-per-node 2 -m directions"
@@ -94,7 +74,7 @@ def test_what_goes_wrong_is_told_once(tmp_path, work, codes, message):
     ("variables", "message"),
     [
         ({}, "WORLD_SIZE is 2, but MASTER_ADDR and MASTER_PORT not set"),
-        ({"MASTER_ADDR": "a", "MASTER_PORT": "1", "DIRECTIONS_TIMEOUT": "soon"}, "seconds, above 0, got 'soon'"),
+        ({"MASTER_ADDR": "a", "MASTER_PORT": "1", "DIRECTIONS_TIMEOUT": "soon"}, "whole number of seconds, got .soon."),
     ],
     ids=["missing", "timeout"],
 )

@@ -13,7 +13,6 @@ from joint_cases import last
 from naive import difference_hessian, normal, small_network, textbook_gram_schmidt
 
 from directions.basis import SearchSpace, random_basis
-from directions.errors import NonFiniteError
 from directions.joint.measure import difference_hessians, draw_base_point, gradient_hessians, jacobian_matrix, measure
 from directions.joint.moments import Moments, half_size, half_vectors, quadratic_penalty, symmetric_matrices
 from directions.penalty import hessian_penalty_exact, jacobian_penalty_exact, off_diagonal_sum
@@ -112,26 +111,6 @@ def test_moments_of_the_sum_equal_those_of_the_stack_and_halves_make_the_whole()
     assert (2 * one[0] + one[1]) / 3 == pytest.approx(one[2], rel=1e-12)
 
 
-@pytest.mark.parametrize("measurement", [MEASUREMENT, GRADIENTS, JACOBIAN], ids=lambda measurement: measurement.kind)
-@pytest.mark.parametrize("stop", [0, 3, 5])
-def test_measure_resumed_is_bit_identical(measurement, stop):
-    """From the state after any base point, the rest is the same."""
-    generator = DoubleGenerator()
-    states = [moments.state_dict() for moments in measure(generator, measurement)]
-    assert [state["base_points"] for state in states] == [0, 1, 2, 3, 4, 5]
-    resumed = last(measure(generator, measurement, resume_from=states[stop])).state_dict()
-    assert all(torch.equal(a, b) for a, b in zip(resumed["sums"], states[-1]["sums"], strict=True))
-    assert resumed["counts"] == states[-1]["counts"]
-
-
-def test_measure_more_points_begin_with_the_same_ones():
-    """A longer measurement is a shorter one gone on with."""
-    generator = DoubleGenerator()
-    longer = dataclasses.replace(MEASUREMENT, base_points=6)
-    extended = last(measure(generator, longer, resume_from=last(measure(generator, MEASUREMENT)).state_dict()))
-    assert torch.equal(extended.matrices(), last(measure(generator, longer)).matrices())
-
-
 @pytest.mark.parametrize("space", [SearchSpace(2, 4, 4), SearchSpace(0, 4, 4)], ids=str)
 def test_measure_takes_the_whole_hessians_of_its_space(space):
     """At the places that are drawn; only the searched components are moved."""
@@ -160,14 +139,3 @@ def test_draw_base_point_is_spread_as_the_steps_are():
     spread = w.T @ w / len(w)  # η² / n on the diagonal, 3²/3/4
     torch.testing.assert_close(spread, 0.75 * torch.eye(4, dtype=torch.float64), rtol=0, atol=0.2)
     assert {int(points.y) for points, _ in drawn} == {0, 1, 2}
-
-
-def test_measure_stops_at_what_is_not_finite():
-    """The message says where and what to try."""
-
-    class Broken(DoubleGenerator):
-        def forward(self, z, y=0, *, truncation=1.0):
-            return super().forward(z, y, truncation=truncation) * math.nan
-
-    with pytest.raises(NonFiniteError, match=r"base point 0 is not finite.*larger --epsilon"):
-        last(measure(Broken(), MEASUREMENT))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import itertools
 import math
@@ -18,7 +17,7 @@ from directions.basis import SearchSpace, check_orthonormal
 from directions.joint.diagonalise import joint_diagonalise, plane_stiffness
 from directions.joint.measure import measure
 from directions.joint.notes import joint_notes
-from directions.joint.solve import PHASES, JointSolution, match_directions, solve, solve_in_steps
+from directions.joint.solve import JointSolution, match_directions, solve
 from directions.penalty import off_diagonal_sum
 from directions.ranks import Ranks
 from directions.search import Search
@@ -58,22 +57,6 @@ def test_solve_finds_the_true_directions_of_a_generator(kind, seed):
     assert notes(solution) == []
 
 
-def test_solve_turns_with_the_latent():
-    """Rotating z rotates the answer: G(zR) has the directions of G, rotated back."""
-    R = rotation(4, 9)
-
-    class Turned(DoubleGenerator):
-        def forward(self, z, y=0, *, truncation=1.0):
-            return super().forward(z @ R, y, truncation=truncation)
-
-        def sample_z_from(self, n, rng, truncation=1.0):
-            return super().sample_z_from(n, rng, truncation) @ R.mT
-
-    plain, turned = (solve(last(measure(kind(), MEASUREMENT)), starts=2) for kind in (DoubleGenerator, Turned))
-    _, cosines = match_directions(turned.basis, plain.basis @ R.mT)
-    torch.testing.assert_close(cosines, torch.ones(4, dtype=torch.float64), rtol=0, atol=1e-10)
-
-
 def test_solve_is_reproducible_and_canonical():
     """The same moments, the same answer; rows in the order of curvature, with the largest entry positive."""
     H = torch.stack([along(rotation(4, 1), 1.0, -8.0, 3.0, 0.5), along(rotation(4, 1), 1.0, 1.0, 2.0, 0.5)])
@@ -106,18 +89,6 @@ def test_solve_repeated_eigenvalues():
     assert min(solution.cosines) > 1 - 1e-10
     (note,) = notes(solution)
     assert note.startswith(f"Directions {pair[0]} and {pair[1]} are not determined: within the space that they span,")
-
-
-def test_solve_idle_directions_are_not_determined():
-    """What the images do not depend on, in a generator that ignores two of its components."""
-
-    class Idle(DoubleGenerator):
-        def forward(self, z, y=0, *, truncation=1.0):
-            return super().forward(z * torch.tensor([1.0, 1.0, 1.0, 0.0, 0.0]), y, truncation=truncation)
-
-    solution = solve(last(measure(Idle(dim_z=5, resolution=5), FIVE)), starts=3)
-    assert solution.undetermined == ((3, 4),)
-    assert not solution.basis[:3, 3:].abs().gt(1e-6).any()
 
 
 def test_solve_halves_that_differ_lower_the_confidence():
@@ -166,30 +137,6 @@ def test_solve_does_not_depend_on_the_number_of_ranks(noise):
     alone, shared = (solve(moments_of(matrices), ranks=ranks) for ranks in (Ranks(), TwoOfThree()))
     assert torch.equal(alone.basis, shared.basis)
     assert alone.report() == shared.report()
-
-
-def test_solve_interrupted_and_resumed_is_bit_identical():
-    """From the state after any start; a start that was interrupted within is made again."""
-    moments = moments_of(planted(5, 8, noise=2.0)[0])
-    whole = [(solving.phase, solving.done, solving.total) for solving in solve_in_steps(moments)]
-    assert [done for _, done, _ in whole] == [*range(len(whole) - 1), len(whole) - 2]
-    assert {phase for phase, _, _ in whole} == set(PHASES)
-    assert whole[-1][1] == whole[-1][2]
-    expected = solve(moments)
-    for stop in range(len(whole) - 1):
-
-        def interrupt(solving, iteration, energy, stop=stop):
-            if solving.done == stop and iteration == 3:
-                raise KeyboardInterrupt
-
-        stream = solve_in_steps(moments, on_iteration=interrupt)
-        solving = next(stream)
-        with contextlib.suppress(KeyboardInterrupt):
-            last(stream)
-        assert solving.done in (stop, len(whole) - 2)
-        resumed = last(solve_in_steps(moments, resume_from=solving.state_dict())).solution
-        assert torch.equal(resumed.basis, expected.basis)
-        assert (resumed.report(), resumed.confidence) == (expected.report(), expected.confidence)
 
 
 def entry(name, confidence, activeness, undetermined=None):
@@ -266,27 +213,18 @@ def by_gradients(matrices: torch.Tensor, start: torch.Tensor) -> float:
     return float(loss().detach())
 
 
-@pytest.mark.parametrize("n", [2, 5, 20])
-@pytest.mark.parametrize("seed", range(2))
-def test_joint_diagonalise_finds_the_planted_basis(n, seed):
-    """From any start, up to order and sign, to the last digits at the default tolerance."""
-    matrices, Q = planted(n, 4)
-    found = joint_diagonalise(matrices, rotation(n, seed + 100))
-    _, cosines = match_directions(found.Q, Q)
-    torch.testing.assert_close(cosines, torch.ones(n, dtype=torch.float64), rtol=0, atol=1e-12)
+@pytest.mark.parametrize(
+    ("n", "tolerance", "error"),
+    [(2, 1e-5, 1e-12), (5, 1e-5, 1e-12), (20, 1e-5, 1e-12), (40, 1e-5, 1e-6), (40, EXACT, 1e-12)],
+)
+def test_joint_diagonalise_finds_the_planted_basis(n, tolerance, error):
+    """Up to order and sign, to the last digits; 40 rows in float32, unless more is asked for, but orthonormal."""
+    matrices, Q = planted(n, 10)
+    found = joint_diagonalise(matrices, rotation(n, 100), tolerance=tolerance)
     assert found.converged
-    assert found.energy < 1e-20
-    assert found.total == pytest.approx(float(matrices.square().sum()))
-    assert check_orthonormal(found.Q, 1e-14) is None
-
-
-@pytest.mark.parametrize(("tolerance", "error"), [(1e-5, 1e-6), (EXACT, 1e-12)])
-def test_joint_diagonalise_of_large_matrices_is_as_exact_as_asked(tolerance, error):
-    """40 rows are in float32 by default, and the last digits can be had; rows are orthonormal in any case."""
-    matrices, Q = planted(40, 10)
-    found = joint_diagonalise(matrices, rotation(40, 1), tolerance=tolerance)
     assert float((1 - match_directions(found.Q, Q)[1]).max()) < error
     assert found.energy == pytest.approx(energy(matrices, found.Q), rel=1e-9, abs=1e-11)
+    assert found.total == pytest.approx(float(matrices.square().sum()))
     assert check_orthonormal(found.Q, 1e-13) is None
 
 
@@ -298,14 +236,6 @@ def test_joint_diagonalise_equals_an_independent_solver(n, noise):
     found = min(joint_diagonalise(matrices, rotation(n, seed), tolerance=EXACT).energy for seed in range(4))
     other = min(by_gradients(matrices, rotation(n, seed)) for seed in range(10, 14))
     assert found == pytest.approx(other, rel=1e-9)
-
-
-@pytest.mark.parametrize("noise", [0.0, 0.5, 3.0])
-def test_joint_diagonalise_ends_at_one_optimum_from_all_starts(noise):
-    """Twelve components, as the built-in generator has: one optimum, to ten digits."""
-    matrices, _ = planted(12, 78, noise)
-    energies = [joint_diagonalise(matrices, rotation(12, seed), tolerance=EXACT).energy for seed in range(5)]
-    assert energies == pytest.approx([min(energies)] * 5, rel=1e-9, abs=1e-20)
 
 
 @pytest.mark.parametrize("n", [6, 30])
@@ -325,21 +255,6 @@ def test_joint_diagonalise_leaves_saddle_points():
     assert joint_diagonalise(M[None]).energy < 1e-28
     both = torch.block_diag(M, 3 * M, torch.eye(1))
     assert joint_diagonalise(torch.stack((both, both @ both))).energy < 1e-26
-
-
-def test_joint_diagonalise_reports_and_stops_when_told():
-    """Every iteration is reported with the energy before it; what the callback raises ends the work at once."""
-    matrices, _ = planted(6, 5, noise=1.0)
-    start, seen = rotation(6, 1), []
-    found = joint_diagonalise(matrices, start, on_iteration=lambda *at: seen.append(at))
-    assert [at for at, _ in seen if at > 0] == list(range(1, found.iterations + 1))
-    assert [value for at, value in seen if at == 1] == pytest.approx([energy(matrices, start)])
-
-    def stop(iteration, energy):
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        joint_diagonalise(matrices, start, on_iteration=stop)
 
 
 REPEATED = torch.diag(torch.tensor([1.0, 1.0, 1.0, 2.0])).expand(2, 4, 4)

@@ -151,29 +151,6 @@ def test_penalty_ignores_what_is_separable_and_scales_with_the_square(seed, scal
 # Conventions
 
 
-def test_f_is_called_exactly_once_with_2k_rows_a_sample():
-    """One batched call, no centre evaluation; nothing else is evaluated."""
-    calls = []
-    hessian_penalty(lambda w: calls.append(w.shape) or torch.sin(w), normal(3, 4), num_probes=5, rng=rng(0))
-    assert calls == [(2 * 5 * 3, 4)]
-
-
-def test_labels_repeated_by_the_rule_belong_to_their_samples():
-    """y.repeat(m // batch) gives each row its sample's class: the same as one sample at a time."""
-    frequency = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
-    y = torch.tensor([2, 0, 1, 2])
-    w, probes = normal(4, 5), signs(3, 4, 5)
-
-    def f(w, y):
-        return torch.sin(w.sum(dim=1) * frequency[y])
-
-    together = penalty_per_sample(lambda w: f(w, y.repeat(len(w) // 4)), w, probes=probes)
-    single = [
-        penalty_per_sample(lambda w, b=b: f(w, y[b]), w[b : b + 1], probes=probes[:, b : b + 1]) for b in range(4)
-    ]
-    torch.testing.assert_close(together, torch.cat(single))
-
-
 @pytest.mark.parametrize("reduction", ["mean", "max"])
 def test_several_outputs_add_up(reduction):
     """A tuple or list counts as the sum of its tensors' penalties, one call for all."""
@@ -187,69 +164,38 @@ def test_several_outputs_add_up(reduction):
 
 @pytest.mark.parametrize("output", [torch.bfloat16, torch.float16])
 def test_half_precision_outputs_are_upcast_before_any_difference(output):
-    """The penalty of rounded images is computed in float32 from those images, and has a gradient."""
-    w, probes = normal(3, 4).float().requires_grad_(), signs(3, 3, 4).float()
+    """The penalty of rounded images is computed in float32 from those images."""
+    w, probes = normal(3, 4).float(), signs(3, 3, 4).float()
     weights = normal(4, 6).float()
 
     def f(w):
         return torch.sin(w @ weights).to(output)
 
     penalty = hessian_penalty(f, w, probes=probes)
-    expected = textbook_variances(lambda w: f(w.float()).double(), w.detach(), probes, 0.1).mean()
+    expected = textbook_variances(lambda w: f(w.float()).double(), w, probes, 0.1).mean()
     assert penalty.dtype == torch.float32
-    torch.testing.assert_close(penalty.detach().double(), expected, rtol=1e-4, atol=0)
-    penalty.backward()
-    assert w.grad.isfinite().all()
-    assert w.grad.abs().max() > 0
-
-
-@pytest.mark.parametrize("reduction", ["mean", "max"])
-def test_per_sample_penalties_make_up_the_whole(reduction):
-    """Their mean, or largest, is the penalty; they are the same in micro-batches, gradients included."""
-    f, w, probes = Network(), normal(6, 4), signs(3, 6, 4)
-    whole = hessian_penalty(f, w, probes=probes, reduction=reduction)
-    each = penalty_per_sample(f, w, probes=probes, reduction=reduction)
-    torch.testing.assert_close(each.mean() if reduction == "mean" else each.max(), whole)
-    parts = [penalty_per_sample(f, w[i : i + 2], probes=probes[:, i : i + 2], reduction=reduction) for i in (0, 2, 4)]
-    torch.testing.assert_close(torch.cat(parts), each)
-    whole_gradient = torch.autograd.grad(each.mean(), f.first)[0]
-    part_gradient = sum(torch.autograd.grad(part.sum() / 6, f.first)[0] for part in parts)
-    torch.testing.assert_close(part_gradient, whole_gradient)
-
-
-def test_float32_is_accurate_enough_for_training():
-    """At ε = 0.1, single precision moves penalty and gradient by less than a thousandth."""
-    double, single = Network(), Network().float()
-    w, probes = normal(8, 4), signs(2, 8, 4)
-    wide, narrow = hessian_penalty(double, w, probes=probes), hessian_penalty(single, w.float(), probes=probes.float())
-    wide.backward()
-    narrow.backward()
-    assert float(narrow.detach()) == pytest.approx(float(wide.detach()), rel=1e-3)
-    error = single.first.grad.double() - double.first.grad
-    assert error.norm() < 1e-3 * double.first.grad.norm()
+    torch.testing.assert_close(penalty.double(), expected, rtol=1e-4, atol=0)
 
 
 # Errors
 
 
-@pytest.mark.parametrize("penalty", [hessian_penalty, penalty_per_sample])
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"num_probes": 1}, r"num_probes must be at least 2 \(the variance over one probe is undefined\), got 1\."),
         ({"probes": torch.ones(1, 2, 3)}, "num_probes must be at least 2 .* got 1"),
-        ({"probes": torch.tensor(1.0)}, "num_probes must be at least 2 .* got 0"),
         ({"probes": torch.ones(2, 5, 3)}, r"probes must be \(k, \*w\.shape\).*got \(2, 5, 3\) for w of shape \(2, 3\)"),
         ({"epsilon": 0.0}, r"epsilon must be a positive number \(a step in units of w\), got 0\.0"),
         ({"epsilon": float("nan")}, "epsilon must be a positive number .* got nan"),
         ({"reduction": "men"}, r"reduction must be 'mean' or 'max', got 'men'\. Did you mean 'mean'\?"),
     ],
 )
-def test_penalties_refuse_bad_arguments_before_calling_f(penalty, arguments, message):
+def test_hessian_penalty_refuses_bad_arguments_before_calling_f(arguments, message):
     """What is wrong, what was given, what is allowed; f, which may be expensive, is not called."""
 
     def f(w):
         pytest.fail("f was called")
 
     with pytest.raises(UserError, match=message):
-        penalty(f, torch.zeros(2, 3), **arguments)
+        hessian_penalty(f, torch.zeros(2, 3), **arguments)

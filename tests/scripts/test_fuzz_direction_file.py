@@ -15,11 +15,3 @@ def test_reader_survives(tmp_path, kind, cases):
     assert sum(counts.values()) == cases
     assert counts[script.REFUSED] > cases / 2
     assert set(counts) <= {script.REFUSED, script.SAME} | ({script.SOUND} if kind == "headers" else set())
-
-
-def test_wrong_answer_is_a_fault(tmp_path, monkeypatch):
-    """A damaged file that is read as another."""
-    other = script.small_directions().renamed(0, "other")
-    monkeypatch.setattr(script, "load_directions", lambda path: other)
-    with pytest.raises(AssertionError, match="a damaged file was read as if it were not"):
-        script.fuzz({"mutations": 1}, seed=0, folder=tmp_path)

@@ -79,9 +79,3 @@ def test_folder_of_ones_own_fonts(script, tmp_path, monkeypatch):
     assert summary["licences"] == {"OFL": 2}
     assert [face["weight_class"] for face in faces] == ["120", "400"]
     assert float(faces[1]["weight"]) > float(faces[0]["weight"])
-
-
-def test_missing_folder_is_named(script, tmp_path, capsys):
-    """With exit code 2."""
-    assert script.main(["--fonts", str(tmp_path / "none")]) == 2
-    assert "there is no folder" in capsys.readouterr().err

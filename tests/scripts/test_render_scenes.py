@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 
 import numpy as np
 import pytest
@@ -44,15 +43,3 @@ def test_table_has_a_row_an_image_that_follows_from_seed_and_index(tmp_path):
         rows = list(csv.DictReader(file))
     assert len(rows) == 9
     assert list(rows[0]) == ["index", *(n + s for s in ("", "_2") for n in ("shape", "hue", "x", "y", "size"))]
-
-
-def test_folder_of_other_settings_is_refused(tmp_path, capsys):
-    """Images of two settings are never mixed; an argument outside its range ends with exit code 2."""
-    for _ in range(2):
-        renderer.check_same_settings(tmp_path, {"size": 64, "seed": 0})
-    with pytest.raises(ValueError, match=r"other settings \(seed differ\)"):
-        renderer.check_same_settings(tmp_path, {"size": 64, "seed": 1})
-    assert json.loads((tmp_path / "settings.json").read_text()) == {"size": 64, "seed": 0}
-    with pytest.raises(SystemExit, match="2"):
-        renderer.main(["--size", "8"])
-    assert "must be from" in capsys.readouterr().err

@@ -47,20 +47,6 @@ def test_rows_differ_in_what_they_are_about(table, scale):
         assert of["hp"].growth == 6_000_000
 
 
-def test_sets_are_the_papers(table, capsys):
-    """Components, sizes of z, and penalties; others are refused."""
-    assert {name: data.infogan for name, data in table.SETS.items()} == {
-        "edges-shoes": 12, "clevr-simple": 4, "clevr-complex": 10, "clevr-u": 3, "clevr-1fov": 1
-    }  # fmt: skip
-    assert settings(table, table.Cell("clevr-u", "progan", 0)).dim_z == 3
-    assert settings(table, table.Cell("edges-shoes", "hp", 0)).data_format == "pairs"
-    moved = settings(table, table.Cell("clevr-u", "progan", 0), "--data", "clevr-u=elsewhere")
-    assert moved.data == str(Path("elsewhere").absolute())
-    with pytest.raises(SystemExit):
-        table.parse_arguments(["--sets", "mnist"])
-    assert "--sets must be of" in capsys.readouterr().err
-
-
 def test_cells_come_after_what_they_go_on_from(table):
     """And a row brings along the one that it needs."""
     arguments = table.parse_arguments(["--rows", "hp-ft,infogan", "--sets", "clevr-simple", "--seeds", "0,1"])

@@ -13,7 +13,6 @@ import typer
 
 from directions import __version__
 from directions.cli import common
-from directions.errors import UserError
 from directions.ranks import Ranks, joined
 from directions.settings.base import ConfigError, option_name, with_options
 from directions.settings.train import RESUMABLE, TrainConfig
@@ -62,7 +61,7 @@ def train(
 
         with _flushing_denormals(), contextlib.closing(common.ProgressBar(quiet or not ranks.first)) as progress:
             trainer = _trainer(config, progress, ranks)
-            folder = RunFolder.seen_by(ranks, resume or Path())
+            folder = RunFolder(resume or Path(), writes=ranks.first)
             checkpoint = None if resume is None else ranks.from_first(folder.read_checkpoint)
             if checkpoint is not None:
                 trainer.load_state_dict(checkpoint["state"])
@@ -75,11 +74,8 @@ def train(
             if resume is None:
                 folder = _new_folder(place["out"], place["name"], trainer)
             else:
-                moved = ranks.from_first(lambda: folder.environment_changes(ranks.world_size))
-                if moved:
-                    progress.say(f"Not where it was started, so the last digits may differ: {'; '.join(moved)}.")
                 folder.write_config(content_of(config))
-                folder.log("; ".join([f"Resumed after {trainer.seen / 1000:g} kimg", *moved]) + ".")
+                common.note_resumed(folder, f"{trainer.seen / 1000:g} kimg", ranks, progress)
             progress.say(f"Run folder: {folder.path}")
 
             def show(trainer: Trainer, line: Line | None) -> None:
@@ -118,11 +114,8 @@ def _new_config(given: dict[str, Any], ranks: Ranks) -> TrainConfig:
 def _old_config(resume: Path, given: dict[str, Any], ranks: Ranks, **misplaced: object) -> TrainConfig:
     from directions.gan.recording import read_training
 
-    names = " and ".join(option_name(name) for name, value in misplaced.items() if value is not None)
-    if names:
-        raise UserError(f"{names} cannot be given with --resume: the run goes on in its folder.")
     recorded = ranks.from_first(lambda: read_training(resume))
-    config = common.resumed_config(recorded, given, RESUMABLE)
+    config = common.resumed_config(recorded, given, RESUMABLE, **misplaced)
     if config.kimg != recorded.kimg and config.decay_from < 1:
         raise ConfigError("kimg", "cannot change when rates decay towards the end (--decay-from below 1).")
     return config
@@ -152,8 +145,7 @@ def _new_folder(out: str, name: str, trainer: Trainer) -> RunFolder:
 
     ranks, data, content = trainer.ranks, trainer.data, content_of(trainer.config)
     facts = {"data": {"path": trainer.config.data, "digest": data.digest}}
-    path = ranks.from_first(lambda: RunFolder.create(out, name, content, world_size=ranks.world_size, facts=facts).path)
-    folder = RunFolder.seen_by(ranks, path)
+    folder = RunFolder.create(out, name, content, ranks=ranks, facts=facts)
     folder.log(f"Started on {len(data)} images of {trainer.config.data!r}, digest {data.digest}.")
     return folder
 
