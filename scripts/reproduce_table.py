@@ -318,6 +318,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--device", default="cpu", help="cpu, cuda, cuda:N or auto (default: cpu)")
     add("--folder", type=Path, help="folder of the cells (default: outputs/gan_table-SCALE)")
     add("--out", type=Path, help="report, without suffix (default: docs/gan_table; long: docs/gan_curves)")
+    add("--runs", default=[], nargs="*", help="long: only these, such as plain-0 ft-mean-30-r1-0.05-0 (default: all)")
     add("--reader", type=Path, help="long: scene reader trained at 16 pixels (default: the package's)")
     add("--others", nargs="*", default=[], type=Path, metavar="FOLDER",
         help="folders of cells with another --penalty-factor, for the report")  # fmt: skip

@@ -1,8 +1,9 @@
 """The long scale of ``reproduce_table.py``: 16 pixels, thousands of kimg, measured along the way.
 
 The plain network first, up to where it varies the scenes as the data does; then the runs that say most, each 200 kimg
-in turn with what it is compared with. All of it is one list of steps, walked in order in one process: whatever is there
-is passed over, so that the same command goes on after a stop, and what has been measured so far is drawn as curves.
+in turn with what it is compared with; then short trials with a steeper discriminator, and the others. All of it is one
+list of steps, walked in order in one process: whatever is there is passed over, so that the same command goes on after
+a stop, and what has been measured so far is drawn as curves.
 
 A step trains a run up to some kimg, keeps the averaged generator as a small folder (``points/RUN/KIMG``, which
 ``load_generator`` takes), and measures it. Path length costs as much as all else together and is measured last.
@@ -78,27 +79,30 @@ class Run:
     reduction: str = "max"
     seed: int = 0
     gradient_weight: float = SETTINGS["gradient_weight"]
-    """Of R1. Below the usual one, the discriminator is steeper and its gradient larger beside the penalty's."""
+    """Of R1; below that of SETTINGS the discriminator is steeper, and its gradient larger beside the penalty's."""
 
     @property
     def name(self) -> str:
         """Name of its folder."""
         kind = f"-{self.reduction}-{self.proportion:g}" if self.proportion else ""
-        steep = f"-r1-{self.gradient_weight:g}" if self.gradient_weight != SETTINGS["gradient_weight"] else ""
+        steep = f"-r1-{self.gradient_weight:g}" if self.is_trial else ""
         return f"{self.row}{kind}{steep}-{self.seed}"
 
     @property
-    def goes_on(self) -> bool:
-        """Whether it starts from the plain run at START."""
-        return self.row == "ft" or self.gradient_weight != SETTINGS["gradient_weight"]
+    def is_trial(self) -> bool:
+        """Whether it tries another discriminator, from the plain run at START on, for a short while only."""
+        return self.gradient_weight != SETTINGS["gradient_weight"]
 
 
 PLAIN, MIDDLE = Run("plain"), Run("ft", 10)
 RUNS = {
     PLAIN: "black",
     MIDDLE: "tab:red",
-    Run("plain", gradient_weight=0.05): "tab:gray",
+    Run("plain", gradient_weight=0.05): "0.6",
     Run("ft", 100, gradient_weight=0.05): "tab:brown",
+    Run("ft", 10, "mean", gradient_weight=0.05): "gold",
+    Run("ft", 30, "mean", gradient_weight=0.05): "yellowgreen",
+    Run("ft", 100, "mean", gradient_weight=0.05): "darkgreen",
     Run("hp", 10): "tab:blue",
     Run("ft", 10, "mean"): "tab:orange",
     Run("ft", 100): "tab:purple",
@@ -116,12 +120,14 @@ def steps(
     """Give each run with the kimg up to which it is to come, in order."""
     marks = [round(every * number, 6) for number in range(1, round(kimg / every) + 1)]
     early, late = [mark for mark in marks if mark <= start], [mark for mark in marks if mark > start]
+    short = [round(start + every * number / 2, 6) for number in (1, 2, 3)]
     for seed in seeds:
         plain, middle = replace(PLAIN, seed=seed), replace(MIDDLE, seed=seed)
         yield from ((plain, mark) for mark in early)
         yield from ((run, mark) for mark in late for run in (middle, plain))
         for run in list(RUNS)[2:]:
-            yield from ((replace(run, seed=seed), mark) for mark in (late if run.goes_on else marks))
+            of_run = short if run.is_trial else late if run.row == "ft" else marks
+            yield from ((replace(run, seed=seed), mark) for mark in of_run)
 
 
 class Curves:
@@ -134,7 +140,7 @@ class Curves:
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.folder, self.device, self.seeds = arguments.folder, arguments.device, arguments.seeds
         self.metrics: tuple[NamedMetric, ...] = arguments.metrics
-        self.kimg = arguments.kimg or KIMG
+        self.kimg, self.runs = arguments.kimg or KIMG, arguments.runs
         self.start, self.every = (round(length * self.kimg / KIMG, 6) for length in (START, EVERY))
         self.reader = arguments.reader or READER_FOLDER
         self.images = str(arguments.data.get("clevr-simple", "data/clevr-simple-64"))
@@ -149,8 +155,9 @@ class Curves:
         for late in (False, True):
             wanted = tuple(metric for metric in self.metrics if metric.name.startswith(LAST) == late)
             for run, mark in steps(self.seeds, self.kimg, self.start, self.every):
-                self.train(run, mark)
-                self.measure(run, mark, wanted)
+                if not self.runs or run.name in self.runs:
+                    self.train(run, mark)
+                    self.measure(run, mark, wanted)
 
     def point(self, run: Run, mark: float) -> Path:
         """Folder of a generator on its way."""
@@ -166,11 +173,12 @@ class Curves:
             weight = run.proportion * math.log(2) / self.penalties()[run.reduction]
             settings |= {"penalty": "hessian", "penalty_weight": weight, "penalty_reduction": run.reduction}
         settings["gradient_weight"] = run.gradient_weight
-        if run.goes_on:
+        if run.row == "ft" or run.is_trial:
+            ramp = 0.1 * self.every if run.is_trial else 2 * self.every
             settings |= {
                 "fine_tune": str(self.start_of(run.seed)),
                 "kimg": mark - self.start,
-                "penalty_ramp_kimg": 0.2 * (self.kimg - self.start) if run.proportion else 0.0,
+                "penalty_ramp_kimg": ramp if run.proportion else 0.0,
                 "stable_kimg": 0,
                 "fade_kimg": 0,
             }
