@@ -120,7 +120,7 @@ def steps(
     """Give each run with the kimg up to which it is to come, in order."""
     marks = [round(every * number, 6) for number in range(1, round(kimg / every) + 1)]
     early, late = [mark for mark in marks if mark <= start], [mark for mark in marks if mark > start]
-    short = [round(start + every * number / 2, 6) for number in (1, 2, 3)]
+    short = [round(start + every * number / 2, 6) for number in range(1, 7)]
     for seed in seeds:
         plain, middle = replace(PLAIN, seed=seed), replace(MIDDLE, seed=seed)
         yield from ((plain, mark) for mark in early)
@@ -338,8 +338,9 @@ def write_curves(folder: Path, out: Path) -> None:
     curves = read_curves(folder)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_text(out.with_suffix(".json"), json.dumps(curves, indent=1) + "\n")
-    figure = Figure(figsize=(14, 6.5), layout="constrained")
-    for axes, (name, title) in zip(figure.subplots(2, 4).flat, PANELS.items(), strict=True):
+    figure = Figure(figsize=(12, 10), layout="constrained")
+    *panels, last = figure.subplots(3, 3).flat
+    for axes, (name, title) in zip(panels, PANELS.items(), strict=True):
         for run, colour in RUNS.items():
             for seed, style in enumerate(("-", "--")):
                 named = replace(run, seed=seed).name
@@ -349,7 +350,13 @@ def write_curves(folder: Path, out: Path) -> None:
         axes.set_title(title, fontsize=10)
         axes.set_ylim(bottom=0)
         axes.set_xlabel("kimg", fontsize=8)
-    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize=8)
+    for run, colour in RUNS.items():
+        if run.name in curves:
+            shares = torch.tensor(curves[run.name][-1]["shares"])
+            last.plot(range(1, len(shares) + 1), shares / shares.sum(), color=colour, marker=".")
+    last.set_title("share of the activeness at the last point", fontsize=10)
+    last.set_xlabel("components, most active first", fontsize=8)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
     figure.savefig(out.with_suffix(".png"), dpi=80)
     names = ["run", "kimg", *PANELS, "penalty", "pull", "remembers", "kimg_an_hour"]
     print(markdown([names, *([_shown(point.get(name)) for name in names] for run in curves.values() for point in run)]))
