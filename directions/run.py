@@ -203,7 +203,7 @@ class RunFolder:
         except Exception as error:  # torch raises whatever the damaged bytes lead to
             reason = f"is damaged or not a checkpoint ({type(error).__name__})"
             raise UserError(f"{self.checkpoint_path} {reason}. Start a new run.") from error
-        found = content.get("version") if isinstance(content, dict) else None
+        found = content.get("version") if isinstance(content, dict) and "state" in content else None
         if found != CHECKPOINT_VERSION:
             reason = f"must be a checkpoint of version {CHECKPOINT_VERSION}, got {found!r}"
             raise UserError(f"{self.checkpoint_path} {reason}. Start a new run.")

@@ -286,6 +286,8 @@ def merge(
     from directions.direction_file.combine import merge as put_together
 
     sets = {str(direction_file(file)): load_directions(file) for file in files}
+    if len(sets) < len(files):
+        raise UserError("A file is given twice. Its directions cannot be perpendicular to themselves.")
     merged = put_together(sets, orthonormalise=orthonormalise, same_names=same_names)
     _save(merged, out, overwrite=overwrite, as_json=as_json)
     if orthonormalise and not as_json:

@@ -494,8 +494,10 @@ class Directions:
         from directions.device import resolve_device
 
         there = copy.copy(self)
-        known = str(device).startswith(("auto", "cpu", "cuda"))  # others are for torch to know
-        there._tensor = torch.tensor(self.matrix, device=resolve_device(str(device)) if known else device)
+        try:
+            there._tensor = torch.tensor(self.matrix, device=device)  # torch knows more devices than we do
+        except (AssertionError, RuntimeError):
+            there._tensor = torch.tensor(self.matrix, device=resolve_device(str(device)))
         return there
 
     @property

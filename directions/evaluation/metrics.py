@@ -125,7 +125,7 @@ def find_metrics(names: str, *, have_data: bool) -> tuple[NamedMetric, ...]:
         The metrics, each once, in the order asked for.
 
     Raises:
-        UserError: If there is no such metric, or it needs images that are not there.
+        UserError: If there is no such metric, it needs images that are not there, or none is left.
     """
     allowed = [*METRICS, *GROUPS]
     found: dict[str, NamedMetric] = {}
@@ -136,6 +136,8 @@ def find_metrics(names: str, *, have_data: bool) -> tuple[NamedMetric, ...]:
             raise UserError(f"metrics has {name}, which compares with real images. Give them with --data FOLDER.")
         members = (METRICS[member] for member in GROUPS.get(name, (name,)))
         found |= {metric.name: metric for metric in members if have_data or not metric.needs_data}
+    if not found:
+        raise UserError(f"metrics must name at least one of {', '.join(allowed)}; got {names!r}.")
     return tuple(found.values())
 
 

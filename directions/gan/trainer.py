@@ -21,7 +21,7 @@ from directions.penalty import rademacher
 from directions.ranks import Ranks
 from directions.sampling import derived_rng
 from directions.settings.base import ConfigError
-from directions.settings.train import GROUP, Stage, TrainConfig
+from directions.settings.train import GROUP, RESUMABLE, Stage, TrainConfig
 
 _ADVICE = "The last checkpoint is kept. Try a smaller learning rate, or bfloat16 off."
 
@@ -109,13 +109,17 @@ class Trainer:
             state: What `state_dict` returned.
 
         Raises:
-            UserError: If it was made with other data.
+            UserError: If it was made with other data or settings.
         """
         if state["data"] != self.data.digest:
             raise UserError(
                 f"The checkpoint was trained on other images (digest {state['data'][:12]}, got "
                 f"{self.data.digest[:12]}). Say where those of that run are with --data, or start a new one."
             )
+        recorded = TrainConfig.from_dict(state["config"])
+        differing = [field for field in recorded.differences(self.config) if field not in RESUMABLE]
+        if differing:
+            raise UserError(f"The checkpoint was made with other settings: {', '.join(differing)} differ.")
         counters = state["counters"]
         self.step, self.seen, self.level = counters["step"], counters["seen"], counters["level"]
         self._seen_before = counters["seen_before"]

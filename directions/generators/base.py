@@ -75,7 +75,7 @@ class Generator(Protocol):
 def check_truncation(truncation: object) -> None:
     """Refuse a truncation outside (0, 1] with a `UserError`."""
     if not (isinstance(truncation, numbers.Real) and 0 < float(truncation) <= 1):
-        raise UserError(f"truncation must be above 0 and at most 1, got {truncation}.")
+        raise UserError(f"truncation must be a number above 0 and at most 1, got {truncation!r}.")
 
 
 def _check_draw(n: int, truncation: float) -> None:

@@ -15,6 +15,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from directions.errors import UserError
 from directions.files import write_bytes
 from directions.generators.base import ClassConditional, Labels, check_truncation, normal
 from directions.generators.weights import CONFIG, checked_digest, load_into
@@ -365,8 +366,13 @@ def read_progan(path: Path, config: Mapping[str, Any], name: str) -> ProGAN:
     Raises:
         UserError: If the file is damaged, or does not fit the configuration.
     """
-    network = ProGANNetwork(config["dim_z"], config["channels"])
-    load_into(network, path, str(path.with_name(CONFIG)))
+    where = path.with_name(CONFIG)
+    try:
+        network = ProGANNetwork(int(config["dim_z"]), [int(width) for width in config["channels"]])
+    except (KeyError, TypeError, ValueError, RuntimeError, IndexError):
+        needs = "it must have dim_z, and channels (one width for each of 4, 8, … pixels)"
+        raise UserError(f"{where} is no ProGAN configuration: {needs}.") from None
+    load_into(network, path, str(where))
     with safe_open(path, "pt") as file:
         header = json.loads((file.metadata() or {}).get(ARCH, "{}"))  # weights from elsewhere are taken for grown ones
     growth = {"level": header.get("level", network.levels - 1), "alpha": header.get("alpha", 1.0)}

@@ -11,7 +11,7 @@ import operator
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.module import register_module_forward_hook
+from torch.nn.parameter import is_lazy
 
 from directions.device import is_out_of_memory
 from directions.errors import UserError, nearest
@@ -173,6 +174,11 @@ def _called(what: str, call: Callable[[], Any]) -> Any:
 
 def _freeze(module: nn.Module) -> None:
     """Put a module into evaluation mode, and let none of its parameters require gradients."""
+    if any(map(is_lazy, (*module.parameters(), *module.buffers()))):
+        raise UserError(
+            f"{type(module).__name__} has lazy layers, whose weights are not made yet. Call the module once in the "
+            "function that returns it, or give the layers their widths."
+        )
     module.eval()
     for parameter in module.parameters():  # one by one, because scripted modules know no requires_grad_ of their own
         parameter.requires_grad_(False)
@@ -337,7 +343,7 @@ class WrappedModule(ClassConditional):
         state = [(label, tensor) for label, tensor in module.state_dict().items() if isinstance(tensor, Tensor)]
         kind = type(module)
         names = getattr(module, "class_names", None)
-        names = list(names.values()) if isinstance(names, Mapping) else names
+        names = list(names.values() if isinstance(names, Mapping) else names) if isinstance(names, Iterable) else None
         super().__init__(
             name=name, dim_z=form.dim_z, num_classes=form.num_classes, resolution=resolution, num_layers=1,
             digest=tensors_digest(state, start=kind.__qualname__),
@@ -400,8 +406,16 @@ def try_out(generator: Generator) -> None:
         UserError: If an attribute is not of its kind, it raises, its latents or images are not what its attributes
             promise, it changes the latents that it is given, or an image is not a fixed function of its own z.
     """
+    least = {"dim_z": 1, "num_classes": 0, "resolution": 1, "num_layers": 1}
+    for label, lowest in least.items():
+        value = getattr(generator, label)
+        if not isinstance(value, int) or value < lowest:
+            what = f"must be a whole number, at least {lowest}, got {value!r}"
+            raise UserError(f"Of the generator {type(generator).__name__}, {label} {what}.")
     name, width, z = generator.name, generator.dim_z, torch.empty(0)
     names, classes = generator.class_names, generator.num_classes
+    if not (isinstance(name, str) and name and isinstance(generator.digest, str)):
+        raise UserError(f"The generator {type(generator).__name__} must have a name, and a digest that is text.")
     if not isinstance(generator.device, torch.device):
         raise UserError(f"device of {name} must be a torch.device, got {generator.device!r}.")
     if names is not None and not _are_names(names, classes):

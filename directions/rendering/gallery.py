@@ -253,7 +253,8 @@ def make_curve(stats: Sequence[Mapping[str, Any]], penalty: Mapping[str, Any]) -
 
 def _points(stats: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, float]]:
     """The steps at which a number was written down; of several at one step the last one."""
-    return sorted({line["step"]: line[key] for line in stats if line.get(key) is not None}.items())
+    pairs = [(line.get("step"), line.get(key)) for line in stats]
+    return sorted({x: y for x, y in pairs if isinstance(x, int) and isinstance(y, float) and math.isfinite(y)}.items())
 
 
 def _smoothed(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

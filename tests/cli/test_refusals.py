@@ -91,15 +91,16 @@ REFUSED = {
         ("--data nowhere", "--data must be a folder, got"),
     ],
     "gan sample builtin --out x": [
-        ("--sweep 4", "There is no direction 4: the indices go from 0 to 3"),
+        ("--sweep 4", "Error: --sweep must be a component of z, from 0 to 3, or all, got 4."),
         ("--sweep 1 --sweep 1", "Direction 1 is asked for more than once"),
         ("--sweep all --sweep 1", "--sweep must be all, or one or two components, got all and 1"),
         ("--separate --sweep 1", "--separate is for images without a sweep"),
         ("--steps 5", "--steps has no meaning without --sweep"),
     ],
     "gan evaluate builtin": [
+        ("--metrics ,", "Error: --metrics must name at least one of "),
+        ("--metrics activeness --data nowhere", "Error: --data must be a folder, got nowhere"),
         ("-m activenes", "--metrics must be of activeness"),
-        ("--data nowhere", "--data must be a folder, got "),
         ("other --out x", "--out is of one run only, got 2 runs"),
     ],
 }

@@ -139,3 +139,6 @@ def test_wrong_configuration_is_refused(folder):
     (folder / "config.json").write_text(json.dumps(config | {"channels": [6, 5]}))
     with pytest.raises(UserError, match=r"weights.safetensors does not fit .*config.json: .* are not of this"):
         load_generator(str(folder))
+    (folder / "config.json").write_text(json.dumps(config | {"channels": None}))
+    with pytest.raises(UserError, match=r"config.json is no ProGAN configuration: it must have dim_z, and channels"):
+        load_generator(str(folder))

@@ -379,6 +379,11 @@ CHANGING = Told(lambda z: torch.zeros(len(z), 3, len(z), len(z)))
         (Told(lambda z: pixels(z) if not z.any() else {}["key"]), r"called with z of shape \(8, 6\), raised KeyError"),
         (Bare(lambda z: Bare().finish(z.mul_(2))), "bare changes the z that it is given. Let it work on a copy"),
         (Bare(sample_z=lambda n, **_: torch.zeros(n, 3)), r"sample_z\(8\) of bare must give floats .* got .* \(8, 3\)"),
+        (
+            nn.Sequential(nn.LazyLinear(12), nn.Unflatten(1, (3, 2, 2))),
+            "has lazy layers, .* Call the module",
+        ),
+        (Bare(num_layers=None), "Of the generator Bare, num_layers must be a whole number, at least 1, got None"),
         (Bare(num_classes=2, class_names=("one",)), r"class_names of bare must be .* for each of 2 .*\('one',\)"),
     ],
 )

@@ -147,6 +147,8 @@ def evaluate(
 def _check(runs: list[str], asked: EvaluateSettings) -> None:
     """Refuse what can be known to be wrong before anything is loaded."""
     find_metrics(asked.metrics, have_data=True)
+    if asked.data is not None and not Path(asked.data).is_dir():
+        raise UserError(f"data must be a folder, got {asked.data}. Give one of images.")
     if asked.out is not None and len(runs) > 1:
         raise UserError(f"out is of one run only, got {len(runs)} runs. Leave it out: each has its own folder.")
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from directions.cli.common import HARDWARE, OUTPUT, SAMPLES, Json, Quiet, print_json, progress_bar
+from directions.errors import UserError
 from directions.settings.base import MAX_SEED, ConfigError, Settings, setting, with_options
 from directions.settings.discover import parse_classes
 from directions.settings.render import MAX_SAMPLES
@@ -155,7 +156,11 @@ def _sweep(
     frames: dict[str, Any] = {} if settings.steps is None else {"frames": settings.steps}
     names = [f"z{index}" for index in range(generator.dim_z)]
     axes = Directions.from_basis(np.eye(generator.dim_z), generator, names=names, path_sizes=settings.extent)
-    components = [axes.index(text.strip()) for text in swept or ()]
+    try:
+        components = [axes.index(text.strip()) for text in swept or ()]
+    except UserError:
+        allowed = f"a component of z, from 0 to {generator.dim_z - 1}, or all"
+        raise ConfigError("sweep", f"must be {allowed}, got {' and '.join(swept or ())}.") from None
     if len(components) == 2:
         plane = RenderSettings(format="plane", plane=(components[0], components[1]), **frames, **shared)
         jobs: list[tuple[RenderSettings, Path, list[int] | None]] = [(plane, folder, None)]

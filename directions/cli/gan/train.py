@@ -63,6 +63,10 @@ def train(
             trainer = _trainer(config, progress, ranks)
             folder = RunFolder(resume or Path(), writes=ranks.first)
             checkpoint = None if resume is None else ranks.from_first(folder.read_checkpoint)
+            if resume is not None and checkpoint is None:  # killed before its first; else the checkpoint knows
+                started = ranks.from_first(folder.read_environment).get("data", {"digest": trainer.data.digest})
+                if started["digest"] != trainer.data.digest:
+                    raise ConfigError("data", f"must be the images of the run, not those of {config.data!r}.")
             if checkpoint is not None:
                 trainer.load_state_dict(checkpoint["state"])
             elif config.fine_tune is not None:
