@@ -120,7 +120,7 @@ def steps(
     """Give each run with the kimg up to which it is to come, in order."""
     marks = [round(every * number, 6) for number in range(1, round(kimg / every) + 1)]
     early, late = [mark for mark in marks if mark <= start], [mark for mark in marks if mark > start]
-    short = [round(start + every * number / 2, 6) for number in range(1, 6)]
+    short = [round(start + every * number / 2, 6) for number in range(1, 7)]
     for seed in seeds:
         plain, middle = replace(PLAIN, seed=seed), replace(MIDDLE, seed=seed)
         yield from ((plain, mark) for mark in early)
