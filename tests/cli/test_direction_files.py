@@ -100,7 +100,7 @@ def test_select_writes_some_and_merge_undoes_it(command, file):
     assert result.out == "6 directions of blob: c.safetensors (left-right, up-down, size, hue, light, d5)\n"
     assert load_directions("c.safetensors").names == blob_directions().names
     assert (load_directions("c.safetensors").matrix == blob_directions().matrix).all()
-    for second, message in ((file, "These are 9 directions"), ("a.safetensors", "at least two sets")):
+    for second, message in ((file, "These are 9 directions"), ("a.safetensors", "is given twice")):
         assert command("merge", "a.safetensors", second, "--out", "d.safetensors").refuses(message)
     assert not Path("d.safetensors").exists()
 

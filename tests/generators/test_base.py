@@ -91,9 +91,9 @@ def test_truncation_and_seed_outside_their_ranges_are_refused():
         with pytest.raises(UserError, match=r"seed must be a whole number from 0 to 9223372036854775807 \(2\^63 - 1\)"):
             generator.sample_z(1, seed=seed)
     for truncation in (0.0, 1.1, float("nan"), "x"):
-        with pytest.raises(UserError, match="truncation must be above 0 and at most 1"):
+        with pytest.raises(UserError, match="truncation must be a number above 0 and at most 1"):
             generator.sample_z(1, truncation=truncation)
-    with pytest.raises(UserError, match="truncation must be above 0 and at most 1"):
+    with pytest.raises(UserError, match="truncation must be a number above 0 and at most 1"):
         generator(torch.zeros(1, 4), 0, truncation=2.0)
     for n in (0, 2.0):
         with pytest.raises(UserError, match="n must be a whole number of at least 1"):
