@@ -29,7 +29,7 @@ from directions.direction_file.format import (
     upgraded,
 )
 from directions.errors import UserError, nearest
-from directions.files import cannot_write, user_path, write_bytes
+from directions.files import cannot_write, write_bytes
 from directions.hub import fetch_from_hub, is_hub_id
 
 if TYPE_CHECKING:
@@ -654,8 +654,9 @@ def _kept(matrix: np.ndarray, header: dict[str, Any]) -> Directions:
 
 def direction_file(path: str | os.PathLike[str]) -> Path:
     """Return the direction file that is meant by a path: the file itself, or that of a run folder."""
-    inside = user_path(path) / "directions.safetensors"
-    return inside if os.path.isfile(inside) else user_path(path)  # noqa: PTH113 — a name too long is no file, no error
+    given = Path(os.path.expanduser(path))  # noqa: PTH111 — Path.expanduser raises without a home folder
+    inside = given / "directions.safetensors"
+    return inside if os.path.isfile(inside) else given  # noqa: PTH113 — a name too long is no file, no error
 
 
 def load_directions(path: str | os.PathLike[str], *, revision: str | None = None) -> Directions:

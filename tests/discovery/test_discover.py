@@ -43,6 +43,28 @@ def test_discover_finds_the_true_directions(generator):
     assert snapshots[-1].record.held_out < 1e-3 * snapshots[0].held_out_before
 
 
+def test_discover_keeps_to_its_space(generator):
+    """Directions are zero outside the searched components, and orthonormal inside."""
+    basis = last(discover(generator, SMALL.replace(space="2:4"))).basis
+    assert basis.shape == (2, 4)
+    assert not basis[:, :2].any()
+    assert check_orthonormal(basis) is None
+
+
+def test_discover_refuses_a_generator_with_noise_or_of_nan(generator):
+    """Before the first step: a finite difference would take noise for curvature."""
+
+    class Noisy(ClosedFormGenerator):
+        def forward(self, z, y=0, *, truncation=1.0):
+            return super().forward(z, y) + 0.01 * torch.randn(())
+
+    with pytest.raises(UserError, match="different outputs for the same input"):
+        discover(Noisy(dim_z=4, resolution=4), SMALL)
+    generator.map.weights.fill_(float("nan"))
+    with pytest.raises(UserError, match="Generator 'closed-form' gives NaN or infinity"):
+        discover(generator, SMALL)
+
+
 def test_discover_yields_the_start_and_every_step(whole):
     """Penalties belong to steps, held-out scores to every eval_every-th; the curve is a golden one."""
     records = [snapshot.record for snapshot in whole]

@@ -146,6 +146,8 @@ def test_worker_goes_on_after_an_error_and_without_a_client_that_went_away():
             gone = asyncio.create_task(worker.newest("b", 0, lambda: log.append("b")))
             await asyncio.sleep(0)
             gone.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await gone  # the thread has learnt of it then, before it is let go
         with pytest.raises(ZeroDivisionError, match="division by zero"):
             await failing
         await worker.newest("c", 0, lambda: log.append("c"))

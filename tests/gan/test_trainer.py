@@ -63,7 +63,7 @@ def test_run_fills_its_folder(whole):
 
 @pytest.mark.parametrize(("signum", "code", "at"), [(signal.SIGINT, 130, 4), (signal.SIGTERM, 143, 20)])
 def test_interrupted_run_resumes_bit_for_bit(whole, tmp_path, signum, code, at, capfd):
-    """During fading, and at the very end; one of other images is refused."""
+    """During fading, and at the very end; a checkpoint of another run is refused."""
 
     def interrupt(trainer, line):
         if trainer.step == at:
@@ -76,10 +76,21 @@ def test_interrupted_run_resumes_bit_for_bit(whole, tmp_path, signum, code, at, 
     state = folder.read_checkpoint()["state"]
     assert state["counters"]["step"] == min(at + 1, 20)
     assert "Interrupted after step" in (folder.path / "log.txt").read_text()
-    with pytest.raises(UserError, match="other images"):
-        Trainer(config(), pictures(16)).load_state_dict(state)
+    for other, images, message in [(config(seed=1), 8, "other settings: seed differ"), (config(), 16, "other images")]:
+        with pytest.raises(UserError, match=message):
+            Trainer(other, pictures(images)).load_state_dict(state)
     go_on(folder)
     assert outcome(folder) == outcome(whole)
+
+
+def test_penalty_weight_follows_its_ramp():
+    """λ rises from 0, where no penalty is computed."""
+    ramp = config(penalty_weight=0.2, penalty_ramp_kimg=0.008, first_resolution=8, stable_kimg=0)
+    trainer, lines = Trainer(ramp, pictures()), []
+    for _ in range(3):
+        trainer.train_step()
+        lines.append(trainer.record())
+    assert [line.get("penalty_weight") for line in lines] == [None, pytest.approx(0.1), pytest.approx(0.2)]
 
 
 def test_rates_follow_their_schedule():

@@ -9,7 +9,15 @@ import torch
 from torch.nn import functional as F
 
 from directions.errors import UserError
-from directions.generators.progan import ProGANNetwork, pixel_norm, upsample, write_progan
+from directions.generators.progan import (
+    EqualisedConv,
+    EqualisedLinear,
+    ProGANNetwork,
+    downsample,
+    pixel_norm,
+    upsample,
+    write_progan,
+)
 from directions.generators.registry import load_generator
 from directions.sampling import derived_rng
 
@@ -67,6 +75,21 @@ def test_network_equals_the_naive_one(level, alpha):
     images = net(latents(), level, alpha).detach()
     torch.testing.assert_close(images, naive_images(net, latents(), level, alpha))
     torch.testing.assert_close(images, net(7 * latents(), level, alpha).detach())  # the length of z does not matter
+
+
+def test_equalised_layers_scale_weights_of_variance_one():
+    """So that outputs have the variance of the inputs."""
+    dense = EqualisedLinear(512, 1024, gain=1.0)
+    assert EqualisedConv(64, 256, 3).weight.std().item() == pytest.approx(1, abs=0.02)
+    assert dense.weight.std().item() == pytest.approx(1, abs=0.02)
+    assert dense(torch.randn(64, 512, generator=derived_rng(0))).var().item() == pytest.approx(1, rel=0.1)
+
+
+def test_downsampling_averages_and_undoes_upsampling():
+    """Whatever the factor."""
+    x = torch.arange(8.0).view(1, 2, 2, 2)
+    assert downsample(x).flatten().tolist() == [1.5, 5.5]
+    torch.testing.assert_close(downsample(upsample(x, 4), 4), x)
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # from torch, when vmap meets a Function
