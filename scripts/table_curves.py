@@ -120,13 +120,13 @@ def steps(
     """Give each run with the kimg up to which it is to come, in order."""
     marks = [round(every * number, 6) for number in range(1, round(kimg / every) + 1)]
     early, late = [mark for mark in marks if mark <= start], [mark for mark in marks if mark > start]
-    short = [round(start + every * number / 2, 6) for number in range(1, 7)]
+    closer = [round(start + every * number / 2, 6) for number in (1, 3, 5)]
     for seed in seeds:
         plain, middle = replace(PLAIN, seed=seed), replace(MIDDLE, seed=seed)
         yield from ((plain, mark) for mark in early)
         yield from ((run, mark) for mark in late for run in (middle, plain))
         for run in list(RUNS)[2:]:
-            of_run = short if run.is_trial else late if run.row == "ft" else marks
+            of_run = sorted(late + closer) if run.is_trial else late if run.row == "ft" else marks
             yield from ((replace(run, seed=seed), mark) for mark in of_run)
 
 
