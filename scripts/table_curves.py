@@ -101,6 +101,7 @@ RUNS = {
     Run("plain", gradient_weight=0.05): "0.6",
     Run("ft", 100, gradient_weight=0.05): "tab:brown",
     Run("ft", 10, "mean", gradient_weight=0.05): "gold",
+    Run("ft", 3, "mean", gradient_weight=0.05): "navy",
     Run("ft", 30, "mean", gradient_weight=0.05): "yellowgreen",
     Run("ft", 100, "mean", gradient_weight=0.05): "darkgreen",
     Run("hp", 10): "tab:blue",
