@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from program import load_program
 
 from directions.evaluation.scene_reader import FACTORS, SHAPES, load_scene_reader
 
-
-@pytest.fixture(scope="module")
-def script():
-    path = Path(__file__).parents[2] / "scripts" / "train_reader.py"
-    spec = importlib.util.spec_from_file_location("train_reader", path)
-    module = importlib.util.module_from_spec(spec)
-    # Dataclasses look their module up by name.
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "train_reader", module)
-        spec.loader.exec_module(module)
-        yield module
+script = load_program("scripts/train_reader.py")
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +26,7 @@ def data(tmp_path_factory):
     return folder
 
 
-def test_training_resumes_to_the_same_weights_and_exports_them(script, data, tmp_path, monkeypatch):
+def test_training_resumes_to_the_same_weights_and_exports_them(data, tmp_path, monkeypatch):
     """Stopped after the first epoch and run again, training ends bit-identical to an unbroken run."""
     scenes = script.load_scenes(data)
     settings = script.Settings(scenes.digest, epochs=2, batch=8, held_out=16, seed=3)
