@@ -71,18 +71,6 @@ def test_two_ranks_find_what_one_process_finds(pair, alone, name):
     assert one["records"] == other["records"]
 
 
-def test_base_points_are_measured_a_round_at_a_time(pair, alone):
-    """The records say how many there are; the moments are those of one process, added in the same order."""
-    found = pair[0]["joint+adam in micro-batches"]
-    measured = [record["base_points"] for record in found["records"] if record["base_points"] is not None]
-    assert measured == [0, 2, 4, 5]
-    at_the_end = [state["moments"]["hessian"] for state in found["states"] if state["moments"]][-1]
-    expected = alone["joint+adam in micro-batches"]["states"][5]["moments"]["hessian"]
-    assert at_the_end["counts"] == expected["counts"]
-    for one, other in zip(at_the_end["sums"], expected["sums"], strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-12, atol=0)
-
-
 @pytest.mark.parametrize(("name", "number"), [("adam", 3), ("joint+adam in micro-batches", 1), ("gradients", 5)])
 def test_one_process_goes_on_where_two_ranks_stopped(pair, alone, name, number):
     """The other way round, from the state of either rank."""

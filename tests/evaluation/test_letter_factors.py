@@ -129,17 +129,9 @@ def test_judge_reads_the_mean_as_zero_and_its_data_with_its_spread():
         assert float(scores[:, k].square().mean()) == pytest.approx(judge.spread[name], rel=0.05)
 
 
-# The generator
-
-
-@pytest.fixture(scope="module")
-def letters():
-    """The generator."""
-    return load_generator("letters")
-
-
-def test_a_z_is_one_weight_in_all_letters(letters):
+def test_a_z_is_one_weight_in_all_letters():
     """Stroke weights of two letters, over z, go together."""
+    letters = load_generator("letters")
     z, judge = letters.sample_z(24, seed=0), judge_of(letters)
     assert isinstance(judge, LetterJudge)
     weights = [judge.read(letters(z, y=name), torch.full((24,), LETTERS.index(name)))[:, 0] for name in "HS"]

@@ -172,22 +172,3 @@ def test_overlapped_consumes_everything_in_order_in_one_other_thread():
     assert got == list(range(200))
     assert len(threads) == 1
     assert threads != {threading.get_ident()}
-
-
-@pytest.mark.parametrize("side", ["source", "consumer"])
-def test_overlapped_passes_errors_on(side):
-    """Whichever side fails, little more is made, nothing later is consumed, and no thread is left."""
-    made, got = [], []
-
-    def work(item, kept, where):
-        if side == where and item == 3:
-            raise KeyboardInterrupt
-        kept.append(item)
-        return item
-
-    with pytest.raises(KeyboardInterrupt):
-        overlapped((work(item, made, "source") for item in range(1000)), lambda item: work(item, got, "consumer"))
-    assert got == list(range(len(got)))
-    assert len(got) <= 3
-    assert len(made) <= 4 + AHEAD + 2
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("encode")]

@@ -103,19 +103,6 @@ def test_render_plane_grows_to_the_right_and_upwards(generator, tmp_path, remove
                 np.testing.assert_allclose(page[row, column], image, atol=1)
 
 
-def test_render_one_z_has_a_row_a_step_and_a_column_a_class(generator, tmp_path):
-    """The samples are one z under several classes; in a folder of animations the sheet shows both ends and 0."""
-    settings = {"format": "strip", "captions": "none", "one_z": True, "frames": 3, "samples": 3, "y": [0, 1, 2]}
-    (path,) = draw(generator, tmp_path / "a.png", **settings)
-    page = still(path).reshape(6, 16, 3, 16, 3).swapaxes(1, 2)
-    for row, (key, amount) in enumerate([(0, -3), (0, 0), (0, 3), (3, -5), (3, 0), (3, 5)]):
-        for column in range(3):
-            image = moved(generator, [key], [amount], 0, y=column)
-            np.testing.assert_allclose(page[row, column], image, atol=1)
-    draw(generator, tmp_path, one_z=True, samples=3, y=[0, 1, 2])
-    assert still(tmp_path / "contact_sheet.png").shape[0] > 6 * 16
-
-
 @pytest.mark.parametrize("kind", ["strip", "gif"])
 def test_render_against_random_shows_both(generator, tmp_path, kind):
     """Found on the left, as without; on the right as much of orthonormal directions that the seed decides."""

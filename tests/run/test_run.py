@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import random
 import signal
 import sys
 import time
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from closed import ClosedFormGenerator, DoubleGenerator
-from killed import spawn
+from killed import discovery, kill_at_random, spawn
 
 from directions.direction_file import load_directions
 from directions.discovery import discover
@@ -252,18 +251,11 @@ def test_discover_takes_a_module_and_a_snapshot_gives_directions(tmp_path):
 def test_record_run_killed_at_random_moments_is_unbroken(tmp_path):
     """kill -9, several times, while it measures, diagonalises or takes steps: no moment is a bad one."""
     config = CONFIG.replace(method="joint+adam", base_points=20, steps=30, learning_rate=1e-3, checkpoint_every=5)
-    spawn(tmp_path, "warm", config.replace(steps=1)).join()
+    spawn(discovery, tmp_path, "warm", config.replace(steps=1)).join()
     started = time.monotonic()
-    whole = spawn(tmp_path, "whole", config)
-    whole.join()
+    spawn(discovery, tmp_path, "whole", config).join()
     took = time.monotonic() - started
-    rng = random.Random(0)
-    for kills in range(5):
-        process = spawn(tmp_path, "broken", config)
-        process.join(rng.uniform(0.05, 0.4) * took if kills < 4 else None)
-        process.kill()
-        process.join()
-    assert (whole.exitcode, process.exitcode) == (0, 0)
+    kill_at_random(lambda: spawn(discovery, tmp_path, "broken", config), 0.05 * took, 0.4 * took)
     (path,) = (path for path in tmp_path.glob("*-broken") if (path / "config.json").exists())
     assert outcome(path) == outcome(tmp_path / "00001-whole")
     assert not list(path.glob(".*"))
