@@ -69,8 +69,6 @@ def test_edit_refuses_what_is_no_direction_file(tmp_path):
     """As reading does, and without a lock file for what is not there."""
     with pytest.raises(UserError, match="There is no direction file"):
         edit_directions(tmp_path / "x.safetensors", lambda found: found)
-    with pytest.raises(UserError, match="is a folder"):
-        edit_directions(tmp_path, lambda found: found)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -72,9 +72,7 @@ def test_a_direction_is_called_by_what_it_changes_and_its_purity_is_high():
     assert judge.spread["brightness"] == pytest.approx(float(image_statistics(generator(z)).var(dim=0)[0]))
     effects = judge.effects(generator, torch.eye(2), path_size=1.5)
     assert describe(effects[0]) == "darker ↔ brighter"
-    assert describe({key: -value for key, value in effects[0].items()}) == "brighter ↔ darker"
     assert "left ↔" in describe(effects[1])
-    assert describe(dict.fromkeys(ENDS, 0.0)) is None
     assert describe(dict.fromkeys(ENDS, 1.0)) is None
     turned = torch.tensor([[0.8, 0.6], [-0.6, 0.8]])
     pure, mixed = (

@@ -63,7 +63,7 @@ def test_run_fills_its_folder(whole):
 
 @pytest.mark.parametrize(("signum", "code", "at"), [(signal.SIGINT, 130, 4), (signal.SIGTERM, 143, 20)])
 def test_interrupted_run_resumes_bit_for_bit(whole, tmp_path, signum, code, at, capfd):
-    """During fading, and at the very end; a checkpoint of another run is refused."""
+    """During fading, and at the very end."""
 
     def interrupt(trainer, line):
         if trainer.step == at:
@@ -76,9 +76,6 @@ def test_interrupted_run_resumes_bit_for_bit(whole, tmp_path, signum, code, at, 
     state = folder.read_checkpoint()["state"]
     assert state["counters"]["step"] == min(at + 1, 20)
     assert "Interrupted after step" in (folder.path / "log.txt").read_text()
-    for other, images, message in [(config(seed=1), 8, "other settings: seed differ"), (config(), 16, "other images")]:
-        with pytest.raises(UserError, match=message):
-            Trainer(other, pictures(images)).load_state_dict(state)
     go_on(folder)
     assert outcome(folder) == outcome(whole)
 

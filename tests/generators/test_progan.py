@@ -121,8 +121,6 @@ def test_generator_loads_from_its_folder(folder):
     generator = load_generator(str(folder))
     assert (generator.dim_z, generator.num_classes, generator.resolution, generator.num_layers) == (3, 0, 16, 1)
     z = generator.sample_z(4, seed=0)
-    torch.testing.assert_close(z[:2], generator.sample_z(2, seed=0))
-    torch.testing.assert_close(0.5 * z, generator.sample_z(4, seed=0, truncation=0.5))
     assert generator.sample_z(20000, seed=1).std().item() == pytest.approx(1, abs=0.02)
     images = generator(z)
     assert not images.requires_grad

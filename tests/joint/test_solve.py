@@ -18,7 +18,6 @@ from directions.joint.measure import measure
 from directions.joint.notes import joint_notes
 from directions.joint.solve import JointSolution, match_directions, solve
 from directions.penalty import off_diagonal_sum
-from directions.ranks import Ranks
 from directions.search import Search
 
 FIVE = dataclasses.replace(MEASUREMENT, search=Search(SearchSpace(0, 5, 5), 5, (0, 1, 2)))
@@ -120,24 +119,6 @@ def test_solve_goes_on_until_three_starts_agree_and_says_when_none_do():
     assert not any("starts reached" in note for note in notes(many))
 
 
-class TwoOfThree(Ranks):
-    """Three ranks, as one process sees them that is told what the others found."""
-
-    world_size = 3
-
-    def share(self, items):
-        return items
-
-
-@pytest.mark.parametrize("noise", [0.3, 3.0])
-def test_solve_does_not_depend_on_the_number_of_ranks(noise):
-    """Starts that are made beside the ones that decide are left out."""
-    matrices, _ = planted(6, 8, noise)
-    alone, shared = (solve(moments_of(matrices), ranks=ranks) for ranks in (Ranks(), TwoOfThree()))
-    assert torch.equal(alone.basis, shared.basis)
-    assert alone.report() == shared.report()
-
-
 def entry(name, confidence, activeness):
     return {"name": name, "confidence": confidence, "activeness": activeness, "undetermined": None}
 
@@ -155,7 +136,6 @@ SURE, DOUBTFUL, IDLE = entry("sure", 0.99, 1.0), entry("doubtful", 0.5, 1.0), en
         ({}, [SURE, IDLE], []),
         ({}, [SURE, DOUBTFUL, IDLE], ["Direction doubtful differs .*the mean is 0.74, weighted by activeness"]),
         ({}, [{**DOUBTFUL, "activeness": None}] * 9, ["doubtful, doubtful and 4 others differ .*the mean is 0.50\\)"]),
-        ({"agreeing_starts": 2, "largest_excess": 0.1}, [SURE], ["Only 2 of 8 starts .*up to 10.00% above"]),
         ({"starts": 2, "agreeing_starts": 2}, [SURE], []),
         ({"penalty": 1.95}, [SURE], [r"hardly below that of random directions \(2\)"]),
         ({"converged": False}, [SURE], ["given up before it had converged"]),
