@@ -196,11 +196,9 @@ def test_move_refuses(directions, z, direction, amount, message):
         directions.move(z, direction, amount)
 
 
-@pytest.mark.parametrize("batch", [(), (3, 2)])
-def test_path_stacks_moves(directions, batch):
-    """The first axis goes along the path, for any batch shape and either library."""
-    z = np.random.default_rng(0).standard_normal((*batch, 4))
-    steps = [-2.0, 0.0, 2.0]
+def test_path_stacks_moves(directions):
+    """The first axis goes along the path, with either library."""
+    z, steps = np.random.default_rng(0).standard_normal((3, 2, 4)), [-2.0, 0.0, 2.0]
     path = directions.path(z, "hue", steps)
     np.testing.assert_array_equal(path, np.stack([directions.move(z, "hue", step) for step in steps]))
     np.testing.assert_allclose(directions.path(torch.from_numpy(z), "hue", steps).numpy(), path, atol=1e-12)

@@ -163,10 +163,8 @@ def test_half_precision_outputs_are_upcast_before_any_difference(output):
     ("arguments", "message"),
     [
         ({"num_probes": 1}, r"num_probes must be at least 2 \(the variance over one probe is undefined\), got 1\."),
-        ({"probes": torch.ones(1, 2, 3)}, "num_probes must be at least 2 .* got 1"),
         ({"probes": torch.ones(2, 5, 3)}, r"probes must be \(k, \*w\.shape\).*got \(2, 5, 3\) for w of shape \(2, 3\)"),
         ({"epsilon": 0.0}, r"epsilon must be a positive number \(a step in units of w\), got 0\.0"),
-        ({"epsilon": float("nan")}, "epsilon must be a positive number .* got nan"),
         ({"reduction": "men"}, r"reduction must be 'mean' or 'max', got 'men'\. Did you mean 'mean'\?"),
     ],
 )

@@ -182,7 +182,7 @@ def test_what_was_written_survives_moves_a_measurement_and_lost_partners(whole):
         carried, _ = carry_annotations(before, fresh)
         assert carried.path_sizes == (2.5, *found.path_sizes[1:])
         assert carried.names == ("hue", "d1", "d2", "d3")
-        assert carried.undone().undone().undone().names == ("d0", "d1", "d2", "d3")
+        assert carried.undone().undone().names == ("d0", "d1", "d2", "d3")
 
 
 def test_record_run_keeps_the_last_good_state(tmp_path):
