@@ -63,6 +63,15 @@ def image_of_layers(model: BigGAN, zs: list[Tensor], y: int, truncation: float) 
     return inner.conv_to_rgb(inner.relu(inner.bn(x, truncation)))[0, :3].tanh()
 
 
+def edited_images(model: BigGAN, edits: Tensor, z: Tensor, y: list[int], layers: range, truncation: float) -> Tensor:
+    """Image r by the package's own layers: those in ``layers`` see edit r, the others the z that it is an edit of."""
+    images = []
+    for r, edit in enumerate(edits):
+        zs = [edit if i in layers else z[r % len(z)] for i in range(len(model.generator.layers) + 1)]
+        images.append(image_of_layers(model, zs, y[r % len(z)], truncation))
+    return torch.stack(images)
+
+
 def held_bytes(action: Callable[[], Tensor]) -> int:
     """Bytes that a computation keeps for its backward pass, each storage counted once; weights not counted."""
     storages: dict[int, int] = {}

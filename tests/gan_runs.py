@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import time
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from killed import begun
 
 from directions.gan.data import ImageData
 from directions.gan.recording import content_of, record_training
@@ -52,35 +51,14 @@ def outcome(folder: RunFolder) -> tuple[object, ...]:
     return stats, kept, (folder.path / "weights.safetensors").read_bytes(), sheets
 
 
-def spawn(out: Path, name: str) -> BaseProcess:
-    """Start a run in ``out``, or go on with the one that is there, with a checkpoint after each step.
-
-    Args:
-        out: Folder for runs.
-        name: Name of the run.
-
-    Returns:
-        The process, started.
-    """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "torch._dynamo", "directions.gan.recording"])
-    process = context.Process(target=_run, args=(out, name))
-    process.start()
-    return process
-
-
-def _run(out: Path, name: str) -> None:
+def training(out: Path, name: str) -> None:
+    """Start a run in ``out``, or go on with the one that is there, with a checkpoint after each step."""
     torch.set_num_threads(1)
     settings = config(checkpoint_minutes=0.0)
     trainer = Trainer(settings, pictures())
-    made = sorted(out.glob(f"*-{name}"))
-    if made and (made[-1] / "config.json").exists():
-        folder = RunFolder.open(made[-1])
-        checkpoint = folder.read_checkpoint()
-        if checkpoint is not None:
-            trainer.load_state_dict(checkpoint["state"])
-    else:
-        folder = RunFolder.create(out, name, content_of(settings))
+    folder, state = begun(out, name, content_of(settings))
+    if state is not None:
+        trainer.load_state_dict(state)
     record_training(trainer, folder, on_step=lambda trainer, line: time.sleep(0.002))
 
 

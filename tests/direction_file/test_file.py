@@ -29,21 +29,13 @@ def orthonormal(ndirs, dim_z, seed=0):
     return np.linalg.qr(rng.standard_normal((dim_z, ndirs)))[0].T
 
 
-def header_for(ndirs=3, dim_z=4, **changes):
+def header_for(**changes):
     settings = {
-        "path_sizes": [3.0, 2.5, 5.0, 1.0, 4.0][:ndirs],
-        "names": ["hue", "height", "size", "light", "d4"][:ndirs],
-        "activeness": [0.5, 0.25, None, 0.0, 1.0][:ndirs],
-        "classes": "all",
-        "truncation": 1.0,
-        "space": (0, dim_z),
-        "method": "adam",
-        "config": {"epsilon": np.float32(0.125), "probes": (2, 3)},
-        "steps": np.int64(400),
-        "seed": 0,
-        "penalty": {"before": 20.0, "after": 14.0},
-    }
-    return make_header(toy_generator(dim_z), **(settings | changes))
+        "path_sizes": [3.0, 2.5, 5.0], "names": ["hue", "height", "size"], "activeness": [0.5, 0.25, None],
+        "classes": "all", "truncation": 1.0, "space": (0, 4), "method": "adam", "steps": np.int64(400), "seed": 0,
+        "config": {"epsilon": np.float32(0.125), "probes": (2, 3)}, "penalty": {"before": 20.0, "after": 14.0},
+    }  # fmt: skip
+    return make_header(toy_generator(), **(settings | changes))
 
 
 @pytest.fixture
@@ -196,7 +188,6 @@ def test_move_is_differentiable(directions):
         (np.zeros((2, 4)), 0, "far", "An amount must be a number or an array of numbers, got 'far'"),
         (np.zeros((2, 4)), [0, 1], 1.0, r"2 directions need 2 amounts, one each, got the one number 1\.0"),
         (np.zeros((2, 4)), 0, np.inf, "An amount must be finite, got"),
-        (torch.zeros(2, 4), 0, [0.0, np.nan], "An amount must be finite, got"),
     ],
 )  # fmt: skip
 def test_move_refuses(directions, z, direction, amount, message):
@@ -205,21 +196,9 @@ def test_move_refuses(directions, z, direction, amount, message):
         directions.move(z, direction, amount)
 
 
-@pytest.mark.gpu
-def test_move_keeps_cuda_device(directions):
-    """A tensor on a GPU stays there, wherever the amounts are."""
-    z = torch.zeros(2, 4, device="cuda")
-    for amount in (1.0, torch.ones(2), torch.ones(2, device="cuda"), np.ones(2)):
-        moved = directions.move(z, 0, amount)
-        assert moved.device == z.device
-        np.testing.assert_allclose(moved.cpu().numpy(), np.tile(directions.matrix[0], (2, 1)), rtol=1e-6)
-
-
-@pytest.mark.parametrize("batch", [(), (3, 2)])
-def test_path_stacks_moves(directions, batch):
-    """The first axis goes along the path, for any batch shape and either library."""
-    z = np.random.default_rng(0).standard_normal((*batch, 4))
-    steps = [-2.0, 0.0, 2.0]
+def test_path_stacks_moves(directions):
+    """The first axis goes along the path, with either library."""
+    z, steps = np.random.default_rng(0).standard_normal((3, 2, 4)), [-2.0, 0.0, 2.0]
     path = directions.path(z, "hue", steps)
     np.testing.assert_array_equal(path, np.stack([directions.move(z, "hue", step) for step in steps]))
     np.testing.assert_allclose(directions.path(torch.from_numpy(z), "hue", steps).numpy(), path, atol=1e-12)
@@ -252,7 +231,8 @@ def test_to_keeps_rows_on_a_device(directions):
     there = directions.to("meta")
     assert there.tensor.device.type == "meta"
     assert directions.tensor.device.type == "cpu"
-    assert there.move(torch.empty(2, 4, device="meta"), 0, 1.0).device.type == "meta"
+    for amount in (1.0, torch.ones(2), np.ones(2)):
+        assert there.move(torch.empty(2, 4, device="meta"), 0, amount).device.type == "meta"
     np.testing.assert_array_equal(there.move(np.zeros((2, 4)), 1, 2.0), directions.move(np.zeros((2, 4)), 1, 2.0))
     with pytest.raises(UserError, match="device 'cuda:99' is not there"):
         directions.to("cuda:99")
@@ -301,7 +281,6 @@ def with_header(text):
         (good_bytes().replace(b"hue", b"hug"), "its checksum is not that of its content"),
         (save_tensors({"conv.weight": np.ones(3), "conv.bias": np.ones(3)}), "but holds: 'conv.bias', 'conv.weight'"),
         (save_tensors({"directions": np.eye(3, dtype=np.float32)}), "it has no header to say what they belong to"),
-        (save_tensors({"directions": np.eye(3)}, {"directions": "{}"}), r"must hold float32 .*got F64"),
         (with_header('{"a": NaN}'), "its header is damaged .NaN is not a number"),
         (with_header("{}"), "its format_version must be 1 or 2, got None"),
         (good_bytes(header_for() | {"format_version": 3}), r"its format_version must be 1 or 2, got 3\. Upgrade"),
@@ -357,13 +336,9 @@ def test_format_1_is_read_as_format_2(path):
     [
         ({key: value for key, value in header_for().items() if key != "seed"}, "its header lacks 'seed'"),
         (header_for() | {"truncation": 1.5}, r"'truncation' must be a number in \(0, 1\] or null, got 1\.5"),
-        (header_for() | {"classes": [1, -1]}, r"'classes' must be a list of class indices, .* got \[1, -1\]"),
         (header_for() | {"space": [2, 2]}, r"search space 2:2 must lie in 0:4 and not be empty"),
         (header_for() | {"space": [0, 2]}, "only z components 0:2 move, but its rows are not zero elsewhere"),
-        (header_for() | {"generator": "toy"}, "'generator' must be an object, got 'toy'"),
         (header_for() | {"order": [0, 1]}, "'order' must name each index from 0 to 2 once, or be null"),
-        (header_for() | {"history": [{"time": 3}]}, "'history' must be a list of changes"),
-        (header_for() | {"directions": ["a", "b", "c"]}, "'directions' must be a list of objects, got"),
         (header_for(names=["a", "12", "c"]), r"direction 1 must be .* not be a number \(that is an index\), got '12'"),
         (header_for(path_sizes=[1.0, 0.0, 1.0]), r"the path_size of direction 1 must be a positive number, got 0\.0"),
         (header_for(activeness=["much", None, None]), "activeness of direction 0 must be a number or null, got 'much'"),

@@ -12,7 +12,6 @@ from directions.errors import UserError
 from directions.penalty import hessian_penalty
 from directions.sampling import image_map
 from directions.search import Search, draw_batch
-from directions.settings.base import ConfigError
 from directions.settings.discover import DiscoverConfig
 
 SMALL = DiscoverConfig(method="adam", steps=6, batch_size=4, held_out=4, held_out_probes=2, eval_every=3)
@@ -41,14 +40,6 @@ def test_discover_finds_the_true_directions(generator):
     agreement = (snapshots[-1].basis @ generator.directions.T).abs()
     torch.testing.assert_close(agreement.amax(dim=1), torch.ones(4, dtype=torch.float64), rtol=0, atol=1e-3)
     assert snapshots[-1].record.held_out < 1e-3 * snapshots[0].held_out_before
-
-
-def test_discover_keeps_to_its_space(generator):
-    """Directions are zero outside the searched components, and orthonormal inside."""
-    basis = last(discover(generator, SMALL.replace(space="2:4"))).basis
-    assert basis.shape == (2, 4)
-    assert not basis[:, :2].any()
-    assert check_orthonormal(basis) is None
 
 
 def test_discover_refuses_a_generator_with_noise_or_of_nan(generator):
@@ -102,28 +93,15 @@ def test_penalty_and_gradient_equal_one_differentiated_call(generator, reduction
     torch.testing.assert_close(gradient, Q.grad, rtol=1e-10, atol=1e-12)
 
 
-def test_discover_freezes_the_generator():
+def test_discover_freezes_the_generator(generator):
     """Weights do not change or collect gradients, and dropout and the like are off."""
-
-    class Trainable(ClosedFormGenerator):
-        def __init__(self):
-            super().__init__(dim_z=4, resolution=4)
-            self.gain = torch.nn.Parameter(torch.ones(()))
-
-        def forward(self, z, y=0, *, truncation=1.0):
-            return super().forward(z, y, truncation=truncation) * self.gain
-
-    generator = Trainable().train()
-    last(discover(generator, SMALL))
+    generator.trainable = torch.nn.Linear(1, 1)
+    last(discover(generator.train(), SMALL))
     assert not generator.training
-    assert not generator.gain.requires_grad
-    assert generator.gain.grad is None
+    assert not any(parameter.requires_grad for parameter in generator.parameters())
 
 
 def test_discover_refuses_the_state_of_another_run(generator, whole):
-    """Another shape, or more steps than asked for."""
-    state = whole[-1].state
+    """Another shape."""
     with pytest.raises(UserError, match=r"matrix of shape \(4, 4\), the configuration asks for \(2, 2\)"):
-        discover(generator, SMALL.replace(space="0:2"), resume_from=state)
-    with pytest.raises(ConfigError, match="steps must be at least 6, the number already taken, got 5"):
-        discover(generator, SMALL.replace(steps=5), resume_from=state)
+        discover(generator, SMALL.replace(space="0:2"), resume_from=whole[-1].state)

@@ -26,30 +26,6 @@ CONFIG = DiscoverConfig(
 )  # fmt: skip
 
 
-class PerLayer:
-    """The naive reference, on top of the package's own layers: every image by itself, every layer with its own z.
-
-    What `edited_images` is replaced by; the generator is only asked for its prior.
-    """
-
-    def __init__(self, model):
-        self.model = model
-
-    def __call__(self, generator, z, y, *, layers=None, truncation=1.0):
-        labels = generator.class_indices(y, len(z)).tolist()
-        span = layers or LayerRange(0, 7, 7)
-
-        def images(edited):
-            rows = []
-            for r, edit in enumerate(edited):
-                own, label = z[r % len(z)], labels[r % len(z)]
-                zs = [edit if i in span.indices else own for i in range(7)]
-                rows.append(biggan_models.image_of_layers(self.model, zs, label, truncation))
-            return torch.stack(rows)
-
-        return images
-
-
 @pytest.fixture(scope="module")
 def model():
     return biggan_models.random_model(attention_layer_position=3)
@@ -71,12 +47,15 @@ def plain():
 
 @pytest.fixture
 def naive(model, monkeypatch):
-    """Make everything downstream use the reference within the block that calls it."""
+    """Make everything downstream use the naive reference, which only asks the generator for its prior."""
+
+    def edited_images(generator, z, y, *, layers=None, truncation=1.0):
+        labels, indices = generator.class_indices(y, len(z)).tolist(), (layers or LayerRange(0, 7, 7)).indices
+        return lambda edits: biggan_models.edited_images(model, edits, z, labels, indices, truncation)
 
     def use():
-        reference = PerLayer(model)
         for module in ("sampling", "evaluation.activeness"):
-            monkeypatch.setattr(f"directions.{module}.edited_images", reference)
+            monkeypatch.setattr(f"directions.{module}.edited_images", edited_images)
 
     return use
 

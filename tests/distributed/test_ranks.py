@@ -70,19 +70,11 @@ def test_what_goes_wrong_is_told_once(tmp_path, work, codes, message):
     assert "Traceback" not in printed
 
 
-@pytest.mark.parametrize(
-    ("variables", "message"),
-    [
-        ({}, "WORLD_SIZE is 2, but MASTER_ADDR and MASTER_PORT not set"),
-        ({"MASTER_ADDR": "a", "MASTER_PORT": "1", "DIRECTIONS_TIMEOUT": "soon"}, "whole number of seconds, got .soon."),
-    ],
-    ids=["missing", "timeout"],
-)
-def test_joined_refuses_a_wrong_environment(monkeypatch, variables, message):
+def test_joined_refuses_a_wrong_environment(monkeypatch):
     """Before anything is waited for."""
     for name in ("MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)
-    for name, value in ({"WORLD_SIZE": "2", "RANK": "0"} | variables).items():
-        monkeypatch.setenv(name, value)
-    with pytest.raises(UserError, match=message), joined():
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    with pytest.raises(UserError, match="WORLD_SIZE is 2, but MASTER_ADDR and MASTER_PORT not set"), joined():
         pass

@@ -113,13 +113,9 @@ def test_path_length_draws_one_class_for_both_images_of_a_pair():
     assert both == pytest.approx(2.5 * first, rel=0.1)
 
 
-@pytest.fixture(scope="module")
-def network():
-    return load_network("effnetlite0")
-
-
-def test_network_knows_a_photograph(network):
+def test_network_knows_a_photograph():
     """Weights, preprocessing and channel order are right: the portrait is of a woman in military uniform, 652."""
+    network = load_network("effnetlite0")
     from matplotlib import cbook
 
     with cbook.get_sample_data("grace_hopper.jpg") as file, Image.open(file) as photograph:

@@ -53,17 +53,11 @@ def measured(image: Tensor, letter: str = "H") -> dict[str, float]:
     return dict(zip(LETTER_FACTORS, values, strict=True))
 
 
-@pytest.mark.parametrize("thickness", [2.0, 8.0])
+@pytest.mark.parametrize("thickness", [0.5, 2.0, 8.0])
 def test_weight_of_an_i_is_the_thickness_of_its_stem(thickness):
-    """A bar of thickness t and height h has area t h and edges 2 (t + h)."""
+    """A bar of thickness t and height h has area t h and edges 2 (t + h); a hairline is thinner than a pixel."""
     got = measured(strokes((20, 20 + thickness, TOP, BASELINE)), "I")["weight"]
     assert got == pytest.approx(thickness * CAP / (thickness + CAP) / CAP, rel=0.12)
-
-
-def test_weight_of_a_hairline_is_below_a_pixel():
-    """A stem of half a pixel is grey; it is thinner than one of a pixel, by half."""
-    half, whole = (measured(strokes((20.0, 20 + t, TOP, BASELINE)), "I")["weight"] for t in (0.5, 1.0))
-    assert half == pytest.approx(whole / 2, rel=0.1)
 
 
 @pytest.mark.parametrize("shear", [-0.1, 0.25])
@@ -129,17 +123,9 @@ def test_judge_reads_the_mean_as_zero_and_its_data_with_its_spread():
         assert float(scores[:, k].square().mean()) == pytest.approx(judge.spread[name], rel=0.05)
 
 
-# The generator
-
-
-@pytest.fixture(scope="module")
-def letters():
-    """The generator."""
-    return load_generator("letters")
-
-
-def test_a_z_is_one_weight_in_all_letters(letters):
+def test_a_z_is_one_weight_in_all_letters():
     """Stroke weights of two letters, over z, go together."""
+    letters = load_generator("letters")
     z, judge = letters.sample_z(24, seed=0), judge_of(letters)
     assert isinstance(judge, LetterJudge)
     weights = [judge.read(letters(z, y=name), torch.full((24,), LETTERS.index(name)))[:, 0] for name in "HS"]

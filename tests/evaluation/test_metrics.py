@@ -127,12 +127,10 @@ def test_metric_file_finds_what_was_measured_on_the_same_things(measuring, tmp_p
     assert (line["network"], line["network_digest"]) == ("effnetlite0", Pixels.digest)
     assert line["data_digest"] == Images.digest
     assert file.find(small("fd_effnetlite0_5k", images=7), measuring) is None
-    generator = measuring.generator
-    assert file.find(metric, Measuring(generator, measuring.real, classes=(0,))) is None
-    assert file.find(metric, Measuring(ClosedFormGenerator(4, 8, seed=1), measuring.real, classes=(0, 2))) is None
-    other = Images()
+    generator, real, other = measuring.generator, measuring.real, Images()
     other.digest = "e" * 64
-    assert file.find(metric, Measuring(generator, other, classes=(0, 2))) is None
+    others = ((generator, real, (0,)), (ClosedFormGenerator(4, 8, seed=1), real, (0, 2)), (generator, other, (0, 2)))
+    assert all(file.find(metric, Measuring(*one)) is None for one in others)
 
 
 def test_metric_file_survives_a_kill_in_the_middle_of_a_line(measuring, tmp_path):

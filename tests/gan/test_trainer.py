@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-import random
 import signal
 
 import pytest
 import torch
-from gan_runs import config, outcome, pictures, spawn
+from gan_runs import config, outcome, pictures, training
+from killed import kill_at_random, spawn
 
 from directions.errors import Interrupted, NonFiniteError, UserError
 from directions.gan.recording import content_of, read_training, record_training, starting_state
@@ -63,7 +63,7 @@ def test_run_fills_its_folder(whole):
 
 @pytest.mark.parametrize(("signum", "code", "at"), [(signal.SIGINT, 130, 4), (signal.SIGTERM, 143, 20)])
 def test_interrupted_run_resumes_bit_for_bit(whole, tmp_path, signum, code, at, capfd):
-    """During fading, and at the very end; a checkpoint of another run is refused."""
+    """During fading, and at the very end."""
 
     def interrupt(trainer, line):
         if trainer.step == at:
@@ -76,9 +76,6 @@ def test_interrupted_run_resumes_bit_for_bit(whole, tmp_path, signum, code, at, 
     state = folder.read_checkpoint()["state"]
     assert state["counters"]["step"] == min(at + 1, 20)
     assert "Interrupted after step" in (folder.path / "log.txt").read_text()
-    for other, images, message in [(config(seed=1), 8, "other settings: seed differ"), (config(), 16, "other images")]:
-        with pytest.raises(UserError, match=message):
-            Trainer(other, pictures(images)).load_state_dict(state)
     go_on(folder)
     assert outcome(folder) == outcome(whole)
 
@@ -106,18 +103,7 @@ def test_rates_follow_their_schedule():
 
 def test_run_killed_at_random_moments_is_unbroken(whole, tmp_path):
     """kill -9, several times: no moment is a bad one."""
-    rng = random.Random(0)
-    kills = 0
-    while True:
-        process = spawn(tmp_path, "broken")
-        process.join(rng.uniform(0.1, 0.6) if kills < 4 else None)
-        if process.exitcode is not None:
-            break
-        process.kill()
-        process.join()
-        kills += 1
-    assert process.exitcode == 0
-    assert kills > 0
+    kill_at_random(lambda: spawn(training, tmp_path, "broken"), 0.1, 0.6)
     (path,) = (path for path in tmp_path.glob("*-broken") if (path / "config.json").exists())
     folder = RunFolder.open(path)
     assert outcome(folder) == outcome(whole)
@@ -217,8 +203,6 @@ def test_window_leaves_out_steps_without_a_diversity(none):
     assert filled(window, 2.0).finite()
     assert window.means(3) == {"diversity": 1.5, "loss_d": 2.0, "seconds": 0.5}
     assert filled(window, none).means(4) == {"loss_d": 2.0, "seconds": 0.5}
-    assert filled(window, 3.0).means(5) == {"diversity": 3.0, "loss_d": 2.0, "seconds": 0.5}
-    filled(filled(window, 1.0), none, name="loss_g")
-    assert not window.finite()
+    assert not filled(filled(window, 1.0), none, name="loss_g").finite()
     with pytest.raises(NonFiniteError, match=r"loss_g became (inf|nan) within the 2 steps up to step 2"):
         window.means(2)

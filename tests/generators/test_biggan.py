@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import biggan_models
 import naive_biggan
 import pytest
 import torch
@@ -66,7 +65,6 @@ def without(*names: str):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (without("linear"), r"is no plain BigGAN's generator: it has no linear.weight .* G_ema.pth"),
         (without("shared"), "only generators with a shared class embedding"),
         (without("blocks.1.0.conv2.bias"), "is no whole generator of a plain BigGAN: blocks.1.0.conv2.bias is missing"),
         (lambda s: s.update({"linear.u0": torch.zeros(1, 7)}), r"linear.u0: \(1, 256\) is needed, got \(1, 7\)"),
@@ -80,16 +78,6 @@ def test_other_architecture_is_refused(change, message, tmp_path):
     torch.save(state, tmp_path / "G_ema.pth")
     with pytest.raises(UserError, match=rf"G_ema.pth .*{message}"):
         load_generator(str(tmp_path / "G_ema.pth"))
-
-
-def test_weights_of_a_biggan_deep_are_recognised(tmp_path):
-    """With the names to load them by; and the other way round."""
-    torch.save(biggan_models.random_model().state_dict(), tmp_path / "G_ema.pth")
-    with pytest.raises(UserError, match="looks like a BigGAN-deep: load it as biggan-deep-128"):
-        load_generator("biggan-128", weights=str(tmp_path))
-    torch.save(naive_biggan.random_state(), tmp_path / "pytorch_model.bin")
-    with pytest.raises(UserError, match=r"does not fit the architecture of biggan-deep-128: .* tensors are missing"):
-        load_generator("biggan-deep-128", weights=str(tmp_path / "pytorch_model.bin"))
 
 
 def test_biggan_128_is_loaded_by_name(tmp_path, monkeypatch):

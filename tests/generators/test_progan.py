@@ -9,15 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from directions.errors import UserError
-from directions.generators.progan import (
-    EqualisedConv,
-    EqualisedLinear,
-    ProGANNetwork,
-    downsample,
-    pixel_norm,
-    upsample,
-    write_progan,
-)
+from directions.generators.progan import EqualisedConv, EqualisedLinear, ProGANNetwork, pixel_norm, write_progan
 from directions.generators.registry import load_generator
 from directions.sampling import derived_rng
 
@@ -85,13 +77,6 @@ def test_equalised_layers_scale_weights_of_variance_one():
     assert dense(torch.randn(64, 512, generator=derived_rng(0))).var().item() == pytest.approx(1, rel=0.1)
 
 
-def test_downsampling_averages_and_undoes_upsampling():
-    """Whatever the factor."""
-    x = torch.arange(8.0).view(1, 2, 2, 2)
-    assert downsample(x).flatten().tolist() == [1.5, 5.5]
-    torch.testing.assert_close(downsample(upsample(x, 4), 4), x)
-
-
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # from torch, when vmap meets a Function
 def test_pixel_norm_has_the_derivatives_of_its_formula():
     """Backwards, twice backwards, forwards, and through vmap; zeros stay zeros."""
@@ -136,8 +121,6 @@ def test_generator_loads_from_its_folder(folder):
     generator = load_generator(str(folder))
     assert (generator.dim_z, generator.num_classes, generator.resolution, generator.num_layers) == (3, 0, 16, 1)
     z = generator.sample_z(4, seed=0)
-    torch.testing.assert_close(z[:2], generator.sample_z(2, seed=0))
-    torch.testing.assert_close(0.5 * z, generator.sample_z(4, seed=0, truncation=0.5))
     assert generator.sample_z(20000, seed=1).std().item() == pytest.approx(1, abs=0.02)
     images = generator(z)
     assert not images.requires_grad
@@ -153,7 +136,8 @@ def test_generator_of_an_unfinished_growth_is_enlarged(folder):
     write_progan(net, folder / "weights.safetensors", level=1, alpha=0.25, kimg=0.5)
     generator = load_generator(str(folder))
     z = generator.sample_z(2, seed=0)
-    torch.testing.assert_close(generator(z), upsample(net(z, 1, 0.25).clamp(-1, 1)))
+    enlarged = net(z, 1, 0.25).clamp(-1, 1).repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+    torch.testing.assert_close(generator(z), enlarged)
 
 
 def test_wrong_configuration_is_refused(folder):

@@ -211,13 +211,6 @@ def test_closed_network_and_folder_that_cannot_be_written_are_said(home, publish
     monkeypatch.setenv("DIRECTIONS_CACHE", str(home / "file"))
     with serve(weights) as (url, _), pytest.raises(UserError, match="set DIRECTIONS_CACHE to another folder"):
         obtain(publish(address=url))
-    monkeypatch.delenv("DIRECTIONS_CACHE")
-    monkeypatch.setattr(
-        "directions.generators.weights.write_text", Mock(side_effect=UserError("Cannot write x: No space."))
-    )
-    with serve(weights) as (url, _), pytest.raises(UserError, match=r"missing\. Cannot write x: No space\."):
-        obtain(publish(address=url))
-    assert not list((home / ".cache/directions" / NAME).iterdir())
 
 
 def test_hub_is_asked_before_the_address(home, publish, weights, online, monkeypatch):

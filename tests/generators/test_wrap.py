@@ -13,7 +13,6 @@ import torch
 from closed import ClosedFormGenerator
 from torch import nn
 
-from directions.compare import Comparison
 from directions.direction_file import Directions
 from directions.direction_file.combine import merge
 from directions.discovery import discover
@@ -109,17 +108,22 @@ def folder(tmp_path, monkeypatch):
         sys.modules.pop(name, None)
 
 
+LAYERS = nn.Sequential(nn.Linear(5, 48), nn.Tanh(), nn.Unflatten(1, (3, 4, 4)))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 @pytest.mark.parametrize(
     ("module", "dim_z", "resolution"),
     [
-        (nn.Sequential(nn.Linear(5, 48), nn.Tanh(), nn.Unflatten(1, (3, 4, 4))), 5, 4),
+        (LAYERS, 5, 4),
+        (lambda: torch.jit.script(LAYERS), 5, 4),
         (Images(channels=1, finish=lambda x: x[:, :, :4, :4].tanh()), 5, 4),
         (Images(spatial=True, dim_z=7), 7, 4),
         (Told(lambda z: pixels(z.mul_(2))), 6, 2),
         (Told(lambda z: {"images": pixels(z), "small": pixels(z)[..., :1, :1], "mask": pixels(z)[:, :1]}), 6, 2),
         (Told(lambda z: {"out": (Output(pixels(z)), None)}), 6, 2),
     ],
-    ids=["read off", "grey", "one pixel", "in place", "dict", "nested"],
+    ids=["read off", "scripted", "grey", "one pixel", "in place", "dict", "nested"],
 )
 def test_module_is_wrapped(module, dim_z, resolution):
     """|z| is read off or given, the images are found; the module is frozen, and its z stays the caller's."""
@@ -136,15 +140,6 @@ def test_module_is_wrapped(module, dim_z, resolution):
     assert not any(parameter.requires_grad for parameter in generator.parameters())
     assert not any(part.training for part in generator.modules())
     torch.testing.assert_close(generator.sample_z(3, seed=0, truncation=0.5), before / 2)
-
-
-@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
-def test_scripted_module_is_wrapped():
-    """With the gradient of z only."""
-    layers = nn.Sequential(nn.Linear(5, 48), nn.Tanh(), nn.Unflatten(1, (3, 4, 4))).eval()
-    z = torch.ones(2, 5, requires_grad=True)
-    load_generator(torch.jit.script(layers))(z).sum().backward()
-    assert z.grad.abs().sum() > 0
 
 
 NAMES = [f"kind {i}" for i in range(7)]
@@ -267,13 +262,6 @@ def test_a_renamed_file_is_the_same_generator(folder):
     former = Directions(found.matrix, header)
     former.require_fits(one)
     assert len(merge({"former": former[:2], "now": found[2:]})) == 5
-    settings = {"held_out": 2, "final_samples": 2, "held_out_probes": 2}
-    comparison = Comparison(one, settings, ["axes"], [0], folder / "comparison", 8)
-    digest, one.digest = one.digest, one.former_digest
-    comparison.run()
-    one.digest = digest
-    comparison.run()
-    assert len(list((folder / "comparison" / "runs").iterdir())) == 1
 
 
 def test_numpy_and_its_scalars_are_taken():
@@ -355,18 +343,12 @@ def test_reference_that_does_not_do_is_refused(name, message, folder):
         load_generator(name, weights="9" if "takes" in message else None)
 
 
-class AnyClass(Images):
-    def forward(self, z, y):
-        return super().forward(z + 0 * y[:, None])
-
-
 CHANGING = Told(lambda z: torch.zeros(len(z), 3, len(z), len(z)))
 
 
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (AnyClass(), "could not be called with z .* num_classes if it has classes"),
         (Told(pixels, dim_z=None), r"\|z\| tried: none that could be read .* Give the module an attribute dim_z"),
         (Images(classes=7, one_hot=True), "could not be called with z .* num_classes if it has classes"),
         (Images(classes=30, num_classes=31), r"one try raised IndexError: .* \(with class 30\)"),
@@ -379,10 +361,7 @@ CHANGING = Told(lambda z: torch.zeros(len(z), 3, len(z), len(z)))
         (Told(lambda z: pixels(z) if not z.any() else {}["key"]), r"called with z of shape \(8, 6\), raised KeyError"),
         (Bare(lambda z: Bare().finish(z.mul_(2))), "bare changes the z that it is given. Let it work on a copy"),
         (Bare(sample_z=lambda n, **_: torch.zeros(n, 3)), r"sample_z\(8\) of bare must give floats .* got .* \(8, 3\)"),
-        (
-            nn.Sequential(nn.LazyLinear(12), nn.Unflatten(1, (3, 2, 2))),
-            "has lazy layers, .* Call the module",
-        ),
+        (nn.Sequential(nn.LazyLinear(12), nn.Unflatten(1, (3, 2, 2))), "has lazy layers, .* Call the module"),
         (Bare(num_layers=None), "Of the generator Bare, num_layers must be a whole number, at least 1, got None"),
         (Bare(num_classes=2, class_names=("one",)), r"class_names of bare must be .* for each of 2 .*\('one',\)"),
     ],
@@ -407,10 +386,9 @@ def test_entry_points_are_listed_and_loaded(monkeypatch, folder):
 
 
 def test_example_dcgan_is_loaded(monkeypatch, tmp_path):
-    """The worked example of the documentation: with and without weights."""
+    """The worked example of the documentation."""
     monkeypatch.chdir(ROOT)
-    generator = load_generator("examples.dcgan:load")
-    assert (generator.dim_z, generator.resolution) == (100, 64)
+    assert load_generator("examples.dcgan:load").resolution == 64
     trained = sys.modules["examples.dcgan"].DCGAN(dim_z=16, width=4)
     torch.save(trained.state_dict(), tmp_path / "generator.pt")
     loaded = load_generator("examples.dcgan:load", weights=str(tmp_path / "generator.pt"))

@@ -58,8 +58,6 @@ def test_discover_yields_base_points_the_solution_and_steps(config):
     assert all((snapshot.joint is None) == (snapshot.record.base_points is not None) for snapshot in snapshots)
     assert {snapshot.held_out_before for snapshot in snapshots} == {records[0].held_out}
     assert all(check_orthonormal(snapshot.basis, 1e-12) is None for snapshot in snapshots)
-    solved = next(snapshot for snapshot in snapshots if snapshot.joint is not None)
-    torch.testing.assert_close(solved.basis, solved.joint.basis)
 
 
 @pytest.mark.parametrize(

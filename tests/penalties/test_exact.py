@@ -64,13 +64,9 @@ def test_exact_hessian_refuses_several_tensors():
 # Evaluations on both sides, and the check that a map is a fixed function
 
 
-def rng(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
 def test_symmetric_sums_call_f_once_in_the_documented_order():
     """Row (s·k + j)·batch + b is sample b, moved along probe j, forwards for s = 0 and backwards for s = 1."""
-    w, probes = normal(3, 4), rademacher((2, 3, 4), rng(1), dtype=torch.float64)
+    w, probes = normal(3, 4), rademacher((2, 3, 4), torch.Generator().manual_seed(1)).double()
     calls = []
     symmetric_sums(lambda w: calls.append(w) or torch.sin(w), w, probes, epsilon=0.25)
     (rows,) = calls

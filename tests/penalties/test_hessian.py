@@ -7,7 +7,7 @@ import torch
 from closed import Quadratic, RotatedSeparable
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from naive import all_signs, normal, textbook_gram_schmidt, textbook_variances
+from naive import all_signs, normal, small_network, textbook_gram_schmidt, textbook_variances
 
 from directions.errors import UserError
 from directions.penalty import hessian_penalty, hessian_penalty_exact, off_diagonal_sum, penalty_per_sample, rademacher
@@ -19,21 +19,6 @@ def rng(seed: int = 0) -> torch.Generator:
 
 def signs(k: int, batch: int, n: int, seed: int = 0) -> torch.Tensor:
     return rademacher((k, batch, n), rng(seed), dtype=torch.float64)
-
-
-class Network(torch.nn.Module):
-    """A smooth network w -> images (m, 3, 2, 2), with its hidden layer on request."""
-
-    def __init__(self, n: int = 4, *, activations: bool = False) -> None:
-        super().__init__()
-        self.first = torch.nn.Parameter(normal(n, 7, seed=1))
-        self.second = torch.nn.Parameter(normal(7, 12, seed=2) / 2)
-        self.activations = activations
-
-    def forward(self, w: torch.Tensor):
-        hidden = torch.tanh(w @ self.first)
-        images = torch.tanh(hidden @ self.second).unflatten(1, (3, 2, 2))
-        return (hidden, images) if self.activations else images
 
 
 # Closed form: the theorem
@@ -54,24 +39,16 @@ def test_variance_over_all_signs_is_twice_the_off_diagonal_sum(n):
 
 @pytest.mark.parametrize("num_probes", [2, 8])
 def test_hessian_penalty_converges_to_the_theorem(num_probes):
-    """With any number of probes the mean over draws comes to within 2% of 2·Σ H_ij², in at most 2¹⁸ samples."""
-    f = Quadratic(normal(2, 5, 5, seed=5))
-    expected = hessian_penalty_exact(f, torch.zeros(1, 5, dtype=torch.float64))
-    source, total, samples, chunk = rng(0), 0.0, 0, 4096
-    while samples < 2**18:
-        w = torch.zeros(chunk, 5, dtype=torch.float64)
-        total += float(hessian_penalty(f, w, num_probes=num_probes, rng=source)) * chunk
-        samples += chunk
-        # Not before 2¹⁵ samples: a wrong value could pass by on its way.
-        if samples >= 2**15 and abs(total / samples / float(expected) - 1) < 0.02:
-            return
-    pytest.fail(f"{total / samples:.4f} after {samples} samples, expected {float(expected):.4f}")
+    """With any number of probes the mean over 2¹⁶ draws comes to within 2% of 2·Σ H_ij²."""
+    f, w = Quadratic(normal(2, 5, 5, seed=5)), torch.zeros(2**16, 5, dtype=torch.float64)
+    estimate = hessian_penalty(f, w, num_probes=num_probes, rng=rng(0))
+    torch.testing.assert_close(estimate, hessian_penalty_exact(f, w[:1]), rtol=0.02, atol=0)
 
 
 def test_estimate_of_a_smooth_map_is_second_order_in_epsilon():
     """Halving ε quarters the distance to the exact penalty."""
     n = 4
-    f, w, population = Network(n).requires_grad_(False), normal(1, n, seed=5) / 2, all_signs(n).unsqueeze(1)
+    f, w, population = small_network, normal(1, n, seed=5) / 2, all_signs(n).unsqueeze(1)
     exact = hessian_penalty_exact(f, w)
     errors = [
         float(hessian_penalty(f, w, probes=population, epsilon=e) * (2**n - 1) / 2**n - exact)
@@ -97,17 +74,18 @@ def test_penalty_vanishes_along_the_directions_of_a_separable_map(curve):
 @pytest.mark.parametrize("num_probes", [2, 3, 5])
 def test_two_evaluations_a_probe_equal_the_textbook_with_centre(num_probes, reduction):
     """Without the centre, value and gradients (by w and by the network) are the textbook's to float64 rounding."""
-    fast, slow = Network(), Network()
-    w_fast, w_slow = normal(3, 4).requires_grad_(), normal(3, 4).requires_grad_()
+    leaves = w, weights = normal(3, 4).requires_grad_(), normal(4, 6, seed=1).requires_grad_()
     probes = signs(num_probes, 3, 4)
-    penalty = hessian_penalty(fast, w_fast, probes=probes, reduction=reduction)
-    variances = textbook_variances(slow, w_slow, probes, 0.1)
+
+    def f(w):
+        return torch.tanh(w @ weights)
+
+    penalty = hessian_penalty(f, w, probes=probes, reduction=reduction)
+    variances = textbook_variances(f, w, probes, 0.1)
     expected = variances.mean() if reduction == "mean" else variances.max()
     torch.testing.assert_close(penalty, expected, rtol=1e-10, atol=0)
-    penalty.backward()
-    expected.backward()
-    for ours, theirs in [(w_fast, w_slow), *zip(fast.parameters(), slow.parameters(), strict=True)]:
-        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-8, atol=1e-10)
+    gradients = [torch.autograd.grad(value, leaves) for value in (penalty, expected)]
+    torch.testing.assert_close(*gradients, rtol=1e-8, atol=1e-10)
 
 
 @settings(deadline=None, max_examples=25)
@@ -139,11 +117,11 @@ def test_hessian_penalty_equals_the_textbook_for_every_shape(batch, n, num_probe
 @given(seed=st.integers(0, 1000), scale=st.floats(-10, 10))
 def test_penalty_ignores_what_is_separable_and_scales_with_the_square(seed, scale):
     """Adding functions of single coordinates changes nothing; multiplying the output by a multiplies it by a²."""
-    f, w, probes = Network(), normal(2, 4, seed=seed), signs(3, 2, 4, seed)
-    penalty = hessian_penalty(f, w, probes=probes)
+    w, probes = normal(2, 4, seed=seed), signs(3, 2, 4, seed)
+    penalty = hessian_penalty(small_network, w, probes=probes)
 
     def changed(w):
-        return scale * (f(w) + (w.exp() + torch.cos(3 * w) + 7).sum(dim=1).reshape(-1, 1, 1, 1))
+        return scale * (small_network(w) + (w.exp() + torch.cos(3 * w) + 7).sum(dim=1).reshape(-1, 1, 1))
 
     torch.testing.assert_close(hessian_penalty(changed, w, probes=probes), scale**2 * penalty, rtol=1e-6, atol=1e-16)
 
@@ -154,11 +132,12 @@ def test_penalty_ignores_what_is_separable_and_scales_with_the_square(seed, scal
 @pytest.mark.parametrize("reduction", ["mean", "max"])
 def test_several_outputs_add_up(reduction):
     """A tuple or list counts as the sum of its tensors' penalties, one call for all."""
-    f, w, probes = Network(activations=True), normal(3, 4), signs(3, 3, 4)
+    w, probes = normal(3, 4), signs(3, 3, 4)
+    maps = small_network, lambda w: w.sum(dim=1).sin()
     for penalty in (hessian_penalty, penalty_per_sample):
-        parts = [penalty(lambda w, i=i: f(w)[i], w, probes=probes, reduction=reduction) for i in (0, 1)]
+        parts = [penalty(f, w, probes=probes, reduction=reduction) for f in maps]
         for kind in (tuple, list):
-            total = penalty(lambda w, kind=kind: kind(f(w)), w, probes=probes, reduction=reduction)
+            total = penalty(lambda w, kind=kind: kind(f(w) for f in maps), w, probes=probes, reduction=reduction)
             torch.testing.assert_close(total, sum(parts))
 
 
@@ -184,10 +163,8 @@ def test_half_precision_outputs_are_upcast_before_any_difference(output):
     ("arguments", "message"),
     [
         ({"num_probes": 1}, r"num_probes must be at least 2 \(the variance over one probe is undefined\), got 1\."),
-        ({"probes": torch.ones(1, 2, 3)}, "num_probes must be at least 2 .* got 1"),
         ({"probes": torch.ones(2, 5, 3)}, r"probes must be \(k, \*w\.shape\).*got \(2, 5, 3\) for w of shape \(2, 3\)"),
         ({"epsilon": 0.0}, r"epsilon must be a positive number \(a step in units of w\), got 0\.0"),
-        ({"epsilon": float("nan")}, "epsilon must be a positive number .* got nan"),
         ({"reduction": "men"}, r"reduction must be 'mean' or 'max', got 'men'\. Did you mean 'mean'\?"),
     ],
 )

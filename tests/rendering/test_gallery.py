@@ -14,18 +14,11 @@ from PIL import Image
 
 from directions.direction_file import Directions
 from directions.errors import UserError
-from directions.rendering.gallery import is_gallery, make_curve
+from directions.rendering.gallery import make_curve
 from directions.rendering.render import render
 from directions.settings.render import RenderSettings
 
 HOSTILE = "<script>alert(1)</script>\"'&{{7*7}}</title>"
-STATS = [
-    {"step": 0, "penalty": None, "held_out": 15.0, "base_points": 0},
-    {"step": 0, "penalty": None, "held_out": None, "base_points": 1},
-    {"step": 0, "penalty": None, "held_out": 12.0, "base_points": None},
-    *({"step": step, "penalty": 14.0 + step % 3, "held_out": None} for step in range(1, 100)),
-    {"step": 100, "penalty": 13.0, "held_out": 9.0},
-]
 
 
 @pytest.fixture
@@ -56,7 +49,6 @@ def test_gallery_holds_what_is_listed(generator, tmp_path):
     page = written[0].read_text(encoding="utf-8")
     assert HOSTILE not in page
     assert page.count(f"<bdi>{escape(HOSTILE)}</bdi>") == 2
-    assert data_of(page)["directions"][0]["name"] == data_of(page)["directions"][0]["note"] == HOSTILE
     assert page.count("</script>") == 2
     assert all((tmp_path / "g" / path).is_file() for path in re.findall(r' src(?:set)?="([^"]*)"', page))
     (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
@@ -83,9 +75,6 @@ def test_gallery_thumbnails_go_there_and_back(generator, tmp_path, motion, even)
         assert np.abs(frames[there] - frames[back]).mean() < 6
     assert sum(times) == pytest.approx(800, abs=8)
     assert (max(times) - min(times) <= 1) == even
-    ((still,), _) = shown(tmp_path / "g" / "stills" / "003.webp")
-    assert np.abs(still[:16, :16] - frames[0][:16, :16]).mean() < 6
-    assert np.abs(still[:16, 16:] - frames[4][:16, :16]).mean() < 6
 
 
 def test_gallery_orders_by_activeness_and_shows_the_numbers(generator, tmp_path):
@@ -102,8 +91,10 @@ def test_gallery_orders_by_activeness_and_shows_the_numbers(generator, tmp_path)
 
 
 def test_curve_is_drawn_to_scale():
-    """Dots are where axes say; a level that others reach has its own line."""
-    curve = make_curve([*STATS, {}], {"random": 14.0})
+    """Dots are where axes say, the last of several at one step; a level that others reach has its own line."""
+    scores, noise = {0: 12.0, 100: 9.0}, {step: 14.0 + step % 3 for step in range(1, 100)}
+    stats = [{"step": 0, "held_out": 15.0}, *({"step": step, "held_out": score} for step, score in scores.items())]
+    curve = make_curve([*stats, *({"step": step, "penalty": value} for step, value in noise.items())], {"random": 14.0})
     (x0, y0), (x1, y1) = curve["held_out"]
     columns, rows = ({text: at for at, text in curve[axis]} for axis in ("columns", "rows"))
     assert (x0, x1) == (columns["0"], columns["100"])
@@ -112,8 +103,7 @@ def test_curve_is_drawn_to_scale():
     assert y1 == pytest.approx(rows["10"] + per_unit, abs=0.2)
     assert curve["levels"][0][0] == pytest.approx(rows["14"], abs=0.2)
     assert len(curve["noisy"]) <= 50
-    for few in ([], STATS[:3], [{"step": 3, "held_out": 1.0}]):
-        assert make_curve(few, {}) is None
+    assert make_curve(stats[:2], {}) is None
 
 
 def test_gallery_replaces_a_gallery_and_nothing_else(generator, tmp_path):
@@ -131,9 +121,6 @@ def test_gallery_replaces_a_gallery_and_nothing_else(generator, tmp_path):
             make(generator, tmp_path / name, frames=2)
     assert generator.batch_sizes == []
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "g", "mine"]
-    assert is_gallery(out)
-    assert not is_gallery(tmp_path / "mine")
-    assert not is_gallery(tmp_path / "nowhere")
 
 
 def test_gallery_against_random_shows_both(generator, tmp_path):

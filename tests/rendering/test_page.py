@@ -30,13 +30,6 @@ def test_page_lays_images_without_covering_captions(tile, captions):
     assert (page.blank != PAPER).any()
 
 
-def test_page_shortens_long_names():
-    """A long name does not push the images off to the right: it ends in an ellipsis."""
-    long, longest = (Page([RowCaption("n" * length, "")], 1, 64).blank for length in (30, 64))
-    np.testing.assert_array_equal(long, longest)
-    assert long.shape[1] < 64 + 200
-
-
 def test_caption_colours_suffice():
     """Captions drawn from the palette's exact colours look like the captions."""
     blank = Page(ROWS, 2, 128).blank
