@@ -28,8 +28,6 @@ class FakeHub:
     """For each repository and revision its files."""
     private: dict[str, bool] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
-    corrupt: bool = False
-    """Serve other bytes than were committed, of the same length."""
 
     def files(self, repository: str) -> dict[str, bytes]:
         """The files on the main branch."""
@@ -43,7 +41,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def hub(self) -> FakeHub:
         return self.server.state
 
-    def answer(self, status: int, content: object = None, headers: dict[str, str] | None = None) -> None:
+    def answer(self, status: int, content: object, headers: dict[str, str] | None = None) -> None:
         data = content if isinstance(content, bytes) else json.dumps(content).encode()
         self.send_response(status)
         for name, value in {**(headers or {}), "Content-Length": str(len(data))}.items():
@@ -92,13 +90,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.missing("NotFound")
 
     def commit(self, repository: str, body: bytes) -> None:
-        files = dict(self.hub.files(repository))
-        for line in body.splitlines():
-            entry = json.loads(line)
-            value = entry["value"]
+        files, digest = dict(self.hub.files(repository)), hashlib.sha1(body).hexdigest()
+        for entry in map(json.loads, body.splitlines()):
             if entry["key"] == "file":
-                files[value["path"]] = base64.b64decode(value["content"])
-        digest = hashlib.sha1(body).hexdigest()
+                files[entry["value"]["path"]] = base64.b64decode(entry["value"]["content"])
         self.hub.revisions[repository] |= {"main": files, digest: files}
         address = f"{self.hub.address}/{repository}/commit/{digest}"
         self.answer(200, {"success": True, "commitOid": digest, "commitUrl": address})
@@ -113,11 +108,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.missing("EntryNotFound")
         else:
             data = known[revision][name]
-            digest = hashlib.sha256(data).hexdigest()
             commit = next(key for key, files in known.items() if files is known[revision] and key != "main")
-            if self.hub.corrupt:
-                data = bytes(len(data))
-            self.answer(200, data, {"ETag": f'"{digest}"', "X-Repo-Commit": commit})
+            self.answer(200, data, {"ETag": f'"{hashlib.sha256(data).hexdigest()}"', "X-Repo-Commit": commit})
 
     def log_message(self, *_: object) -> None:
         pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import time
+from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -15,23 +16,19 @@ from directions.run import RunFolder, record_run
 from directions.settings.discover import DiscoverConfig
 
 
-def spawn(out: Path, name: str, config: DiscoverConfig) -> BaseProcess:
-    """Start a run in ``out``, or go on with the one that is there.
-
-    Args:
-        out: Folder for runs.
-        name: Name of the run.
-        config: Settings of a new run.
-
-    Returns:
-        The process, started.
-    """
+def forked(function: Callable[..., object], *arguments: object) -> BaseProcess:
+    """Call a function, by a name that can be imported, in a process of its own."""
     context = multiprocessing.get_context("forkserver")
     # The first optimiser of a process imports torch._dynamo, which takes as long as all the rest.
     context.set_forkserver_preload(["torch", "torch._dynamo", "directions.run"])
-    process = context.Process(target=_run, args=(out, name, config))
+    process = context.Process(target=function, args=arguments)
     process.start()
     return process
+
+
+def spawn(out: Path, name: str, config: DiscoverConfig) -> BaseProcess:
+    """Start a run in ``out`` with these settings, or go on with the one that is there."""
+    return forked(_run, out, name, config)
 
 
 def _run(out: Path, name: str, new: DiscoverConfig) -> None:

@@ -21,7 +21,6 @@ OPTIONS = (
     "--held-out-probes 2 --eval-every 1000 --final-samples 2 --checkpoint-every 1000 --learning-rate 0.01"
 )
 SMALL = OPTIONS.split()
-ENDLESS = ["--steps", "1000000"]
 
 
 def ranks(tmp_path, *arguments):
@@ -55,9 +54,10 @@ def test_ranks_make_one_folder_and_one_of_them_speaks(tmp_path):
 
 
 def test_a_killed_rank_and_a_signal_keep_the_run(tmp_path):
-    """kill -9 of one rank, then SIGTERM to one: each time the last step is kept, and the rest comes out the same."""
+    """kill -9 of one, then Ctrl-C to torchrun: each time the last step is kept, and the rest comes out the same."""
     folder = Folder(tmp_path / "runs" / "00000-run")
-    broken = ranks(tmp_path, *SMALL, *ENDLESS, "--name", "run", "--out", tmp_path / "runs")
+    endless = [*SMALL, "--steps", "1000000", "--name", "run", "--out", tmp_path / "runs"]
+    broken = ranks(tmp_path, *endless)
     wait_until(lambda: folder.last_step() >= 2, broken)
     os.kill(broken.processes[1].pid, signal.SIGKILL)
     assert broken.exit_codes() == [1, -signal.SIGKILL]
@@ -68,12 +68,17 @@ def test_a_killed_rank_and_a_signal_keep_the_run(tmp_path):
     assert folder.kept_step() == folder.last_step() >= 2
 
     kept = folder.kept_step()
-    stopped = ranks(tmp_path, "--resume", folder.path)
-    wait_until(lambda: folder.last_step() >= kept + 2, stopped)
-    os.kill(stopped.processes[1].pid, signal.SIGTERM)
-    assert stopped.exit_codes() == [128 + signal.SIGTERM] * 2
-    said = stopped.printed(0) + stopped.printed(1)
-    assert said.count("Interrupted by SIGTERM. To go on: torchrun --nproc-per-node 2 -m directions discover") == 1
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*torchrun, "-m", "directions", "discover", "--resume", str(folder.path)]
+    with subprocess.Popen(command, env=environment, text=True, stderr=subprocess.PIPE) as process:
+        try:
+            wait_until(lambda: folder.last_step() >= kept + 2, process)
+        finally:
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=100)
+    assert process.returncode != 0
+    assert said.count("Interrupted by SIGINT. To go on: torchrun --nproc-per-node 2 -m directions discover") == 1
     assert folder.kept_step() == folder.last_step() > kept
 
     steps = folder.last_step() + 1
@@ -85,20 +90,3 @@ def test_a_killed_rank_and_a_signal_keep_the_run(tmp_path):
     whole = load_directions(tmp_path / "whole" / "00000-whole" / "directions.safetensors")
     np.testing.assert_allclose(load_directions(folder.directions_path).matrix, whole.matrix, atol=1e-5)
     assert "world_size was 2, is 1" in (folder.path / "log.txt").read_text()
-
-
-def test_torchrun_starts_the_ranks_and_passes_signals_on(tmp_path):
-    """The command of the documentation, stopped by Ctrl-C: every rank ends, and the checkpoint is of the last step."""
-    folder = Folder(tmp_path / "00000-run")
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [*torchrun, "-m", "directions", "discover", *SMALL, *ENDLESS, "--name", "run", "--out", str(tmp_path)]
-    with subprocess.Popen(command, env=environment, text=True, stderr=subprocess.PIPE) as process:
-        try:
-            wait_until(lambda: folder.last_step() >= 1, process)
-        finally:
-            process.send_signal(signal.SIGINT)
-            _, said = process.communicate(timeout=100)
-    assert process.returncode != 0
-    assert said.count("Interrupted by SIGINT. To go on: torchrun --nproc-per-node 2 -m directions discover") == 1
-    assert folder.kept_step() == folder.last_step() >= 1

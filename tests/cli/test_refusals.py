@@ -8,13 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from closed import ClosedFormGenerator
+from commands import DISCOVER, TRAIN
 from fakes import blob_directions
 
-DISCOVER = "discover --method adam --steps 3 --batch-size 2 --held-out 3 --held-out-probes 2 --final-samples 2"
-TRAIN = (
-    "gan train --data pictures --resolution 8 --channels 4,4 --dim-z 3 --batch-size 4 --kimg 0.02 --stable-kimg 0.004 "
-    "--fade-kimg 0.004 --cache cache"
-)
 REFUSED = {
     DISCOVER: [
         ("--epsilon 0", "Error: --epsilon must be a finite number above 0, got 0.0."),
@@ -82,6 +78,13 @@ REFUSED = {
         ("9 x", "There is no direction 9: the indices go from 0 to 5"),
         ("--csv no.csv", "Error: no.csv cannot be used: No such file or directory. Check the path"),
     ],
+    "explore blob.safetensors --no-open": [
+        ("--host 0.0.0.0", "--host must be localhost, 127.0.0.1 or ::1, got '0.0.0.0'"),
+        ("--host example.org", "ssh -L"),
+        ("--port 70000", "--port must be from 0"),
+        ("", "found in 'blob' with |z| = 6"),
+        ("--port 0", "pip install 'biggan-directions[explore]'"),
+    ],
     TRAIN: [
         ("--channels 4,x", "--channels must be whole numbers of at least 1, separated by commas, got '4,x'"),
         ("--kimg 0.001", "--kimg must be at least 0.008"),
@@ -126,7 +129,8 @@ def test_a_mistake_is_refused_and_leaves_everything(command, run, pictures, monk
         with monkeypatch.context() as missing:
             if "pip install" in message:
                 missing.setattr("importlib.util.find_spec", lambda name: None)
-                missing.setitem(sys.modules, "imageio_ffmpeg", None)
+                for module in ("imageio_ffmpeg", "directions.explorer.app"):
+                    missing.setitem(sys.modules, module, None)
             result = command(*start.split(), *arguments.split())
         assert result.refuses(message), arguments
         assert result.out == ""

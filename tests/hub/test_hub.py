@@ -118,7 +118,7 @@ def test_is_hub_id_knows_paths(tmp_path, monkeypatch):
 
 
 def test_missing_things_and_wrong_content_are_told_apart(hub):
-    """A repository, a revision, the file in it; what is not the file of the digest, or something else."""
+    """A repository, a revision, the file in it, and something else under its name."""
 
     def refuses(message, **where):
         with pytest.raises(UserError, match=message):
@@ -127,9 +127,6 @@ def test_missing_things_and_wrong_content_are_told_apart(hub):
     refuses(r"few cannot be fetched: .* knows no such repository, or you may not see it")
     put(hub)
     refuses("owner/few has no revision 'nope'", revision="nope")
-    hub.corrupt = True
-    refuses("is not a usable direction file")
-    hub.corrupt = False
     put(hub, **{FILE_NAME: b"\x80\x04" + bytes(100)})
     refuses("it is a pickle; unpickling can run any code")
     hub.revisions[ID]["main"].pop(FILE_NAME)
