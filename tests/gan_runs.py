@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import time
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -9,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from killed import forked
 
 from directions.gan.data import ImageData
 from directions.gan.recording import content_of, record_training
@@ -53,8 +53,20 @@ def outcome(folder: RunFolder) -> tuple[object, ...]:
 
 
 def spawn(out: Path, name: str) -> BaseProcess:
-    """Start a run in ``out``, or go on with the one that is there, with a checkpoint after each step."""
-    return forked(_run, out, name)
+    """Start a run in ``out``, or go on with the one that is there, with a checkpoint after each step.
+
+    Args:
+        out: Folder for runs.
+        name: Name of the run.
+
+    Returns:
+        The process, started.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "torch._dynamo", "directions.gan.recording"])
+    process = context.Process(target=_run, args=(out, name))
+    process.start()
+    return process
 
 
 def _run(out: Path, name: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -16,19 +15,23 @@ from directions.run import RunFolder, record_run
 from directions.settings.discover import DiscoverConfig
 
 
-def forked(function: Callable[..., object], *arguments: object) -> BaseProcess:
-    """Call a function, by a name that can be imported, in a process of its own."""
+def spawn(out: Path, name: str, config: DiscoverConfig) -> BaseProcess:
+    """Start a run in ``out``, or go on with the one that is there.
+
+    Args:
+        out: Folder for runs.
+        name: Name of the run.
+        config: Settings of a new run.
+
+    Returns:
+        The process, started.
+    """
     context = multiprocessing.get_context("forkserver")
     # The first optimiser of a process imports torch._dynamo, which takes as long as all the rest.
     context.set_forkserver_preload(["torch", "torch._dynamo", "directions.run"])
-    process = context.Process(target=function, args=arguments)
+    process = context.Process(target=_run, args=(out, name, config))
     process.start()
     return process
-
-
-def spawn(out: Path, name: str, config: DiscoverConfig) -> BaseProcess:
-    """Start a run in ``out`` with these settings, or go on with the one that is there."""
-    return forked(_run, out, name, config)
 
 
 def _run(out: Path, name: str, new: DiscoverConfig) -> None:

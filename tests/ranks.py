@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 from closed import DoubleGenerator
-from killed import forked
 from torch.distributed import TCPStore
 
 from directions.cli.main import main
@@ -49,6 +48,9 @@ class Started:
     def __init__(
         self, function: Callable[..., Any], *arguments: Any, out: Path | None = None, timeout: int = 60
     ) -> None:
+        context = multiprocessing.get_context("forkserver")
+        # The first optimiser of a process imports torch._dynamo, which takes as long as all the rest.
+        context.set_forkserver_preload(["torch", "torch._dynamo", "directions.run"])
         # As with torchrun, the store by which they find each other is in another process, and outlives them.
         self._store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
         variables = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(self._store.port)}
@@ -60,12 +62,14 @@ class Started:
         self.processes: list[BaseProcess] = []
         self._results: list[Connection] = []
         for rank in range(2):
-            receiver, sender = multiprocessing.Pipe(duplex=False)
+            receiver, sender = context.Pipe(duplex=False)
             output = None if out is None else out / f"{rank}.txt"
             own = variables | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-            self.processes.append(forked(_run, sender, output, own, work))
-            self._results.append(receiver)
+            process = context.Process(target=_run, args=(sender, output, own, work))
+            process.start()
             sender.close()
+            self.processes.append(process)
+            self._results.append(receiver)
 
     def results(self) -> list[Any]:
         """What the function returned on each rank; all of them must have ended well."""

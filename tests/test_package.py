@@ -18,10 +18,11 @@ PACKAGE = Path(directions.__file__).parent
 
 # The order of the data flow: a module imports only from layers above its own (and, within a subpackage, from its
 # siblings). Two with a | between them do not know each other.
-LAYERS = (
-    "errors files settings device ranks generators basis sampling penalty search joint held_out methods|plan hub "
-    "direction_file convert rendering|evaluation discovery run compare gan explorer cli __main__"
-).split()
+LAYERS = [
+    "errors", "files", "settings", "device", "ranks", "generators", "basis", "sampling", "penalty", "search", "joint",
+    "held_out", "methods|plan", "hub", "direction_file", "convert", "rendering|evaluation", "discovery", "run",
+    "compare", "gan", "explorer", "cli", "__main__",
+]  # fmt: skip
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer.split("|")}
 LIGHT = ["directions", "directions.settings.discover", "directions.direction_file.file", "directions.cli.main"]
 

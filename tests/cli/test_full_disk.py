@@ -21,10 +21,8 @@ COMMANDS = {
     "merge": "merge a.safetensors b.safetensors --out disk/x.safetensors",
     "gif": f"render d.safetensors --out disk/x.gif {FEW}",
     "mp4": f"render d.safetensors --out disk/x.mp4 {FEW}",
-    "strip": f"render d.safetensors --out disk/x.png {FEW}",
     "folder": f"render d.safetensors --out disk/pictures {FEW}",
     "gallery": f"render d.safetensors --format gallery --out disk/gallery {FEW}",
-    "report": "evaluate d.safetensors --metrics penalty --seeds 2 --samples 2 --out disk/x.json --quiet",
     "plot": "evaluate d.safetensors --metrics penalty --seeds 2 --samples 2 --plot disk/x.png --quiet",
     "discover": f"{DISCOVER} --out disk --quiet",
     "tensorboard": f"{DISCOVER} --out disk --quiet --tensorboard",
@@ -32,7 +30,6 @@ COMMANDS = {
     "train": f"{TRAIN} --out disk/runs --quiet",
     "cache": f"{TRAIN} --cache disk/cache --out runs --quiet",
     "evaluate": "gan evaluate whole/00000-pictures --metrics activeness --out disk/figures --quiet",
-    "sample": "gan sample whole/00000-pictures --out disk/x.png --seed 0 --quiet",
 }
 
 
@@ -57,7 +54,7 @@ def made(command, run, pictures, request):
     whole = load_directions(run)
     for name, part in (("d", whole), ("a", whole[:2]), ("b", whole[2:])):
         part.save(f"{name}.safetensors")
-    if request.node.callspec.params["name"] in ("sample", "evaluate"):
+    if request.node.callspec.params["name"] == "evaluate":
         assert command(*TRAIN.split(), "--out", "whole").code == 0
 
 

@@ -20,14 +20,14 @@ def generator(monkeypatch, loaded):
 
 def test_layers_are_recorded_shown_and_kept(command, discover):
     """In the header and by inspect; a resumed run keeps them, and so does render, unless told others."""
-    assert discover("--layers", "fine", "--name", "a").code == 0
+    assert discover("--layers", "fine", "--space", "mid", "--name", "a").code == 0
     learned = load_directions(FILE)
     assert "layers 5:7 only" in command("inspect", FILE).out
     shown = command("inspect", FILE, "--json").json
     assert (shown["layers"], shown["config"]["layers"]) == ([5, 6], "fine")
     resumed = command("discover", "--resume", "outputs/00000-a", "--steps", "5", "--layers", "coarse")
     assert resumed.refuses("A resumed run keeps its settings: --layers is fine, got coarse. Only")
-    assert learned.layers == (5, 6)
+    assert (learned.layers, learned.header["space"]) == ((5, 6), [4, 8])
 
     for asked, named in (([], "5:7"), (["--layers", "all"], None), (["--layers", "0:1"], "0:1")):
         assert command("render", FILE, "--dry-run", *asked).json["layers"] == named
@@ -36,14 +36,3 @@ def test_layers_are_recorded_shown_and_kept(command, discover):
     assert "Generator 'deep' has 7 layers: 0 is the first linear one" in wrong.err
     refused = command("discover", "--layers", "2:9", "--name", "b")
     assert refused.refuses("STOP <= 7 (the number of layers)")
-
-
-def test_spaces_by_name_are_recorded_as_ranges(discover):
-    """The paper's search spaces, thirds of z."""
-    for space, recorded in {"coarse": "0:4", "fine": "8:12", "all": "0:12", "2:5": "2:5"}.items():
-        assert discover("--space", space, "--dry-run").json["resolved"]["space"] == recorded
-    assert discover("--space", "mid", "--name", "a").code == 0
-    directions = load_directions(FILE)
-    assert directions.header["space"] == [4, 8]
-    assert not directions.matrix[:, :4].any()
-    assert not directions.matrix[:, 8:].any()

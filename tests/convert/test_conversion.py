@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from fakes import Evil
 from naive import normal, textbook_gram_schmidt
 
 from directions.basis import check_orthonormal
@@ -57,12 +58,22 @@ def test_paper_files_are_converted(key, tmp_path):
     assert load_directions(tmp_path / "out.safetensors").header == directions.header
 
 
+def write(path: Path, content: object) -> Path:
+    """Write a file as other programs do: an array, bytes, or what torch.save takes."""
+    with path.open("wb") as file:
+        if isinstance(content, np.ndarray):
+            np.save(file, content, allow_pickle=True)
+        else:
+            file.write(content) if isinstance(content, bytes) else torch.save(content, file)
+    return path
+
+
 @pytest.fixture
 def twin(tmp_path, monkeypatch):
     """A file that counts as the paper's goldens-mid, and one that does as its goldens."""
     for key, size in (("goldens-mid", 40), ("goldens", 120)):
-        torch.save(normal(size, size), tmp_path / f"{key}.pt")
-        known = dataclasses.replace(PUBLISHED_FILES[key], sha256=sha256_of(tmp_path / f"{key}.pt"))
+        path = write(tmp_path / f"{key}.pt", normal(size, size))
+        known = dataclasses.replace(PUBLISHED_FILES[key], sha256=sha256_of(path))
         monkeypatch.setitem(PUBLISHED_FILES, key, known)
     return tmp_path
 
@@ -92,8 +103,8 @@ def test_published_names_belong_to_the_published_space(twin):
 
 def test_turn_is_recorded(tmp_path):
     """Two rows at 45 degrees: the second is turned by 45."""
-    torch.save(torch.tensor([[2.0, 0, 0, 0, 0, 0], [3.0, 3, 0, 0, 0, 0]]), tmp_path / "our_goldens.pt")
-    directions = convert(tmp_path / "our_goldens.pt", SMALL)
+    rows = torch.tensor([[2.0, 0, 0, 0, 0, 0], [3.0, 3, 0, 0, 0, 0]])
+    directions = convert(write(tmp_path / "our_goldens.pt", rows), SMALL)
     assert directions.header["source"]["published"] is None
     assert directions.header["source"]["largest_turn_degrees"] == pytest.approx(45, abs=1e-3)
     np.testing.assert_allclose(directions.matrix[1], [0, 1, 0, 0, 0, 0], atol=1e-6)
@@ -102,10 +113,9 @@ def test_turn_is_recorded(tmp_path):
 def test_orthogonal_deformator_gives_what_it_makes_of_unit_vectors(tmp_path):
     """Direction k is the column k of the exponential of M − Mᵀ, here by its series."""
     half = 0.3 * normal(6, 6)
-    torch.save({"log_mat_half": half}, tmp_path / "deformator.pt")
     skew = half - half.T
     exponential = sum(torch.linalg.matrix_power(skew, power) / math.factorial(power) for power in range(19))
-    directions = convert(tmp_path / "deformator.pt", SMALL)
+    directions = convert(write(tmp_path / "deformator.pt", {"log_mat_half": half}), SMALL)
     np.testing.assert_allclose(directions.matrix, exponential.T.numpy(), atol=1e-6)
     assert directions.header["source"]["form"] == "deformator, orthogonal"
 
@@ -113,28 +123,21 @@ def test_orthogonal_deformator_gives_what_it_makes_of_unit_vectors(tmp_path):
 def test_linear_deformator_gives_its_columns(tmp_path):
     """Fewer directions than components; its bias is no part of a direction."""
     weight = normal(6, 4)
-    torch.save({"linear.weight": weight, "linear.bias": normal(6)}, tmp_path / "deformator.pt")
-    directions = convert(tmp_path / "deformator.pt", SMALL)
+    state = {"linear.weight": weight, "linear.bias": normal(6)}
+    directions = convert(write(tmp_path / "deformator.pt", state), SMALL)
     np.testing.assert_allclose(directions.matrix, textbook_gram_schmidt(weight.T).numpy(), atol=1e-6)
 
 
 def test_arrays_are_converted(tmp_path):
     """Rows of a .npy of any real type."""
-    np.save(tmp_path / "a.npy", np.array([[1, 1, 0, 0, 0, 0], [0, 2, 0, 0, 0, 0]]))
-    directions = convert(tmp_path / "a.npy", SMALL, names={1: "up"}, classes=[3], path_size=2)
+    path = write(tmp_path / "a.npy", np.array([[1, 1, 0, 0, 0, 0], [0, 2, 0, 0, 0, 0]]))
+    directions = convert(path, SMALL, names={1: "up"}, classes=[3], path_size=2)
     np.testing.assert_allclose(directions.matrix[0, :2], [0.5**0.5, 0.5**0.5], atol=1e-6)
     assert directions.names == ("d0", "up")
     assert directions.path_sizes == (2, 2)
     header = directions.header
     assert header["generator"] == {"name": "small", "digest": "abc", "dim_z": 6, "resolution": 8}
     assert (header["classes"], header["method"], header["source"]["form"]) == ([3], "converted", "array (.npy)")
-
-
-class Evil:
-    """What must never be unpickled."""
-
-    def __reduce__(self):
-        return (print, ("this was run",))
 
 
 @pytest.mark.parametrize(
@@ -153,13 +156,8 @@ class Evil:
 )
 def test_what_cannot_be_converted_is_refused(content, message, tmp_path, capsys):
     """And nothing in it is run."""
-    with (tmp_path / "file").open("wb") as file:
-        if isinstance(content, np.ndarray):
-            np.save(file, content, allow_pickle=True)
-        else:
-            file.write(content) if isinstance(content, bytes) else torch.save(content, file)
     with pytest.raises(UserError, match=message):
-        convert(tmp_path / "file", SMALL)
+        convert(write(tmp_path / "file", content), SMALL)
     assert "this was run" not in capsys.readouterr().out
 
 

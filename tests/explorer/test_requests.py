@@ -133,13 +133,15 @@ def test_body_that_is_too_large_is_refused(page, streamed):
 
 
 def test_failure_of_ours_is_told_without_its_inside(page, monkeypatch, caplog):
-    """The terminal gets the traceback, the page a sentence."""
+    """The terminal gets the traceback, the page a sentence; and the page goes on."""
     page.client.__init__(page.client.app, base_url="http://127.0.0.1", raise_server_exceptions=False)
-    monkeypatch.setattr("directions.explorer.painter.encode", lambda *_: 1 / 0)
-    answer = page.image(seeds=[77])
+    with monkeypatch.context() as patch:
+        patch.setattr("directions.explorer.painter.encode", lambda *_: 1 / 0)
+        answer = page.image(seeds=[77])
     assert answer.status_code == 500
     assert answer.json() == {"error": "The program failed; its terminal says how."}
     assert "division by zero" in caplog.text
+    assert page.image(seeds=[77]).status_code == 200
 
 
 def test_fuzzed_requests_are_answered_or_refused():
@@ -158,13 +160,9 @@ NOBODY = "0" * 16
     [
         ("change", {}, "There is nothing to write"),
         ("change", {"name": "up-down"}, "have the same name"),
-        ("change", {"name": "\u202egnp.exe"}, "printable"),
         ("change", {"name": "x" * 5000}, "must be 1 to 64 printable characters"),
         ("change", {"path_size": 0}, "The path_size of direction 0 must be a positive number, got 0"),
-        ("image", {"seeds": []}, "seeds: Tuple should have at least 1 item"),
         ("image", {"class": 3}, "class must be from 0 to 2, one for all or for each seed, got 3"),
-        ("image", {"moves": {NOBODY: 101}}, "less than or equal to 100, got 101"),
-        ("image", {"layers": [2, 1]}, "layers"),
         ("image", {"sedes": [1]}, "sedes: Extra inputs are not permitted"),
         ("image", {"moves": {NOBODY: 1.0}}, GONE),
         ("change", {"id": NOBODY, "name": "x"}, GONE),

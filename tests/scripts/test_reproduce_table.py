@@ -6,9 +6,8 @@ import json
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+from pictures import write_noise
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -100,13 +99,9 @@ def test_long_runs_go_on_from_one_another(table, tmp_path, monkeypatch):
     monkeypatch.setattr(curves, "RUNS", dict.fromkeys((curves.PLAIN, curves.MIDDLE, curves.Run("hp", 10, "mean")), ""))
     small = {"channels": (4, 4, 4), "dim_z": 3, "batch_size": 4, "stable_kimg": (20, 0, 0)}
     monkeypatch.setattr(curves, "SETTINGS", curves.SETTINGS | small | {"fade_kimg": (0, 0, 0)})
-    (tmp_path / "real").mkdir()
-    for number in range(12):
-        Image.fromarray(np.random.default_rng(number).integers(0, 256, (16, 16, 3), np.uint8)).save(
-            tmp_path / "real" / f"{number}.png"
-        )
+    real = write_noise(tmp_path / "real", 12, 16, 16)
     asked = table.parse_arguments(["--scale", "long", "--kimg", "0.052", "--folder", str(tmp_path / "runs")])
-    asked.data, asked.metrics = {"clevr-simple": str(tmp_path / "real")}, ()
+    asked.data, asked.metrics = {"clevr-simple": str(real)}, ()
     curves.Curves(asked).walk()
     penalties = json.loads((tmp_path / "runs" / "penalties.json").read_text())
     points = {path.parent.name: json.loads((path / "config.json").read_text())["training"]
