@@ -10,6 +10,7 @@ from unittest.mock import Mock
 
 import pytest
 from fakes import blob_directions
+from program import ENVIRONMENT, PROGRAM
 
 import directions
 from directions.cli.main import EXAMPLES, main
@@ -18,8 +19,7 @@ from directions.cli.main import VERBS as DECLARED
 
 def program(*arguments, stderr=subprocess.PIPE, **options):
     """``directions …`` in a process of its own."""
-    command = [sys.executable, "-m", "directions", *arguments]
-    return subprocess.run(command, check=False, stderr=stderr, text=True, timeout=120, **options)
+    return subprocess.run([*PROGRAM, *arguments], check=False, stderr=stderr, text=True, timeout=120, **options)
 
 
 @pytest.mark.parametrize("verb", ["", *DECLARED])
@@ -123,8 +123,8 @@ def test_what_comes_from_outside_is_one_sentence(monkeypatch, capsys):
 def test_names_of_any_script_and_bytes_are_printed(tmp_path, encoding, shown):
     """Whatever the terminal can show; a file name's odd bytes come out as they are in UTF-8."""
     blob_directions().renamed(0, "方").save(tmp_path / "d")
-    environment = os.environ | {"PYTHONIOENCODING": encoding, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-m", "directions", "select", "d", "0", "--out", b"\xff"]
+    environment = ENVIRONMENT | {"PYTHONIOENCODING": encoding}
+    command = [*PROGRAM, "select", "d", "0", "--out", b"\xff"]
     result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, timeout=60, check=False)
     assert (result.returncode, result.stderr) == (0, b"")
     assert shown in result.stdout

@@ -69,14 +69,12 @@ def test_atomic_folder_appears_and_is_replaced_whole(tmp_path):
     assert contents(tmp_path) == {"g/inside/a.txt": "new", "file": ""}
 
 
-@pytest.mark.parametrize("error", [RuntimeError("stop"), KeyboardInterrupt("stop")])
-def test_atomic_folder_failure_leaves_the_old_one(tmp_path, error):
+def test_atomic_folder_failure_leaves_the_old_one(tmp_path):
     """Any exception in the block passes; what was there stays, also if it was nothing."""
-    with pytest.raises(type(error), match="stop"):
-        fill(tmp_path / "new", "x", then=error)
     fill(tmp_path / "g", "old")
-    with pytest.raises(type(error), match="stop"):
-        fill(tmp_path / "g", "x", then=error)
+    for name in ("new", "g"):
+        with pytest.raises(KeyboardInterrupt, match="stop"):
+            fill(tmp_path / name, "x", then=KeyboardInterrupt("stop"))
     assert contents(tmp_path) == {"g/inside/a.txt": "old"}
     assert [path.name for path in tmp_path.iterdir()] == ["g"]
 

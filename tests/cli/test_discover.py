@@ -7,7 +7,6 @@ import re
 import shlex
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -15,6 +14,8 @@ import naive_biggan
 import pytest
 import torch
 from closed import ClosedFormGenerator
+from commands import DISCOVER
+from program import ENVIRONMENT, PROGRAM
 
 from directions.direction_file import load_directions
 from directions.discovery import too_large
@@ -54,7 +55,8 @@ def test_discover_passes_every_option_on(command, loaded):
     """The resolved configuration of a dry run holds what was given, and nothing is written."""
     given = {
         "generator": "gen", "weights": "w", "classes": [1, "class 2"], "method": "joint+adam", "ndirs": 2,
-        "space": "1:3", "layers": "0:1", "truncation": 0.5, "steps": 9, "reduction": "max", "time": 600.0, "device": "auto",
+        "space": "1:3", "layers": "0:1", "truncation": 0.5, "steps": 9, "reduction": "max", "time": 600.0,
+        "device": "auto",
     }  # fmt: skip
     arguments = []
     for field, value in given.items():
@@ -154,10 +156,9 @@ def test_a_generator_that_does_not_do_is_refused(real_command):
 
 def test_nothing_that_is_said_stops_what_is_done(tmp_path):
     """A stdout or stderr that is closed or full: the file is there."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    command = f"discover --generator closed:DoubleGenerator --method adam --steps 3 {SMALL} --name a --quiet"
-    command = f"{sys.executable} -m directions {command} >&- 2>/dev/full <&-"
-    subprocess.run(["bash", "-c", command], cwd=tmp_path, env=environment, timeout=300, check=False)
+    command = f"{shlex.join(PROGRAM)} {DISCOVER} --generator closed:DoubleGenerator --name a --quiet"
+    command = ["bash", "-c", f"{command} >&- 2>/dev/full <&-"]
+    subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, timeout=300, check=False)
     assert load_directions(tmp_path / "outputs" / "00000-a" / "directions.safetensors").ndirs == 4
 
 

@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 import torch
+from program import ENVIRONMENT
 from ranks import Started, command_line, wait_until
 
 from directions.cli.main import main
@@ -64,10 +65,9 @@ def test_a_killed_rank_and_a_signal_keep_the_run(tmp_path):
     assert folder.kept_step() == folder.last_step() >= 2
 
     kept = folder.kept_step()
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command = [*torchrun, "-m", "directions", "discover", "--resume", str(folder.path)]
-    with subprocess.Popen(command, env=environment, text=True, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(command, env=ENVIRONMENT, text=True, stderr=subprocess.PIPE) as process:
         try:
             wait_until(lambda: folder.last_step() >= kept + 2, process)
         finally:

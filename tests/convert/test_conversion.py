@@ -140,39 +140,37 @@ def test_arrays_are_converted(tmp_path):
     assert (header["classes"], header["method"], header["source"]["form"]) == ([3], "converted", "array (.npy)")
 
 
+AXES = np.eye(2, 6)
+
+
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("content", "settings", "message"),
     [
-        (Evil(), "holds more than tensors: .*never done"),
-        (np.array([Evil()], dtype=object), "holds Python objects. .*never done"),
-        (b"\x93NUMPY\x01\x00half", "is damaged or half a file"),
-        ({"fc1.weight": normal(2, 2)}, "deformator with hidden layers"),
-        ({"shared.weight": normal(2, 2)}, r"no deformator: .* got shared.weight \(2, 2\).* a generator"),
-        (normal(7, 6), "7 directions of 6 components: .* transpose it"),
-        (torch.ones(2, 6), "holds no basis. Row 1 of A"),
-        (normal(2, 4), "have 4 components, but space 0:6 of 'small' has 6. Say .* --space, such as 0:4"),
-        (normal(2, 8), "have 8 components, but space 0:6 of 'small' has 6. They belong to another generator"),
+        (Evil(), {}, "holds more than tensors: .*never done"),
+        (np.array([Evil()], dtype=object), {}, "holds Python objects. .*never done"),
+        (b"\x93NUMPY\x01\x00half", {}, "is damaged or half a file"),
+        ({"fc1.weight": normal(2, 2)}, {}, "deformator with hidden layers"),
+        ({"shared.weight": normal(2, 2)}, {}, r"no deformator: .* got shared.weight \(2, 2\).* a generator"),
+        (normal(7, 6), {}, "7 directions of 6 components: .* transpose it"),
+        (torch.ones(2, 6), {}, "holds no basis. Row 1 of A"),
+        (normal(2, 4), {}, "have 4 components, but space 0:6 of 'small' has 6. Say .* --space, such as 0:4"),
+        (normal(2, 8), {}, "have 8 components, but space 0:6 of 'small' has 6. They belong to another generator"),
+        (AXES, {"space": "0:5"}, "have 6 components, but space 0:5 of 'small' has 5"),
+        (AXES, {"published": "golden"}, "published must be one of .* Did you mean 'goldens'"),
+        (AXES, {"names": {2: "hue"}}, "index from 0 to 1, got 2=hue"),
+        (AXES, {"names": {0: "hue", 1: "hue"}}, "the same name, 'hue'"),
+        (AXES, {"names": {0: "hue, size"}}, "must have no comma"),
     ],
 )
-def test_what_cannot_be_converted_is_refused(content, message, tmp_path, capsys):
+def test_what_cannot_be_converted_is_refused(content, settings, message, tmp_path, capsys):
     """And nothing in it is run."""
     with pytest.raises(UserError, match=message):
-        convert(write(tmp_path / "file", content), SMALL)
+        convert(write(tmp_path / "file", content), SMALL, **settings)
     assert "this was run" not in capsys.readouterr().out
 
 
-def test_wrong_settings_and_direction_files_are_refused(tmp_path):
-    """What is allowed is said; a direction file needs no conversion."""
-    np.save(tmp_path / "a.npy", np.eye(2, 6))
-    convert(tmp_path / "a.npy", SMALL).save(tmp_path / "a.safetensors")
+def test_direction_file_needs_no_conversion(tmp_path):
+    """It is said."""
+    convert(write(tmp_path / "a.npy", AXES), SMALL).save(tmp_path / "a.safetensors")
     with pytest.raises(UserError, match="is a direction file already"):
         convert(tmp_path / "a.safetensors", SMALL)
-    for settings, message in (
-        ({"published": "golden"}, "published must be one of .* Did you mean 'goldens'"),
-        ({"names": {2: "hue"}}, "index from 0 to 1, got 2=hue"),
-        ({"names": {0: "hue", 1: "hue"}}, "the same name, 'hue'"),
-        ({"names": {0: "hue, size"}}, "must have no comma"),
-        ({"space": "0:5"}, "have 6 components, but space 0:5 of 'small' has 5"),
-    ):
-        with pytest.raises(UserError, match=message):
-            convert(tmp_path / "a.npy", SMALL, **settings)

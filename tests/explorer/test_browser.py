@@ -212,21 +212,6 @@ def test_browser_writes_on_the_file_and_finds_it_again(served):
     served.trouble = [text for text in served.trouble if "400" not in text]  # how Chromium notes every refusal
 
 
-def test_browser_tabs_do_not_disturb_each_other(served):
-    """Two tabs move different sliders at once, each sees its own; a name given in one is seen in the other."""
-    first, second = served.open(), served.open()
-    for step in range(1, 6):
-        for tab, index in ((first, 0), (second, 1)):
-            served.slide(tab, index, step / 4, rest=False)
-    for tab, index in ((first, 0), (second, 1)):
-        served.assert_shows(tab, 0, {index: 1.25})
-    enter(first.locator(".name").nth(5), "mine")
-    said(first, "Name saved")
-    second.evaluate("window.dispatchEvent(new Event('focus'))")
-    playwright.expect(second.locator(".name").nth(5)).to_have_value("mine")
-    served.assert_shows(second, 0, {1: 1.25})
-
-
 def test_browser_shows_hostile_names_as_text(served):
     """Nothing in them is run or rendered, wherever the page shows them."""
     for index, name in enumerate(HOSTILE):
@@ -262,15 +247,18 @@ def test_browser_saves_pictures_gifs_and_code(served):
 
 
 def test_browser_link_restores_what_is_shown(served):
-    """Sample, classes, sliders and random are in the address; what does not fit is left out, and said."""
+    """Sample, classes, sliders and random are in the address; what does not fit is left out, and said.
+
+    Then two tabs move different sliders at once, each sees its own; a name given in one is seen in the other.
+    """
     edit_directions(served.page.path, lambda found: found.renamed(1, "ü 50%=x"))
     tab = served.open()
     served.slide(tab, 3, 2.0)
     tab.locator("#seed").fill("7")
     enter(tab.locator("#row"), "0, ghost")
     tab.locator("#random").check()
-    shown = "sample 7 · ball, ghost · found and random · \u2068hue\u2069 +2.00"
-    playwright.expect(tab.locator("#caption")).to_have_text(shown)
+    caption = "sample 7 · ball, ghost · found and random · \u2068hue\u2069 +2.00"
+    playwright.expect(tab.locator("#caption")).to_have_text(caption)
     playwright.expect(tab).to_have_url(re.compile("random=yes"))
     other = served.open(tab.url.removeprefix(served.url))
     assert other.locator(".value").nth(3).input_value() == "2.00"
@@ -278,6 +266,15 @@ def test_browser_link_restores_what_is_shown(served):
     served.assert_shows(other, 7, {3: 2.0})
     assert (served.shown(other, 2) != served.answered(7, {3: 2.0})).any()
     assert other.locator("#row").input_value() == "0 2"
+    for step in range(1, 6):
+        for one, index in ((tab, 0), (other, 2)):
+            served.slide(one, index, step / 4, rest=False)
+    served.assert_shows(tab, 7, {0: 1.25, 3: 2.0})
+    served.assert_shows(other, 7, {2: 1.25, 3: 2.0})
+    enter(tab.locator(".name").nth(5), "mine")
+    said(tab, "Name saved")
+    other.evaluate("window.dispatchEvent(new Event('focus'))")
+    playwright.expect(other.locator(".name").nth(5)).to_have_value("mine")
 
     other.evaluate("location.hash = '#sample=-4&class=1&show=1&truncation=7&beef=1'")
     said(other, re.compile("Left out of the link.*sample=-4, truncation=7, beef=1"))

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import subprocess
-import sys
 import threading
 import urllib.request
 
 import pytest
 from fakes import blob_directions
+from program import ENVIRONMENT, PROGRAM
 
 from directions.errors import UserError
 from directions.explorer import painter
@@ -35,10 +34,8 @@ def test_command_serves_and_ends_with_ctrl_c(tmp_path):
     file = tmp_path / "file.safetensors"
     blob_directions().save(file)
     options = ["--generator", "fakes:BlobGenerator", "--no-open", "--port", "0"]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    command = [sys.executable, "-m", "directions", "explore", str(file), *options]
     output = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen(command, env=environment, **output)
+    process = subprocess.Popen([*PROGRAM, "explore", str(file), *options], env=ENVIRONMENT, **output)
     try:
         url = process.stdout.readline().strip()
         assert url.startswith("http://127.0.0.1:")
