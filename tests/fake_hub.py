@@ -29,10 +29,6 @@ class FakeHub:
     private: dict[str, bool] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
 
-    def files(self, repository: str) -> dict[str, bytes]:
-        """The files on the main branch."""
-        return self.revisions[repository]["main"]
-
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -85,7 +81,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.answer(200, {"errors": [], "warnings": []})  # of a card
 
     def commit(self, repository: str, body: bytes) -> None:
-        files, digest = dict(self.hub.files(repository)), hashlib.sha1(body).hexdigest()
+        files, digest = dict(self.hub.revisions[repository]["main"]), hashlib.sha1(body).hexdigest()
         for entry in map(json.loads, body.splitlines()):
             if entry["key"] == "file":
                 files[entry["value"]["path"]] = base64.b64decode(entry["value"]["content"])

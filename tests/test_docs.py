@@ -61,33 +61,18 @@ LESS = {
 }
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the commands are run, one after the other."""
-    return tmp_path_factory.mktemp("readme")
-
-
-def test_the_commands_are_there() -> None:
-    """So that the tests below are about something."""
+def test_the_readme_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its commands, smaller, and then its Python, which loads a file that they have made."""
     assert {"discover", "render", "inspect", "generators"} <= {line.split()[1] for line in COMMANDS}
     assert len(PYTHON) >= 2
-
-
-@pytest.mark.parametrize("line", COMMANDS)
-def test_a_command_runs(line: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the order of the README, from its root."""
-    monkeypatch.chdir(place)
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("directions.rendering.stills._OVERVIEW_SECONDS", 0)
-    words = shlex.split(line)[1:]
-    if "--resume" in words:
-        words[words.index("--steps") + 1] = "3"
-    elif words[0] in ("discover", "render"):
-        words += shlex.split(LESS[words[0]])
-    assert main(words) == 0
-
-
-@pytest.mark.parametrize("text", PYTHON)
-def test_an_example_runs(text: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After the commands, whose file it loads."""
-    monkeypatch.chdir(place)
-    exec(compile(text, "README.md", "exec"), {})
+    for line in COMMANDS:
+        words = shlex.split(line)[1:]
+        if "--resume" in words:
+            words[words.index("--steps") + 1] = "3"
+        elif words[0] in LESS:
+            words += shlex.split(LESS[words[0]])
+        assert main(words) == 0, line
+    for text in PYTHON:
+        exec(compile(text, "README.md", "exec"), {})

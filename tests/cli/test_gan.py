@@ -21,6 +21,15 @@ from directions.rendering import render as module
 from directions.rendering.frames import to_uint8
 
 
+@pytest.fixture
+def measured(monkeypatch):
+    """The metric and the classes of each measurement that is made."""
+    made, measure = [], Measuring.measure
+    note = lambda self, metric: made.append((metric.name, self.classes)) or measure(self, metric)  # noqa: E731
+    monkeypatch.setattr(Measuring, "measure", note)
+    return made
+
+
 def lines(path):
     return [json.loads(line) for line in Path(path).read_text().splitlines()]
 
@@ -130,29 +139,26 @@ def test_sample_sweeps_components(command):
     assert row < plane.shape[0] / 2
 
 
-def test_sample_all_goes_through_the_components_most_active_first(evaluate, command, monkeypatch):
+def test_sample_all_goes_through_the_components_most_active_first(evaluate, command, measured, monkeypatch):
     """A strip and a GIF for each, an overview; the order is measured once, for the same classes and truncation."""
-    measured, asked = [], []
-    measure, render = Measuring.measure, module.render
+    asked, render = [], module.render
 
     def rendered(*positional, indices, **named):
         asked.append(indices)
         return render(*positional, indices=indices, **named) if len(asked) <= 2 else []
 
-    note = lambda self, metric: measured.append(self.classes) or measure(self, metric)  # noqa: E731
-    monkeypatch.setattr(Measuring, "measure", note)
     monkeypatch.setattr(module, "render", rendered)
     Path("run").mkdir()
     assert evaluate("run", "-m", "activeness", "--no-plots", "-q").code == 0
     order = json.loads(Path("run/metrics.jsonl").read_text())["results"]["order"]
     arguments = ["gan", "sample", "run", "--sweep", "all", "--samples", "1", "--scale", "1", "--steps", "2", "-q"]
     assert command(*arguments, "--out", "x").code == 0
-    assert (measured, asked) == ([(0, 1, 2)], [order] * 2)
+    assert (measured, asked) == ([("activeness", (0, 1, 2))], [order] * 2)
     names = {path.name for path in Path("x").iterdir()}
     assert names >= {f"00{i}-z{i}.{end}" for i in range(4) for end in ("png", "gif")} | {"overview.gif"}
     assert command(*arguments, "-y", "1").code == 0
     assert command(*arguments, "--truncation", "0.5").code == 0
-    assert measured[1:] == [(1,), (0, 1, 2)]
+    assert [classes for _, classes in measured[1:]] == [(1,), (0, 1, 2)]
 
 
 SMALL = {
@@ -195,20 +201,16 @@ def test_evaluate_writes_and_prints_a_line_a_metric(evaluate, pictures):
     assert not Path("y/metrics").exists()
 
 
-def test_evaluate_goes_on_where_it_stopped(evaluate, monkeypatch):
+def test_evaluate_goes_on_where_it_stopped(evaluate, measured):
     """What is there is printed and not measured; --again measures it; several runs share a plot."""
-    measured = []
-    measure = Measuring.measure
-    note = lambda self, metric: measured.append(metric.name) or measure(self, metric)  # noqa: E731
-    monkeypatch.setattr(Measuring, "measure", note)
     assert evaluate("builtin", "-m", "activeness", "--out", "x").code == 0
     result = evaluate("builtin", "-m", "activeness,diagonalness", "--out", "x", "-q")
-    assert measured == ["activeness", "diagonalness"]
+    assert [name for name, _ in measured] == ["activeness", "diagonalness"]
     printed = [line.split()[0] for line in result.out.splitlines()]
     assert printed == ["builtin:", "activeness", "diagonalness", "x/metrics/activeness.png"]
     assert result.err == ""
     evaluate("builtin", "-m", "activeness", "--out", "x", "--again")
-    assert measured[2:] == ["activeness"]
+    assert [name for name, _ in measured[2:]] == ["activeness"]
     assert len(lines("x/metrics.jsonl")) == 3
     result = evaluate("builtin", "other", "-m", "activeness")
     assert result.out.splitlines()[-1] == "outputs/evaluations/other/metrics/activeness_compared.png"

@@ -101,38 +101,27 @@ def test_published_names_belong_to_the_published_space(twin):
     assert directions.header["source"]["published"] == "goldens-mid"
 
 
-def test_turn_is_recorded(tmp_path):
-    """Two rows at 45 degrees: the second is turned by 45."""
-    rows = torch.tensor([[2.0, 0, 0, 0, 0, 0], [3.0, 3, 0, 0, 0, 0]])
-    directions = convert(write(tmp_path / "our_goldens.pt", rows), SMALL)
-    assert directions.header["source"]["published"] is None
-    assert directions.header["source"]["largest_turn_degrees"] == pytest.approx(45, abs=1e-3)
-    np.testing.assert_allclose(directions.matrix[1], [0, 1, 0, 0, 0, 0], atol=1e-6)
-
-
-def test_orthogonal_deformator_gives_what_it_makes_of_unit_vectors(tmp_path):
-    """Direction k is the column k of the exponential of M − Mᵀ, here by its series."""
+def test_deformator_gives_what_it_makes_of_unit_vectors(tmp_path):
+    """The columns of the exponential of M − Mᵀ, here by its series; or those of a linear map, and not its bias."""
     half = 0.3 * normal(6, 6)
     skew = half - half.T
     exponential = sum(torch.linalg.matrix_power(skew, power) / math.factorial(power) for power in range(19))
     directions = convert(write(tmp_path / "deformator.pt", {"log_mat_half": half}), SMALL)
     np.testing.assert_allclose(directions.matrix, exponential.T.numpy(), atol=1e-6)
     assert directions.header["source"]["form"] == "deformator, orthogonal"
-
-
-def test_linear_deformator_gives_its_columns(tmp_path):
-    """Fewer directions than components; its bias is no part of a direction."""
-    weight = normal(6, 4)
-    state = {"linear.weight": weight, "linear.bias": normal(6)}
+    state = {"linear.weight": normal(6, 4), "linear.bias": normal(6)}  # fewer directions than components
     directions = convert(write(tmp_path / "deformator.pt", state), SMALL)
-    np.testing.assert_allclose(directions.matrix, textbook_gram_schmidt(weight.T).numpy(), atol=1e-6)
+    expected = textbook_gram_schmidt(state["linear.weight"].T)
+    np.testing.assert_allclose(directions.matrix, expected.numpy(), atol=1e-6)
 
 
 def test_arrays_are_converted(tmp_path):
-    """Rows of a .npy of any real type."""
+    """Rows of a .npy of any real type; two at 45 degrees: the second is turned by 45, which is recorded."""
     path = write(tmp_path / "a.npy", np.array([[1, 1, 0, 0, 0, 0], [0, 2, 0, 0, 0, 0]]))
     directions = convert(path, SMALL, names={1: "up"}, classes=[3], path_size=2)
     np.testing.assert_allclose(directions.matrix[0, :2], [0.5**0.5, 0.5**0.5], atol=1e-6)
+    np.testing.assert_allclose(directions.matrix[1, :2], [-(0.5**0.5), 0.5**0.5], atol=1e-6)
+    assert directions.header["source"]["largest_turn_degrees"] == pytest.approx(45, abs=1e-3)
     assert directions.names == ("d0", "up")
     assert directions.path_sizes == (2, 2)
     header = directions.header

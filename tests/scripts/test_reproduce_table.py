@@ -24,14 +24,11 @@ def table(monkeypatch):
         sys.modules.pop(name, None)
 
 
-def settings(table, cell, *arguments):
-    return table.settings_of(cell, table.parse_arguments(["--folder", "cells", *arguments]))
-
-
 @pytest.mark.parametrize("scale", ["small", "paper"])
 def test_rows_differ_in_what_they_are_about(table, scale):
     """Half the length for what fine-tuning starts from, as much in all for every other row."""
-    of = {row: settings(table, table.Cell("clevr-1fov", row, 3), "--scale", scale) for row in table.ROWS}
+    asked = table.parse_arguments(["--folder", "cells", "--scale", scale])
+    of = {row: table.settings_of(table.Cell("clevr-1fov", row, 3), asked) for row in table.ROWS}
     total = of["progan+"].kimg
     assert {row: config.kimg / total for row, config in of.items()} == {
         "infogan": 1, "progan+": 1, "progan": 0.5, "hp": 1, "hp-ft": 0.5
