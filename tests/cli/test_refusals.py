@@ -93,7 +93,6 @@ REFUSED = {
     ],
     "gan evaluate builtin": [
         ("--metrics ,", "Error: --metrics must name at least one of "),
-        ("--metrics activeness --data nowhere", "Error: --data must be a folder, got nowhere"),
         ("-m activenes", "--metrics must be of activeness"),
         ("other --out x", "--out is of one run only, got 2 runs"),
     ],
