@@ -51,7 +51,7 @@ def test_discover_makes_a_run_folder_and_says_what_came_out(discover):
     assert ".py" not in warned.err
 
 
-def test_discover_passes_every_option_on(command, loaded):
+def test_discover_passes_options_on(command, loaded):
     """The resolved configuration of a dry run holds what was given, and nothing is written."""
     given = {
         "generator": "gen", "weights": "w", "classes": [1, "class 2"], "method": "joint+adam", "ndirs": 2,
@@ -61,9 +61,9 @@ def test_discover_passes_every_option_on(command, loaded):
     arguments = []
     for field, value in given.items():
         text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-        arguments += ["--" + field.replace("_", "-"), text]
-    result = command("discover", *arguments, "--recompute", "--dry-run").json
-    assert result["config"] == DiscoverConfig(**given, recompute=True).to_dict()
+        arguments += [f"--{field}", text]
+    result = command("discover", *arguments, "--dry-run").json
+    assert result["config"] == DiscoverConfig(**given).to_dict()
     assert result["resolved"]["ndirs"] == 2
     assert result["resolved"]["layers"] is None  # the generator has only the one
     assert result["resolved"]["classes"] == [1, 2]
@@ -212,8 +212,7 @@ def test_discover_out_of_memory_goes_on_with_the_micro_batch_named(discover, com
     """What was learned is kept; the resume command works as it is printed."""
     settings = ["--batch-size", "6", "--checkpoint-every", "50"]
     discover(*settings, "--name", "whole")
-    narrow_generator = Narrow(dim_z=4, resolution=8)
-    monkeypatch.setattr("directions.generators.registry.load_generator", lambda *_, **__: narrow_generator)
+    monkeypatch.setattr("directions.generators.registry.load_generator", Mock(return_value=Narrow(4, 8)))
     result = discover(*settings, "--name", "narrow")
     assert result.refuses("Error: Out of memory with 24 images at once, 4 for each sample of a micro-batch of 6. ")
     assert "Try --micro-batch 3 (or 2, 1): a step keeps its 6 samples" in result.err
