@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-import directions
+from directions import __version__
 from directions.direction_file import Directions, load_directions
 from directions.direction_file.annotate import changed_directions, sized_by_hand
 from directions.direction_file.format import short
@@ -312,7 +312,7 @@ def describe_environment(world_size: int = 1) -> dict[str, Any]:
     with contextlib.suppress(OSError, AttributeError):
         cpu = re.search(r"^model name\s*:\s*(.*\S)", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.M)[1]  # type: ignore[index]
     return {
-        "directions": directions.__version__,
+        "directions": __version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": metadata.version("numpy"),

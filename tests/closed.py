@@ -120,6 +120,8 @@ class ClosedFormGenerator(ClassConditional):
         resolution: Height and width of the images, in pixels.
         num_classes: Number of classes, which differ in the phases φ; 0 for a generator without classes.
         seed: Of the directions, patterns and phases.
+        name: What the generator is called.
+        class_names: Of the classes; ``class 0``, ``class 1``, … where none are given.
 
     Example:
         >>> generator = ClosedFormGenerator(dim_z=4, resolution=8)
@@ -129,11 +131,14 @@ class ClosedFormGenerator(ClassConditional):
 
     phases: Tensor
 
-    def __init__(self, dim_z: int = 4, resolution: int = 8, *, num_classes: int = 3, seed: int = 0) -> None:
+    def __init__(
+        self, dim_z: int = 4, resolution: int = 8, *, num_classes: int = 3, seed: int = 0, name: str = "closed-form",
+        class_names: tuple[str, ...] = (),
+    ) -> None:  # fmt: skip
         super().__init__(
-            name="closed-form", dim_z=dim_z, num_classes=num_classes, resolution=resolution, num_layers=1,
-            digest=hashlib.sha256(f"closed-form {dim_z} {resolution} {num_classes} {seed}".encode()).hexdigest(),
-            class_names=tuple(f"class {i}" for i in range(num_classes)) or None,
+            name=name, dim_z=dim_z, num_classes=num_classes, resolution=resolution, num_layers=1,
+            digest=hashlib.sha256(f"{name} {dim_z} {resolution} {num_classes} {seed}".encode()).hexdigest(),
+            class_names=(class_names or tuple(f"class {i}" for i in range(num_classes)))[:num_classes] or None,
         )  # fmt: skip
         rng = torch.Generator().manual_seed(seed)
         Q = torch.linalg.qr(torch.randn(dim_z, dim_z, generator=rng, dtype=torch.float64)).Q

@@ -45,9 +45,9 @@ class Page:
         return self.client.get("/api/file").json()
 
 
-def make_page(generator: Any, path: Path, origin: Origin | None = None) -> Page:
+def make_page(generator: Any, path: Path) -> Page:
     """Put a page together for a file that is there; to be used within its client."""
     opened = OpenFile(path, lambda found: found.require_fits(generator))
-    app = make_app(opened, generator, origin or Origin(path), TOKEN)
+    app = make_app(opened, generator, Origin(path), TOKEN)
     ids = [direction_id(row) for row in opened.read().directions.matrix]
     return Page(TestClient(app, base_url="http://127.0.0.1:8160"), generator, path, ids)

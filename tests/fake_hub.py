@@ -28,12 +28,6 @@ class FakeHub:
     """For each repository and revision its files."""
     private: dict[str, bool] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
-    corrupt: bool = False
-    """Serve other bytes than were committed, of the same length."""
-
-    def files(self, repository: str) -> dict[str, bytes]:
-        """The files on the main branch."""
-        return self.revisions[repository]["main"]
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -43,7 +37,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def hub(self) -> FakeHub:
         return self.server.state
 
-    def answer(self, status: int, content: object = None, headers: dict[str, str] | None = None) -> None:
+    def answer(self, status: int, content: object, headers: dict[str, str] | None = None) -> None:
         data = content if isinstance(content, bytes) else json.dumps(content).encode()
         self.send_response(status)
         for name, value in {**(headers or {}), "Content-Length": str(len(data))}.items():
@@ -55,50 +49,42 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def missing(self, code: str) -> None:
         self.answer(404, {"error": code}, {"X-Error-Code": code, "X-Error-Message": code})
 
-    def route(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+    def parts(self) -> list[str]:
         path = unquote(self.path.split("?")[0])
         self.hub.requests.append(f"{self.command} {path}")
-        parts = path.strip("/").split("/")
-        if self.command in ("GET", "HEAD") and len(parts) >= 5 and parts[2] == "resolve":
-            self.resolve("/".join(parts[:2]), parts[3], "/".join(parts[4:]))
-            return
-        if self.headers.get("Authorization") != f"Bearer {TOKEN}":
+        return path.strip("/").split("/")
+
+    def do_GET(self) -> None:
+        owner, name, _, revision, *file = self.parts()
+        self.resolve(f"{owner}/{name}", revision, "/".join(file))
+
+    do_HEAD = do_GET  # noqa: N815 - a name of the standard library
+
+    def do_POST(self) -> None:
+        parts, body = self.parts(), self.rfile.read(int(self.headers["Content-Length"]))
+        if self.headers["Authorization"] != f"Bearer {TOKEN}":
             self.answer(401, {"error": "Invalid username or password."})
-            return
-        self.write(path, parts, body)
-
-    do_GET = do_HEAD = do_POST = route  # noqa: N815 - names of the standard library
-
-    def write(self, path: str, parts: list[str], body: bytes) -> None:
-        if path == "/api/repos/create":
+        elif parts[-2:] == ["repos", "create"]:
             asked = json.loads(body)
             name = f"{asked.get('organization') or 'owner'}/{asked['name']}"
-            if name in self.hub.revisions:
-                self.answer(409, {"error": "You already created this model repo", "url": f"{self.hub.address}/{name}"})
-                return
-            self.hub.revisions[name] = {"main": {}}
-            self.hub.private[name] = asked.get("visibility") == "private" or bool(asked.get("private"))
-            self.answer(200, {"url": f"{self.hub.address}/{name}", "name": name})
+            about = {"error": "You already created this model repo", "url": f"{self.hub.address}/{name}", "name": name}
+            self.answer(409 if name in self.hub.revisions else 200, about)
+            if name not in self.hub.revisions:
+                self.hub.revisions[name] = {"main": {}}
+                self.hub.private[name] = asked.get("visibility") == "private" or bool(asked.get("private"))
         elif "preupload" in parts:
-            wanted = json.loads(body)["files"]
             as_they_are = {"uploadMode": "regular", "shouldIgnore": False, "oid": None}
-            self.answer(200, {"files": [{"path": one["path"], **as_they_are} for one in wanted]})
+            self.answer(200, {"files": [{"path": one["path"], **as_they_are} for one in json.loads(body)["files"]]})
         elif "commit" in parts:
             self.commit("/".join(parts[2:4]), body)
-        elif path == "/api/validate-yaml":
-            self.answer(200, {"errors": [], "warnings": []})
         else:
-            self.missing("NotFound")
+            self.answer(200, {"errors": [], "warnings": []})  # of a card
 
     def commit(self, repository: str, body: bytes) -> None:
-        files = dict(self.hub.files(repository))
-        for line in body.splitlines():
-            entry = json.loads(line)
-            value = entry["value"]
+        files, digest = dict(self.hub.revisions[repository]["main"]), hashlib.sha1(body).hexdigest()
+        for entry in map(json.loads, body.splitlines()):
             if entry["key"] == "file":
-                files[value["path"]] = base64.b64decode(value["content"])
-        digest = hashlib.sha1(body).hexdigest()
+                files[entry["value"]["path"]] = base64.b64decode(entry["value"]["content"])
         self.hub.revisions[repository] |= {"main": files, digest: files}
         address = f"{self.hub.address}/{repository}/commit/{digest}"
         self.answer(200, {"success": True, "commitOid": digest, "commitUrl": address})
@@ -113,11 +99,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.missing("EntryNotFound")
         else:
             data = known[revision][name]
-            digest = hashlib.sha256(data).hexdigest()
             commit = next(key for key, files in known.items() if files is known[revision] and key != "main")
-            if self.hub.corrupt:
-                data = bytes(len(data))
-            self.answer(200, data, {"ETag": f'"{digest}"', "X-Repo-Commit": commit})
+            self.answer(200, data, {"ETag": f'"{hashlib.sha256(data).hexdigest()}"', "X-Repo-Commit": commit})
 
     def log_message(self, *_: object) -> None:
         pass

@@ -42,40 +42,30 @@ class Started:
         function: Called in each process, by a name that can be imported.
         arguments: What it is called with.
         out: Folder for what they print, ``0.txt``, ``1.txt``, …; ``None`` lets them print to the terminal.
-        environment: Further variables.
+        timeout: Seconds that a rank waits for another.
     """
 
     def __init__(
-        self,
-        function: Callable[..., Any],
-        *arguments: Any,
-        out: Path | None = None,
-        environment: dict[str, str] | None = None,
+        self, function: Callable[..., Any], *arguments: Any, out: Path | None = None, timeout: int = 60
     ) -> None:
         context = multiprocessing.get_context("forkserver")
         # The first optimiser of a process imports torch._dynamo, which takes as long as all the rest.
         context.set_forkserver_preload(["torch", "torch._dynamo", "directions.run"])
         # As with torchrun, the store by which they find each other is in another process, and outlives them.
         self._store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        variables = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(self._store.port)}
+        variables |= {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "DIRECTIONS_TIMEOUT": str(timeout)}
+        variables["TORCHELASTIC_USE_AGENT_STORE"] = "True"
         # Pickled here: multiprocessing would let the ranks share the memory of tensors, also of what they send back.
         work = pickle.dumps((function, arguments))
         self.out = out
         self.processes: list[BaseProcess] = []
         self._results: list[Connection] = []
         for rank in range(2):
-            variables = {
-                "RANK": str(rank),
-                "LOCAL_RANK": str(rank),
-                "WORLD_SIZE": "2",
-                "LOCAL_WORLD_SIZE": "2",
-                "MASTER_ADDR": "127.0.0.1",
-                "MASTER_PORT": str(self._store.port),
-                "TORCHELASTIC_USE_AGENT_STORE": "True",
-                "DIRECTIONS_TIMEOUT": "60",
-            } | (environment or {})
             receiver, sender = context.Pipe(duplex=False)
             output = None if out is None else out / f"{rank}.txt"
-            process = context.Process(target=_run, args=(sender, output, variables, work))
+            own = variables | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+            process = context.Process(target=_run, args=(sender, output, own, work))
             process.start()
             sender.close()
             self.processes.append(process)

@@ -17,46 +17,30 @@ ROOT = Path(__file__).parents[1]
 TROUBLES = re.findall(r"^`(.+)`$", (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8"), re.MULTILINE)
 
 
-@pytest.fixture(scope="module")
-def literals() -> str:
-    """Every string of the package's source, one a line; pieces of one message are joined."""
-    found = []
+def test_a_quoted_message_is_one_of_the_programs() -> None:
+    """Whoever searches the page for the words on the screen finds them; a message in pieces is joined."""
+    literals = []
     for path in sorted((ROOT / "directions").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.JoinedStr):
-                found.append(
-                    "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
-                )
+                pieces = [str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values]
+                literals.append("".join(pieces))
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                found.append(node.value)
-    return "\n".join(found)
+                literals.append(node.value)
+    text = "\n".join(literals)
+    assert TROUBLES
+    assert [message for message in TROUBLES if message not in text] == []
 
 
-@pytest.mark.parametrize("message", TROUBLES)
-def test_a_quoted_message_is_one_of_the_programs(message: str, literals: str) -> None:
-    """Whoever searches the page for the words on the screen finds them."""
-    assert message in literals
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site, built strictly: no broken link, every page in the navigation."""
+def test_the_site_builds_and_takes_nothing_from_elsewhere(tmp_path: Path) -> None:
+    """Strictly: no broken link, every page in the navigation; no script, style, font or picture of another site."""
     pytest.importorskip("material", reason="the site's builder is in the extra docs")
-    built = tmp_path_factory.mktemp("docs") / "site"
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(built)]
+    site = tmp_path / "site"
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(site)]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    return built
-
-
-def test_the_site_builds(site: Path) -> None:
-    """With the references made from the code."""
     assert "--base-points" in (site / "reference" / "cli.html").read_text(encoding="utf-8")
     assert "gram_schmidt" in (site / "reference" / "api.html").read_text(encoding="utf-8")
-
-
-def test_the_site_takes_nothing_from_elsewhere(site: Path) -> None:
-    """No script, style, font or picture of another site."""
     pages = list(site.rglob("*.html"))
     assert len(pages) > 15
     for page in pages:
@@ -66,12 +50,10 @@ def test_the_site_takes_nothing_from_elsewhere(site: Path) -> None:
         assert [link for link in links if 'rel="canonical"' not in link] == [], page
 
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-COMMANDS = [line for language, text in BLOCKS if not language for line in text.splitlines()]
-COMMANDS = [
-    line for line in COMMANDS if line.startswith("directions ") and "photos" not in line
-]  # nobody's photos here
+LINES = [line for language, text in BLOCKS if not language for line in text.splitlines()]
+COMMANDS = [line for line in LINES if line.startswith("directions ") and "photos" not in line]  # nobody's photos here
 PYTHON = [text for language, text in BLOCKS if language == "python"]
 LESS = {
     "discover": "--steps 2 --batch-size 2 --held-out 1 --held-out-probes 2 --final-samples 1 --base-points 1",
@@ -79,33 +61,18 @@ LESS = {
 }
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the commands are run, one after the other."""
-    return tmp_path_factory.mktemp("readme")
-
-
-def test_the_commands_are_there() -> None:
-    """So that the tests below are about something."""
+def test_the_readme_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its commands, smaller, and then its Python, which loads a file that they have made."""
     assert {"discover", "render", "inspect", "generators"} <= {line.split()[1] for line in COMMANDS}
     assert len(PYTHON) >= 2
-
-
-@pytest.mark.parametrize("line", COMMANDS)
-def test_a_command_runs(line: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the order of the README, from its root."""
-    monkeypatch.chdir(place)
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("directions.rendering.stills._OVERVIEW_SECONDS", 0)
-    words = shlex.split(line)[1:]
-    if "--resume" in words:
-        words[words.index("--steps") + 1] = "3"
-    elif words[0] in ("discover", "render"):
-        words += shlex.split(LESS[words[0]])
-    assert main(words) == 0
-
-
-@pytest.mark.parametrize("text", PYTHON)
-def test_an_example_runs(text: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After the commands, whose file it loads."""
-    monkeypatch.chdir(place)
-    exec(compile(text, "README.md", "exec"), {})
+    for line in COMMANDS:
+        words = shlex.split(line)[1:]
+        if "--resume" in words:
+            words[words.index("--steps") + 1] = "3"
+        elif words[0] in LESS:
+            words += shlex.split(LESS[words[0]])
+        assert main(words) == 0, line
+    for text in PYTHON:
+        exec(compile(text, "README.md", "exec"), {})

@@ -17,34 +17,13 @@ import directions
 PACKAGE = Path(directions.__file__).parent
 
 # The order of the data flow: a module imports only from layers above its own (and, within a subpackage, from its
-# siblings). Names on one line do not know each other.
+# siblings). Two with a | between them do not know each other.
 LAYERS = [
-    ("errors",),
-    ("files",),
-    ("settings",),
-    ("device",),
-    ("ranks",),
-    ("generators",),
-    ("basis",),
-    ("sampling",),
-    ("penalty",),
-    ("search",),
-    ("joint",),
-    ("held_out",),
-    ("methods", "plan"),
-    ("hub",),
-    ("direction_file",),
-    ("convert",),
-    ("rendering", "evaluation"),
-    ("discovery",),
-    ("run",),
-    ("compare",),
-    ("gan",),
-    ("explorer",),
-    ("cli",),
-    ("__main__",),
-]
-RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
+    "errors", "files", "settings", "device", "ranks", "generators", "basis", "sampling", "penalty", "search", "joint",
+    "held_out", "methods|plan", "hub", "direction_file", "convert", "rendering|evaluation", "discovery", "run",
+    "compare", "gan", "explorer", "cli", "__main__",
+]  # fmt: skip
+RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer.split("|")}
 LIGHT = ["directions", "directions.settings.discover", "directions.direction_file.file", "directions.cli.main"]
 
 
@@ -60,11 +39,10 @@ MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 def imported_modules(name: str) -> set[str]:
     """The package's modules that one of them imports, anywhere in its source (functions and type checks included).
 
-    Importing the package for its version counts as nothing; for anything else as "directions", the lazy API.
+    Its version counts as nothing, anything else of the package itself as "directions", the lazy API.
     """
-    nodes = list(ast.walk(ast.parse(MODULES[name].read_text(encoding="utf-8"))))
     found: set[str] = set()
-    for node in nodes:
+    for node in ast.walk(ast.parse(MODULES[name].read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -72,9 +50,6 @@ def imported_modules(name: str) -> set[str]:
             for full in (f"{node.module}.{alias.name}" for alias in node.names):
                 if full != "directions.__version__":
                     found.add(full if full in MODULES else str(node.module))
-    attributes = [node for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)]
-    if {node.attr for node in attributes if node.value.id == "directions"} == {"__version__"}:
-        found.discard("directions")
     return {module for module in found if module.split(".")[0] == "directions"}
 
 

@@ -62,12 +62,6 @@ def test_without_a_time_short_z_has_no_plan_and_long_z_aims_at_three_minutes():
     assert slow.settings["base_points"] >= 20
 
 
-def test_a_time_too_short_says_the_least():
-    """Which is then enough."""
-    with pytest.raises(ConfigError, match=r"time must be at least [\d.]+ (s|minutes) .*an image takes 0.5 s"):
-        plan_of(DiscoverConfig(time=5.0), image=0.5)
-
-
 def test_what_is_given_is_kept():
     """Also through files, and on resume."""
     config = DiscoverConfig(base_points=7, steps=3, criterion="hessian", time=60.0)

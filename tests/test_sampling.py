@@ -6,7 +6,7 @@ import pytest
 import torch
 from closed import ClosedFormGenerator
 
-from directions.sampling import Points, derived_rng, draw_points, draw_steps, image_map
+from directions.sampling import derived_rng, draw_points, draw_steps
 
 
 def numbers(*key):
@@ -35,18 +35,6 @@ def test_draw_points_draws_only_the_classes_asked_for():
     assert set(points.y.tolist()) == {0, 2}
     assert 150 < int((points.y == 2).sum()) < 250
     assert draw_points(ClosedFormGenerator(num_classes=0), 3, derived_rng(0), classes=(), truncation=1.0).y is None
-
-
-def test_image_map_repeats_points_for_blocks_of_rows():
-    """Row r starts from point r % n, with its class."""
-    generator = ClosedFormGenerator(dim_z=4, resolution=4).double()
-    rng = derived_rng(1)
-    z = torch.randn(3, 4, generator=rng, dtype=torch.float64)
-    points = Points(z, torch.tensor([2, 0, 1]))
-    basis = torch.eye(4, dtype=torch.float64)[:2]
-    w = torch.randn(6, 2, generator=rng, dtype=torch.float64)
-    alone = [generator(z[row % 3] + w[row : row + 1] @ basis, int(points.y[row % 3])) for row in range(6)]
-    torch.testing.assert_close(image_map(generator, points, basis, 1.0)(w), torch.cat(alone))
 
 
 def test_draw_steps_is_uniform_within_the_path_size():

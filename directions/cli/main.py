@@ -16,7 +16,7 @@ from typing import Any, TextIO, cast
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-import directions
+from directions import __version__
 from directions.device import explained
 from directions.errors import Interrupted, NonFiniteError, OutOfMemoryError, RankLostError, UserError
 from directions.files import user_path
@@ -101,7 +101,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"directions {directions.__version__}")
+        typer.echo(f"directions {__version__}")
         raise typer.Exit
 
 

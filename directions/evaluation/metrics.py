@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-import directions
+from directions import __version__
 from directions.errors import UserError, nearest
 from directions.files import explained
 
@@ -184,7 +184,7 @@ class Measuring:
             "network_digest": None if metric.network is None else self._network(metric).digest,
             "seconds": round(time.perf_counter() - started, 1),
             "time": dt.datetime.now().astimezone().isoformat(timespec="seconds"),
-            "directions": directions.__version__,
+            "directions": __version__,
         }
 
     def identity(self, metric: NamedMetric) -> dict[str, Any]:

@@ -8,16 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from closed import ClosedFormGenerator
-from PIL import Image
+from commands import DISCOVER, TRAIN
+from pictures import write_noise
 
 from directions.cli.main import main
 from directions.direction_file import Directions
-
-FAST = "--method adam --steps 3 --batch-size 2 --held-out 3 --held-out-probes 2 --eval-every 2 --final-samples 2"
-TRAIN = (
-    "--resolution 8 --channels 4,4 --dim-z 3 --batch-size 4 --kimg 0.02 --stable-kimg 0.004 --fade-kimg 0.004 "
-    "--stats-every 1 --cache cache"
-)
 
 
 class Result:
@@ -76,7 +71,7 @@ def command(loaded, real_command):
 @pytest.fixture
 def discover(command):
     """Run ``directions discover`` with settings that take no time."""
-    return lambda *arguments: command("discover", *FAST.split(), *arguments)
+    return lambda *arguments: command(*DISCOVER.split(), *arguments)
 
 
 @pytest.fixture
@@ -93,14 +88,10 @@ def run(command):
 @pytest.fixture
 def pictures(tmp_path):
     """A folder of six images, in the folder that the commands run in."""
-    (tmp_path / "pictures").mkdir()
-    for number in range(6):
-        pixels = np.random.default_rng(number).integers(0, 256, (9, 12, 3), np.uint8)
-        Image.fromarray(pixels).save(tmp_path / "pictures" / f"{number}.png")
-    return tmp_path / "pictures"
+    return write_noise(tmp_path / "pictures", 6, 9, 12)
 
 
 @pytest.fixture
 def train(command, pictures):
     """Run ``directions gan train`` with settings that take no time."""
-    return lambda *arguments: command("gan", "train", "--data", "pictures", *TRAIN.split(), *arguments)
+    return lambda *arguments: command(*TRAIN.split(), *arguments)

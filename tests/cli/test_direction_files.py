@@ -40,16 +40,12 @@ def test_name_undo_restores_the_bytes(command, file):
     before = file.read_bytes()
     dry = command("name", file, "5", "rotation", "--dry-run")
     assert dry.out == "5 name: 'd5' -> 'rotation'\nNothing was written (--dry-run).\n"
-    assert not command("name", file, "5", "rotation", "--dry-run", "--json").json["written"]
-    assert command("name", file, "5", "hue", "--dry-run").code == 2
     assert file.read_bytes() == before
     assert sorted(Path.cwd().iterdir()) == [file]  # no lock either
 
     assert command("inspect", file, "--history").out == "Nothing was changed in this file since it was made.\n"
     command("name", file, "0", "x")
-    lines = command("inspect", file, "--history").out.splitlines()
-    assert lines[0].split() == ["when", "(UTC)", "version", "what"]
-    assert lines[1].endswith("0 'left-right': name 'x'")
+    assert command("inspect", file, "--history").out.endswith("0 'left-right': name 'x'\n")
     assert command("inspect", file, "--history", "--json").json[0]["what"] == "0 'left-right': name 'x'"
     command("name", file, "--order", "hue,5")
     assert load_directions(file).order[:3] == (3, 5, 0)

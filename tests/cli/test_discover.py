@@ -7,12 +7,15 @@ import re
 import shlex
 import signal
 import subprocess
-import sys
 from pathlib import Path
+from unittest.mock import Mock
 
+import naive_biggan
 import pytest
 import torch
 from closed import ClosedFormGenerator
+from commands import DISCOVER
+from program import ENVIRONMENT, PROGRAM
 
 from directions.direction_file import load_directions
 from directions.discovery import too_large
@@ -48,25 +51,19 @@ def test_discover_makes_a_run_folder_and_says_what_came_out(discover):
     assert ".py" not in warned.err
 
 
-def test_discover_passes_every_option_on(command, loaded):
+def test_discover_passes_options_on(command, loaded):
     """The resolved configuration of a dry run holds what was given, and nothing is written."""
     given = {
-        "generator": "gen", "weights": "w", "classes": [1, "class 2"], "method": "joint+adam", "base_points": 7,
-        "measurement": "gradients", "output_probes": 3, "starts": 2, "ndirs": 2, "space": "1:3", "layers": "0:1",
-        "truncation": 0.5, "steps": 9, "batch_size": 6, "micro_batch": 3, "num_probes": 3, "epsilon": 0.2,
-        "path_size": 4.0, "learning_rate": 0.3, "decay_steps": 7, "init": "identity", "reduction": "max",
-        "seed": 5, "held_out": 8, "criterion": "both", "time": 600.0,
-        "held_out_probes": 4, "eval_every": 11, "checkpoint_every": 13, "final_samples": 15, "device": "auto",
-        "compile": False, "recompute": False, "precision": "bf16",
+        "generator": "gen", "weights": "w", "classes": [1, "class 2"], "method": "joint+adam", "ndirs": 2,
+        "space": "1:3", "layers": "0:1", "truncation": 0.5, "steps": 9, "reduction": "max", "time": 600.0,
+        "device": "auto",
     }  # fmt: skip
     arguments = []
     for field, value in given.items():
         text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-        arguments += [] if value is False else ["--" + field.replace("_", "-"), text]
+        arguments += [f"--{field}", text]
     result = command("discover", *arguments, "--dry-run").json
-    # The first two are no options, the others of another method.
-    planned = {"hessian_points": None, "free": ["hessian_points"], "layer": None, "pca_of": "activations"}
-    assert result["config"] == given | planned == DiscoverConfig.from_dict(given).to_dict()
+    assert result["config"] == DiscoverConfig(**given).to_dict()
     assert result["resolved"]["ndirs"] == 2
     assert result["resolved"]["layers"] is None  # the generator has only the one
     assert result["resolved"]["classes"] == [1, 2]
@@ -79,6 +76,17 @@ def test_discover_resume_extends_a_run(discover, command, loaded, monkeypatch):
     """--steps adds to the run, all else stays; with nothing left nothing is loaded or written, nor by other weights."""
     discover("--name", "a", "--seed", "4")
     folder = RunFolder(Path("outputs/00000-a"))
+    before = contents(folder.path)
+    for arguments, message in [
+        ("--seed 1", "A resumed run keeps its settings: --seed is 4, got 1. Only --steps,"),
+        ("--epsilon 0.2 --seed 4", "keeps its settings: --epsilon is 0.1, got 0.2. Only"),
+        ("--classes 0", "keeps its settings: --classes is all, got [0]. Only"),
+        ("--steps 2", "Error: --steps must be at least 3, the number already taken, got 2."),
+        ("--out x --name b", "Error: --out and --name cannot be given with --resume"),
+        ("--micro-batch 3", "Error: --micro-batch must divide batch_size 2"),
+    ]:
+        assert command("discover", "--resume", folder.path, *arguments.split()).refuses(message)
+        assert contents(folder.path) == before
     result = command("discover", "--resume", folder.path, "--steps", 5)
     assert result.code == 0, result.err
     assert [line["step"] for line in folder.read_stats()] == [0, 1, 2, 3, 4, 5]
@@ -114,50 +122,43 @@ def test_discover_resume_draws_a_missing_overview(discover, command, monkeypatch
     assert {path: data for path, data in contents("outputs/00000-a").items() if path != overview} == before
 
 
-def test_discover_resume_refuses_other_settings(discover, command):
-    """The run is left as it was."""
-    discover("--name", "a")
-    before = contents("outputs/00000-a")
-    for arguments, message in [
-        ("--seed 1", "A resumed run keeps its settings: --seed is 0, got 1. Only --steps,"),
-        ("--epsilon 0.2 --seed 0", "keeps its settings: --epsilon is 0.1, got 0.2. Only"),
-        ("--classes 0", "keeps its settings: --classes is all, got [0]. Only"),
-        ("--steps 2", "Error: --steps must be at least 3, the number already taken, got 2."),
-        ("--out x --name b", "Error: --out and --name cannot be given with --resume"),
-        ("--micro-batch 3", "Error: --micro-batch must divide batch_size 2"),
-    ]:
-        assert command("discover", "--resume", "outputs/00000-a", *arguments.split()).refuses(message)
-        assert contents("outputs/00000-a") == before
-
-
-@pytest.mark.parametrize(
-    ("error", "code", "message"),
-    [
-        (
-            Interrupted(signal.SIGTERM), 143,
-            "Interrupted by SIGTERM. To go on: directions discover --resume 'my runs/00000-builtin'",
-        ),
-        (NonFiniteError("No number at step 7."), 1, "Error: No number at step 7. Run folder: my runs/00000-builtin"),
-    ],
-)  # fmt: skip
-def test_discover_stopped_says_how_to_go_on(discover, monkeypatch, error, code, message):
+def test_discover_stopped_says_how_to_go_on(discover, monkeypatch):
     """A command that can be pasted into a shell; a failure that is not the user's has another status."""
+    for error, code, message in [
+        (Interrupted(signal.SIGTERM), 143, "To go on: directions discover --resume 'my runs/00000-builtin'"),
+        (NonFiniteError("No number at step 7."), 1, "Error: No number at step 7. Run folder: my runs/00001-builtin"),
+    ]:
+        monkeypatch.setattr("directions.run.record_run", Mock(side_effect=error))
+        result = discover("--out", "my runs")
+        assert (result.code, result.out) == (code, "")
+        assert message in result.err
 
-    def stop(*arguments, **settings):
-        raise error
 
-    monkeypatch.setattr("directions.run.record_run", stop)
-    result = discover("--out", "my runs")
-    assert (result.code, result.out) == (code, "")
-    assert message in result.err
+def test_a_generator_that_does_not_do_is_refused(real_command):
+    """In the sentence of whoever loads it, and no run folder is made; classes and layers by name of one that does."""
+    made = "def without_classes(): return ClosedFormGenerator(num_classes=0)\n"
+    failing = "def failing(): raise FileNotFoundError('no weights.pt')\n"
+    Path("faulty_gan.py").write_text("from closed import ClosedFormGenerator\n" + made + failing)
+    torch.save({"conv.weight": torch.zeros(3, 3)}, "other.pth")
+    torch.save(naive_biggan.random_state(widths=(8, 8, 8), num_classes=1000, attention=()), "G_ema.pth")
+    for arguments, message in [
+        ("other.pth", "Error: other.pth is no plain BigGAN's generator: it has no linear.weight"),
+        ("faulty_gan.py:failing", "Error: faulty_gan.py:failing raised FileNotFoundError: no weights.pt."),
+        ("G_ema.pth --layers 2:9", "Generator 'G_ema.pth' has 3 layers: 0 is the first linear one (4 pixels)"),
+        ("faulty_gan.py:without_classes --classes 3", "--classes must be 'all': generator 'faulty_gan.py:without_cl"),
+    ]:
+        assert real_command("discover", "--generator", *arguments.split()).refuses(message)
+    assert not Path("outputs").exists()
+    given = ["--generator", "G_ema.pth", "--layers", "fine", "--classes", "golden retriever,497,goldfish"]
+    resolved = real_command("discover", *given, "--dry-run").json["resolved"]
+    assert (resolved["classes"], resolved["layers"], resolved["space"]) == ([207, 497, 1], "2:3", "6:9")
 
 
 def test_nothing_that_is_said_stops_what_is_done(tmp_path):
     """A stdout or stderr that is closed or full: the file is there."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    command = f"discover --generator closed:DoubleGenerator --method adam --steps 3 {SMALL} --name a --quiet"
-    command = f"{sys.executable} -m directions {command} >&- 2>/dev/full <&-"
-    subprocess.run(["bash", "-c", command], cwd=tmp_path, env=environment, timeout=300, check=False)
+    command = f"{shlex.join(PROGRAM)} {DISCOVER} --generator closed:DoubleGenerator --name a --quiet"
+    command = ["bash", "-c", f"{command} >&- 2>/dev/full <&-"]
+    subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, timeout=300, check=False)
     assert load_directions(tmp_path / "outputs" / "00000-a" / "directions.safetensors").ndirs == 4
 
 
@@ -211,8 +212,7 @@ def test_discover_out_of_memory_goes_on_with_the_micro_batch_named(discover, com
     """What was learned is kept; the resume command works as it is printed."""
     settings = ["--batch-size", "6", "--checkpoint-every", "50"]
     discover(*settings, "--name", "whole")
-    narrow_generator = Narrow(dim_z=4, resolution=8)
-    monkeypatch.setattr("directions.generators.registry.load_generator", lambda *_, **__: narrow_generator)
+    monkeypatch.setattr("directions.generators.registry.load_generator", Mock(return_value=Narrow(4, 8)))
     result = discover(*settings, "--name", "narrow")
     assert result.refuses("Error: Out of memory with 24 images at once, 4 for each sample of a micro-batch of 6. ")
     assert "Try --micro-batch 3 (or 2, 1): a step keeps its 6 samples" in result.err
@@ -239,11 +239,8 @@ def test_too_large_has_nothing_smaller_than_one():
 
 def test_command_line_explains_memory_that_runs_out_anywhere(command, monkeypatch):
     """Such as while weights are loaded; other errors of the program are not hidden."""
-
-    def fail(*_, **__):
-        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB.\nMore lines.")
-
-    monkeypatch.setattr("directions.generators.registry.load_generator", fail)
+    full = torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB.\nMore lines.")
+    monkeypatch.setattr("directions.generators.registry.load_generator", Mock(side_effect=full))
     result = command("discover")
     assert result.code == 2
     assert result.err.startswith("Error: Out of memory. Close other programs, use a smaller generator")

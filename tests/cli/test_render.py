@@ -6,10 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from closed import ClosedFormGenerator
-from PIL import Image
-
-from directions.direction_file import Directions, load_directions
-from directions.generators.base import ClassNames
+from pictures import shown
 
 SMALL = ["--samples", "2", "--scale", "1", "--quiet", "--json"]
 
@@ -79,23 +76,14 @@ def test_render_does_what_the_dry_run_said(command, run):
 
 def test_render_leaves_hidden_directions_out_of_all(command, run):
     """Unless --all asks for them, or they are named."""
-    directions = load_directions(run / "directions.safetensors")
-    header = directions.header
-    header["directions"][1]["hidden"] = True
-    Directions(directions.matrix, header).save("x.safetensors")
-
-    def shown(*arguments):
-        return command("render", "x.safetensors", "--dry-run", *arguments).json["directions"]
-
-    assert shown() == ["d0", "d2", "d3"]
-    assert shown("--all") == ["d0", "d1", "d2", "d3"]
-    assert shown("-d", "1") == ["d1"]
+    command("name", run / "directions.safetensors", "1", "--hide")
+    for asked, names in (([], ["d0", "d2", "d3"]), (["--all"], ["d0", "d1", "d2", "d3"]), (["-d", "1"], ["d1"])):
+        assert command("render", run, "--dry-run", *asked).json["directions"] == names
 
 
 def test_render_writes_a_word_of_one_z(command, run, monkeypatch):
     """Its letters are the classes, in a column each; one that occurs twice looks the same."""
-    generator = ClosedFormGenerator(dim_z=4, resolution=8)
-    generator.class_names, generator._names = ("A", "B", "C"), ClassNames(("A", "B", "C"))
+    generator = ClosedFormGenerator(dim_z=4, resolution=8, class_names=("A", "B", "C"))
     monkeypatch.setattr("directions.generators.registry.load_generator", lambda *_, **__: generator)
     arguments = ["render", run, "--word", "abCA", "--scale", "1", "--captions", "none", "-d", "0", "--out", "x.png"]
     dry = command(*arguments, "--dry-run").json
@@ -105,7 +93,6 @@ def test_render_writes_a_word_of_one_z(command, run, monkeypatch):
     assert dry["evaluations"] == 3 * 4
     assert dry["settings"]["one_z"]
     assert command(*arguments, "--quiet").code == 0
-    with Image.open("x.png") as image:
-        shown = np.asarray(image)
-    np.testing.assert_array_equal(shown[:, :8], shown[:, 24:])
-    assert (shown[:, :8] != shown[:, 8:16]).any()
+    picture = shown("x.png")[0][0]
+    np.testing.assert_array_equal(picture[:, :8], picture[:, 24:])
+    assert (picture[:, :8] != picture[:, 8:16]).any()

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from fakes import Evil
 from naive import normal, textbook_gram_schmidt
 
 from directions.basis import check_orthonormal
@@ -57,12 +58,22 @@ def test_paper_files_are_converted(key, tmp_path):
     assert load_directions(tmp_path / "out.safetensors").header == directions.header
 
 
+def write(path: Path, content: object) -> Path:
+    """Write a file as other programs do: an array, bytes, or what torch.save takes."""
+    with path.open("wb") as file:
+        if isinstance(content, np.ndarray):
+            np.save(file, content, allow_pickle=True)
+        else:
+            file.write(content) if isinstance(content, bytes) else torch.save(content, file)
+    return path
+
+
 @pytest.fixture
 def twin(tmp_path, monkeypatch):
     """A file that counts as the paper's goldens-mid, and one that does as its goldens."""
     for key, size in (("goldens-mid", 40), ("goldens", 120)):
-        torch.save(normal(size, size), tmp_path / f"{key}.pt")
-        known = dataclasses.replace(PUBLISHED_FILES[key], sha256=sha256_of(tmp_path / f"{key}.pt"))
+        path = write(tmp_path / f"{key}.pt", normal(size, size))
+        known = dataclasses.replace(PUBLISHED_FILES[key], sha256=sha256_of(path))
         monkeypatch.setitem(PUBLISHED_FILES, key, known)
     return tmp_path
 
@@ -90,39 +101,27 @@ def test_published_names_belong_to_the_published_space(twin):
     assert directions.header["source"]["published"] == "goldens-mid"
 
 
-def test_turn_is_recorded(tmp_path):
-    """Two rows at 45 degrees: the second is turned by 45."""
-    torch.save(torch.tensor([[2.0, 0, 0, 0, 0, 0], [3.0, 3, 0, 0, 0, 0]]), tmp_path / "our_goldens.pt")
-    directions = convert(tmp_path / "our_goldens.pt", SMALL)
-    assert directions.header["source"]["published"] is None
-    assert directions.header["source"]["largest_turn_degrees"] == pytest.approx(45, abs=1e-3)
-    np.testing.assert_allclose(directions.matrix[1], [0, 1, 0, 0, 0, 0], atol=1e-6)
-
-
-def test_orthogonal_deformator_gives_what_it_makes_of_unit_vectors(tmp_path):
-    """Direction k is the column k of the exponential of M − Mᵀ, here by its series."""
+def test_deformator_gives_what_it_makes_of_unit_vectors(tmp_path):
+    """The columns of the exponential of M − Mᵀ, here by its series; or those of a linear map, and not its bias."""
     half = 0.3 * normal(6, 6)
-    torch.save({"log_mat_half": half}, tmp_path / "deformator.pt")
     skew = half - half.T
     exponential = sum(torch.linalg.matrix_power(skew, power) / math.factorial(power) for power in range(19))
-    directions = convert(tmp_path / "deformator.pt", SMALL)
+    directions = convert(write(tmp_path / "deformator.pt", {"log_mat_half": half}), SMALL)
     np.testing.assert_allclose(directions.matrix, exponential.T.numpy(), atol=1e-6)
     assert directions.header["source"]["form"] == "deformator, orthogonal"
-
-
-def test_linear_deformator_gives_its_columns(tmp_path):
-    """Fewer directions than components; its bias is no part of a direction."""
-    weight = normal(6, 4)
-    torch.save({"linear.weight": weight, "linear.bias": normal(6)}, tmp_path / "deformator.pt")
-    directions = convert(tmp_path / "deformator.pt", SMALL)
-    np.testing.assert_allclose(directions.matrix, textbook_gram_schmidt(weight.T).numpy(), atol=1e-6)
+    state = {"linear.weight": normal(6, 4), "linear.bias": normal(6)}  # fewer directions than components
+    directions = convert(write(tmp_path / "deformator.pt", state), SMALL)
+    expected = textbook_gram_schmidt(state["linear.weight"].T)
+    np.testing.assert_allclose(directions.matrix, expected.numpy(), atol=1e-6)
 
 
 def test_arrays_are_converted(tmp_path):
-    """Rows of a .npy of any real type."""
-    np.save(tmp_path / "a.npy", np.array([[1, 1, 0, 0, 0, 0], [0, 2, 0, 0, 0, 0]]))
-    directions = convert(tmp_path / "a.npy", SMALL, names={1: "up"}, classes=[3], path_size=2)
+    """Rows of a .npy of any real type; two at 45 degrees: the second is turned by 45, which is recorded."""
+    path = write(tmp_path / "a.npy", np.array([[1, 1, 0, 0, 0, 0], [0, 2, 0, 0, 0, 0]]))
+    directions = convert(path, SMALL, names={1: "up"}, classes=[3], path_size=2)
     np.testing.assert_allclose(directions.matrix[0, :2], [0.5**0.5, 0.5**0.5], atol=1e-6)
+    np.testing.assert_allclose(directions.matrix[1, :2], [-(0.5**0.5), 0.5**0.5], atol=1e-6)
+    assert directions.header["source"]["largest_turn_degrees"] == pytest.approx(45, abs=1e-3)
     assert directions.names == ("d0", "up")
     assert directions.path_sizes == (2, 2)
     header = directions.header
@@ -130,51 +129,37 @@ def test_arrays_are_converted(tmp_path):
     assert (header["classes"], header["method"], header["source"]["form"]) == ([3], "converted", "array (.npy)")
 
 
-class Evil:
-    """What must never be unpickled."""
-
-    def __reduce__(self):
-        return (print, ("this was run",))
+AXES = np.eye(2, 6)
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("content", "settings", "message"),
     [
-        (Evil(), "holds more than tensors: .*never done"),
-        (np.array([Evil()], dtype=object), "holds Python objects. .*never done"),
-        (b"\x93NUMPY\x01\x00half", "is damaged or half a file"),
-        ({"fc1.weight": normal(2, 2)}, "deformator with hidden layers"),
-        ({"shared.weight": normal(2, 2)}, r"no deformator: .* got shared.weight \(2, 2\).* a generator"),
-        (normal(7, 6), "7 directions of 6 components: .* transpose it"),
-        (torch.ones(2, 6), "holds no basis. Row 1 of A"),
-        (normal(2, 4), "have 4 components, but space 0:6 of 'small' has 6. Say .* --space, such as 0:4"),
-        (normal(2, 8), "have 8 components, but space 0:6 of 'small' has 6. They belong to another generator"),
+        (Evil(), {}, "holds more than tensors: .*never done"),
+        (np.array([Evil()], dtype=object), {}, "holds Python objects. .*never done"),
+        (b"\x93NUMPY\x01\x00half", {}, "is damaged or half a file"),
+        ({"fc1.weight": normal(2, 2)}, {}, "deformator with hidden layers"),
+        ({"shared.weight": normal(2, 2)}, {}, r"no deformator: .* got shared.weight \(2, 2\).* a generator"),
+        (normal(7, 6), {}, "7 directions of 6 components: .* transpose it"),
+        (torch.ones(2, 6), {}, "holds no basis. Row 1 of A"),
+        (normal(2, 4), {}, "have 4 components, but space 0:6 of 'small' has 6. Say .* --space, such as 0:4"),
+        (normal(2, 8), {}, "have 8 components, but space 0:6 of 'small' has 6. They belong to another generator"),
+        (AXES, {"space": "0:5"}, "have 6 components, but space 0:5 of 'small' has 5"),
+        (AXES, {"published": "golden"}, "published must be one of .* Did you mean 'goldens'"),
+        (AXES, {"names": {2: "hue"}}, "index from 0 to 1, got 2=hue"),
+        (AXES, {"names": {0: "hue", 1: "hue"}}, "the same name, 'hue'"),
+        (AXES, {"names": {0: "hue, size"}}, "must have no comma"),
     ],
 )
-def test_what_cannot_be_converted_is_refused(content, message, tmp_path, capsys):
+def test_what_cannot_be_converted_is_refused(content, settings, message, tmp_path, capsys):
     """And nothing in it is run."""
-    with (tmp_path / "file").open("wb") as file:
-        if isinstance(content, np.ndarray):
-            np.save(file, content, allow_pickle=True)
-        else:
-            file.write(content) if isinstance(content, bytes) else torch.save(content, file)
     with pytest.raises(UserError, match=message):
-        convert(tmp_path / "file", SMALL)
+        convert(write(tmp_path / "file", content), SMALL, **settings)
     assert "this was run" not in capsys.readouterr().out
 
 
-def test_wrong_settings_and_direction_files_are_refused(tmp_path):
-    """What is allowed is said; a direction file needs no conversion."""
-    np.save(tmp_path / "a.npy", np.eye(2, 6))
-    convert(tmp_path / "a.npy", SMALL).save(tmp_path / "a.safetensors")
+def test_direction_file_needs_no_conversion(tmp_path):
+    """It is said."""
+    convert(write(tmp_path / "a.npy", AXES), SMALL).save(tmp_path / "a.safetensors")
     with pytest.raises(UserError, match="is a direction file already"):
         convert(tmp_path / "a.safetensors", SMALL)
-    for settings, message in (
-        ({"published": "golden"}, "published must be one of .* Did you mean 'goldens'"),
-        ({"names": {2: "hue"}}, "index from 0 to 1, got 2=hue"),
-        ({"names": {0: "hue", 1: "hue"}}, "the same name, 'hue'"),
-        ({"names": {0: "hue, size"}}, "must have no comma"),
-        ({"space": "0:5"}, "have 6 components, but space 0:5 of 'small' has 5"),
-    ):
-        with pytest.raises(UserError, match=message):
-            convert(tmp_path / "a.npy", SMALL, **settings)

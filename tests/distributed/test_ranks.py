@@ -58,8 +58,7 @@ def test_device_is_the_gpu_of_the_local_rank(monkeypatch):
 )
 def test_what_goes_wrong_is_told_once(tmp_path, work, codes, message):
     """By the rank that knew first; none is left waiting, not even for one that hangs."""
-    environment = {"DIRECTIONS_TIMEOUT": "2"} if "hanging" in work else {}
-    started = Started(told, *work, out=tmp_path, environment=environment)
+    started = Started(told, *work, out=tmp_path, timeout=2 if "hanging" in work else 60)
     if "hanging" in work:
         started.processes[0].join(20)
         started.processes[1].kill()

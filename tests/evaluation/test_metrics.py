@@ -9,24 +9,11 @@ import numpy as np
 import pytest
 import torch
 from closed import ClosedFormGenerator
+from fakes import Pixels
 
 from directions.evaluation import image_metrics
 from directions.evaluation.activeness import component_activeness, diagonalness
 from directions.evaluation.metrics import METRICS, Measuring, MetricFile, find_metrics
-
-
-class Pixels(torch.nn.Module):
-    """A feature network of no cost: features are the first pixels, distances squared differences."""
-
-    name, num_features, digest = "effnetlite0", 4, "0" * 64
-    seen = 0
-
-    def forward(self, images):
-        Pixels.seen += len(images)
-        return images.flatten(1)[:, :4]
-
-    def distances(self, first, second):
-        return (first - second).square().flatten(1).mean(dim=1)
 
 
 class Images:

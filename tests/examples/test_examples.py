@@ -21,10 +21,6 @@ from directions.generators.registry import load_generator
 FOLDER = Path(__file__).parents[2] / "examples"
 
 
-def example(name):
-    return load_program(f"examples/{name}.py")
-
-
 @pytest.fixture
 def file(tmp_path):
     generator = ClosedFormGenerator(dim_z=4, resolution=8)
@@ -36,7 +32,7 @@ def file(tmp_path):
 
 def test_notebook(file, monkeypatch, capsys):
     """The table, the picture, the name."""
-    module = example("notebook")
+    module = load_program("examples/notebook.py")
     monkeypatch.setattr(module, "load_generator", lambda name: ClosedFormGenerator(dim_z=4, resolution=8))
     module.main(file)
     folder = Path(file).parent
@@ -81,7 +77,7 @@ def test_discover_notebook_runs_from_top_to_bottom(tmp_path, monkeypatch):
 )
 def test_other_examples(file, capsys, name, shape):
     """Images change along a path and from moved latents; amounts come back, up to the little that was added."""
-    made = example(name).main(file)
+    made = load_program(f"examples/{name}.py").main(file)
     if shape is None:
         np.testing.assert_allclose(made[0, :2], [2.0, -1.0], atol=0.5)
         assert "not explained by any direction" in capsys.readouterr().out

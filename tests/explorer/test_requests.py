@@ -13,7 +13,6 @@ from directions.direction_file import edit_directions, load_directions
 from directions.explorer.guard import MAX_BODY
 
 GONE = "load the page again"
-HEADERS = {"X-Directions-Token": TOKEN, "Content-Type": "application/json"}
 
 
 def test_change_writes_on_the_file(page):
@@ -66,15 +65,6 @@ def test_file_that_went_bad_is_reported(page):
     assert page.client.get("/api/file").status_code == 200
 
 
-def test_nothing_else_is_served(page):
-    """No file but the page's own three, whatever the path."""
-    answers = {"GET /no": 404, "GET /page/..%2f..%2fconfig.py": 404, "GET /api/image": 405, "DELETE /": 405}
-    for asked, status in answers.items():
-        answer = page.client.request(*asked.split(), headers=HEADERS)
-        assert answer.status_code == status
-        assert set(answer.json()) == {"error"}
-
-
 @pytest.mark.parametrize("path", ["/", "/page/explore.js", "/api/file", "/none"])
 def test_every_answer_keeps_the_page_in(page, path):
     """Scripts, styles and requests from this address only, nothing inline; nobody frames it or guesses at its type."""
@@ -89,41 +79,47 @@ def test_every_answer_keeps_the_page_in(page, path):
         assert forbidden not in answer.text
 
 
-def test_other_host_names_are_turned_away(page):
-    """A name elsewhere that points to this machine (DNS rebinding) reads nothing."""
-    for host in ("evil.example:8160", "127.0.0.1.evil.example", "", "[::2]"):
-        answer = page.client.get("/api/file", headers={"Host": host})
-        assert answer.status_code == 403
-        assert "127.0.0.1 and localhost only" in answer.json()["error"]
+KNOWN = {"X-Directions-Token": TOKEN}
+ELSEWHERE = {"Sec-Fetch-Site": "cross-site"}
 
 
 @pytest.mark.parametrize(
-    ("headers", "status"),
+    ("asked", "headers", "status"),
     [
-        ({}, 403),
-        ({"X-Directions-Token": "wrong"}, 403),
-        ({"X-Directions-Token": TOKEN, "Origin": "http://127.0.0.1:9999"}, 403),
-        ({"X-Directions-Token": TOKEN, "Sec-Fetch-Site": "cross-site"}, 403),
-        ({"X-Directions-Token": TOKEN, "Content-Type": "text/plain"}, 415),
-        ({"X-Directions-Token": TOKEN, "Origin": "http://127.0.0.1:8160", "Sec-Fetch-Site": "same-origin"}, 200),
+        # No file but the page's own three, whatever the path.
+        ("GET /no", {}, 404),
+        ("GET /page/..%2f..%2fconfig.py", {}, 404),
+        ("GET /api/image", {}, 405),
+        ("DELETE /", KNOWN, 405),
+        # A name elsewhere that points to this machine (DNS rebinding) reads nothing.
+        ("GET /api/file", {"Host": "evil.example:8160"}, 403),
+        ("GET /api/file", {"Host": "127.0.0.1.evil.example"}, 403),
+        ("GET /api/file", {"Host": "[::2]"}, 403),
+        # A link of another site opens the page; what embeds something is refused.
+        ("GET /", ELSEWHERE, 200),
+        ("GET /page/explore.js", ELSEWHERE, 403),
+        ("GET /api/file", ELSEWHERE, 403),
+        # A write needs the token of this start, JSON, and no origin but the page's.
+        ("POST /api/change", {}, 403),
+        ("POST /api/change", {"X-Directions-Token": "wrong"}, 403),
+        ("POST /api/change", KNOWN | {"Origin": "http://127.0.0.1:9999"}, 403),
+        ("POST /api/change", KNOWN | ELSEWHERE, 403),
+        ("POST /api/change", KNOWN | {"Content-Type": "text/plain"}, 415),
+        ("POST /api/change", KNOWN | {"Origin": "http://127.0.0.1:8160", "Sec-Fetch-Site": "same-origin"}, 200),
     ],
     ids=str,
 )
-def test_other_sites_can_change_nothing(page, headers, status):
-    """A write needs the token of this start, JSON, and no origin but the page's."""
+def test_only_the_page_is_answered(page, asked, headers, status):
+    """Others get a sentence, and change nothing."""
     before = page.path.read_bytes()
-    content = json.dumps({"id": page.ids[0], "name": "hacked"})
-    answer = page.client.post("/api/change", content=content, headers={"Content-Type": "application/json"} | headers)
+    content = json.dumps({"id": page.ids[0], "name": "hacked"}) if "POST" in asked else None
+    answer = page.client.request(
+        *asked.split(), content=content, headers={"Content-Type": "application/json"} | headers
+    )
     assert answer.status_code == status
-    assert (page.path.read_bytes() == before) == (status != 200)
-
-
-def test_other_sites_may_link_here_but_embed_nothing(page):
-    """A link opens the page; a picture or script of another site is refused."""
-    elsewhere = {"Sec-Fetch-Site": "cross-site"}
-    assert page.client.get("/", headers=elsewhere).status_code == 200
-    assert page.client.get("/page/explore.js", headers=elsewhere).status_code == 403
-    assert page.client.get("/api/file", headers=elsewhere).status_code == 403
+    assert status == 200 or set(answer.json()) == {"error"}
+    assert "Host" not in headers or "127.0.0.1 and localhost only" in answer.json()["error"]
+    assert (page.path.read_bytes() != before) == (asked.startswith("POST") and status == 200)
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -131,19 +127,21 @@ def test_body_that_is_too_large_is_refused(page, streamed):
     """By its length if it says it, else when it is reached."""
     data = b" " * (MAX_BODY + 1)
     content = (data[start : start + 4096] for start in range(0, len(data), 4096)) if streamed else data
-    answer = page.client.post("/api/change", content=content, headers=HEADERS)
+    answer = page.client.post("/api/change", content=content, headers=KNOWN | {"Content-Type": "application/json"})
     assert answer.status_code == 413
     assert str(MAX_BODY) in answer.json()["error"]
 
 
 def test_failure_of_ours_is_told_without_its_inside(page, monkeypatch, caplog):
-    """The terminal gets the traceback, the page a sentence."""
+    """The terminal gets the traceback, the page a sentence; and the page goes on."""
     page.client.__init__(page.client.app, base_url="http://127.0.0.1", raise_server_exceptions=False)
-    monkeypatch.setattr("directions.explorer.painter.encode", lambda *_: 1 / 0)
-    answer = page.image(seeds=[77])
+    with monkeypatch.context() as patch:
+        patch.setattr("directions.explorer.painter.encode", lambda *_: 1 / 0)
+        answer = page.image(seeds=[77])
     assert answer.status_code == 500
     assert answer.json() == {"error": "The program failed; its terminal says how."}
     assert "division by zero" in caplog.text
+    assert page.image(seeds=[77]).status_code == 200
 
 
 def test_fuzzed_requests_are_answered_or_refused():
@@ -161,21 +159,14 @@ NOBODY = "0" * 16
     ("where", "changes", "message"),
     [
         ("change", {}, "There is nothing to write"),
-        ("change", {"name": ""}, "must be 1 to 64 printable characters"),
         ("change", {"name": "up-down"}, "have the same name"),
-        ("change", {"name": "\u202egnp.exe"}, "printable"),
         ("change", {"name": "x" * 5000}, "must be 1 to 64 printable characters"),
         ("change", {"path_size": 0}, "The path_size of direction 0 must be a positive number, got 0"),
-        ("image", {"seeds": []}, "seeds: Tuple should have at least 1 item"),
         ("image", {"class": 3}, "class must be from 0 to 2, one for all or for each seed, got 3"),
-        ("image", {"moves": {NOBODY: 101}}, "less than or equal to 100, got 101"),
-        ("image", {"layers": [2, 1]}, "layers"),
         ("image", {"sedes": [1]}, "sedes: Extra inputs are not permitted"),
         ("image", {"moves": {NOBODY: 1.0}}, GONE),
         ("change", {"id": NOBODY, "name": "x"}, GONE),
         ("preview", {"id": NOBODY}, GONE),
-        ("suggestion", {"id": NOBODY}, GONE),
-        ("python", {"moves": {NOBODY: 1.0}}, GONE),
         ("animation", {"direction": NOBODY}, GONE),
     ],
     ids=lambda value: str(value)[:40],
@@ -184,7 +175,7 @@ def test_request_that_is_wrong_is_explained_and_leaves_the_file(page, where, cha
     """What, what was got, what is allowed; a page of an older file is told to load again."""
     before = page.path.read_bytes()
     starts = {"image": page.view(client="c" * 8, number=1), "change": {"id": page.ids[0]}}
-    starts |= {"python": page.view(), "animation": page.view()}
+    starts["animation"] = page.view()
     answer = page.post(where, starts.get(where, {}) | changes)
     assert answer.status_code == (409 if message == GONE else 400)
     assert message in answer.json()["error"]

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from fakes import Evil
 from file_server import serve
 from pytorch_pretrained_biggan import BigGAN, BigGANConfig
 from torch import nn
@@ -251,13 +252,6 @@ def test_no_home_is_needed_for_what_is_here():
     code = "import pwd\npwd.getpwuid = {}.__getitem__\nfrom directions import load_generator\nload_generator()"
     kept = {name: value for name, value in os.environ.items() if name != "HOME"}
     subprocess.run([sys.executable, "-c", code], env=kept, check=True)
-
-
-class Evil:
-    """What must never be unpickled."""
-
-    def __reduce__(self):
-        return (print, ("this was run",))
 
 
 def write(path: Path, kind: str, content: object = STATE) -> Path:

@@ -51,13 +51,12 @@ def file(hub):
     return folder / FILE_NAME
 
 
-def put(hub, directions=None, **files):
+def put(hub, **files):
     """Commit to the Hub as a user would; then forget the requests."""
-    found = directions or blob_directions()
+    found = blob_directions()
     made = {FILE_NAME: pack(found.matrix, found.header), **card_and_pictures(found.header, ID)} | files
-    address = push(made, ID, message="first")
+    push(made, ID, message="first")
     hub.requests.clear()
-    return address
 
 
 def test_push_commits_file_card_and_pictures(hub, file, capsys):
@@ -80,7 +79,7 @@ def test_push_commits_file_card_and_pictures(hub, file, capsys):
     assert main(["push", str(file.parent), ID, "--license", "mit", "--private"]) == 0
     out = capsys.readouterr().out
     assert re.fullmatch(rf"6 directions, 4 files: {hub.address}/{ID}/commit/[0-9a-f]{{40}}\n", out)
-    files = hub.files(ID)
+    files = hub.revisions[ID]["main"]
     assert set(files) == {FILE_NAME, "README.md", "pictures/overview.gif", "pictures/contact_sheet.png"}
     assert hub.private[ID]
     assert sum("/commit/" in request for request in hub.requests) == 1
@@ -118,7 +117,7 @@ def test_is_hub_id_knows_paths(tmp_path, monkeypatch):
 
 
 def test_missing_things_and_wrong_content_are_told_apart(hub):
-    """A repository, a revision, the file in it; what is not the file of the digest, or something else."""
+    """A repository, a revision, the file in it, and something else under its name."""
 
     def refuses(message, **where):
         with pytest.raises(UserError, match=message):
@@ -127,9 +126,6 @@ def test_missing_things_and_wrong_content_are_told_apart(hub):
     refuses(r"few cannot be fetched: .* knows no such repository, or you may not see it")
     put(hub)
     refuses("owner/few has no revision 'nope'", revision="nope")
-    hub.corrupt = True
-    refuses("is not a usable direction file")
-    hub.corrupt = False
     put(hub, **{FILE_NAME: b"\x80\x04" + bytes(100)})
     refuses("it is a pickle; unpickling can run any code")
     hub.revisions[ID]["main"].pop(FILE_NAME)

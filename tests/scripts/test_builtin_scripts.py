@@ -43,18 +43,6 @@ def write_letters(folder: Path, count: int = 52, side: int = 32) -> Path:
     return folder
 
 
-def test_rank_matching_is_the_wasserstein_distance(scripts):
-    """Against itself 0, against itself moved by 2 it is 4, whatever the order and how few are looked at."""
-    from matching import rank_matching
-
-    data = torch.randn(1000, generator=torch.Generator().manual_seed(0))
-    mixed = data[torch.randperm(1000)]
-    assert float(rank_matching(mixed[:10], mixed, data)) == 0
-    assert float(rank_matching(mixed[:10] + 2, mixed + 2, data)) == pytest.approx(4)
-    # Half as wide: each value is half of what is wanted there, and that counts four times.
-    assert float(rank_matching(mixed / 2, mixed / 2, data)) == pytest.approx(float(data.square().mean()), rel=1e-5)
-
-
 def test_scaled_latents_are_the_same_network(scripts, tmp_path):
     """What is packaged makes of z what training's network makes of ``scale`` times z."""
     import train

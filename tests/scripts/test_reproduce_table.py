@@ -6,9 +6,8 @@ import json
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+from pictures import write_noise
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -25,14 +24,11 @@ def table(monkeypatch):
         sys.modules.pop(name, None)
 
 
-def settings(table, cell, *arguments):
-    return table.settings_of(cell, table.parse_arguments(["--folder", "cells", *arguments]))
-
-
 @pytest.mark.parametrize("scale", ["small", "paper"])
 def test_rows_differ_in_what_they_are_about(table, scale):
     """Half the length for what fine-tuning starts from, as much in all for every other row."""
-    of = {row: settings(table, table.Cell("clevr-1fov", row, 3), "--scale", scale) for row in table.ROWS}
+    asked = table.parse_arguments(["--folder", "cells", "--scale", scale])
+    of = {row: table.settings_of(table.Cell("clevr-1fov", row, 3), asked) for row in table.ROWS}
     total = of["progan+"].kimg
     assert {row: config.kimg / total for row, config in of.items()} == {
         "infogan": 1, "progan+": 1, "progan": 0.5, "hp": 1, "hp-ft": 0.5
@@ -100,13 +96,9 @@ def test_long_runs_go_on_from_one_another(table, tmp_path, monkeypatch):
     monkeypatch.setattr(curves, "RUNS", dict.fromkeys((curves.PLAIN, curves.MIDDLE, curves.Run("hp", 10, "mean")), ""))
     small = {"channels": (4, 4, 4), "dim_z": 3, "batch_size": 4, "stable_kimg": (20, 0, 0)}
     monkeypatch.setattr(curves, "SETTINGS", curves.SETTINGS | small | {"fade_kimg": (0, 0, 0)})
-    (tmp_path / "real").mkdir()
-    for number in range(12):
-        Image.fromarray(np.random.default_rng(number).integers(0, 256, (16, 16, 3), np.uint8)).save(
-            tmp_path / "real" / f"{number}.png"
-        )
+    real = write_noise(tmp_path / "real", 12, 16, 16)
     asked = table.parse_arguments(["--scale", "long", "--kimg", "0.052", "--folder", str(tmp_path / "runs")])
-    asked.data, asked.metrics = {"clevr-simple": str(tmp_path / "real")}, ()
+    asked.data, asked.metrics = {"clevr-simple": str(real)}, ()
     curves.Curves(asked).walk()
     penalties = json.loads((tmp_path / "runs" / "penalties.json").read_text())
     points = {path.parent.name: json.loads((path / "config.json").read_text())["training"]
