@@ -6,6 +6,7 @@ The builder of the site (``mkdocs.yml``) calls this; the Python reference is tak
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 import typer
 from mkdocs.config.defaults import MkDocsConfig
@@ -23,8 +24,16 @@ def command_line() -> str:
         found = getattr(importlib.import_module(f"directions.cli.{module}"), verb)
         whole.add_typer(found) if isinstance(found, typer.Typer) else whole.command(verb)(found)
     command = typer.main.get_command(whole)
+    whole_sentences(command)
     context = command.make_context("directions", [], resilient_parsing=True)
     return get_docs_for_click(obj=command, ctx=context, name="directions", title="Command line")
+
+
+def whole_sentences(command: Any) -> None:
+    """Let lists of commands have the first paragraph of each one's help, not its first 45 characters."""
+    for verb in getattr(command, "commands", {}).values():
+        verb.short_help = (verb.help or "").split("\n\n")[0].replace("\n", " ")
+        whole_sentences(verb)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

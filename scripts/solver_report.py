@@ -225,7 +225,7 @@ def write_report(folder: Path, out: Path) -> None:
         first.get("scored_by")
         or f"*penalty*: held out, of the result, at {scores.get('points', 64)} places that are not those of "
         "`discover`; the picture shows the way there at fewer.",
-        f"*to …*: seconds until the held-out penalty is within {NEAR} of the best method's mean over seeds.",
+        f"*to …*: seconds to this held-out penalty, which is {NEAR} times the best method's mean over seeds.",
         "*seeds agree*: mean |cosine| between the directions of two seeds, weighted by activeness.",
         "",
         f"![Held-out penalty against seconds]({out.name}.png)",

@@ -14,7 +14,7 @@ import pytest
 from directions.cli.main import main
 
 ROOT = Path(__file__).parents[1]
-TROUBLES = re.findall(r"^`(.+)`$", (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8"), re.MULTILINE)
+TROUBLES = re.findall(r"^- `([^`]+)`: ", (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8"), re.MULTILINE)
 
 
 def test_a_quoted_message_is_one_of_the_programs() -> None:

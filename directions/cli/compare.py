@@ -21,7 +21,7 @@ class Shared(DiscoverConfig):
     """Settings of `directions discover`, with other defaults."""
 
     time: float | None = setting(
-        None, "How long each run may take: what was not given is chosen to fit.", panel="What to learn", gt=0,
+        None, "How long each run may take; settings that are not given are chosen to fit.", panel="What to learn", gt=0,
         metavar="90s|10m|2h", from_text=parse_time, shown="no plan",
     )  # fmt: skip
     held_out: int = setting(32, "Samples in each run's own held-out set.", panel=_RUNS, ge=1)
@@ -45,12 +45,12 @@ def compare(
         int, typer.Option(min=8, help="Base points at which pictures are judged.", rich_help_panel=_WHAT)
     ] = 64,
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder; what is there is used again.", rich_help_panel=OUTPUT)
+        Path, typer.Option("--out", "-o", help="Folder; runs in it are used again.", rich_help_panel=OUTPUT)
     ] = Path("comparison"),
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run methods on a generator and judge them at the same held-out places; a run that is there is used again."""
+    """Run several methods on a generator and judge their directions at the same held-out places."""
     from directions.compare import PRESETS, Comparison, table
     from directions.generators.registry import load_generator
     from directions.run import StopSignals

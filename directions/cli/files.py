@@ -50,7 +50,7 @@ To = Annotated[Path, option(OUTPUT, "Direction file to write.", "--to", "-o", me
 Overwrite = Annotated[bool, option(OUTPUT, "Replace the file if it is there.", "--overwrite")]
 AsJson = Annotated[bool, option(OUTPUT, "Print the result as JSON.", "--json")]
 History = Annotated[bool, option(None, "Show what was changed in the file, when, and by which version.", "--history")]
-Header = Annotated[bool, option(None, "Print the whole header, or with --history that, as JSON.", "--json")]
+Header = Annotated[bool, option(None, "Print the whole header as JSON, or with --history the history.", "--json")]
 
 Suggest = Annotated[bool, option(None, "Suggest names by what pictures of each show; makes images.", "--suggest")]
 

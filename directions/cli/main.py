@@ -31,7 +31,7 @@ VERBS = {
         "evaluate",
         "Fill in activeness, path sizes and penalty shares in a file that has none, such as a converted one.",
     ),
-    "compare": ("compare", "Run methods on a generator, or use runs that are there, and judge them alike."),
+    "compare": ("compare", "Run several methods on a generator and judge their directions at the same places."),
     "name": ("files", "Name directions, set how far they go, and leave notes; every change can be undone."),
     "select": ("files", "Take some directions of a file into one of their own, in the order given."),
     "merge": ("files", "Put the directions of several files of the same generator into one."),

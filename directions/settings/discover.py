@@ -162,15 +162,15 @@ class DiscoverConfig(Settings):
     criterion: Criterion = _learn(
         "hessian",
         "hessian: the Hessian Penalty; jacobian: OroJaR's, from 2|z| images a base point; both: the sum of the two.",
-        shown="hessian; planned where z is long",
+        shown="hessian; with more than 16 components by the plan",
     )
     time: float | None = _learn(
-        None, "How long the run may take: what was not given is chosen to fit.", gt=0, metavar="90s|10m|2h",
-        from_text=parse_time, shown="about 3m where z is long",
+        None, "How long the run may take; settings that are not given are chosen to fit.", gt=0, metavar="90s|10m|2h",
+        from_text=parse_time, shown="no plan; with more than 16 components under 2m, with more than 24 about 3m",
     )  # fmt: skip
     # With fewer directions than the searched space has components, the penalty is lowest for those that do nothing.
     ndirs: int | None = _learn(
-        None, "Number of directions. Fewer than the space has: adam finds idle ones, joint keeps the most active.",
+        None, "Number of directions. With fewer than the space has, adam finds idle ones, joint keeps the most active.",
         ge=1, shown="size of the space",
     )  # fmt: skip
     space: Annotated[str | None, BeforeValidator(check_range)] = _learn(
@@ -189,7 +189,7 @@ class DiscoverConfig(Settings):
     path_size: float = _sample(5.0, "Samples are moved up to this far along a direction, in units of z.", gt=0)
     num_probes: int = _penalty(2, "Random sign vectors per sample.", ge=2, why=_VARIANCE)
     epsilon: float = _penalty(0.1, "Finite-difference step, in units of z.", gt=0)
-    reduction: Reduction = _penalty("mean", "Over samples, pixels and channels.")
+    reduction: Reduction = _penalty("mean", "Of the penalty over samples, pixels and channels.")
     base_points: int = _joint(90, "Places at which Hessians or Jacobians are measured.", ge=1)
     hessian_points: int | None = setting(
         None, "Criterion both: places at which Hessians are measured too, as many if None.", ge=1, hidden=True
@@ -199,7 +199,7 @@ class DiscoverConfig(Settings):
         "size of the space.",
     )  # fmt: skip
     output_probes: int = _joint(4, "Random combinations of pixels at a place, for gradients.", ge=1)
-    starts: int = _joint(8, "Bases to diagonalise from; the best result counts.", ge=1)
+    starts: int = _joint(8, "Bases to diagonalise from, at most; the best result is kept.", ge=1)
     steps: int = _optimiser(
         None, "Number of steps, also in all when resuming.", ge=1, shown="400; with --method voynov 2000"
     )

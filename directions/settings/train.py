@@ -125,7 +125,7 @@ class TrainConfig(Settings):
     penalty_ramp_kimg: float = _penalty(0.0, "λ rises from 0 over so many kimg.", ge=0)
     penalty_reduction: Literal["max", "mean"] = _penalty(
         "max", "What is taken of each activation over batch, places and channels: the largest value, as the paper's "
-        "GANs do, or the mean; λ is of either.",
+        "GANs do, or the mean; each needs its own λ.",
     )  # fmt: skip
     penalty_layers: str = _penalty(
         "paper", "Activations after pixel norm: paper (up to 64 pixels), all, or numbers such as 0-5,8 (two a "

@@ -27,7 +27,7 @@ _what = partial(setting, panel=_WHAT)
 _hardware = partial(setting, panel=HARDWARE)
 _output = partial(setting, panel=OUTPUT)
 
-_RUNS = "Run folders, or other generators as load_generator takes them."
+_RUNS = "Run folders, or other generators by name, folder or FILE.py:FUNCTION."
 _JSON = typer.Option("--json", help="Print one JSON line a metric, as in the file.", rich_help_panel=OUTPUT)
 
 
@@ -42,11 +42,11 @@ class EvaluateSettings(Settings):
         None, "Real images, for Fréchet distances.", metavar="FOLDER", shown="those of the training"
     )
     data_format: DataFormat | None = _what(
-        None, "How they are laid out, as in gan train.",
+        None, "How the real images are laid out, as in gan train.",
         shown="as the training read its own images; for others pairs if it had pairs, else auto",
     )  # fmt: skip
     on_broken: OnBroken | None = _what(
-        None, "What to do with one that cannot be read.", shown="as in the training for its own images; else refuse"
+        None, "What to do with an unreadable image.", shown="as in the training for its own images; else refuse"
     )
     again: bool = _what(False, "Measure what has been measured before once more.", flags=("--again",))
     classes: str = setting(
@@ -80,7 +80,7 @@ def _print_metrics(wanted: bool) -> None:
 
 
 _LIST = typer.Option(
-    "--list", callback=_print_metrics, is_eager=True, rich_help_panel=_WHAT, help="Print that list, and exit."
+    "--list", callback=_print_metrics, is_eager=True, rich_help_panel=_WHAT, help="Print the list below, and exit."
 )
 
 

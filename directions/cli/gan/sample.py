@@ -28,7 +28,7 @@ _drawn = partial(setting, panel=SAMPLES)
 _picture = partial(setting, panel="The pictures")
 _component = partial(typer.Option, rich_help_panel="Components", show_default="none: images only")
 
-_RUN = "A run folder, or another generator as load_generator takes it."
+_RUN = "A run folder, or another generator by name, folder or FILE.py:FUNCTION."
 _SWEEP = (
     "Move this component of z: a GIF and a strip. Twice: the plane of two components. all: every one, most active "
     "first."
