@@ -22,6 +22,7 @@ SameNames = Literal["number", "refuse"]
 """What to do with a name that an earlier direction has: append a number to it, or give up."""
 
 _KEPT = ("name", "path_size", "activeness", *DEFAULTS)
+_OF_A_RUN = ("joint", "first", "plan")  # which are told of one set, not of several
 _TOLD = ("method", "steps", "seed", "truncation", "classes", "space", "penalty", "config", "source", "tool_version")
 
 
@@ -167,7 +168,7 @@ def _merged_header(headers: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
         {"set": label, "ndirs": len(part["directions"])} | {key: part[key] for key in _TOLD}
         for label, part in headers.items()
     ]
-    return {key: value for key, value in parts[0].items() if key != "joint"} | {
+    return {key: value for key, value in parts[0].items() if key not in _OF_A_RUN} | {
         "generator": next((part["generator"] for part in parts if part["generator"]["digest"]), parts[0]["generator"]),
         "classes": "all" if "all" in classes else listed,
         "truncation": truncations.pop() if len(truncations) == 1 else None,

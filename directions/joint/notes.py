@@ -90,10 +90,13 @@ def verdict(header: Mapping[str, Any]) -> list[str]:
     entries = [entry for entry in header["directions"] if entry.get("confidence") is not None]
     agreed = weighted_agreement([e["confidence"] for e in entries], [e["activeness"] for e in entries])
     halves = "" if agreed is None else f"; two halves of the base points agree to {agreed:.2f}, weighted by activeness"
+    start, stop = header["space"]
+    found_all = (header["config"].get("ndirs") if header["method"] == "adam" else None) or stop - start
+    part = "" if found_all == len(header["directions"]) else f" of the {found_all} that were found"
     carried = f"carry {first['found']:.0%} of the activeness, of random directions {first['random']:.0%}"
     shares = f"{found['share_on_diagonal']:.1%}{error} of the held-out Hessians' energy is on the diagonal"
     lines = [
-        f"The first {first['count']} directions {carried}.",
+        f"The first {first['count']} directions{part} {carried}.",
         f"{shares}, of random directions {random['share_on_diagonal']:.1%}{halves}.",
     ]
     if found["share_on_diagonal"] <= random["share_on_diagonal"] + 2 * (found["share_error"] or 0.0):

@@ -23,7 +23,10 @@ ENDINGS: dict[str, tuple[Format, ...]] = {
 """The formats that a file's ending can mean, the usual one first."""
 
 # A folder is hardly ever called like this: whoever gives one of these endings means a file.
-_OTHER_ENDINGS = (".apng", ".avi", ".htm", ".html", ".jpeg", ".jpg", ".mkv", ".mov", ".pdf", ".svg", ".webm", ".zip")
+_OTHER_ENDINGS = (
+    ".apng", ".avi", ".avif", ".bmp", ".htm", ".html", ".jpeg", ".jpg", ".m4v", ".mkv", ".mov", ".pdf", ".svg", ".tif",
+    ".tiff", ".webm", ".zip",
+)  # fmt: skip
 
 MIN_FRAMES = 4
 """Of an animation there and back: centre, one end, the other end, centre."""

@@ -37,6 +37,7 @@ REFUSED = {
         ("--format webp --out x.gif", "Error: --out must be a folder, or end in .webp, for the format webp"),
         ("--format gallery --out x.png", "Error: --out must be a folder for the format gallery"),
         ("--out x.avi", "Error: --out must end in .gif, .webp, .mp4, .png, or be a folder, got x.avi"),
+        ("--out x.bmp", "Error: --out must end in .gif, .webp, .mp4, .png, or be a folder, got x.bmp"),
         ("--out nowhere/x.gif", "Error: --out must be in a folder that exists, got nowhere/x.gif"),
         ("--plane 0", "Error: --plane must be two directions, such as 0,3, got '0'"),
         ("--plane 0,1 --format gif", "Error: --plane is for the format plane only, got format gif"),

@@ -153,6 +153,7 @@ def test_path_sizes_written_by_hand_stay_so_in_a_new_set():
 def test_merge_puts_rows_one_after_the_other(tmp_path):
     """With their names and ranges; the header is as wide as its parts and tells each part's origin; the file loads."""
     a = part([0, 1], classes=[2, 0], seed=1, truncation=0.5).annotated(0, note="to and fro", starred=True)
+    a = Directions(a.matrix, a.header | {key: {"count": 3} for key in ("plan", "first", "joint")})
     b = part([4, 3], classes=[1], seed=2, names=["light", "hue"], truncation=0.7)
     merged = merge({"a": a, "b": b})
     np.testing.assert_array_equal(merged.matrix, np.eye(6)[[0, 1, 4, 3]])
@@ -163,6 +164,7 @@ def test_merge_puts_rows_one_after_the_other(tmp_path):
     told = [(part["set"], part["ndirs"], part["seed"]) for part in header["source"]["merged"]]
     assert told == [("a", 2, 1), ("b", 2, 2)]
     assert header["penalty"] is None
+    assert not {"plan", "first", "joint"} & set(header), "what is told of a run is not of all"
     assert merged.history[0]["what"] == "merged from a (2), b (2)"
     merged.save(tmp_path / "m.safetensors")
     assert load_directions(tmp_path / "m.safetensors").header == header

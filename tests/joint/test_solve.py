@@ -15,7 +15,7 @@ from naive import normal, textbook_gram_schmidt
 from directions.basis import SearchSpace, check_orthonormal
 from directions.joint.diagonalise import joint_diagonalise
 from directions.joint.measure import measure
-from directions.joint.notes import joint_notes
+from directions.joint.notes import joint_notes, verdict
 from directions.joint.solve import JointSolution, match_directions, solve
 from directions.penalty import off_diagonal_sum
 from directions.search import Search
@@ -236,3 +236,17 @@ def test_joint_diagonalise_degenerate_gives_a_basis(matrices):
     assert found.converged
     assert found.energy <= 1e-25
     assert torch.equal(matrices, kept)
+
+
+@pytest.mark.parametrize(
+    ("method", "kept", "told"), [("joint", 3, " of the 12 that were found"), ("adam", 5, ""), ("joint", 12, "")]
+)
+def test_verdict_says_of_how_many_it_speaks(method, kept, told):
+    """The numbers are of all that a run has found; a file may have some of them."""
+    scores = {"share_on_diagonal": 0.5, "share_error": None}
+    header = {
+        "first": {"count": 3, "found": 0.6, "random": 0.4},
+        "penalty": {"hessians": {"found": scores, "random": scores}},
+        "space": [0, 12], "method": method, "config": {"ndirs": 5}, "directions": [{}] * kept,
+    }  # fmt: skip
+    assert verdict(header)[0] == f"The first 3 directions{told} carry 60% of the activeness, of random directions 40%."
