@@ -91,6 +91,7 @@ REFUSED = {
         ("--sweep all --sweep 1", "--sweep must be all, or one or two components, got all and 1"),
         ("--separate --sweep 1", "--separate is for images without a sweep"),
         ("--steps 5", "--steps has no meaning without --sweep"),
+        ("--out x.png", "--out must be a folder, got x.png"),
     ],
     "gan evaluate builtin": [
         ("--metrics ,", "Error: --metrics must name at least one of "),

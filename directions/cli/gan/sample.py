@@ -17,7 +17,7 @@ from directions.cli.common import HARDWARE, OUTPUT, SAMPLES, Json, Quiet, print_
 from directions.errors import UserError
 from directions.settings.base import MAX_SEED, ConfigError, Settings, setting, with_options
 from directions.settings.discover import parse_classes
-from directions.settings.render import MAX_SAMPLES
+from directions.settings.render import MAX_SAMPLES, is_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -77,7 +77,7 @@ def sample(
     A swept component goes from minus to plus the extent, whatever it was in the sample; the others stay.
     """
     settings, swept = SampleSettings(**given), sweep or []
-    _check(settings, swept)
+    _check(settings, swept, out)
 
     from directions.generators.registry import load_generator
 
@@ -94,10 +94,12 @@ def sample(
             typer.echo(path)
 
 
-def _check(settings: SampleSettings, swept: list[str]) -> None:
+def _check(settings: SampleSettings, swept: list[str], out: Path | None) -> None:
     """Refuse what does not go together, before anything is loaded."""
     if len(swept) > (1 if "all" in swept else 2):
         raise ConfigError("sweep", f"must be all, or one or two components, got {' and '.join(swept)}.")
+    if out is not None and is_file(out):
+        raise ConfigError("out", f"must be a folder, got {out}.")
     if settings.separate and swept:
         raise ConfigError("separate", "is for images without a sweep. Leave one of the two out.")
     if settings.steps is not None and not swept:
