@@ -1,7 +1,7 @@
 """The long scale of ``reproduce_table.py``: 16 pixels, thousands of kimg, measured along the way.
 
 The plain network first, up to where it varies the scenes as the data does; then the runs that say most, each 200 kimg
-in turn with what it is compared with; then short trials with a steeper discriminator, and the others. All of it is one
+in turn with what it is compared with; then trials with a steeper discriminator, and the others. All of it is one
 list of steps, walked in order in one process: whatever is there is passed over, so that the same command goes on after
 a stop, and what has been measured so far is drawn as curves.
 
@@ -90,8 +90,13 @@ class Run:
 
     @property
     def is_trial(self) -> bool:
-        """Whether it tries another discriminator, from the plain run at START on, for a short while only."""
+        """Whether it tries another discriminator."""
         return self.gradient_weight != SETTINGS["gradient_weight"]
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it starts from the plain run at START."""
+        return self.row == "ft" or (self.row == "plain" and self.is_trial)
 
 
 PLAIN, MIDDLE = Run("plain"), Run("ft", 10)
@@ -102,6 +107,7 @@ RUNS = {
     Run("ft", 100, gradient_weight=0.05): "tab:brown",
     Run("ft", 10, "mean", gradient_weight=0.05): "gold",
     Run("ft", 3, "mean", gradient_weight=0.05): "navy",
+    Run("hp", 10, "mean", gradient_weight=0.05): "magenta",
     Run("ft", 30, "mean", gradient_weight=0.05): "yellowgreen",
     Run("ft", 100, "mean", gradient_weight=0.05): "darkgreen",
     Run("hp", 10): "tab:blue",
@@ -127,7 +133,7 @@ def steps(
         yield from ((plain, mark) for mark in early)
         yield from ((run, mark) for mark in late for run in (middle, plain))
         for run in list(RUNS)[2:]:
-            of_run = sorted(late + closer) if run.is_trial else late if run.row == "ft" else marks
+            of_run = sorted(late + closer * run.is_trial) if run.goes_on else marks
             yield from ((replace(run, seed=seed), mark) for mark in of_run)
 
 
@@ -174,7 +180,7 @@ class Curves:
             weight = run.proportion * math.log(2) / self.penalties()[run.reduction]
             settings |= {"penalty": "hessian", "penalty_weight": weight, "penalty_reduction": run.reduction}
         settings["gradient_weight"] = run.gradient_weight
-        if run.row == "ft" or run.is_trial:
+        if run.goes_on:
             ramp = 0.1 * self.every if run.is_trial else 2 * self.every
             settings |= {
                 "fine_tune": str(self.start_of(run.seed)),
