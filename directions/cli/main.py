@@ -220,7 +220,7 @@ def _safe_output() -> Any:
     if isinstance(sys.stdout, io.TextIOWrapper):  # file names of any bytes are printed as they are, or spelt out
         utf8 = sys.stdout.encoding.lower().startswith("utf")
         sys.stdout.reconfigure(errors="surrogateescape" if utf8 else "backslashreplace")
-    streams = [_Stream(stream if stream is not None else Path(os.devnull).open("w")) for stream in before]  # noqa: SIM115
+    streams = [_Stream(stream if stream is not None else Path(os.devnull).open("w")) for stream in before]  # noqa: SIM115 - it lasts as long as the program
     sys.stdout, sys.stderr = cast("list[TextIO]", streams)
     try:
         yield streams[0]

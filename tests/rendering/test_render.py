@@ -110,7 +110,7 @@ def test_render_against_random_shows_both(generator, tmp_path, kind):
     assert made["both"].shape[2] == 2 * width
     np.testing.assert_array_equal(made["both"], made["again"])
     found, random = np.split(made["both"], 2, axis=2)
-    assert np.abs(found - made["alone"]).mean() < 6  # another palette
+    assert np.abs(found - made["alone"]).mean() <= (0 if kind == "strip" else 6)  # a GIF has another palette
     assert np.abs(found - random).mean() > 1
 
 
