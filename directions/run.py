@@ -211,8 +211,9 @@ class RunFolder:
 
     def remove_partial_files(self) -> None:
         """Delete what writes that were killed have left beside their targets."""
-        for left in self.path.glob(".*.partial*") if self.writes else ():
-            left.unlink()
+        for left in self.path.rglob(".*.partial*") if self.writes else ():
+            if left.is_file():  # a gallery that is being written is a folder
+                left.unlink()
 
     def append_stats(self, line: Mapping[str, Any]) -> None:
         """Add a line to ``stats.jsonl`` and force it to disk, so that none is missing before a checkpoint."""

@@ -107,7 +107,20 @@ def test_run_killed_at_random_moments_is_unbroken(whole, tmp_path):
     (path,) = (path for path in tmp_path.glob("*-broken") if (path / "config.json").exists())
     folder = RunFolder.open(path)
     assert outcome(folder) == outcome(whole)
-    assert not list(path.glob(".*"))
+    assert not list(path.rglob(".*"))
+
+
+def test_what_killed_writes_left_is_removed(tmp_path):
+    """In the folder and in those inside it; a sheet may have been half written."""
+    folder = RunFolder.create(tmp_path, "run", content_of(config()))
+    (folder.path / "samples").mkdir()
+    (folder.path / "a-gallery" / ".1.partial").mkdir(parents=True)
+    left = [folder.path / ".1.partial.json", folder.path / "samples" / ".2.partial.png"]
+    for path in left:
+        path.touch()
+    record_training(Trainer(config(), pictures()), folder)
+    assert not any(path.exists() for path in left)
+    assert (folder.path / "a-gallery" / ".1.partial").is_dir()
 
 
 def test_average_follows_with_its_half_life():
