@@ -37,12 +37,19 @@ def compare(
     methods: Annotated[
         str,
         typer.Option(
-            metavar="METHOD,…", help="Which, in the order of the table; also: both, adam.", rich_help_panel=_WHAT
+            metavar="METHOD,…",
+            rich_help_panel=_WHAT,
+            show_default="all but both and adam",
+            help="Which, in the order of the table, among random, axes, pca, pca-jacobian, sefa, voynov, hessian, "
+            "jacobian, both, hessian+adam, adam.",
         ),
     ] = "random,axes,pca,pca-jacobian,sefa,voynov,hessian,jacobian,hessian+adam",
-    seeds: Annotated[int, typer.Option(min=1, help="Runs of each method: seeds 0, 1, ….", rich_help_panel=_WHAT)] = 3,
+    seeds: Annotated[
+        int, typer.Option(min=1, metavar="INT", help="Runs of each method: seeds 0, 1, ….", rich_help_panel=_WHAT)
+    ] = 3,
     samples: Annotated[
-        int, typer.Option(min=8, help="Base points at which pictures are judged.", rich_help_panel=_WHAT)
+        int,
+        typer.Option(min=8, metavar="INT", help="Base points at which pictures are judged.", rich_help_panel=_WHAT),
     ] = 64,
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder; runs in it are used again.", rich_help_panel=OUTPUT)
