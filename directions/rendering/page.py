@@ -81,7 +81,8 @@ class Page:
     def _place_captions(
         self, rows: Sequence[RowCaption], headings: Sequence[str], corner: str, groups: Sequence[str]
     ) -> None:
-        size = min(max(self._tile // 9, 12), 48)
+        # A page of many columns is shown smaller than it is.
+        size = min(max(self._tile // 9, 12, min(self._columns * self._tile // 80, self._tile // 4)), 48)
         longest, high = _LONGEST_NAME * size, round(1.6 * size)
         name_font = font_for("".join(row.name for row in rows), size)
         small = font_for("".join([corner, *headings, *(row.detail for row in rows)]), max(size - 2, 11))
