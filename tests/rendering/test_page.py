@@ -32,9 +32,7 @@ def test_page_lays_images_without_covering_captions(tile, captions):
 
 def test_captions_of_a_wide_page_are_larger():
     """It is shown smaller than it is; the usual page keeps the size that its images ask for."""
-    heights = [
-        np.ptp(np.nonzero((Page(ROWS[:1], columns, 64).blank < 100).all(axis=-1))[0]) for columns in (1, 8, 20)
-    ]
+    heights = [np.ptp(np.nonzero((Page(ROWS[:1], columns, 64).blank < 100).all(axis=-1))[0]) for columns in (1, 8, 20)]
     assert heights[0] == heights[1]
     assert heights[2] > 1.25 * heights[0]
 
