@@ -114,13 +114,6 @@ def record_training(
                 if line is not None or ranks.world_size == 1:
                     past = time.monotonic() - last >= 60 * config.checkpoint_minutes
                     due = ranks.from_first(partial(bool, past))
-                if due or requested or trainer.finished:
-                    last = time.monotonic()
-                    trainer.check_finite()
-                    folder.write_checkpoint(trainer.state_dict())
-                    if folder.writes:
-                        stage, kimg = trainer.last_stage, trainer.seen / 1000
-                        write_progan(trainer.average, weights_path, level=stage.level, alpha=stage.alpha, kimg=kimg)
                 sheet = max(round(1000 * config.sheet_kimg), 1)
                 crossed = trainer.seen // sheet != (trainer.seen - trainer.last_batch) // sheet
                 if folder.writes and (crossed or trainer.finished):
@@ -129,6 +122,14 @@ def record_training(
                         path.parent.mkdir(exist_ok=True)
                     with atomic_write(path) as partial_path:
                         sample_sheet(trainer.samples(_COLUMNS), columns=_COLUMNS).save(partial_path)
+                if due or requested or trainer.finished:
+                    last = time.monotonic()
+                    trainer.check_finite()
+                    if folder.writes:
+                        stage, kimg = trainer.last_stage, trainer.seen / 1000
+                        write_progan(trainer.average, weights_path, level=stage.level, alpha=stage.alpha, kimg=kimg)
+                    # Last: after a kill the steps that it has are not taken again, and what they leave must be there.
+                    folder.write_checkpoint(trainer.state_dict())
                 on_step(trainer, line)
                 if requested:
                     ranks.wait()  # none leaves before the checkpoint is written

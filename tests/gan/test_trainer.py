@@ -110,6 +110,25 @@ def test_run_killed_at_random_moments_is_unbroken(whole, tmp_path):
     assert not list(path.rglob(".*"))
 
 
+def test_a_kill_right_after_any_checkpoint_loses_nothing(whole, tmp_path, monkeypatch):
+    """What the steps of a checkpoint leave is there before it: they are not taken again."""
+    write, kills = RunFolder.write_checkpoint, []
+
+    def write_and_die(folder, state):
+        write(folder, state)
+        kills.append(state["counters"]["step"])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunFolder, "write_checkpoint", write_and_die)
+    for _ in range(20):
+        with pytest.raises(KeyboardInterrupt):
+            training(tmp_path, "broken")
+    training(tmp_path, "broken")
+    assert kills == list(range(1, 21))
+    (path,) = tmp_path.glob("*-broken")
+    assert outcome(RunFolder.open(path)) == outcome(whole)
+
+
 def test_what_killed_writes_left_is_removed(tmp_path):
     """In the folder and in those inside it; a sheet may have been half written."""
     folder = RunFolder.create(tmp_path, "run", content_of(config()))
