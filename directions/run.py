@@ -211,8 +211,9 @@ class RunFolder:
 
     def remove_partial_files(self) -> None:
         """Delete what writes that were killed have left beside their targets."""
-        for left in self.path.rglob(".*.partial*") if self.writes else ():
-            if left.is_file():  # a gallery that is being written is a folder
+        # Not in other folders, nor folders: a render that is under way may be writing pictures there.
+        for place in (self.path, self.path / "samples") if self.writes else ():
+            for left in filter(Path.is_file, place.glob(".*.partial*")):
                 left.unlink()
 
     def append_stats(self, line: Mapping[str, Any]) -> None:

@@ -114,6 +114,9 @@ def record_training(
                 if line is not None or ranks.world_size == 1:
                     past = time.monotonic() - last >= 60 * config.checkpoint_minutes
                     due = ranks.from_first(partial(bool, past))
+                kept = due or requested or trainer.finished
+                if kept:
+                    trainer.check_finite()
                 sheet = max(round(1000 * config.sheet_kimg), 1)
                 crossed = trainer.seen // sheet != (trainer.seen - trainer.last_batch) // sheet
                 if folder.writes and (crossed or trainer.finished):
@@ -122,9 +125,8 @@ def record_training(
                         path.parent.mkdir(exist_ok=True)
                     with atomic_write(path) as partial_path:
                         sample_sheet(trainer.samples(_COLUMNS), columns=_COLUMNS).save(partial_path)
-                if due or requested or trainer.finished:
+                if kept:
                     last = time.monotonic()
-                    trainer.check_finite()
                     if folder.writes:
                         stage, kimg = trainer.last_stage, trainer.seen / 1000
                         write_progan(trainer.average, weights_path, level=stage.level, alpha=stage.alpha, kimg=kimg)

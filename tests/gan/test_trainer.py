@@ -119,6 +119,7 @@ def test_a_kill_right_after_any_checkpoint_loses_nothing(whole, tmp_path, monkey
         kills.append(state["counters"]["step"])
         raise KeyboardInterrupt
 
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)  # for the tests that follow in this process
     monkeypatch.setattr(RunFolder, "write_checkpoint", write_and_die)
     for _ in range(20):
         with pytest.raises(KeyboardInterrupt):
@@ -130,16 +131,18 @@ def test_a_kill_right_after_any_checkpoint_loses_nothing(whole, tmp_path, monkey
 
 
 def test_what_killed_writes_left_is_removed(tmp_path):
-    """In the folder and in those inside it; a sheet may have been half written."""
+    """In the folder and among the sheets; what a render may be writing, a gallery as a folder, stays."""
     folder = RunFolder.create(tmp_path, "run", content_of(config()))
-    (folder.path / "samples").mkdir()
-    (folder.path / "a-gallery" / ".1.partial").mkdir(parents=True)
+    for made in ("samples", "pictures", ".3.partial"):
+        (folder.path / made).mkdir()
+    (folder.path / "pictures" / ".4.partial.gif").touch()
     left = [folder.path / ".1.partial.json", folder.path / "samples" / ".2.partial.png"]
     for path in left:
         path.touch()
     record_training(Trainer(config(), pictures()), folder)
     assert not any(path.exists() for path in left)
-    assert (folder.path / "a-gallery" / ".1.partial").is_dir()
+    assert (folder.path / "pictures" / ".4.partial.gif").exists()
+    assert (folder.path / ".3.partial").is_dir()
 
 
 def test_average_follows_with_its_half_life():
